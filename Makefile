@@ -1,0 +1,46 @@
+# Targets: demo, test, install, lint, types, unit, format, bench, clean. `make help` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
+
+.PHONY: help demo test install lint types unit format clean
+help:  ## Say what each target does
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -U pip
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -c constraints.txt -e ".[demo]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/.demo
+
+install: $(VENV)/.dev  ## Create the virtual environment with everything the tests need
+
+demo: $(VENV)/.demo  ## From a folder of documents to cited answers, offline
+	$(BIN)/python examples/demo.py
+
+test: lint types unit  ## Linter, type checker and all tests: what CI runs
+
+lint: $(VENV)/.dev  ## ruff and the import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev  ## mypy
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev  ## pytest
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.dev  ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,0 +1,1 @@
+"""Attention-aware retrieval inside the model."""

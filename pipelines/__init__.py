@@ -1,0 +1,1 @@
+"""What joins the wings: the Pipeline, its YAML, ingestion, evaluation, and the command line."""

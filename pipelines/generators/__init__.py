@@ -1,0 +1,1 @@
+"""Generators: one file a way of answering."""

@@ -1,0 +1,118 @@
+"""Corpus: what a retriever, refiner or generator may ask of the ingested library. `VectorStore`: an index over it.
+
+SQLite holds the truth (documents, chunks, vectors, status); every vector store is an index that follows it and can be
+rebuilt from it. Rows are named by `no`, an integer given once and never reused.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rag.component import Component
+from rag.encoder import Encoder
+from rag.filters import Filter
+from rag.types import Chunk, Document, Hit, Scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Corpus(Protocol):
+    """The ingested documents, ready to be searched."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder whose vectors the corpus holds."""
+
+    def embed(self, text: str) -> np.ndarray:
+        """The query vector `(dim,)` of a question; remembered, so that several stages share it."""
+
+    def nearest(self, vector: np.ndarray, k: int, where: Filter | None = None) -> list[Hit]:
+        """The `k` chunks of highest inner product with `vector`, best first."""
+
+    def match(self, text: str, k: int, where: Filter | None = None) -> list[Hit]:
+        """The `k` chunks of highest BM25 score for the words of `text`, best first."""
+
+    def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
+        """The stored vectors of chunks, float32 `(chunks, dim)`."""
+
+    def document(self, document_id: str) -> Document:
+        """A whole document; raises QueryError for an unknown id."""
+
+    def neighbours(self, chunk: Chunk, before: int, after: int) -> list[Chunk]:
+        """The chunks around `chunk` in its document, itself included, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A batch of chunks as an index sees them: `nos` int64 `(n,)`, `vectors` float32 `(n, dim)`, unit length."""
+
+    nos: np.ndarray
+    vectors: np.ndarray
+    metadata: Sequence[Mapping[str, Scalar]]
+
+
+class Truth(Protocol):
+    """What a vector store may ask of the library it follows."""
+
+    @property
+    def uuid(self) -> str:
+        """Names this library; an index built from another is rebuilt."""
+
+    @property
+    def sequence(self) -> int:
+        """Rises with every committed change."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    @property
+    def count(self) -> int:
+        """How many chunks there are."""
+
+    def added(self, since: int, batch: int = 4096) -> Iterator[Rows]:
+        """The chunks that are there now and were added after sequence number `since`, in order of `no`."""
+
+    def removed(self, since: int) -> np.ndarray:
+        """The `no` of every chunk removed after sequence number `since`."""
+
+    def matching(self, where: Filter) -> np.ndarray:
+        """The `no` of every chunk whose metadata match, int64, rising."""
+
+
+class VectorIndex(Protocol):
+    """An open vector store. Not for several threads at once unless it says so."""
+
+    def sync(self) -> int:
+        """Bring the index up to the library's last sequence number; returns how many rows were written."""
+
+    def search(self, vector: np.ndarray, k: int, where: Filter | None = None) -> list[tuple[int, float]]:
+        """The `(no, inner product)` of the `k` nearest chunks, best first; equal scores by rising `no`."""
+
+    def check(self) -> list[str]:
+        """What is wrong with the index files, in sentences; empty when all is well."""
+
+    def rebuild(self) -> None:
+        """Throw the index away and make it anew from the library."""
+
+    def describe(self) -> dict[str, Scalar]:
+        """What it is and how large: back-end, index type, rows, bytes."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+class VectorStore(Component, kind="store"):
+    """Settings of a vector store; `open` gives the index. The library (SQLite) lies in `path` too."""
+
+    path: Path = Path(".fovea/store")
+    """The folder of the store."""
+
+    @abstractmethod
+    def open(self, truth: Truth, *, read_only: bool = False) -> VectorIndex:
+        """Open the index that follows `truth`."""

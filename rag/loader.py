@@ -1,0 +1,22 @@
+"""Loader: from a file to documents."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from rag.component import Component
+from rag.types import Document
+
+
+class Loader(Component, kind="loader"):
+    """Reads one kind of file, known by its suffix."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Lower-case file suffixes this loader reads, with the dot."""
+
+    @abstractmethod
+    def load(self, path: Path) -> Iterator[Document]:
+        """The documents of one file, lazily; raises DocumentError with the reason and what to do."""

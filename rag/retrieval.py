@@ -1,0 +1,34 @@
+"""Retriever, Fuser, Refiner: from a question to the passages worth reading."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+from rag.component import Component
+from rag.corpus import Corpus
+from rag.types import Hit, Query
+
+
+class Retriever(Component, kind="retriever"):
+    """Fetches candidates from the corpus."""
+
+    @abstractmethod
+    def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
+        """At most `k` hits, best first, each chunk once."""
+
+
+class Fuser(Component, kind="fuser"):
+    """Joins the lists of several retrievers into one."""
+
+    @abstractmethod
+    def fuse(self, lists: Mapping[str, Sequence[Hit]], k: int) -> list[Hit]:
+        """At most `k` hits, best first, each chunk once; the order of the lists does not matter."""
+
+
+class Refiner(Component, kind="refiner"):
+    """Re-orders, drops or cuts the hits: re-ranking, removal of near-duplicates, selection, budgets."""
+
+    @abstractmethod
+    def refine(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[Hit]:
+        """A new list of hits. What is dropped is said to the running stage: `trace.current().drop(hit, why)`."""

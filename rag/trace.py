@@ -1,0 +1,128 @@
+"""What each stage did: seconds, counts, counted warnings, and which chunks it let through with which scores.
+
+A stage is a context manager. The current trace travels in a context variable, so a component three calls deep can say
+`trace.warn("...")` without anybody handing it down, and threads and tasks started with a copied context report to it too.
+Outside any trace, recording costs nothing and goes nowhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from rag.types import Hit
+
+log = logging.getLogger("fovea")
+
+KEPT_HITS = 200
+"""How many hits a stage remembers: enough to explain, bounded for long lists."""
+
+
+@dataclass
+class Stage:
+    """One step of the way. `hits` are (chunk id, score, where) in rank order; `dropped` gives reasons by chunk id."""
+
+    name: str
+    seconds: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, Any] = field(default_factory=dict)
+    hits: list[tuple[str, float, str]] | None = None
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    def count(self, **counts: int) -> None:
+        """Add to the stage's counters: `stage.count(texts=3)`."""
+        self.counts.update(counts)
+
+    def warn(self, message: str) -> None:
+        """Leave a counted warning: nothing is dropped, cut or skipped in silence."""
+        self.warnings[message] += 1
+
+    def note(self, **notes: Any) -> None:
+        """Remember a fact about this run of the stage, such as the back-end chosen and why."""
+        self.notes.update(notes)
+
+    def keep(self, hits: Iterable[Hit]) -> None:
+        """Remember what came out of this stage, for `--explain`."""
+        self.hits = [(h.chunk.id, h.score, h.chunk.where) for _, h in zip(range(KEPT_HITS), hits)]
+
+    def drop(self, hit: Hit, reason: str) -> None:
+        """Say why a chunk did not pass."""
+        self.dropped[hit.chunk.id] = reason
+
+
+@dataclass
+class Trace:
+    """The stages of one run, in order of their start."""
+
+    stages: list[Stage] = field(default_factory=list)
+    clock: Callable[[], float] = time.perf_counter
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Time a block as a stage; it becomes the current stage inside. A stage of the same name is continued."""
+        current = next((s for s in self.stages if s.name == name), None)
+        if current is None:
+            self.stages.append(current := Stage(name))
+        token, began = _current.set((self, current)), self.clock()
+        try:
+            yield current
+        finally:
+            current.seconds += self.clock() - began
+            _current.reset(token)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds over all stages; nested stages count in both."""
+        return sum(s.seconds for s in self.stages)
+
+    @property
+    def warnings(self) -> Counter[str]:
+        """Every warning of every stage, with how often it came."""
+        return sum((s.warnings for s in self.stages), Counter())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {
+            "stages": [
+                {
+                    "name": s.name,
+                    "seconds": round(s.seconds, 6),
+                    "counts": dict(s.counts),
+                    "warnings": dict(s.warnings),
+                    "notes": s.notes,
+                    **({"hits": [list(h) for h in s.hits]} if s.hits is not None else {}),
+                    **({"dropped": s.dropped} if s.dropped else {}),
+                }
+                for s in self.stages
+            ]
+        }
+
+
+_current: ContextVar[tuple[Trace, Stage] | None] = ContextVar("fovea_trace", default=None)
+
+
+def current() -> Stage:
+    """The stage that is running, or a fresh one that nobody reads."""
+    active = _current.get()
+    return active[1] if active else Stage("untraced")
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    """A stage of the running trace; outside of one, of a trace that nobody reads."""
+    active = _current.get()
+    with (active[0] if active else Trace()).stage(name) as entered:
+        yield entered
+
+
+def warn(message: str) -> None:
+    """Leave a counted warning with the running stage, and in the log."""
+    current().warn(message)
+    log.warning(message)

@@ -1,0 +1,1 @@
+"""Retrievers, fusion, re-ranking and selection: one file a method."""

@@ -1,0 +1,1 @@
+"""Vector stores: one file a store. Each is an index that follows the library."""

@@ -1,0 +1,1 @@
+"""Segmenters: one file a method. The packer makes chunks of the cuts they propose."""
