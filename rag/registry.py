@@ -127,7 +127,7 @@ _adapters: dict[str, list[Adapter]] = {}
 
 
 def adapter(kind: str) -> Callable[[Adapter], Adapter]:
-    """Decorate a function that turns a foreign object (a LangChain retriever, say) into a component, or returns None."""
+    """Decorate a function that turns a foreign object (a LangChain retriever, say) into a component, or None."""
 
     def register(function: Adapter) -> Adapter:
         _adapters.setdefault(kind, []).append(function)

@@ -1,7 +1,7 @@
 """What each stage did: seconds, counts, counted warnings, and which chunks it let through with which scores.
 
 A stage is a context manager. The current trace travels in a context variable, so a component three calls deep can say
-`trace.warn("...")` without anybody handing it down, and threads and tasks started with a copied context report to it too.
+`trace.warn("...")` without anybody handing it down, and threads started with a copied context report to it too.
 Outside any trace, recording costs nothing and goes nowhere.
 """
 
