@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from rag.component import Component
 from rag.corpus import Corpus
@@ -27,7 +28,18 @@ class Fuser(Component, kind="fuser"):
 
 
 class Refiner(Component, kind="refiner"):
-    """Re-orders, drops or cuts the hits: re-ranking, removal of near-duplicates, selection, budgets."""
+    """Re-orders, drops or cuts the hits: re-ranking, removal of near-duplicates, selection, budgets.
+
+    `gives`, `needs` and `spoils` name properties of a list of hits ("token budget", "probabilities"), so that a chain
+    that cannot work is refused before it runs.
+    """
+
+    gives: ClassVar[frozenset[str]] = frozenset()
+    """What holds of the hits after this stage."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What must hold of the hits before it."""
+    spoils: ClassVar[frozenset[str]] = frozenset()
+    """What no longer holds after it."""
 
     @abstractmethod
     def refine(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[Hit]:

@@ -1,0 +1,159 @@
+"""YAML as we accept it: plain data with the place of every value, and nothing that can surprise.
+
+Refused, each with file:line:column: tags (`!!python/...`), duplicate keys, tabs, keys that are not text, recursive or
+exploding aliases. `on`, `no` and the like stay texts, as in YAML 1.2; only `true` and `false` are truth values.
+`!env NAME` takes the value of an environment variable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rag.errors import ConfigError
+
+MOST_NODES = 20_000
+Place = tuple[Hashable, ...]
+
+
+class _Core(yaml.SafeLoader):
+    """A safe loader whose plain scalars follow YAML 1.2's core schema."""
+
+
+_Core.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
+    ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+):
+    _Core.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+
+
+@dataclass
+class Source:
+    """Plain data read from YAML, and where each part of it stands. Lines and columns are counted from 1."""
+
+    file: str
+    data: Any = None
+    values: dict[Place, tuple[int, int]] = field(default_factory=dict)
+    keys: dict[Place, tuple[int, int]] = field(default_factory=dict)
+
+    def where(self, place: Place, *, key: bool = False) -> str:
+        """`file:line:column` of a value (or of its key); of the nearest enclosing part if it is not there."""
+        for length in range(len(place), -1, -1):
+            for marks in (self.keys, self.values) if key and length == len(place) else (self.values, self.keys):
+                if (mark := marks.get(place[:length])) is not None:
+                    return f"{self.file}:{mark[0]}:{mark[1]}"
+        return self.file
+
+
+def read(path: Path) -> Source:
+    """Read a YAML file; raises ConfigError with the place of what is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {path}", fix=f"fovea init {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read it: {error}", where=str(path)) from None
+    return parse(text, file=str(path))
+
+
+def parse(text: str, *, file: str = "<yaml>") -> Source:
+    """Read YAML from a text."""
+    source = Source(file)
+    try:
+        node = yaml.compose(text, Loader=_Core)
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, text, file) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not YAML: {error}", where=file) from None
+    if node is None:
+        raise ConfigError("the file is empty", where=file, fix=f"fovea init {file}")
+    _Walk(source).visit(node, (), ())
+    return source
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, text: str, file: str) -> ConfigError:
+    mark = error.problem_mark or error.context_mark
+    where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if "\t" in line and "\\t" in (error.problem or ""):
+        return ConfigError("a tab; YAML is indented with spaces", where=where)
+    context = f" {error.context}" if error.context else ""
+    return ConfigError(f"not YAML: {error.problem}{context}", where=where)
+
+
+class _Walk:
+    def __init__(self, source: Source) -> None:
+        self.source, self.nodes = source, 0
+
+    def visit(self, node: yaml.Node, place: Place, above: tuple[int, ...]) -> Any:
+        self.nodes += 1
+        mark = (node.start_mark.line + 1, node.start_mark.column + 1)
+        self.source.values[place] = mark
+        if id(node) in above:
+            raise self.error("an alias that contains itself", place)
+        if self.nodes > MOST_NODES:
+            raise self.error(f"more than {MOST_NODES} values: aliases that explode?", place)
+        value = self.value(node, place, (*above, id(node)))
+        if not place:
+            self.source.data = value
+        return value
+
+    def value(self, node: yaml.Node, place: Place, above: tuple[int, ...]) -> Any:
+        tag = node.tag.removeprefix("tag:yaml.org,2002:")
+        if isinstance(node, yaml.MappingNode) and tag == "map":
+            return self.mapping(node, place, above)
+        if isinstance(node, yaml.SequenceNode) and tag == "seq":
+            return [self.visit(item, (*place, i), above) for i, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(tag, node.value, place)
+        raise self.error(
+            f"the YAML tag {node.tag!r} is not allowed here", place, "write plain values; names go in 'use:'"
+        )
+
+    def mapping(self, node: yaml.MappingNode, place: Place, above: tuple[int, ...]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in node.value:
+            mark = (key.start_mark.line + 1, key.start_mark.column + 1)
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if key.tag != "tag:yaml.org,2002:str" or name is None:
+                at = f"{self.source.file}:{mark[0]}:{mark[1]}"
+                raise ConfigError("a key must be a plain text", where=at, got=str(name))
+            self.source.keys.setdefault((*place, name), mark)
+            if name in found:
+                first = self.source.keys[(*place, name)]
+                raise ConfigError(
+                    f"the key {name!r} stands twice; first in line {first[0]}",
+                    where=f"{self.source.file}:{mark[0]}:{mark[1]}",
+                )
+            found[name] = self.visit(value, (*place, name), above)
+        return found
+
+    def scalar(self, tag: str, text: str, place: Place) -> Any:
+        match tag:
+            case "str":
+                return text
+            case "null":
+                return None
+            case "bool":
+                return text.lower() == "true"
+            case "int":
+                return int(text)
+            case "float":
+                return float(text)
+            case "!env":
+                if text not in os.environ:
+                    raise self.error(f"the environment variable {text} is not set", place, f"export {text}=...")
+                return os.environ[text]
+        raise self.error(f"the YAML tag {tag!r} is not allowed", place, "write the plain value; names go in 'use:'")
+
+    def error(self, what: str, place: Place, fix: str = "") -> ConfigError:
+        return ConfigError(what, where=self.source.where(place), fix=fix)
