@@ -25,6 +25,7 @@ class HashEncoder(Encoder, name="hash"):
     """Signed hashing of words and character trigrams into `size` coordinates."""
 
     size: PositiveInt = 256
+    """Length of a vector: fewer coordinates, more collisions."""
 
     @property
     def dim(self) -> int:

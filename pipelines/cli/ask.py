@@ -1,0 +1,88 @@
+"""`fovea ask p.yaml "question"`: an answer with citations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rag.types import Answer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("pipeline", help="the pipeline's YAML file")
+    parser.add_argument("question", help="the question; - reads it from standard input")
+    add_query_options(parser)
+
+
+def add_query_options(parser: argparse.ArgumentParser) -> None:
+    """Options of verbs that ask something."""
+    parser.add_argument("-k", type=_positive, help="how many passages")
+    parser.add_argument("--where", help='keep passages whose metadata match, e.g. "year >= 2020"')
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument(
+        "--explain", action="store_true", help="why each chunk came back, which stage kept or dropped it"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
+    return int(text)
+
+
+def question_of(args: argparse.Namespace) -> str:
+    """The question as given, or from standard input."""
+    return sys.stdin.read() if args.question == "-" else args.question
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer; the text appears as the model writes it."""
+    from pipelines.pipeline import Pipeline
+    from rag.types import Answer
+
+    with Pipeline.from_yaml(args.pipeline) as pipeline:
+        for piece in pipeline.stream(question_of(args), args.k, where=args.where):
+            if isinstance(piece, Answer):
+                show(piece, args)
+            elif not args.json:
+                print(piece, end="", flush=True)
+    return 0
+
+
+def show(answer: Answer, args: argparse.Namespace) -> None:
+    """Print what follows the text: the support of each sentence, the citations, the stages."""
+    from pipelines.explain import fates, stage_lines
+
+    assert answer.trace is not None
+    if args.json:
+        plain = answer.to_dict()
+        if args.explain:
+            plain["explain"] = [str(f) for f in fates(answer.trace)]
+        print(json.dumps(plain, ensure_ascii=False, indent=2))
+        return
+    print("\n")
+    print(*support_lines(answer), sep="\n")
+    if args.explain:
+        print("\nwhy these chunks:", *fates(answer.trace), sep="\n  ")
+    print("\nstages:", *stage_lines(answer.trace), sep="\n  ")
+
+
+def support_lines(answer: Answer) -> list[str]:
+    """Each sentence of the answer with the numbers of its citations, then the citations."""
+    cited = {c: n for n, c in enumerate(answer.citations, 1)}
+    lines = ["rests on:"]
+    for sentence in answer.sentences:
+        marks = "".join(f"[{cited[c]}]" for c in sentence.citations) or "[no support found]"
+        lines.append(f"  {marks} {shorten(sentence.text)}")
+    lines += [f"  [{n}] {c.where}\n      “{shorten(c.quote, 200)}”" for c, n in cited.items()]
+    return lines
+
+
+def shorten(text: str, most: int = 100) -> str:
+    """One line of at most `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"

@@ -1,0 +1,58 @@
+"""`fovea ingest p.yaml PATH...`: bring the store in step with files and folders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.ingest import IngestReport
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("pipeline", help="the pipeline's YAML file")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="files, folders and globs")
+    parser.add_argument("--rebuild", action="store_true", help="throw the store away first (for another encoder)")
+    add_report_options(parser)
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """Options of verbs that report on an ingestion."""
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ingest; exit code 1 if a file could not be read."""
+    from pipelines.pipeline import Pipeline
+    from rag import progress
+
+    with Pipeline.from_yaml(args.pipeline) as pipeline, progress.shown(not args.quiet):
+        report = pipeline.ingest(args.paths, rebuild=args.rebuild)
+    return show(report, args)
+
+
+def show(report: IngestReport, args: argparse.Namespace) -> int:
+    """Print the report of an ingestion."""
+    from pipelines.explain import stage_lines
+
+    if args.json:
+        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+        return 0 if report.ok else 1
+    print(
+        f"{len(report.added)} added, {len(report.changed)} changed, {report.unchanged} unchanged, "
+        f"{len(report.removed)} removed, {len(report.failed)} failed; "
+        f"{report.chunks} chunks written, {report.encoded} texts encoded, {report.reused} vectors re-used"
+    )
+    if report.skipped:
+        kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in report.skipped.most_common())
+        print(f"{report.skipped.total()} files of unknown type skipped: {kinds}")
+    print(*stage_lines(report.trace), sep="\n")
+    for reason in report.failed.values():
+        print(f"failed: {reason}", file=sys.stderr)
+    if report.failed:
+        print(f"the others are in; mend these, then: fovea retry {args.pipeline}", file=sys.stderr)
+    return 0 if report.ok else 1

@@ -1,0 +1,74 @@
+"""`fovea VERB ...`: a table of verbs, each in a file of its own that is imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+VERBS = {
+    "init": "write a commented pipeline YAML to start from",
+    "check": "check a pipeline YAML, and its store where there is one",
+    "schema": "print the JSON Schema of pipeline YAML, for editors",
+    "ingest": "bring the store in step with files and folders",
+    "retry": "take the files again that could not be read",
+    "remove": "take sources out of the store",
+    "ask": "answer a question, with citations",
+    "search": "show the passages for a question",
+    "status": "what is in the store, and what could not be read",
+    "rebuild": "make the index anew from the library; nothing is encoded",
+    "doctor": "versions, back-ends, GPU, caches",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; errors a person can cause become a message and an exit code that is not 0."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    verb = args[0] if args and args[0] in VERBS else None
+    parser = _parser(verb)
+    parsed = parser.parse_args(args)
+    if verb is None:
+        parser.print_help()
+        return 2
+    return _run(verb, parsed)
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fovea",
+        description="From documents to cited answers.",
+        epilog="fovea VERB --help says what a verb takes.",
+    )
+    parser.add_argument("--version", action="version", version=f"fovea {_version()}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
+    for name, what in VERBS.items():
+        sub = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+        if name == verb:
+            import_module(f"pipelines.cli.{name}").configure(sub)
+    return parser
+
+
+def _version() -> str:
+    from rag import __version__
+
+    return __version__
+
+
+def _run(verb: str, args: argparse.Namespace) -> int:
+    from rag.errors import FoveaError
+
+    try:
+        return int(import_module(f"pipelines.cli.{verb}").run(args))
+    except FoveaError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

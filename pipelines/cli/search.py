@@ -1,0 +1,42 @@
+"""`fovea search p.yaml "question"`: the passages, without an answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from pipelines.cli.ask import add_query_options, question_of, shorten
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("pipeline", help="the pipeline's YAML file")
+    parser.add_argument("question", help="the question; - reads it from standard input")
+    add_query_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the hits, best first."""
+    from pipelines.explain import fates, stage_lines
+    from pipelines.pipeline import Pipeline
+    from rag.trace import Trace
+    from rag.types import hit_to_dict
+
+    trace = Trace()
+    with Pipeline.from_yaml(args.pipeline) as pipeline:
+        hits = pipeline.retrieve(question_of(args), args.k, where=args.where, trace=trace)
+    if args.json:
+        plain = {"hits": [hit_to_dict(h) for h in hits], "trace": trace.to_dict()}
+        if args.explain:
+            plain["explain"] = [str(f) for f in fates(trace)]
+        print(json.dumps(plain, ensure_ascii=False, indent=2))
+        return 0
+    for rank, hit in enumerate(hits, 1):
+        scores = ", ".join(f"{name} {score:.4g}" for name, score in hit.scores.items())
+        print(f"{rank}. {hit.chunk.where}  ({scores})\n   {shorten(hit.chunk.text, 300)}")
+    if not hits:
+        print("nothing found")
+    if args.explain:
+        print("\nwhy these chunks:", *fates(trace), sep="\n  ")
+        print("\nstages:", *stage_lines(trace), sep="\n  ")
+    return 0

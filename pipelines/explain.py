@@ -1,0 +1,59 @@
+"""Why each chunk came back, and which stage kept or dropped it: the trace of one query, read chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rag.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """One chunk's way through the stages: `(stage, rank from 1, score)`, and where and why it ended, if it did."""
+
+    id: str
+    where: str
+    path: tuple[tuple[str, int, float], ...]
+    dropped_by: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        steps = ", ".join(f"{stage} #{rank} ({score:.4g})" for stage, rank, score in self.path)
+        end = f"; dropped by {self.dropped_by}: {self.reason}" if self.dropped_by else ""
+        return f"{self.where}: {steps}{end}"
+
+
+def fates(trace: Trace) -> list[Fate]:
+    """Every chunk any stage saw, the kept ones first, each group by its best rank."""
+    ways: dict[str, list[tuple[str, int, float]]] = {}
+    names: dict[str, str] = {}
+    ends: dict[str, tuple[str, str]] = {}
+    for stage in trace.stages:
+        for rank, (chunk, score, where) in enumerate(stage.hits or (), 1):
+            ways.setdefault(chunk, []).append((stage.name, rank, score))
+            names[chunk] = where
+        ends.update({chunk: (stage.name, why) for chunk, why in stage.dropped.items()})
+    last = next((s for s in reversed(trace.stages) if s.hits is not None), None)
+    kept = {chunk for chunk, _, _ in (last.hits or ())} if last else set()
+    found = [Fate(chunk, names[chunk], tuple(way), *(("", "") if chunk in kept else ends.get(chunk, _lost(way))))
+             for chunk, way in ways.items()]  # fmt: skip
+    return sorted(found, key=lambda f: (bool(f.dropped_by), f.path[-1][1] if not f.dropped_by else _best(f)))
+
+
+def _lost(way: list[tuple[str, int, float]]) -> tuple[str, str]:
+    return f"the stage after {way[-1][0]}", "not among its best"
+
+
+def _best(fate: Fate) -> int:
+    return min(rank for _, rank, _ in fate.path)
+
+
+def stage_lines(trace: Trace) -> Iterator[str]:
+    """What each stage did and took, a line each, with its warnings below it."""
+    for stage in trace.stages:
+        counts = ", ".join(f"{n:,} {what}" for what, n in stage.counts.items())
+        notes = ", ".join(f"{k}: {v}" for k, v in stage.notes.items())
+        yield f"{stage.name:<28}{stage.seconds * 1000:>10.1f} ms  {'; '.join(filter(None, (counts, notes)))}".rstrip()
+        for message, times in stage.warnings.items():
+            yield f"  warning: {message}" + (f" ({times} times)" if times > 1 else "")

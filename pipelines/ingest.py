@@ -1,0 +1,205 @@
+"""Ingestion: from paths to a library that is exactly what the files say.
+
+For every file: hash it; skip it if nothing changed; else load, segment, encode what was never encoded, and commit the
+file in one transaction. Files are taken in groups, so that small ones share encoder batches and memory does not grow
+with the corpus. Encoded vectors are committed as they come and named by content: after `kill -9` at any moment the same
+command ends in the same state as a clean run, and at most one slice of texts is encoded again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pipelines.loaders.select import Selection, loader_for
+from pipelines.spec import PipelineSpec
+from rag import progress, trace
+from rag.component import fingerprint
+from rag.errors import DocumentError, FoveaError
+from rag.loader import Loader
+from rag.trace import Trace
+from rag.types import Chunk, Document
+from retrievers.library.library import Library, SourceRow, vector_key
+from segmenters.chain import segment
+
+GROUP_CHUNKS = 1024
+"""Chunks gathered over files before they are encoded and committed."""
+SLICE_CHUNKS = 128
+"""Texts encoded between two commits of vectors: what a kill can cost."""
+
+
+@dataclass
+class IngestReport:
+    """What one run did. `encoded` counts texts the encoder saw, `reused` chunks whose vectors were there already."""
+
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    removed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    chunks: int = 0
+    encoded: int = 0
+    reused: int = 0
+    trace: Trace = field(default_factory=Trace)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every file could be read."""
+        return not self.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {
+            "added": self.added, "changed": self.changed, "unchanged": self.unchanged, "removed": self.removed,
+            "failed": self.failed, "skipped": dict(self.skipped), "chunks": self.chunks, "encoded": self.encoded,
+            "reused": self.reused, "trace": self.trace.to_dict(),
+        }  # fmt: skip
+
+
+@dataclass
+class _Item:
+    """One file on its way in."""
+
+    row: SourceRow
+    new: bool
+    documents: list[tuple[Document, list[Chunk]]]
+
+    @property
+    def chunks(self) -> int:
+        return sum(len(c) for _, c in self.documents)
+
+
+class Ingest:
+    """One run over one library."""
+
+    def __init__(self, spec: PipelineSpec, loaders: Sequence[Loader], library: Library, base: Path) -> None:
+        self.spec, self.loaders, self.library, self.base = spec, loaders, library, base
+        self.report = IngestReport()
+
+    def run(self, paths: Iterable[str | Path]) -> IngestReport:
+        """Ingest files, folders and globs; then remove what has gone from the folders among them."""
+        selection = Selection([self._absolute(p) for p in paths], self.loaders)
+        self._take(selection.files())
+        self.report.skipped = selection.skipped
+        with self.report.trace.stage("remove"):
+            self._remove_gone(selection.folders)
+        return self.report
+
+    def retry(self) -> IngestReport:
+        """Take the failed files again."""
+        failed = [row.name for row in self.library.sources(status="failed")]
+        there = [path for name in failed if (path := self.base / name).exists()]
+        self._take(iter(there))
+        self.library.remove(gone := [n for n in failed if not (self.base / n).exists()])
+        self.report.removed = gone
+        return self.report
+
+    def name(self, path: Path) -> str:
+        """A file's name in the library: relative to the pipeline's folder if it lies there, else absolute."""
+        return path.relative_to(self.base).as_posix() if path.is_relative_to(self.base) else path.as_posix()
+
+    def _absolute(self, path: str | Path) -> Path:
+        return Path(os.path.abspath(path))
+
+    def _take(self, files: Iterator[Path]) -> None:
+        group: list[_Item] = []
+        with progress.bar("ingest files") as bar:
+            for path in files:
+                if (item := self._prepare(path)) is not None:
+                    group.append(item)
+                if sum(i.chunks for i in group) >= GROUP_CHUNKS:
+                    self._commit(group)
+                    group = []
+                bar.advance(1, path.name)
+            self._commit(group)
+
+    def _prepare(self, path: Path) -> _Item | None:
+        """Load and segment one file, or None if it is unchanged or cannot be read."""
+        name = self.name(path)
+        old = self.library.source(name)
+        row = SourceRow(name)
+        try:
+            loader = loader_for(path, self.loaders)
+            with self.report.trace.stage("hash"):
+                row = self._stamp(path, name, loader)
+            if old and old.status == "ok" and (old.digest, old.recipe) == (row.digest, row.recipe):
+                self.report.unchanged += 1
+                return None
+            item = _Item(row, old is None, list(self._documents(path, name, loader)))
+            if self._stamp(path, name, loader).digest != row.digest:
+                raise DocumentError("the file changed while it was read", fix="run the same command again")
+            return item
+        except FoveaError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"cannot read it: {error.strerror or error}"
+        except Exception as error:  # A parser may raise anything; the file gets the blame, the others go on.
+            trace.log.debug("%s", name, exc_info=True)
+            reason = f"{type(error).__name__}: {error}"
+        self.library.fail(row, reason)
+        self.report.failed[name] = reason
+        return None
+
+    def _stamp(self, path: Path, name: str, loader: Loader) -> SourceRow:
+        digest, stat = sha256(), path.stat()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        recipe = fingerprint([loader.fingerprint, self.spec.recipe])
+        return SourceRow(name, digest=digest.hexdigest(), size=stat.st_size, mtime_ns=stat.st_mtime_ns, recipe=recipe)
+
+    def _documents(self, path: Path, name: str, loader: Loader) -> Iterator[tuple[Document, list[Chunk]]]:
+        stages = self.report.trace
+        with stages.stage("load") as load:
+            documents = loader.load(path)
+        while True:
+            with stages.stage("load"):
+                document = next(documents, None)
+            if document is None:
+                return
+            tail = document.id.removeprefix(path.as_posix())
+            document = replace(document, id=name + tail, source=name)
+            load.count(documents=1, characters=len(document.text))
+            with stages.stage("segment") as cut:
+                chunks = segment(document, self.spec.segment, self.spec.encoder)
+                cut.count(chunks=len(chunks))
+            yield document, chunks
+
+    def _commit(self, group: list[_Item]) -> None:
+        self._encode([c.text for item in group for _, chunks in item.documents for c in chunks])
+        with self.report.trace.stage("store") as store:
+            for item in group:
+                self.library.replace(item.row, item.documents)
+                (self.report.added if item.new else self.report.changed).append(item.row.name)
+                self.report.chunks += item.chunks
+                store.count(sources=1, chunks=item.chunks)
+
+    def _encode(self, texts: list[str]) -> None:
+        encoder = self.spec.encoder
+        keyed = {vector_key(text, encoder.fingerprint): text for text in texts}
+        missing = [(key, keyed[key]) for key in self.library.missing(list(keyed))]
+        missing.sort(key=lambda pair: (len(pair[1]), pair[0]))
+        self.report.encoded += len(missing)
+        self.report.reused += len(texts) - len(missing)
+        with self.report.trace.stage("encode") as stage, progress.bar("encode chunks", len(missing)) as bar:
+            stage.count(texts=len(missing), reused=len(texts) - len(missing))
+            for at in range(0, len(missing), SLICE_CHUNKS):
+                keys, slice_ = zip(*missing[at : at + SLICE_CHUNKS])
+                self.library.add_vectors(keys, encoder.encode(slice_))
+                bar.advance(len(slice_))
+
+    def _remove_gone(self, folders: Sequence[Path]) -> None:
+        """Remove sources under `folders` whose files are no longer there."""
+        prefixes = tuple("" if f == self.base else self.name(f) + "/" for f in folders)
+        gone = [
+            row.name for row in self.library.sources()
+            if row.name.startswith(prefixes) and not (self.base / row.name).exists()
+        ]  # fmt: skip
+        self.library.remove(gone)
+        self.report.removed = gone

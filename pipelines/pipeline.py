@@ -1,0 +1,238 @@
+"""Pipeline: the whole way from documents to a cited answer.
+
+pipeline = Pipeline.from_yaml("qa.yaml")
+pipeline.ingest(["docs/"])
+answer = pipeline.ask("Who may change the constitution?")
+print(answer.text, *(c.where for c in answer.citations))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipelines import search, yaml_source
+from pipelines.ingest import Ingest, IngestReport
+from pipelines.spec import PipelineSpec, check, load_spec
+from rag import registry
+from rag.corpus import VectorIndex
+from rag.errors import QueryError
+from rag.filters import Filter, parse
+from rag.loader import Loader
+from rag.trace import Trace
+from rag.types import Answer, Hit, Query
+from retrievers.corpus import LibraryCorpus
+from retrievers.library.library import Library, SourceRow
+
+if TYPE_CHECKING:
+    from langchain_core.retrievers import BaseRetriever
+
+T = TypeVar("T")
+LONGEST_QUESTION = 20_000
+"""Characters. A longer text is a document, not a question."""
+
+
+class Pipeline:
+    """A chain of stages over one store. Stages are given as components, as `{use: ...}` mappings, or as LangChain
+    objects; what is left out takes its default. `base` is the folder that relative paths start from.
+    """
+
+    def __init__(self, *, base: str | Path | None = None, spec: PipelineSpec | None = None, **stages: Any) -> None:
+        self.base = Path(base if base is not None else ".").resolve()
+        spec = spec or check(yaml_source.Source("Pipeline", stages))
+        path = self.base / spec.store.path
+        self.spec = spec.model_copy(update={"store": spec.store.model_copy(update={"path": path})})
+        self._lock = threading.RLock()
+        self._corpus: LibraryCorpus | None = None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Pipeline:
+        """Read, check and assemble a pipeline; nothing heavy is loaded yet. Raises ConfigErrors with places."""
+        return cls(spec=load_spec(Path(path)), base=Path(path).resolve().parent)
+
+    @cached_property
+    def loaders(self) -> list[Loader]:
+        """The loaders of the settings, then every other one with its defaults."""
+        given = {loader.name for loader in self.spec.load}
+        others = [cls() for name, cls in registry.components("loader").items() if name not in given]
+        return [*self.spec.load, *others]  # type: ignore[list-item]
+
+    # Documents in
+
+    def ingest(self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False) -> IngestReport:
+        """Bring the store in step with files, folders and globs. Unchanged files cost a hash, changed ones are
+        replaced, ones gone from a folder are removed; a file that cannot be read is reported and the rest go on.
+
+        `rebuild` throws the store away first: for another encoder. Raises LockedError while another process writes.
+        """
+        paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        return self._write(lambda run: run.run(paths), rebuild=rebuild)
+
+    def retry(self) -> IngestReport:
+        """Take the files again that could not be read."""
+        return self._write(lambda run: run.retry())
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Take sources out of the store by name; returns how many there were. Raises QueryError for an unknown one."""
+        names = list(names)
+        with self._writing() as library:
+            known = [row.name for row in library.sources()]
+            for name in names:
+                if name not in known:
+                    raise QueryError(
+                        f"the store has no source {name!r}",
+                        got=name,
+                        allowed=known[:20],
+                        fix="fovea status --all lists them",
+                    )
+            library.remove(names)
+            self._sync(library)
+        return len(names)
+
+    def _write(self, work: Callable[[Ingest], IngestReport], *, rebuild: bool = False) -> IngestReport:
+        with self._writing(rebuild=rebuild) as library:
+            run = Ingest(self.spec, self.loaders, library, self.base)
+            report = work(run)
+            with report.trace.stage("index"):
+                self._sync(library)
+        return report
+
+    @contextmanager
+    def _writing(self, *, rebuild: bool = False) -> Iterator[Library]:
+        with self._lock:
+            self.close()
+            with Library.open(self.spec.store.path, encoder=self.spec.encoder, reset=rebuild) as library:
+                yield library
+
+    def _sync(self, library: Library) -> None:
+        with _closing(self.spec.store.open(library)) as index:
+            index.sync()
+
+    # Questions
+
+    def retrieve(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
+                 as_of: datetime | None = None, trace: Trace | None = None) -> list[Hit]:  # fmt: skip
+        """The `k` passages that answer best, best first. `where` keeps chunks whose metadata match."""
+        query = self._query(question, where, as_of)
+        return search.retrieve(self.spec, query, k or self.spec.k, self.corpus, trace or Trace())
+
+    def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
+            as_of: datetime | None = None) -> Answer:  # fmt: skip
+        """An answer, each sentence with the spans it rests on, and the trace of every stage."""
+        *_, answer = self.stream(question, k, where=where, as_of=as_of)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def stream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
+               as_of: datetime | None = None) -> Iterator[str | Answer]:  # fmt: skip
+        """The answer's text piece by piece, as the model makes it; the last item is the Answer itself."""
+        query, trace, corpus = self._query(question, where, as_of), Trace(), self.corpus
+        hits = search.retrieve(self.spec, query, k or self.spec.k, corpus, trace)
+        yield from search.answer(self.spec.generate, query, hits, corpus, trace)
+
+    def _query(self, question: str | Query, where: str | Filter | None, as_of: datetime | None) -> Query:
+        query = question if isinstance(question, Query) else Query(question, as_of)
+        if not query.text.strip():
+            raise QueryError("the question is empty")
+        if len(query.text) > LONGEST_QUESTION:
+            raise QueryError(
+                f"the question has {len(query.text):,} characters; the most is {LONGEST_QUESTION:,}",
+                fix="ingest long texts as documents, and ask about them",
+            )
+        return replace(query, where=parse(where) if isinstance(where, str) else where) if where else query
+
+    @property
+    def corpus(self) -> LibraryCorpus:
+        """The store, open for reading: what retrievers see. It follows what other processes commit."""
+        with self._lock:
+            if self._corpus is None:
+                library = Library.open(self.spec.store.path, encoder=self.spec.encoder, read_only=True)
+                try:
+                    index = self.spec.store.open(library, read_only=True)
+                except BaseException:
+                    library.close()
+                    raise
+                self._corpus = LibraryCorpus(library, index, self.spec.encoder)
+            return self._corpus
+
+    # Async twins: the work runs in a thread, so that the event loop stays free.
+
+    async def aingest(self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False) -> IngestReport:
+        """Like `ingest`, without blocking the event loop."""
+        return await asyncio.to_thread(self.ingest, paths, rebuild=rebuild)
+
+    async def aretrieve(self, question: str | Query, k: int | None = None, **options: Any) -> list[Hit]:
+        """Like `retrieve`, without blocking the event loop."""
+        return await asyncio.to_thread(self.retrieve, question, k, **options)
+
+    async def aask(self, question: str | Query, k: int | None = None, **options: Any) -> Answer:
+        """Like `ask`, without blocking the event loop."""
+        return await asyncio.to_thread(self.ask, question, k, **options)
+
+    async def astream(self, question: str | Query, k: int | None = None, **options: Any) -> AsyncIterator[str | Answer]:
+        """Like `stream`, without blocking the event loop."""
+        async for piece in _in_thread(self.stream(question, k, **options)):
+            yield piece
+
+    # The store
+
+    def status(self) -> list[SourceRow]:
+        """Every source with its state, counts and, where it failed, the reason."""
+        with Library.open(self.spec.store.path, read_only=True) as library:
+            return list(library.sources())
+
+    def verify(self) -> list[str]:
+        """Check the library and the index over it; returns what is wrong, in sentences."""
+        with Library.open(self.spec.store.path, encoder=None, read_only=True) as library:
+            problems = library.check()
+            with _closing(self.spec.store.open(library, read_only=True)) as index:
+                return problems + index.check()
+
+    def rebuild(self) -> None:
+        """Make the index anew from the library. Nothing is encoded."""
+        with self._writing() as library, _closing(self.spec.store.open(library)) as index:
+            index.rebuild()
+
+    def as_langchain(self, k: int | None = None) -> BaseRetriever:
+        """This pipeline as a LangChain retriever (and so a Runnable)."""
+        from pipelines.langchain import as_langchain
+
+        return as_langchain(self, k=k or self.spec.k)
+
+    def close(self) -> None:
+        """Let go of the store; the next question opens it again."""
+        with self._lock:
+            if self._corpus is not None:
+                with ExitStack() as stack:
+                    stack.callback(self._corpus.library.close)
+                    stack.callback(self._corpus.index.close)
+                self._corpus = None
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def _closing(index: VectorIndex) -> Iterator[VectorIndex]:
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+async def _in_thread(items: Iterator[T]) -> AsyncIterator[T]:
+    """Drive a blocking iterator, one step at a time, in worker threads that share one context."""
+    context, end = copy_context(), object()
+    while (item := await asyncio.to_thread(context.run, next, items, end)) is not end:
+        yield item  # type: ignore[misc]

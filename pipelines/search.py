@@ -1,0 +1,77 @@
+"""From a question to passages, and from passages to an answer: the stages of one query, each with its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pipelines.spec import PipelineSpec
+from rag.corpus import Corpus
+from rag.generation import Generator
+from rag.retrieval import Refiner
+from rag.trace import Trace
+from rag.types import Answer, Hit, Query
+
+
+def retrieve(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Trace) -> list[Hit]:
+    """Retrieve with every retriever, fuse, refine, keep `k`."""
+    lists: dict[str, list[Hit]] = {}
+    for retriever in spec.retrieve:
+        name = _fresh(retriever.name, lists)
+        with trace.stage(f"retrieve {name}") as stage:
+            lists[name] = retriever.search(query, max(k, spec.candidates), corpus)
+            stage.count(hits=len(lists[name]))
+            stage.keep(lists[name])
+    hits = next(iter(lists.values()))
+    if len(lists) > 1:
+        fuser = spec.fuser
+        with trace.stage(f"fuse {fuser.name}") as stage:
+            hits = fuser.fuse(lists, max(k, spec.candidates))
+            stage.count(hits=len(hits))
+            stage.keep(hits)
+    for i, refiner in enumerate(spec.refine):
+        hits = _refine(refiner, i, query, hits, corpus, trace)
+    with trace.stage("keep") as stage:
+        for hit in hits[k:]:
+            stage.drop(hit, f"below the first {k}")
+        hits = hits[:k]
+        stage.count(hits=len(hits))
+        stage.keep(hits)
+    return hits
+
+
+def _refine(refiner: Refiner, i: int, query: Query, hits: list[Hit], corpus: Corpus, trace: Trace) -> list[Hit]:
+    with trace.stage(f"refine[{i}] {refiner.name}") as stage:
+        kept = refiner.refine(query, hits, corpus)
+        ids = {h.chunk.id for h in kept}
+        for hit in hits:
+            if hit.chunk.id not in ids and hit.chunk.id not in stage.dropped:
+                stage.drop(hit, f"not kept by {refiner.name}")
+        stage.count(hits=len(kept), dropped=len(stage.dropped))
+        stage.keep(kept)
+    return kept
+
+
+def _fresh(name: str, taken: dict[str, list[Hit]]) -> str:
+    return next(n for i in range(1, len(taken) + 2) if (n := name if i == 1 else f"{name}#{i}") not in taken)
+
+
+def answer(
+    generator: Generator, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace
+) -> Iterator[str | Answer]:
+    """The pieces of the answer as they come, then the Answer."""
+    pieces: list[str] = []
+    stream = generator.stream(query, hits, corpus)
+    while True:
+        with trace.stage(f"generate {generator.name}") as stage:
+            piece = next(stream, None)
+            if piece is None:
+                break
+            stage.count(pieces=1)
+        pieces.append(piece)
+        yield piece
+    with trace.stage(f"cite {generator.name}") as stage:
+        found = generator.finish("".join(pieces), query, hits, corpus)
+        stage.count(sentences=len(found.sentences), citations=len(found.citations),
+                    unsupported=sum(1 for _ in found.unsupported))  # fmt: skip
+    yield replace(found, hits=tuple(hits), trace=trace)

@@ -1,0 +1,34 @@
+"""Importing is light, silent, and keeps the floors."""
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "faiss", "chromadb", "langchain_core", "transformers", "sentence_transformers", "onnxruntime", "optuna")
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_importing_rag_loads_nothing_heavy_and_not_even_numpy():
+    loaded = run("import rag, sys; from rag import Document, Segmenter; print(*sys.modules)").split()
+    assert not set(HEAVY) & set(loaded)
+    assert "numpy" not in loaded
+
+
+def test_listing_every_component_loads_nothing_heavy():
+    loaded = run("from rag import registry; import sys; registry.kinds(); print(*sys.modules)").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_importing_rag_takes_less_than_the_promised_time():
+    # CPU seconds of the import alone, the best of three processes: the machine may be busy, the promise is 0.3 s.
+    code = "import time; t = time.process_time(); import rag; from rag import Chunk; print(time.process_time() - t)"
+    assert min(float(run(code)) for _ in range(3)) < 0.3
+
+
+def test_importing_everything_light_says_nothing_and_adds_no_log_handler():
+    out = run("import rag, pipelines.cli.main, pipelines.spec, logging; print(len(logging.getLogger().handlers))")
+    assert out == "0"
