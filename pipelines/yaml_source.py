@@ -86,7 +86,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, file: str) -> ConfigEr
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     if "\t" in line and "\\t" in (error.problem or ""):
         return ConfigError("a tab; YAML is indented with spaces", where=where)
-    context = f" {error.context}" if error.context else ""
+    context = f" ({error.context})" if error.context else ""
     return ConfigError(f"not YAML: {error.problem}{context}", where=where)
 
 

@@ -3,7 +3,16 @@
 import subprocess
 import sys
 
-HEAVY = ("torch", "faiss", "chromadb", "langchain_core", "transformers", "sentence_transformers", "onnxruntime", "optuna")
+HEAVY = (
+    "torch",
+    "faiss",
+    "chromadb",
+    "langchain_core",
+    "transformers",
+    "sentence_transformers",
+    "onnxruntime",
+    "optuna",
+)
 
 
 def run(code: str) -> str:

@@ -22,7 +22,9 @@ def test_every_registered_component_is_a_choice_with_words(validator):
     for kind in registry.kinds():
         if kind not in registry.HOMES or not registry.names(kind):
             continue
-        choices = {c["properties"]["use"]["const"]: c for c in validator.schema["$defs"][kind]["anyOf"] if "properties" in c}
+        choices = {
+            c["properties"]["use"]["const"]: c for c in validator.schema["$defs"][kind]["anyOf"] if "properties" in c
+        }
         assert set(choices) == set(registry.names(kind))
         for choice in choices.values():
             assert choice["additionalProperties"] is False
@@ -36,7 +38,9 @@ def test_the_template_and_short_forms_are_valid(validator):
     validator.validate({"encoder": "hash", "segment": {"use": "fixed", "max_tokens": 9}, "retrieve": ["bm25", "dense"]})
 
 
-@pytest.mark.parametrize("case", ["unknown stage", "unknown setting", "wrong type", "out of bounds", "no use", "a list"])
+@pytest.mark.parametrize(
+    "case", ["unknown stage", "unknown setting", "wrong type", "out of bounds", "no use", "a list"]
+)
 def test_what_the_checker_refuses_the_editor_underlines(validator, case):
     data = yaml_source.parse(GOLDEN[case][0]).data
     assert not validator.is_valid(data)

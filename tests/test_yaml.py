@@ -63,7 +63,7 @@ GOLDEN = {
     ),
     "not closed": (
         "segment: [{use: fixed}\nname: x\n",
-        "p.yaml:2:5: not YAML: expected ',' or ']', but got ':' while parsing a flow sequence",
+        "p.yaml:2:1: not YAML: expected ',' or ']', but got '<scalar>' (while parsing a flow sequence)",
     ),
     "empty": ("# nothing\n", "p.yaml: the file is empty\n  fix: fovea init p.yaml"),
     "a list": (
@@ -73,7 +73,7 @@ GOLDEN = {
     ),
     "two documents": (
         "name: a\n---\nname: b\n",
-        "p.yaml:2:1: not YAML: but found another document expected a single document in the stream",
+        "p.yaml:2:1: not YAML: but found another document (expected a single document in the stream)",
     ),
     "overlap before the last segmenter": (
         "segment:\n  - {use: fixed, max_tokens: 100, overlap: 5}\n  - {use: sentence, max_tokens: 50}\n",

@@ -1,0 +1,55 @@
+"""What many tests need: a few files, pipelines without models, and the shared data where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from pipelines.pipeline import Pipeline
+
+settings.register_profile("fovea", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+settings.load_profile("fovea")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+"""Evaluation data beside the checkout; tests that need it skip where it is not."""
+
+TEXTS = {
+    "moon.txt": "The Moon orbits the Earth in 27 days. It has no air. Neil Armstrong walked on it in 1969.\n",
+    "tea.md": "# Tea\n\nIt comes from the leaves of Camellia sinensis.\n\n## Brewing\n\nGreen tea is brewed at 80 degrees.\n",
+    "sub/rivers.txt": "The Danube flows through ten countries. The Nile is longer than the Danube.\n",
+}
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """A folder with three small documents."""
+    for name, text in TEXTS.items():
+        path = tmp_path / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path / "docs"
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    """Makes pipelines with the hashing encoder in a folder of the test's own."""
+    made: list[Pipeline] = []
+
+    def pipeline(**stages) -> Pipeline:
+        stages = {"encoder": "hash", "segment": {"use": "sentence", "max_tokens": 12}, **stages}
+        made.append(Pipeline(base=tmp_path, **stages))
+        return made[-1]
+
+    yield pipeline
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline():
+    """Tests never ask the network for a model."""
+    os.environ["FOVEA_OFFLINE"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "1"
