@@ -18,7 +18,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 TEXTS = {
     "moon.txt": "The Moon orbits the Earth in 27 days. It has no air. Neil Armstrong walked on it in 1969.\n",
-    "tea.md": "# Tea\n\nIt comes from the leaves of Camellia sinensis.\n\n## Brewing\n\nGreen tea is brewed at 80 degrees.\n",
+    "tea.md": "# Tea\n\nIt is made of leaves.\n\n## Brewing\n\nGreen tea is brewed at 80 degrees.\n",
     "sub/rivers.txt": "The Danube flows through ten countries. The Nile is longer than the Danube.\n",
 }
 
