@@ -1,0 +1,136 @@
+"""HTML as Markdown: headings, lists, tables and code survive as structure a segmenter can see."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import PositiveInt
+
+from pipelines.loaders.decode import Decoding, Encoding, decoding
+from pipelines.loaders.file_loader import FileLoader
+from rag.component import SpeedOnly
+from rag.errors import DocumentError, require
+from rag.types import Document, Scalar
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
+
+CHARSET = re.compile(
+    rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,100}encoding=[\"']([\w.:-]+)", re.I
+)
+NOT_TEXT = (
+    "script", "style", "nav", "template", "noscript", "iframe", "object", "svg", "canvas", "button", "select", "input",
+    "textarea", "[hidden]", "[role=navigation]", "[role=search]",
+)  # fmt: skip
+"""CSS selectors of what a reader does not read. Forms stay: some sites wrap the whole page in one."""
+
+
+class HtmlLoader(FileLoader, name="html"):
+    """One Markdown document per page; positions are those of that Markdown.
+
+    Scripts, styles, navigation, controls and hidden elements are left out, links keep their words, pictures their
+    alternative text. The encoding is a byte-order mark's, the page's own declaration where it fits, or found as for
+    text. Deep nesting (beyond about 300 elements) is refused, as the converter is recursive.
+    """
+
+    suffixes = (".html", ".htm", ".xhtml")
+    format = "HTML"
+
+    max_bytes: SpeedOnly[PositiveInt] = 16_000_000
+    """Refuse larger files, in bytes: the tree of a page takes some twenty times its size in memory."""
+
+    drop: tuple[str, ...] = ()
+    """CSS selectors of more elements to leave out, such as `.sidebar`."""
+
+    encoding: Encoding = None
+    """The files' encoding; by default found per file."""
+
+    def read(self, path: Path) -> Iterator[Document]:
+        """The page as one document."""
+        found = decoding(path, self.encoding) if self.encoding else declared(path) or decoding(path)
+        soup = parse(path.read_text(encoding=found.codec, errors=found.errors))
+        title, metadata = _title(soup), _metadata(soup)
+        self._prune(soup, path)
+        if text := to_markdown(soup):
+            name = path.as_posix()
+            yield Document(name, text, name, title, "text/markdown", metadata)
+
+    def _prune(self, soup: BeautifulSoup, path: Path) -> None:
+        selectors = (*NOT_TEXT, *self.drop)
+        try:
+            unread = soup.select(", ".join(selectors))
+        except Exception as error:
+            raise DocumentError(
+                f"the html loader's `drop` holds an invalid CSS selector: {error}", where=path.as_posix()
+            ) from error
+        for element in (*unread, *soup.find_all("head")):
+            element.extract()
+        _plain_words(soup)
+
+
+def parse(text: str) -> BeautifulSoup:
+    """The tree of a page, mended as browsers do: `lxml` closes the `<p>`, `<li>` and `<td>` that authors leave open."""
+    bs4 = require("bs4", extra="files", needed_by="the loader 'html'")
+    require("lxml", extra="files", needed_by="the loader 'html'")
+    return bs4.BeautifulSoup(text, "lxml")
+
+
+def to_markdown(soup: BeautifulSoup) -> str:
+    """Markdown with `#` headings, fenced code and pipe tables; characters are not escaped, so words stay words."""
+    markdownify = require("markdownify", extra="files", needed_by="the loader 'html'")
+    converter = markdownify.MarkdownConverter(
+        heading_style="ATX", bullets="-", escape_asterisks=False, escape_underscores=False, table_infer_header=True
+    )
+    text = "\n".join(line.rstrip() for line in converter.convert_soup(soup).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def _plain_words(soup: BeautifulSoup) -> None:
+    """Links become their words, pictures their alternative text, and a line break the space that a browser shows."""
+    from bs4 import NavigableString
+
+    for image in soup.find_all("img"):
+        image.replace_with(str(image.get("alt") or ""))
+    for link in soup.find_all("a"):
+        link.unwrap()
+    for words in soup.find_all(string=re.compile(r"[\n\r\t]")):
+        if type(words) is NavigableString and not words.find_parent(["pre", "textarea"]):
+            words.replace_with(re.sub(r"[ \t\r\n]+", " ", words))
+
+
+def declared(path: Path) -> Decoding | None:
+    """The encoding a page declares in its first 2,048 bytes, if Python knows it and every byte fits."""
+    from pipelines.loaders.decode import MARKS, first_fault
+
+    with path.open("rb") as file:
+        head = file.read(2048)
+    found = CHARSET.search(head)
+    if not found or head.startswith(tuple(MARKS)):
+        return None
+    try:
+        codec = codecs.lookup((found[1] or found[2]).decode("ascii")).name
+    except LookupError:
+        return None
+    if codec.startswith(("utf-16", "utf-32")):  # A declaration that could be read as ASCII is no UTF-16.
+        return None
+    if codec in {"iso8859-1", "ascii"}:  # As browsers read them.
+        codec = "cp1252"
+    return Decoding(codec) if codec != "utf-8" and first_fault(path, codec) is None else None
+
+
+def _title(soup: BeautifulSoup) -> str:
+    found = soup.title or soup.h1
+    return " ".join(found.get_text(" ").split()) if found else ""
+
+
+def _metadata(soup: BeautifulSoup) -> dict[str, Scalar]:
+    kept: dict[str, Scalar] = {}
+    for tag in soup.find_all("meta", attrs={"name": ["author", "description", "date", "keywords"], "content": True}):
+        kept.setdefault(str(tag["name"]).lower(), str(tag["content"]).strip())
+    if soup.html and soup.html.get("lang"):
+        kept["language"] = str(soup.html["lang"])
+    return kept

@@ -1,0 +1,79 @@
+"""JSON Lines, and JSON files that hold an array of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.loaders.decode import open_text
+from pipelines.loaders.records import BadRecord, RecordLoader
+
+TEXT_FIELDS = ("text", "content", "page_content", "body", "contents", "passage", "document")
+"""Where the text is looked for when `text` is not set; the first one there is taken."""
+
+
+class JsonlLoader(RecordLoader, name="jsonl"):
+    """One document per object, streamed; without `text`, the first of text, content, page_content, body, contents,
+    passage, document is taken. A bare string is a document too. `.json` holds an array of them, or one, or lines."""
+
+    suffixes = (".jsonl", ".ndjson", ".json")
+    format = "JSON"
+
+    def records(self, path: Path) -> Iterator[tuple[int, Mapping[str, object] | BadRecord]]:
+        """Each object with the number of its line, or in an array with its place in it."""
+        if path.suffix.lower() == ".json" and (whole := self._whole(path)) is not None:
+            yield from enumerate(map(_record, whole), 1)
+            return
+        with open_text(path, self.encoding) as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, _parse(line)
+
+    def _whole(self, path: Path) -> list[Any] | None:
+        """The objects of a file that is one JSON value, or None if it is several, and so to be read line by line."""
+        with open_text(path, self.encoding) as file:
+            try:
+                data = _loads(file.read())
+            except json.JSONDecodeError as error:
+                if error.msg == "Extra data":
+                    return None
+                bad = BadRecord(f"not JSON: {error.msg} at character {error.colno}", "mend it, or write JSON Lines")
+                raise self._placed(bad, path, error.lineno) from error
+        return data if isinstance(data, list) else [data]
+
+    def pick(self, record: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
+        """The names of the text fields of a record, and their text."""
+        if self.text:
+            return super().pick(record)
+        field = next((f for f in TEXT_FIELDS if isinstance(record.get(f), str)), None)
+        if field is None:
+            raise BadRecord(
+                "no field holds the text",
+                f"name it: load: [{{use: jsonl, text: [FIELD]}}]; this one has {', '.join(map(str, record)) or 'none'}",
+            )
+        return (field,), str(record[field])
+
+
+def _parse(line: str) -> Mapping[str, object] | BadRecord:
+    try:
+        return _record(_loads(line))
+    except json.JSONDecodeError as error:
+        return BadRecord(f"not JSON: {error.msg} at character {error.pos + 1}")
+    except (ValueError, RecursionError) as error:
+        return BadRecord(f"not JSON that can be read: {error}")
+
+
+def _record(value: object) -> Mapping[str, object] | BadRecord:
+    if isinstance(value, str):
+        return {"text": value}
+    return value if isinstance(value, dict) else BadRecord(f"expected an object, got {type(value).__name__}")
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")

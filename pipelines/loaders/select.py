@@ -1,0 +1,119 @@
+"""Which files to read, and with which loader."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pipelines.loaders.file_loader import missing
+from rag.errors import DocumentError
+from rag.loader import Loader
+from rag.trace import warn
+
+PASSED_BY = ("__pycache__", "node_modules")
+"""Folders passed by inside a named folder, besides hidden ones (`.git`, `.venv`, `.fovea`)."""
+
+
+def loader_for(path: Path, loaders: Iterable[Loader]) -> Loader:
+    """The first loader that reads the suffix of `path`. DocumentError, with the suffixes there are, if none does."""
+    loaders = tuple(loaders)
+    if found := find(path, loaders):
+        return found
+    raise DocumentError(
+        f"no loader reads files of type {path.suffix!r}" if path.suffix else "no loader reads files without a suffix",
+        where=path.as_posix(),
+        allowed=sorted({s for loader in loaders for s in suffixes(loader)}),
+        got=path.suffix,
+        fix="convert it, or have a loader read its suffix too: "
+        f"load: [{{use: text, also: [{path.suffix or '.suffix'}]}}]",
+    )
+
+
+def find(path: Path, loaders: Iterable[Loader]) -> Loader | None:
+    """The first loader that reads the suffix of `path`, or None. `.tar.gz` is found before `.gz`."""
+    name = path.name.lower()
+    fitting = ((len(s), loader) for loader in loaders for s in suffixes(loader) if name.endswith(s) and name != s)
+    return max(fitting, key=lambda pair: pair[0], default=(0, None))[1]
+
+
+def suffixes(loader: Loader) -> tuple[str, ...]:
+    """The suffixes a loader reads, those given to it in the settings included, in lower case."""
+    return (*loader.suffixes, *(s.lower() for s in getattr(loader, "also", ())))
+
+
+class Selection:
+    """The files that `paths` (files, folders, globs) stand for.
+
+    A path that is not there, a glob without a match, and a file named although no loader reads it are DocumentErrors at
+    once, before anything is read. Inside folders, files of unknown type are counted by suffix in `skipped`, while
+    `files` runs.
+    """
+
+    def __init__(self, paths: Iterable[str | Path], loaders: Sequence[Loader]) -> None:
+        self.loaders = tuple(loaders)
+        self.folders: list[Path] = []
+        """The folders among the paths, those that globs matched included."""
+        self.skipped: Counter[str] = Counter()
+        self._roots: list[tuple[Path, bool]] = []
+        for path in map(Path, paths):
+            self._add(path)
+
+    def files(self) -> Iterator[Path]:
+        """Every file once, in the order of the paths, sorted inside folders; follows links, and no folder twice."""
+        self.skipped.clear()
+        walked: set[tuple[int, int]] = set()
+        several = len(self._roots) > 1
+        given: set[Path] = set()
+        for root, named in self._roots:
+            for path in self._walk(root, walked) if root.is_dir() else (root,):
+                if several and path in given:
+                    continue
+                given |= {path} if several else set()
+                if named or self._readable(path):
+                    yield path
+
+    def _add(self, path: Path) -> None:
+        if path.is_dir():
+            self.folders.append(path)
+            self._roots.append((path, False))
+        elif os.path.lexists(path):
+            if path.exists() and not path.is_file():
+                raise DocumentError("neither a file nor a folder", where=path.as_posix(), fix="name a file")
+            loader_for(path, self.loaders)
+            self._roots.append((path, True))
+        elif glob.has_magic(str(path)):
+            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+            if not matches:
+                raise DocumentError("no file matches", where=path.as_posix(), fix="check the pattern")
+            self.folders += [match for match in matches if match.is_dir()]
+            self._roots += [(match, False) for match in matches]
+        else:
+            raise missing(path, os.listdir(path.parent) if path.parent.is_dir() else [])
+
+    def _readable(self, path: Path) -> bool:
+        """Whether a file found in a folder is one to read; a link that leads nowhere is, so that its row says so."""
+        regular = path.is_file() or (path.is_symlink() and not path.exists())
+        if regular and find(path, self.loaders):
+            return True
+        self.skipped[path.suffix.lower()] += 1
+        return False
+
+    def _walk(self, folder: Path, walked: set[tuple[int, int]]) -> Iterator[Path]:
+        stat = folder.stat()
+        if (stat.st_dev, stat.st_ino) in walked:
+            return
+        walked.add((stat.st_dev, stat.st_ino))
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            warn(f"folder {folder.name}: not read: {error.strerror}")
+            return
+        paths = [folder / name for name in names if not name.startswith((".", "~$")) and name not in PASSED_BY]
+        for path in sorted(paths, key=lambda p: (p.is_dir() and p.is_symlink(), p.name)):
+            if path.is_dir():
+                yield from self._walk(path, walked)
+            else:
+                yield path

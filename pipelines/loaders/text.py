@@ -1,0 +1,39 @@
+"""Plain text and source code, character for character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.loaders.decode import Encoding, open_text
+from pipelines.loaders.file_loader import FileLoader
+from rag.types import Document
+
+MEDIA_TYPES = {
+    ".txt": "text/plain", ".text": "text/plain", ".log": "text/plain", ".rst": "text/x-rst", ".adoc": "text/asciidoc",
+    ".org": "text/org", ".tex": "text/x-tex", ".xml": "text/xml", ".yaml": "text/yaml", ".yml": "text/yaml",
+    ".toml": "text/x-toml", ".ini": "text/plain", ".cfg": "text/plain", ".srt": "text/plain", ".vtt": "text/vtt",
+    ".py": "text/x-python", ".js": "text/javascript", ".ts": "text/x-typescript", ".java": "text/x-java",
+    ".kt": "text/x-kotlin", ".c": "text/x-c", ".h": "text/x-c", ".cc": "text/x-c++", ".cpp": "text/x-c++",
+    ".hpp": "text/x-c++", ".cs": "text/x-csharp", ".go": "text/x-go", ".rs": "text/x-rust", ".rb": "text/x-ruby",
+    ".php": "text/x-php", ".swift": "text/x-swift", ".scala": "text/x-scala", ".r": "text/x-r", ".sh": "text/x-sh",
+    ".sql": "text/x-sql", ".css": "text/css",
+}  # fmt: skip
+
+
+class TextLoader(FileLoader, name="text"):
+    """One document whose text is the file's, every character and line ending kept; the suffix gives its media type."""
+
+    suffixes = tuple(MEDIA_TYPES)
+    format = "text"
+
+    encoding: Encoding = None
+    """The files' encoding; by default found per file: byte-order mark, UTF-8, else Windows-1252 with a warning."""
+
+    def read(self, path: Path) -> Iterator[Document]:
+        """The whole file as one document."""
+        with open_text(path, self.encoding) as file:
+            text = file.read()
+        if text.strip():
+            name = path.as_posix()
+            yield Document(name, text, name, media_type=MEDIA_TYPES.get(path.suffix.lower(), "text/plain"))
