@@ -17,7 +17,7 @@ from rag.errors import DocumentError, require
 from rag.types import Document, Scalar
 
 if TYPE_CHECKING:
-    from bs4 import BeautifulSoup
+    from bs4 import BeautifulSoup, Tag
 
 CHARSET = re.compile(
     rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,100}encoding=[\"']([\w.:-]+)", re.I
@@ -69,7 +69,7 @@ class HtmlLoader(FileLoader, name="html"):
             ) from error
         for element in (*unread, *soup.find_all("head")):
             element.extract()
-        _plain_words(soup)
+        plain_words(soup)
 
 
 def parse(text: str) -> BeautifulSoup:
@@ -79,7 +79,7 @@ def parse(text: str) -> BeautifulSoup:
     return bs4.BeautifulSoup(text, "lxml")
 
 
-def to_markdown(soup: BeautifulSoup) -> str:
+def to_markdown(soup: Tag) -> str:
     """Markdown with `#` headings, fenced code and pipe tables; characters are not escaped, so words stay words."""
     markdownify = require("markdownify", extra="files", needed_by="the loader 'html'")
     converter = markdownify.MarkdownConverter(
@@ -89,14 +89,17 @@ def to_markdown(soup: BeautifulSoup) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _plain_words(soup: BeautifulSoup) -> None:
+def plain_words(soup: BeautifulSoup) -> None:
     """Links become their words, pictures their alternative text, and a line break the space that a browser shows."""
-    from bs4 import NavigableString
+    from bs4.element import NavigableString
 
     for image in soup.find_all("img"):
         image.replace_with(str(image.get("alt") or ""))
     for link in soup.find_all("a"):
         link.unwrap()
+    for power in soup.find_all("sup"):  # 2 to the 31 is not 231.
+        power.insert(0, "^")
+        power.unwrap()
     for words in soup.find_all(string=re.compile(r"[\n\r\t]")):
         if type(words) is NavigableString and not words.find_parent(["pre", "textarea"]):
             words.replace_with(re.sub(r"[ \t\r\n]+", " ", words))
