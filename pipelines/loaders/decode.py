@@ -45,7 +45,9 @@ def known(encoding: str | None) -> str | None:
     """Check that Python can decode `encoding` to text; a ValueError otherwise."""
     if encoding is not None:
         try:
-            b"".decode(encoding)
+            b"x".decode(encoding)  # Python looks no codec up to decode nothing.
+        except UnicodeDecodeError:
+            pass
         except LookupError:
             raise ValueError(f"unknown text encoding {encoding!r}; try utf-8, cp1252, cp1251, shift_jis") from None
     return encoding

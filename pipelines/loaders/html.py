@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from pipelines.loaders.decode import Decoding, Encoding, decoding
+from pipelines.loaders.decode import MARKS, Decoding, Encoding, decoding, first_fault, known
 from pipelines.loaders.file_loader import FileLoader
 from rag.component import SpeedOnly
 from rag.errors import DocumentError, require
@@ -60,12 +60,14 @@ class HtmlLoader(FileLoader, name="html"):
             yield Document(name, text, name, title, "text/markdown", metadata)
 
     def _prune(self, soup: BeautifulSoup, path: Path) -> None:
-        selectors = (*NOT_TEXT, *self.drop)
+        unread = soup.select(", ".join(NOT_TEXT))
         try:
-            unread = soup.select(", ".join(selectors))
+            unread += soup.select(", ".join(self.drop)) if self.drop else []
         except Exception as error:
             raise DocumentError(
-                f"the html loader's `drop` holds an invalid CSS selector: {error}", where=path.as_posix()
+                f"the html loader's `drop` holds an invalid CSS selector: {str(error).splitlines()[0]}",
+                where=path.as_posix(),
+                fix="mend it in the pipeline: load: [{use: html, drop: [...]}]",
             ) from error
         for element in (*unread, *soup.find_all("head")):
             element.extract()
@@ -107,16 +109,14 @@ def plain_words(soup: BeautifulSoup) -> None:
 
 def declared(path: Path) -> Decoding | None:
     """The encoding a page declares in its first 2,048 bytes, if Python knows it and every byte fits."""
-    from pipelines.loaders.decode import MARKS, first_fault
-
     with path.open("rb") as file:
         head = file.read(2048)
     found = CHARSET.search(head)
     if not found or head.startswith(tuple(MARKS)):
         return None
     try:
-        codec = codecs.lookup((found[1] or found[2]).decode("ascii")).name
-    except LookupError:
+        codec = codecs.lookup(known((found[1] or found[2]).decode("ascii")) or "").name
+    except (ValueError, LookupError):
         return None
     if codec.startswith(("utf-16", "utf-32")):  # A declaration that could be read as ASCII is no UTF-16.
         return None

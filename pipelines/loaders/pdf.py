@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipelines.loaders.file_loader import FileLoader
 from rag.errors import DocumentError, require
@@ -29,9 +29,7 @@ class PdfLoader(FileLoader, name="pdf"):
         """The file as one document."""
         pypdf = require("pypdf", extra="files", needed_by="the loader 'pdf'")
         with path.open("rb") as file:
-            reader = pypdf.PdfReader(file, strict=False)
-            if reader.is_encrypted:
-                _unlock(reader, path, pypdf)
+            reader = _open(file, path, pypdf)
             pages, text = join(_texts(reader, path))
             metadata = _metadata(reader)
         if not text.strip():
@@ -52,15 +50,16 @@ def join(texts: Iterator[str]) -> tuple[tuple[int, ...], str]:
     parts, starts, at = [], [], 0
     for text in texts:
         starts.append(at)
-        parts.append(text + "\n")
-        at += len(text) + 1
+        parts.append(text if text.endswith("\n") else text + "\n")
+        at += len(parts[-1])
     return tuple(starts), "".join(parts)
 
 
-def _unlock(reader: PdfReader, path: Path, pypdf: Any) -> None:
+def _open(file: BinaryIO, path: Path, pypdf: Any) -> PdfReader:
     """Many files are encrypted with an empty password, only to forbid printing: those open here."""
     try:
-        opened = reader.decrypt("")
+        reader: PdfReader = pypdf.PdfReader(file, strict=False)
+        opened = not reader.is_encrypted or reader.decrypt("")
     except pypdf.errors.DependencyError as error:
         raise DocumentError(
             "encrypted with AES, which needs the package 'cryptography'",
@@ -73,6 +72,7 @@ def _unlock(reader: PdfReader, path: Path, pypdf: Any) -> None:
             where=path.as_posix(),
             fix="save a copy without the password (qpdf --password=... --decrypt in.pdf out.pdf) and ingest that",
         )
+    return reader
 
 
 def _texts(reader: PdfReader, path: Path) -> Iterator[str]:
