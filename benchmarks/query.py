@@ -139,7 +139,7 @@ def start_rows() -> Iterator[Row]:
         )
         for name, args in (
             ("fovea --help", ["--help"]),
-            ("fovea ask, warm store", ["ask", "p.yaml", "Who may declare war?"]),
+            ("fovea ask, warm store", ["ask", "p.yaml", "How many writers does SQLite allow at the same time?"]),
         ):
             seconds = []
             for _ in range(5):
