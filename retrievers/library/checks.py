@@ -1,0 +1,106 @@
+"""Looking for damage: everything is read once and compared with what it was made from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from rag.errors import StoreError
+from rag.tokens import words
+from rag.types import Chunk
+from retrievers.library import chunks, lexicon
+from retrievers.library.database import Database
+from retrievers.library.vectors import matrix, vector_key
+
+SHOWN = 5
+"""Findings of one kind that are named; the rest are counted."""
+TOLERANCE = 1e-3
+"""How far from 1 the length of a vector may be: half-precision encoders round."""
+BATCH = 2000
+
+
+def problems(db: Database) -> list[str]:
+    """What is wrong with the library file, in sentences."""
+    found: list[str] = []
+    for check in (_file, _counts, _contents, _vectors):
+        found += _some(check, db)
+    return found
+
+
+def _some(check: Callable[[Database], Iterator[str]], db: Database) -> list[str]:
+    """The first findings of a check, and how many more there are; an error that ends it is a finding."""
+    found: list[str] = []
+    try:
+        found.extend(check(db))
+    except StoreError as error:
+        found.append(error.what)
+    more = [f"... and {len(found) - SHOWN} more of this kind"] if len(found) > SHOWN else []
+    return found[:SHOWN] + more
+
+
+def _file(db: Database) -> Iterator[str]:
+    for (line,) in db.all("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"SQLite says: {line}"
+    for table, row, parent, _ in db.all("PRAGMA foreign_key_check"):
+        yield f"row {row} of {table} refers to a row of {parent} that is not there"
+
+
+def _counts(db: Database) -> Iterator[str]:
+    sql = """SELECT s.name, s.documents, s.chunks, count(DISTINCT d.id), count(c.no)
+             FROM sources s LEFT JOIN documents d ON d.owner = s.id LEFT JOIN chunks c ON c.document = d.id
+             GROUP BY s.id HAVING s.documents != count(DISTINCT d.id) OR s.chunks != count(c.no)"""
+    for name, documents, n, real_documents, real in db.all(sql):
+        yield f"{name} should have {documents} documents and {n} chunks, and has {real_documents} and {real}"
+    for (no,) in db.all("SELECT no FROM chunks WHERE no IN (SELECT no FROM removed)"):
+        yield f"chunk {no} is there and also marked as removed"
+    for name, length in db.all("SELECT name, length FROM documents"):
+        if len(chunks.document(db, name).text) != length:
+            yield f"the document {name!r} should have {length} characters"
+
+
+def _contents(db: Database) -> Iterator[str]:
+    """Chunks hold what was stored, have the vector of their text, and the lexical index has just their words."""
+    made_by = str(db.meta("encoder"))
+    held: Counter[str] = Counter()
+    occurs: Counter[str] = Counter()
+    for no, chunk in chunks.every(db):
+        mine = words(chunk.text)
+        occurs.update(mine)
+        held.update(set(mine))
+        yield from _key(db, no, chunk, made_by)
+    if db.meta("words") == lexicon.VERSION:
+        yield from _lexicon(db, held, occurs)
+
+
+def _key(db: Database, no: int, chunk: Chunk, made_by: str) -> Iterator[str]:
+    row = db.one("SELECT key FROM vectors WHERE id = (SELECT vector FROM chunks WHERE no = ?)", (no,))
+    if row is None:
+        yield f"{chunk.where} has no vector"
+    elif row[0].hex() != vector_key(chunk.text, made_by):
+        yield f"{chunk.where} has the vector of another text"
+
+
+def _lexicon(db: Database, held: Counter[str], occurs: Counter[str]) -> Iterator[str]:
+    sql = "SELECT no FROM chunks EXCEPT SELECT id FROM lexicon_docsize"
+    for (no,) in db.all(sql):
+        yield f"chunk {no} is not in the lexical index"
+    for (no,) in db.all("SELECT id FROM lexicon_docsize EXCEPT SELECT no FROM chunks"):
+        yield f"the lexical index has a chunk {no} that is not there"
+    db.run("CREATE VIRTUAL TABLE IF NOT EXISTS temp.lexicon_words USING fts5vocab(main, lexicon, row)")
+    indexed = {term: (n, count) for term, n, count in db.all("SELECT term, doc, cnt FROM temp.lexicon_words")}
+    for word in sorted(indexed.keys() | held.keys()):
+        if indexed.get(word, (0, 0)) != (held[word], occurs[word]):
+            yield f"the lexical index is wrong about the word {word!r}"
+
+
+def _vectors(db: Database) -> Iterator[str]:
+    import numpy as np
+
+    dim, last = int(db.meta("dim") or 0), 0
+    while rows := db.all("SELECT id, vector FROM vectors WHERE id > ? ORDER BY id LIMIT ?", (last, BATCH)):
+        lengths = np.linalg.norm(matrix(db, [v for _, v in rows], dim), axis=1)
+        for (number, _), length in zip(rows, lengths):
+            if not abs(length - 1) <= TOLERANCE:
+                yield f"vector {number} has the length {length:.4f}, not 1"
+        last = rows[-1][0]

@@ -1,0 +1,128 @@
+"""Reading documents and chunks: slices of the stored text, each proved by its hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rag.errors import QueryError
+from rag.types import Chunk, Document
+from retrievers.library.database import Database, damaged
+from retrievers.library.schema import BLOCK
+from retrievers.library.values import pack, read_metadata, unpack
+from retrievers.library.vectors import batches, holes
+
+_CHUNK = """SELECT c.no, c.document, c.start, c.stop, c.page, c.name, d.name, d.source, d.title, d.metadata
+            FROM chunks AS c JOIN documents AS d ON d.id = c.document"""
+_DOCUMENT = "SELECT id, name, source, title, media_type, metadata, pages FROM documents"
+BATCH = 512
+
+
+def document(db: Database, name: str) -> Document:
+    """A whole document; raises QueryError for an unknown id."""
+    row = db.one(f"{_DOCUMENT} WHERE name = ?", (pack(name),))
+    if row is None:
+        raise QueryError(
+            f"there is no document {name!r}", where=str(db.path), fix="fovea status --all lists the sources"
+        )
+    return _document(db, row)
+
+
+def documents(db: Database) -> Iterator[Document]:
+    """Every document, one at a time."""
+    last = 0
+    while (row := db.one(f"{_DOCUMENT} WHERE id > ? ORDER BY id LIMIT 1", (last,))) is not None:
+        yield _document(db, row)
+        last = row[0]
+
+
+def by_no(db: Database, nos: Sequence[int]) -> dict[int, Chunk]:
+    """Chunks by `no`; those that are gone are left out."""
+    found: dict[int, Chunk] = {}
+    for part in batches([int(n) for n in nos]):
+        found.update((row[0], _chunk(db, row)) for row in db.all(f"{_CHUNK} WHERE c.no IN ({holes(part)})", part))
+    return found
+
+
+def every(db: Database) -> Iterator[tuple[int, Chunk]]:
+    """Every chunk with its `no`, in the order in which they were added."""
+    last = 0
+    while rows := db.all(f"{_CHUNK} WHERE c.no > ? ORDER BY c.no LIMIT {BATCH}", (last,)):
+        for row in rows:
+            yield row[0], _chunk(db, row)
+        last = rows[-1][0]
+
+
+def every_of(db: Database, document: int) -> Iterator[tuple[int, Chunk]]:
+    """Every chunk of one document, by the document's number, with its `no`."""
+    last = 0
+    while rows := db.all(f"{_CHUNK} WHERE c.document = ? AND c.no > ? ORDER BY c.no LIMIT {BATCH}", (document, last)):
+        for row in rows:
+            yield row[0], _chunk(db, row)
+        last = rows[-1][0]
+
+
+def of_document(db: Database, name: str) -> list[Chunk]:
+    """The chunks of a document, in order of their start."""
+    rows = db.all(f"{_CHUNK} WHERE d.name = ? ORDER BY c.start, c.stop", (pack(name),))
+    return [_chunk(db, row) for row in rows]
+
+
+def numbers(db: Database, ids: Sequence[str]) -> dict[str, int]:
+    """The `no` of each chunk id that is there."""
+    found: dict[str, int] = {}
+    for part in batches([bytes.fromhex(i) for i in ids]):
+        rows = db.all(f"SELECT name, no FROM chunks WHERE name IN ({holes(part)})", part)
+        found.update((name.hex(), no) for name, no in rows)
+    return found
+
+
+def neighbours(db: Database, chunk: Chunk, before: int, after: int) -> list[Chunk]:
+    """Up to `before` and `after` chunks around `chunk` in its document, itself included, in order."""
+    here = db.one(
+        f"{_CHUNK} WHERE d.name = ? AND c.start = ? AND c.stop = ?", (pack(chunk.document_id), chunk.start, chunk.end)
+    )
+    if here is None or here[5].hex() != chunk.id:
+        raise QueryError(f"the library has no chunk {chunk.where}", fix="ask again: its document has changed meanwhile")
+    place = (here[1], chunk.start, chunk.end)
+    side = f"{_CHUNK} WHERE c.document = ? AND (c.start, c.stop) {{}} (?, ?) ORDER BY c.start {{}}, c.stop {{}} LIMIT ?"
+    rows = db.all(side.format("<", "DESC", "DESC"), (*place, max(0, before)))[::-1]
+    rows += [here, *db.all(side.format(">", "", ""), (*place, max(0, after)))]
+    return [_chunk(db, row) for row in rows]
+
+
+def text(db: Database, document: int, start: int, stop: int) -> str:
+    """The characters `[start, stop)` of a document, from the blocks that hold them."""
+    first, last = start // BLOCK, max(start, stop - 1) // BLOCK
+    rows = db.all(
+        "SELECT text FROM texts WHERE document = ? AND block BETWEEN ? AND ? ORDER BY block", (document, first, last)
+    )
+    return _join(rows)[start - first * BLOCK : stop - first * BLOCK]
+
+
+def _join(rows: Sequence[tuple[Any, ...]]) -> str:
+    return "".join(unpack(row[0]) for row in rows)
+
+
+def _document(db: Database, row: tuple[Any, ...]) -> Document:
+    number, name, source, title, media_type, metadata, pages = row
+    whole = _join(db.all("SELECT text FROM texts WHERE document = ? ORDER BY block", (number,)))
+    try:
+        starts = tuple(json.loads(pages))
+    except (ValueError, TypeError) as error:
+        raise damaged(db.path, f"the pages of {unpack(name)!r} cannot be read ({error})") from None
+    return Document(
+        unpack(name), whole, unpack(source), unpack(title), unpack(media_type), read_metadata(metadata, db.path), starts
+    )
+
+
+def _chunk(db: Database, row: tuple[Any, ...]) -> Chunk:
+    _, number, start, stop, page, stored, name, source, title, metadata = row
+    content = text(db, number, start, stop)
+    chunk = Chunk(
+        unpack(name), start, stop, content, unpack(source), unpack(title), page, read_metadata(metadata, db.path)
+    )
+    if bytes.fromhex(chunk.id) != stored:
+        raise damaged(db.path, f"{chunk.where} does not hold the text that was stored")
+    return chunk

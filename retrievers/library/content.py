@@ -1,0 +1,95 @@
+"""Writing a source's documents and chunks, and taking them out again. Always inside a transaction of the caller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from rag.errors import DocumentError, StoreError
+from rag.types import Chunk, Document
+from retrievers.library import lexicon, vectors
+from retrievers.library.chunks import every_of
+from retrievers.library.database import Database
+from retrievers.library.schema import BLOCK
+from retrievers.library.values import any_odd, kind, odd, pack
+
+
+def put(
+    db: Database, owner: int, documents: Iterable[tuple[Document, Sequence[Chunk]]], *, fingerprint: str, sequence: int
+) -> tuple[int, int]:
+    """Write documents with their chunks; returns how many of each. Raises StoreError for a chunk without a vector."""
+    n_documents = n_chunks = 0
+    for document, chunks in documents:
+        number = _put_document(db, owner, document)
+        _put_chunks(db, number, document, chunks, fingerprint, sequence)
+        n_documents, n_chunks = n_documents + 1, n_chunks + len(chunks)
+    return n_documents, n_chunks
+
+
+def take_out(db: Database, owner: int, sequence: int) -> None:
+    """Remove every document of a source, with all that hangs on it; leave a mark for the indexes that follow."""
+    for (number,) in db.all("SELECT id FROM documents WHERE owner = ?", (owner,)):
+        lexicon.remove(db, ((no, chunk.text) for no, chunk in every_of(db, number)))
+        db.run("INSERT INTO removed SELECT no, ? FROM chunks WHERE document = ?", (sequence, number))
+        for table in ("chunks", "facts", "texts"):
+            db.run(f"DELETE FROM {table} WHERE document = ?", (number,))
+        db.run("DELETE FROM documents WHERE id = ?", (number,))
+
+
+def _put_document(db: Database, owner: int, document: Document) -> int:
+    name = pack(document.id)
+    other = db.one("SELECT s.name FROM documents d JOIN sources s ON s.id = d.owner WHERE d.name = ?", (name,))
+    if other is not None:
+        raise DocumentError(
+            f"two documents have the id {document.id!r}; the other one came from {other[0]!r}",
+            where=document.source,
+            fix="give each document its own id",
+        )
+    metadata = dict(document.metadata)
+    row = (
+        owner, name, pack(document.source), pack(document.title), pack(document.media_type), json.dumps(metadata),
+        json.dumps(document.pages), len(document.text), any_odd(metadata),
+    )  # fmt: skip
+    columns = "owner, name, source, title, media_type, metadata, pages, length, odd"
+    db.run(f"INSERT INTO documents ({columns}) VALUES ({vectors.holes(row)})", row)
+    found = db.one("SELECT id FROM documents WHERE name = ?", (name,))
+    assert found
+    number = int(found[0])
+    blocks = range(0, len(document.text), BLOCK)
+    texts = ((number, at // BLOCK, pack(document.text[at : at + BLOCK])) for at in blocks)
+    db.many("INSERT INTO texts VALUES (?, ?, ?)", texts)
+    facts = [(number, f, kind(v), v) for f, v in metadata.items() if not (odd(v) or odd(f))]
+    db.many("INSERT INTO facts VALUES (?, ?, ?, ?)", facts)
+    return number
+
+
+def _put_chunks(
+    db: Database, number: int, document: Document, chunks: Sequence[Chunk], fingerprint: str, sequence: int
+) -> None:
+    _refuse_wrong(document, chunks)
+    keys = [vectors.vector_key(c.text, fingerprint) for c in chunks]
+    known = vectors.ids(db, dict.fromkeys(keys))
+    if lacking := next((c for c, key in zip(chunks, keys) if key not in known), None):
+        raise StoreError(
+            f"the chunk {lacking.where} has no vector yet", where=str(db.path), fix="add_vectors comes first"
+        )
+    last = db.one("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'")
+    nos = range(last[0] + 1 if last else 1, (last[0] if last else 0) + 1 + len(chunks))
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        for no, c, key in zip(nos, chunks, keys):
+            yield no, number, c.start, c.end, c.page, bytes.fromhex(c.id), known[key], sequence
+
+    db.many("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows())
+    lexicon.add(db, ((no, c.text) for no, c in zip(nos, chunks)))
+
+
+def _refuse_wrong(document: Document, chunks: Sequence[Chunk]) -> None:
+    """Raise DocumentError for a chunk that is no slice of the document, or comes twice."""
+    seen: set[tuple[int, int]] = set()
+    for c in chunks:
+        if c.document_id != document.id or c.text != document.text[c.start : c.end] or c.start < 0:
+            raise DocumentError(f"the chunk {c.where} is not that slice of the document {document.id!r}")
+        if (c.start, c.end) in seen:
+            raise DocumentError(f"the chunk {c.where} comes twice")
+        seen.add((c.start, c.end))

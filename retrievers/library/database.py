@@ -1,0 +1,186 @@
+"""One SQLite connection: transactions, a lock for threads, and errors that say what to do."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rag.errors import StoreError
+from retrievers.library.schema import APPLICATION_ID, FORMAT
+
+BUSY_SECONDS = 20.0
+PAGE_BYTES = 8192
+"""Five vectors of 384 numbers fill a page of 8 KiB; two would fill 4 KiB and waste a quarter."""
+MAGIC = b"SQLite format 3\0"
+
+
+class Database:
+    """An open library file. Reads of several threads take turns; a transaction holds the others off."""
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path, self.read_only = path, read_only
+        self._lock = threading.RLock()
+        with plain_errors(path):
+            self._connection = connect(path, read_only=read_only)
+
+    def all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Every row of a query."""
+        with self._lock, plain_errors(self.path):
+            return self._connection.execute(sql, values).fetchall()
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a query, or None."""
+        with self._lock, plain_errors(self.path):
+            row: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
+            return row
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement; returns how many rows it changed."""
+        with self._lock, plain_errors(self.path):
+            return self._connection.execute(sql, values).rowcount
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for every row."""
+        with self._lock, plain_errors(self.path):
+            self._connection.executemany(sql, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the block or nothing of it; on disk when the block ends."""
+        with self._lock:
+            self.run("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.run("COMMIT")
+            except BaseException:
+                with suppress(StoreError):
+                    if self._connection.in_transaction:
+                        self.run("ROLLBACK")
+                raise
+
+    def meta(self, name: str) -> Any:
+        """One of the library's own facts, or None."""
+        row = self.one("SELECT value FROM meta WHERE name = ?", (name,))
+        return row[0] if row else None
+
+    def set_meta(self, name: str, value: Any) -> None:
+        """Remember one of the library's own facts."""
+        self.run(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode, after making sure that the file is ours."""
+    uri = f"file:{quote(str(path.resolve()))}"
+    if path.exists() and path.stat().st_size:
+        refuse_foreign(path, uri)
+    connection = _open(uri + ("?mode=ro" if read_only else "?mode=rwc"))
+    try:
+        if not read_only:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA cache_size = -32768")
+    return connection
+
+
+def refuse_foreign(path: Path, uri: str) -> None:
+    """Raise StoreError for a file that is no library, or one of a newer format. Nothing is written to it."""
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise StoreError(
+                "this file is not a Fovea library, or its beginning is damaged",
+                where=str(path),
+                fix="move it away and run `fovea ingest`, or give the store another path",
+            )
+    connection = _open(uri + "?mode=ro")
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    finally:
+        connection.close()
+    if application != APPLICATION_ID and (tables or application):
+        raise StoreError(
+            "this SQLite file is not a Fovea library",
+            where=str(path),
+            fix="give the store another path",
+        )
+    if version > FORMAT:
+        raise StoreError(
+            f"the library has format {version}, which is newer than format {FORMAT} of this Fovea",
+            where=str(path),
+            fix="pip install --upgrade fovea, or give the store another path",
+        )
+
+
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+
+
+def damaged(path: Path, what: str) -> StoreError:
+    """The error for a file that does not hold what was put into it."""
+    return StoreError(
+        f"the library is damaged: {what}",
+        where=str(path),
+        fix="put back a copy of the file, or make the store anew from the documents: fovea ingest --rebuild",
+    )
+
+
+def explain(error: sqlite3.Error, path: Path) -> StoreError:
+    """The same error, with what it means and what to do."""
+    extended = getattr(error, "sqlite_errorcode", None) or 0
+    code = extended & 0xFF
+    writing = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE)
+    if code == sqlite3.SQLITE_FULL or extended in (*writing, sqlite3.SQLITE_IOERR_SHMSIZE):
+        return disk_full(path, str(error))
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR) or "decode to UTF-8" in str(error):
+        return damaged(path, str(error))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreError(
+            f"the library stayed locked for {BUSY_SECONDS:.0f} seconds by another program",
+            where=str(path),
+            fix="close whatever else has the file open, and run the same command again",
+        )
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StoreError(f"cannot open or write the library: {error}", where=str(path), fix="check its permissions")
+    return StoreError(f"the library cannot be used: {error}", where=str(path), fix="fovea check looks for damage")
+
+
+def disk_full(path: Path, reason: str) -> StoreError:
+    """The error for a write that had no room."""
+    free = ""
+    with suppress(OSError):
+        free = f" ({shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB are free there)"
+    return StoreError(
+        f"disk full, or a limit on file sizes reached, while writing{free}: {reason}; nothing that was stored is lost",
+        where=str(path),
+        fix="free some space and run the same command again: it goes on where it stopped",
+    )

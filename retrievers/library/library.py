@@ -1,0 +1,318 @@
+"""The library: documents, chunks, vectors and status in one SQLite file, the truth that every index follows.
+
+    with Library.open(path, encoder=encoder) as library:
+        library.add_vectors(keys, vectors)
+        library.replace(SourceRow("a.txt", digest), [(document, chunks)])
+
+Every change is one transaction, on disk when the call returns (WAL, synchronous FULL). One process writes, any number
+read, and readers see the last commit.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid as uuids
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace as with_changes
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.corpus import Rows
+from rag.encoder import Encoder
+from rag.errors import StoreError
+from rag.filters import Filter
+from rag.types import Chunk, Document
+from retrievers.library import chunks, content, facts, journal, lexicon, sources, vectors
+from retrievers.library.checks import problems
+from retrievers.library.database import Database
+from retrievers.library.lock import WriterLock
+from retrievers.library.schema import APPLICATION_ID, FORMAT, TABLES
+from retrievers.library.sources import SourceRow
+from retrievers.library.vectors import vector_key
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["FILE", "Library", "SourceRow", "vector_key"]
+
+FILE = "library.sqlite"
+REMEMBERED_FILTERS = 8
+
+
+class Library:
+    """An open library; `Library.open` makes one. Threads may share it."""
+
+    def __init__(self, db: Database, lock: WriterLock | None) -> None:
+        self._db, self._lock = db, lock
+        self._matching: OrderedDict[tuple[str, str, int], np.ndarray] = OrderedDict()
+
+    # Opening
+
+    @classmethod
+    def exists(cls, path: Path) -> bool:
+        """Whether there is a library in the folder `path`."""
+        file = path / FILE
+        return file.is_file() and file.stat().st_size > 0
+
+    @classmethod
+    def open(
+        cls, path: Path, *, encoder: Encoder | None = None, read_only: bool = False, reset: bool = False
+    ) -> Library:
+        """Open the library in the folder `path`, or begin one there.
+
+        Raises StoreError for a file that is not ours, newer, damaged, or made with another encoder, and when there is
+        nothing to read; LockedError while another process writes. `reset` throws away what there is.
+        """
+        if read_only:
+            return cls._reader(path, encoder)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder of the store: {error.strerror}", where=str(path)) from None
+        lock = WriterLock(path)
+        try:
+            return cls._writer(path, encoder, lock, reset)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _reader(cls, path: Path, encoder: Encoder | None) -> Library:
+        if not cls.exists(path):
+            raise nothing_yet(path)
+        library = cls(Database(path / FILE, read_only=True), None)
+        try:
+            if not library._made:
+                raise nothing_yet(path)
+            library._refuse_other(encoder)
+        except BaseException:
+            library.close()
+            raise
+        return library
+
+    @classmethod
+    def _writer(cls, path: Path, encoder: Encoder | None, lock: WriterLock, reset: bool) -> Library:
+        if reset:
+            journal.discard_unreadable(path / FILE)
+        library = cls(Database(path / FILE, read_only=False), lock)
+        try:
+            if reset or not library._made:
+                library._begin(encoder)
+            library._refuse_other(encoder)
+            if library._db.meta("words") != lexicon.VERSION:
+                library._index_words()
+        except BaseException:
+            library._db.close()
+            raise
+        return library
+
+    @property
+    def _made(self) -> bool:
+        return self._db.one("SELECT 1 FROM sqlite_master WHERE name = 'meta'") is not None
+
+    def _begin(self, encoder: Encoder | None) -> None:
+        """Make the tables, in place of any that are there, in one transaction."""
+        if encoder is None:
+            raise StoreError("a new library must be told its encoder", where=str(self._db.path))
+        facts_of_it = {
+            "uuid": uuids.uuid4().hex, "sequence": 0, "encoder": encoder.fingerprint, "dim": encoder.dim,
+            "settings": json.dumps(encoder.settings()), "words": lexicon.VERSION,
+        }  # fmt: skip
+        with self._db.transaction():
+            journal.drop_tables(self._db)
+            for sql in TABLES:
+                self._db.run(sql)
+            for name, value in facts_of_it.items():
+                self._db.set_meta(name, value)
+            self._db.run(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.run(f"PRAGMA user_version = {FORMAT}")
+
+    def _refuse_other(self, encoder: Encoder | None) -> None:
+        if encoder is not None and encoder.fingerprint != (made := self._db.meta("encoder")):
+            settings = self._db.meta("settings")
+            raise StoreError(
+                f"the vectors were made by another encoder: {settings} ({made}), "
+                f"not {json.dumps(encoder.settings())} ({encoder.fingerprint})",
+                where=str(self._db.path),
+                fix="fovea ingest --rebuild encodes everything anew; or give the store another path",
+            )
+
+    def _index_words(self) -> None:
+        with self._db.transaction():
+            lexicon.clear(self._db)
+            lexicon.add(self._db, ((no, chunk.text) for no, chunk in chunks.every(self._db)))
+            self._db.set_meta("words", lexicon.VERSION)
+
+    def close(self) -> None:
+        """Let go of the file and of the right to write."""
+        self._db.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # The truth that indexes follow
+
+    @property
+    def uuid(self) -> str:
+        """Names this library; an index built from another is rebuilt."""
+        return str(self._db.meta("uuid"))
+
+    @property
+    def sequence(self) -> int:
+        """Rises with every committed change of the chunks."""
+        return int(self._db.meta("sequence") or 0)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self._db.meta("dim") or 0)
+
+    @property
+    def count(self) -> int:
+        """How many chunks there are."""
+        row = self._db.one("SELECT count(*) FROM chunks")
+        return int(row[0]) if row else 0
+
+    def added(self, since: int, batch: int = 4096) -> Iterator[Rows]:
+        """The chunks that are there now and were added after sequence number `since`, in order of `no`."""
+        return journal.added(self._db, since, batch, self.dim)
+
+    def removed(self, since: int) -> np.ndarray:
+        """The `no` of every chunk removed after sequence number `since`, int64, rising."""
+        return journal.removed(self._db, since)
+
+    def matching(self, where: Filter) -> np.ndarray:
+        """The `no` of every chunk whose metadata match, int64, rising. The last few answers are remembered."""
+        import numpy as np
+
+        key = (repr(where), self.uuid, self.sequence)
+        if (found := self._matching.get(key)) is None:
+            condition, values = facts.documents_matching(self._db, where)
+            rows = self._db.all(f"SELECT no FROM chunks WHERE {condition} ORDER BY no", values)
+            found = self._matching[key] = np.fromiter((no for (no,) in rows), np.int64, len(rows))
+        with suppress(KeyError):  # Another thread may have taken it away.
+            while len(self._matching) > REMEMBERED_FILTERS:
+                self._matching.popitem(last=False)
+        return found
+
+    # Sources
+
+    def source(self, name: str) -> SourceRow | None:
+        """The row of one source, or None."""
+        found = sources.find(self._db, name)
+        return found[1] if found else None
+
+    def sources(self, status: str | None = None) -> Iterator[SourceRow]:
+        """Every source, or those with the status "ok" or "failed", in order of their names."""
+        return sources.every(self._db, status)
+
+    def replace(self, row: SourceRow, documents: Iterable[tuple[Document, Sequence[Chunk]]]) -> None:
+        """What a source holds now, in one transaction: its old documents go, these come, its status is "ok".
+
+        Raises StoreError for a chunk whose vector was not added, DocumentError for one that is no slice of its
+        document and for an id that another source has.
+        """
+        with self._db.transaction():
+            sequence = self._next()
+            owner = sources.save(self._db, with_changes(row, status="ok", error="", attempts=0))
+            content.take_out(self._db, owner, sequence)
+            made_by = str(self._db.meta("encoder"))
+            n = content.put(self._db, owner, documents, fingerprint=made_by, sequence=sequence)
+            self._db.run("UPDATE sources SET documents = ?, chunks = ? WHERE id = ?", (*n, owner))
+
+    def fail(self, row: SourceRow, error: str) -> None:
+        """Note that a source could not be taken, and why. What was stored of it before stays as it was."""
+        with self._db.transaction():
+            old = self.source(row.name) or SourceRow(row.name)
+            row = with_changes(row, documents=old.documents, chunks=old.chunks, attempts=old.attempts + 1)
+            sources.save(self._db, with_changes(row, status="failed", error=error))
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Take sources out with everything that came from them; returns how many there were."""
+        gone = 0
+        with self._db.transaction():
+            sequence = 0
+            for name in names:
+                if (found := sources.find(self._db, name)) is not None:
+                    sequence = sequence or self._next()
+                    content.take_out(self._db, found[0], sequence)
+                    gone += self._db.run("DELETE FROM sources WHERE id = ?", (found[0],))
+        return gone
+
+    def _next(self) -> int:
+        sequence = self.sequence + 1
+        self._db.set_meta("sequence", sequence)
+        return sequence
+
+    # Vectors
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """The keys for which there is no vector yet."""
+        return set(keys) - vectors.ids(self._db, keys).keys()
+
+    def add_vectors(self, keys: Sequence[str], found: np.ndarray) -> None:
+        """Keep unit vectors `(keys, dim)`, each under the key that `vector_key` gave; one durable commit."""
+        vectors.add(self._db, keys, found, self.dim)
+
+    def vectors_of(self, nos: Sequence[int]) -> np.ndarray:
+        """The vectors of chunks by `no`, float32 `(nos, dim)`."""
+        return vectors.of_chunks(self._db, nos, self.dim)
+
+    def prune(self) -> int:
+        """Drop the vectors that no chunk refers to, and give space back to the disk; returns how many vectors.
+
+        When more chunks were removed than there are, their marks go too, and indexes are rebuilt on their next sync.
+        """
+        return journal.prune(self._db)
+
+    # Reading
+
+    def document(self, document_id: str) -> Document:
+        """A whole document; raises QueryError for an unknown id."""
+        return chunks.document(self._db, document_id)
+
+    def documents(self) -> Iterator[Document]:
+        """Every document, one at a time."""
+        return chunks.documents(self._db)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Every chunk, one at a time, in the order in which they were added."""
+        return (chunk for _, chunk in chunks.every(self._db))
+
+    def chunks_of(self, document_id: str) -> list[Chunk]:
+        """The chunks of a document, in order of their start."""
+        return chunks.of_document(self._db, document_id)
+
+    def chunk_by_no(self, nos: Sequence[int]) -> dict[int, Chunk]:
+        """Chunks by `no`; those that are gone are left out."""
+        return chunks.by_no(self._db, nos)
+
+    def no_of(self, chunk_ids: Sequence[str]) -> dict[str, int]:
+        """The `no` of each chunk id that is there."""
+        return chunks.numbers(self._db, chunk_ids)
+
+    def neighbours(self, chunk: Chunk, before: int, after: int) -> list[Chunk]:
+        """The chunks around `chunk` in its document, itself included; raises QueryError for one that is not there."""
+        return chunks.neighbours(self._db, chunk, before, after)
+
+    def match(self, text: str, k: int, where: Filter | None = None) -> list[tuple[int, float]]:
+        """The `(no, BM25)` of the `k` chunks of highest BM25 score for any word of `text`; equal by rising `no`."""
+        condition, values = facts.documents_matching(self._db, where) if where is not None else ("", [])
+        return lexicon.match(self._db, lexicon.distinct(text), k, condition, values)
+
+    def check(self) -> list[str]:
+        """What is wrong with the file, in sentences; empty when all is well. Reads everything once."""
+        return problems(self._db)
+
+
+def nothing_yet(path: Path) -> StoreError:
+    """The error for reading before anything was written."""
+    return StoreError("nothing has been ingested yet", where=str(path), fix="fovea ingest PIPELINE.yaml DOCUMENTS")

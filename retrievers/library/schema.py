@@ -1,0 +1,47 @@
+"""The tables of the library file, and how a file is known to be ours.
+
+Documents are kept in blocks of characters, so that a chunk is read from its document without reading all of it; a chunk
+is only the place of its slice, and the hash of what must be found there. `no` is given once and never used again.
+"""
+
+from __future__ import annotations
+
+FORMAT = 1
+"""Raise it with every change that an older Fovea cannot read."""
+APPLICATION_ID = 0x466F7665
+"""The mark in the file's header: "Fove"."""
+BLOCK = 4096
+"""Characters of a document in one row."""
+
+TABLES = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    """CREATE TABLE sources (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL, recipe TEXT NOT NULL, status TEXT NOT NULL, error TEXT NOT NULL,
+        attempts INTEGER NOT NULL, documents INTEGER NOT NULL, chunks INTEGER NOT NULL, updated TEXT NOT NULL)""",
+    """CREATE TABLE documents (
+        id INTEGER PRIMARY KEY, owner INTEGER NOT NULL REFERENCES sources(id), name TEXT NOT NULL UNIQUE,
+        source TEXT NOT NULL, title TEXT NOT NULL, media_type TEXT NOT NULL, metadata TEXT NOT NULL,
+        pages TEXT NOT NULL, length INTEGER NOT NULL, odd INTEGER NOT NULL)""",
+    "CREATE INDEX documents_owner ON documents(owner)",
+    "CREATE INDEX documents_odd ON documents(id) WHERE odd",
+    """CREATE TABLE texts (
+        document INTEGER NOT NULL REFERENCES documents(id), block INTEGER NOT NULL, text NOT NULL,
+        PRIMARY KEY (document, block))""",
+    """CREATE TABLE facts (
+        document INTEGER NOT NULL REFERENCES documents(id), field TEXT NOT NULL, kind TEXT NOT NULL, value NOT NULL,
+        PRIMARY KEY (document, field)) WITHOUT ROWID""",
+    "CREATE INDEX facts_value ON facts(field, kind, value)",
+    "CREATE TABLE vectors (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL)",
+    """CREATE TABLE chunks (
+        no INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL REFERENCES documents(id),
+        start INTEGER NOT NULL, stop INTEGER NOT NULL, page INTEGER, name BLOB NOT NULL,
+        vector INTEGER NOT NULL REFERENCES vectors(id), added INTEGER NOT NULL, UNIQUE (document, start, stop))""",
+    "CREATE INDEX chunks_name ON chunks(name)",
+    "CREATE INDEX chunks_vector ON chunks(vector)",
+    "CREATE INDEX chunks_added ON chunks(added)",
+    "CREATE TABLE removed (no INTEGER PRIMARY KEY, sequence INTEGER NOT NULL)",
+    "CREATE INDEX removed_sequence ON removed(sequence)",
+    # `ascii` takes every character over 127 for a letter: our words, set apart by spaces, are its tokens as they are.
+    "CREATE VIRTUAL TABLE lexicon USING fts5(words, content='', tokenize='ascii')",
+)

@@ -1,0 +1,84 @@
+"""Vectors, named by what they were made from, so that no text is encoded twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from rag.errors import StoreError
+from retrievers.library.database import Database, damaged
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BATCH = 500
+"""Values in one statement: older SQLite takes no more than 999."""
+
+
+def vector_key(text: str, encoder_fingerprint: str) -> str:
+    """The name of a text's vector: a hash of the text and of the encoder's fingerprint."""
+    content = f"{encoder_fingerprint}\0{text}".encode("utf-8", "surrogatepass")
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def ids(db: Database, keys: Iterable[str]) -> dict[str, int]:
+    """The row of each key that has a vector."""
+    found: dict[str, int] = {}
+    for part in batches([bytes.fromhex(k) for k in keys]):
+        rows = db.all(f"SELECT key, id FROM vectors WHERE key IN ({holes(part)})", part)
+        found.update((key.hex(), no) for key, no in rows)
+    return found
+
+
+def add(db: Database, keys: Sequence[str], vectors: np.ndarray, dim: int) -> None:
+    """Write vectors `(keys, dim)` in one commit; those that are there already stay as they are."""
+    import numpy as np
+
+    vectors = np.ascontiguousarray(vectors, dtype="<f4")
+    if vectors.shape != (len(keys), dim):
+        raise StoreError(
+            f"expected {len(keys)} vectors of {dim} numbers, got an array of shape {vectors.shape}",
+            where=str(db.path),
+            fix="the encoder's `dim` must be the length of what it returns",
+        )
+    if not np.isfinite(vectors).all():
+        raise StoreError(
+            "the encoder returned vectors that are not finite numbers",
+            where=str(db.path),
+            fix="try another back-end or precision of the encoder",
+        )
+    rows = ((bytes.fromhex(key), vector.tobytes()) for key, vector in zip(keys, vectors))
+    with db.transaction():
+        db.many("INSERT INTO vectors (key, vector) VALUES (?, ?) ON CONFLICT (key) DO NOTHING", rows)
+
+
+def of_chunks(db: Database, nos: Sequence[int], dim: int) -> np.ndarray:
+    """The vectors of chunks by `no`, float32 `(nos, dim)`, in the order given."""
+    found: dict[int, bytes] = {}
+    for part in batches([int(n) for n in nos]):
+        sql = "SELECT no, v.vector FROM chunks AS c JOIN vectors AS v ON v.id = c.vector"
+        found.update(db.all(f"{sql} WHERE no IN ({holes(part)})", part))
+    missing = [n for n in nos if int(n) not in found]
+    if missing:
+        raise StoreError(f"there is no chunk {missing[0]}", where=str(db.path))
+    return matrix(db, [found[int(n)] for n in nos], dim)
+
+
+def matrix(db: Database, blobs: Sequence[bytes], dim: int) -> np.ndarray:
+    """Stored vectors as one float32 array `(blobs, dim)`."""
+    import numpy as np
+
+    if any(len(b) != 4 * dim for b in blobs):
+        raise damaged(db.path, f"a vector does not have {dim} numbers")
+    return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dim)
+
+
+def batches(values: Sequence) -> Iterator[Sequence]:
+    """Cut a sequence into pieces that fit one statement."""
+    return (values[i : i + BATCH] for i in range(0, len(values), BATCH))
+
+
+def holes(values: Sequence) -> str:
+    """A question mark for each value."""
+    return ", ".join("?" * len(values))
