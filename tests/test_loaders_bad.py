@@ -74,7 +74,7 @@ REFUSALS = [
         HtmlLoader(drop=("p[",)),
         "a.html",
         b"<p>x",
-        "the html loader's `drop` holds an invalid CSS selector: Malformed attribute selector at position 2\n"
+        "the html loader's `drop` holds an invalid CSS selector: <any>\n"
         "  fix: mend it in the pipeline: load: [{use: html, drop: [...]}]",
     ),
     (PdfLoader(), "a.pdf", pdf([]), "it has no pages\n  fix: export it again from the program it comes from"),
@@ -96,14 +96,13 @@ REFUSALS = [
         PdfLoader(),
         "a.pdf",
         b"Not a PDF at all.",
-        "cannot be read as PDF: PdfStreamError: Stream has ended unexpectedly\n"
-        "  fix: open it in the program it comes from and save it again, or remove it",
+        "cannot be read as PDF: <any>\n  fix: open it in the program it comes from and save it again, or remove it",
     ),
     (
         DocxLoader(),
         "a.docx",
         docx()[:9000],
-        "cannot be read as Word document: it is damaged or cut off (File is not a zip file)\n"
+        "cannot be read as Word document: it is damaged or cut off (<any>)\n"
         "  fix: copy it again from where it comes from, or save it again in Word",
     ),
     (
@@ -146,7 +145,7 @@ REFUSALS = [
         JsonlLoader(),
         "a.jsonl:2",
         b'{"text": "fine"}\n{"text": "cut\n',
-        "not JSON: Invalid control character at at character 14\n"
+        "not JSON: Invalid control character at character 14\n"
         "  fix: mend the line, or leave it out: load: [{use: jsonl, bad_lines: skip}]",
     ),
     (
@@ -192,7 +191,9 @@ def test_refusals_word_for_word(tmp_path, loader, place, data, message):
     if path.suffix == ".docx" and "{size}" in message:
         size = sum(i.file_size for i in zipfile.ZipFile(path).infolist() if i.filename.endswith((".xml", ".rels")))
         message = message.replace("{size}", f"{size:,}").replace("{plain}", str(size))
-    assert str(caught.value) == f"{tmp_path.as_posix()}/{place}: {message}"
+    before, given, after = message.partition("<any>")  # Words of a library, which may change with its version.
+    assert str(caught.value).startswith(f"{tmp_path.as_posix()}/{place}: {before}")
+    assert str(caught.value).endswith(after) if given else str(caught.value).endswith(f"{place}: {message}")
 
 
 def test_aes_without_its_package_says_which(tmp_path):

@@ -34,14 +34,14 @@ class HtmlLoader(FileLoader, name="html"):
 
     Scripts, styles, navigation, controls and hidden elements are left out, links keep their words, pictures their
     alternative text. The encoding is a byte-order mark's, the page's own declaration where it fits, or found as for
-    text. Deep nesting (beyond about 300 elements) is refused, as the converter is recursive.
+    text. Pages nested hundreds of elements deep are refused, as the converter is recursive.
     """
 
     suffixes = (".html", ".htm", ".xhtml")
     format = "HTML"
 
     max_bytes: SpeedOnly[PositiveInt] = 16_000_000
-    """Refuse larger files, in bytes: the tree of a page takes some twenty times its size in memory."""
+    """Refuse larger files, in bytes: the tree of a page takes many times its size in memory."""
 
     drop: tuple[str, ...] = ()
     """CSS selectors of more elements to leave out, such as `.sidebar`."""

@@ -39,7 +39,7 @@ class JsonlLoader(RecordLoader, name="jsonl"):
             except json.JSONDecodeError as error:
                 if error.msg == "Extra data":
                     return None
-                bad = BadRecord(f"not JSON: {error.msg} at character {error.colno}", "mend it, or write JSON Lines")
+                bad = BadRecord(_words(error), "mend it, or write JSON Lines")
                 raise self._placed(bad, path, error.lineno) from error
         return data if isinstance(data, list) else [data]
 
@@ -60,9 +60,13 @@ def _parse(line: str) -> Mapping[str, object] | BadRecord:
     try:
         return _record(_loads(line))
     except json.JSONDecodeError as error:
-        return BadRecord(f"not JSON: {error.msg} at character {error.pos + 1}")
+        return BadRecord(_words(error))
     except (ValueError, RecursionError) as error:
         return BadRecord(f"not JSON that can be read: {error}")
+
+
+def _words(error: json.JSONDecodeError) -> str:
+    return f"not JSON: {error.msg.removesuffix(' at')} at character {error.colno}"
 
 
 def _record(value: object) -> Mapping[str, object] | BadRecord:

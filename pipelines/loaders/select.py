@@ -14,7 +14,7 @@ from rag.loader import Loader
 from rag.trace import warn
 
 PASSED_BY = ("__pycache__", "node_modules")
-"""Folders passed by inside a named folder, besides hidden ones (`.git`, `.venv`, `.fovea`)."""
+"""Folders passed by inside a named folder, besides hidden ones (`.git`, `.venv`, `.fovea`) and Word's `~$` locks."""
 
 
 def loader_for(path: Path, loaders: Iterable[Loader]) -> Loader:
@@ -85,8 +85,7 @@ class Selection:
             loader_for(path, self.loaders)
             self._roots.append((path, True))
         elif glob.has_magic(str(path)):
-            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-            if not matches:
+            if not (matches := _matches(path)):
                 raise DocumentError("no file matches", where=path.as_posix(), fix="check the pattern")
             self.folders += [match for match in matches if match.is_dir()]
             self._roots += [(match, False) for match in matches]
@@ -111,9 +110,21 @@ class Selection:
         except OSError as error:
             warn(f"folder {folder.name}: not read: {error.strerror}")
             return
-        paths = [folder / name for name in names if not name.startswith((".", "~$")) and name not in PASSED_BY]
+        paths = [folder / name for name in names if not _passed_by(name)]
         for path in sorted(paths, key=lambda p: (p.is_dir() and p.is_symlink(), p.name)):
             if path.is_dir():
                 yield from self._walk(path, walked)
             else:
                 yield path
+
+
+def _passed_by(name: str) -> bool:
+    return name.startswith((".", "~$")) or name in PASSED_BY
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """What a glob matches, sorted, without what would be passed by in a folder."""
+    fixed = next(n for n, part in enumerate(pattern.parts) if glob.has_magic(part))
+    named = {part for part in pattern.parts if not glob.has_magic(part)}
+    found = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
+    return [path for path in found if not any(_passed_by(p) for p in path.parts[fixed:] if p not in named)]
