@@ -26,7 +26,7 @@ def retrieve(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Tr
     if len(lists) > 1:
         fuser = spec.fuser
         with trace.stage(f"fuse {fuser.name}") as stage:
-            hits = fuser.fuse(lists, max(k, spec.candidates))
+            hits = fuser.fuse(lists, max(k, spec.candidates), query, corpus)
             stage.count(hits=len(hits))
             stage.keep(hits)
     for i, refiner in enumerate(spec.refine):

@@ -46,6 +46,32 @@ class Corpus(Protocol):
     def neighbours(self, chunk: Chunk, before: int, after: int) -> list[Chunk]:
         """The chunks around `chunk` in its document, itself included, in order."""
 
+    @property
+    def spread(self) -> float:
+        """How far inner products of the chunks' vectors lie apart by chance: `spread_of` a fixed sample of them."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the chunks do: what a static index made of `chunks` was made from."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Every chunk, one at a time, in the order in which they were added."""
+
+
+SPREAD_SAMPLE = 256
+"""How many chunks, evenly spaced over the corpus, `Corpus.spread` looks at."""
+
+
+def spread_of(vectors: np.ndarray) -> float:
+    """Standard deviation of the inner products of different rows of `vectors` `(n, dim)`: the unit in which one tells
+    whether a similarity is large. Never under `1 / sqrt(dim)`, the value for unit vectors of random direction. O(n^2).
+    """
+    import numpy as np
+
+    n, dim = vectors.shape
+    products = (vectors @ vectors.T)[np.triu_indices(n, 1)]
+    return max(float(products.std()) if len(products) else 0.0, dim**-0.5)
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:

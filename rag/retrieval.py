@@ -23,8 +23,11 @@ class Fuser(Component, kind="fuser"):
     """Joins the lists of several retrievers into one."""
 
     @abstractmethod
-    def fuse(self, lists: Mapping[str, Sequence[Hit]], k: int) -> list[Hit]:
-        """At most `k` hits, best first, each chunk once; the order of the lists does not matter."""
+    def fuse(self, lists: Mapping[str, Sequence[Hit]], k: int, query: Query, corpus: Corpus) -> list[Hit]:
+        """At most `k` hits, best first, each chunk once; the order of the lists does not matter.
+
+        Lists are keyed by the name of their retriever, with `#2`, `#3` behind it where one is used several times.
+        """
 
 
 class Refiner(Component, kind="refiner"):

@@ -7,6 +7,7 @@ sixteen characters, so that a cap in tokens is also a cap in characters.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,3 +33,18 @@ class WordTokenizer:
     def words(self, text: str) -> list[str]:
         """The tokens themselves, in order."""
         return _TOKEN.findall(text)
+
+
+_WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+
+
+def words(text: str) -> list[str]:
+    """The words that lexical search goes by: lower case, without diacritics, each CJK character by itself.
+
+    For texts without CJK these are the tokens of SQLite's `unicode61 remove_diacritics 2`.
+    """
+    folded = text.lower()
+    if not folded.isascii():
+        bare = "".join(c for c in unicodedata.normalize("NFD", folded) if not unicodedata.combining(c))
+        folded = unicodedata.normalize("NFC", bare)
+    return _WORD.findall(folded)

@@ -1,0 +1,125 @@
+"""MemoryCorpus: a small exact corpus in memory, for tests of retrievers, fusers, refiners and generators.
+
+    corpus = MemoryCorpus.of({"moon": "It orbits the Earth.", "tea": "Brewed at 80 degrees."}, encoder)
+    corpus.match("what orbits the earth", k=1)
+
+Nothing here is approximate or made up: inner products are computed over all vectors, and BM25 is SQLite FTS5's, to the
+last bit of its formula. It holds everything in memory and scans it: for thousands of chunks, not for millions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from rag.component import fingerprint
+from rag.corpus import SPREAD_SAMPLE, spread_of
+from rag.encoder import Encoder
+from rag.errors import QueryError
+from rag.filters import Filter, matches
+from rag.tokens import words
+from rag.types import Chunk, Document, Hit, Span
+
+K1, B, SMALLEST_IDF = 1.2, 0.75, 1e-6
+"""The constants of FTS5's `bm25()`."""
+
+
+class MemoryCorpus:
+    """The `rag.corpus.Corpus` protocol over lists: documents, their chunks, and one encoder."""
+
+    def __init__(self, documents: Iterable[Document], chunks: Iterable[Chunk], encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._documents = {d.id: d for d in documents}
+        self._chunks = list(chunks)
+        self._no = {c.id: no for no, c in enumerate(self._chunks)}
+        texts = [c.text for c in self._chunks]
+        self._vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dim), np.float32)
+        self._lengths: list[int] = []
+        self._postings: dict[str, dict[int, int]] = defaultdict(dict)
+        for no, text in enumerate(texts):
+            self._lengths.append(len(found := words(text)))
+            for word, count in Counter(found).items():
+                self._postings[word][no] = count
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str], encoder: Encoder, *, size: int | None = None) -> MemoryCorpus:
+        """One document for each named text, cut every `size` characters, or one chunk each."""
+        documents = [Document(name, text, source=name) for name, text in texts.items()]
+        return cls(documents, [c for d in documents for c in cut(d, size or max(1, len(d.text)))], encoder)
+
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation of the inner products of evenly spaced chunks."""
+        count = len(self._chunks)
+        return spread_of(self._vectors[:: max(1, -(-count // SPREAD_SAMPLE))])
+
+    @property
+    def version(self) -> str:
+        """A hash of the chunks."""
+        return fingerprint(list(self._no))
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Every chunk, in the order given."""
+        return iter(self._chunks)
+
+    def embed(self, text: str) -> np.ndarray:
+        """The query vector `(dim,)`."""
+        return self.encoder.encode([text], role="query")[0]
+
+    def nearest(self, vector: np.ndarray, k: int, where: Filter | None = None) -> list[Hit]:
+        """The `k` chunks of highest inner product, best first; equal scores in the order of the chunks."""
+        scores = self._vectors @ vector
+        return self._best({no: float(s) for no, s in enumerate(scores)}, k, where)
+
+    def match(self, text: str, k: int, where: Filter | None = None) -> list[Hit]:
+        """The `k` chunks of highest BM25 score that hold any word of `text`; a word asked twice counts once.
+
+        `sum over words of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))`,
+        `idf = ln((N - n + 1/2) / (n + 1/2))`, at least 1e-6: SQLite FTS5's `bm25()` with the sign turned.
+        """
+        scores: dict[int, float] = defaultdict(float)
+        mean = sum(self._lengths) / max(1, len(self._lengths))
+        for word in dict.fromkeys(words(text)):
+            found = self._postings.get(word, {})
+            idf = max(math.log((len(self._chunks) - len(found) + 0.5) / (len(found) + 0.5)), SMALLEST_IDF)
+            for no, f in found.items():
+                scores[no] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * self._lengths[no] / mean))
+        return self._best(scores, k, where)
+
+    def _best(self, scores: Mapping[int, float], k: int, where: Filter | None) -> list[Hit]:
+        order = sorted(scores, key=lambda no: (-scores[no], no))
+        kept = (no for no in order if where is None or matches(where, self._chunks[no].metadata))
+        return [Hit(self._chunks[no], scores[no]) for _, no in zip(range(k), kept)]
+
+    def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
+        """The vectors of chunks, float32 `(chunks, dim)`; raises QueryError for a chunk that is not of this corpus."""
+        return self._vectors[[self._number(c) for c in chunks]]
+
+    def document(self, document_id: str) -> Document:
+        """A whole document; raises QueryError for an unknown id."""
+        try:
+            return self._documents[document_id]
+        except KeyError:
+            raise QueryError(f"no document {document_id!r}", got=document_id, allowed=self._documents) from None
+
+    def neighbours(self, chunk: Chunk, before: int, after: int) -> list[Chunk]:
+        """The chunks around `chunk` in its document, itself included, in order of their start."""
+        self._number(chunk)
+        row = sorted((c for c in self._chunks if c.document_id == chunk.document_id), key=lambda c: (c.start, c.end))
+        at = next(i for i, c in enumerate(row) if (c.start, c.end) == (chunk.start, chunk.end))
+        return row[max(0, at - before) : at + after + 1]
+
+    def _number(self, chunk: Chunk) -> int:
+        if (no := self._no.get(chunk.id)) is None:
+            raise QueryError(f"the corpus has no chunk {chunk.where}")
+        return no
+
+
+def cut(document: Document, size: int) -> list[Chunk]:
+    """The document in pieces of `size` characters."""
+    starts = range(0, len(document.text), size)
+    return [document.chunk(Span(s, min(s + size, len(document.text)))) for s in starts]

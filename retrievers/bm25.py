@@ -1,0 +1,19 @@
+"""BM25 over the library's own lexical index, which is updated in the same transaction as the chunks."""
+
+from __future__ import annotations
+
+from rag.corpus import Corpus
+from rag.retrieval import Retriever
+from rag.types import Hit, Query
+
+
+class BM25Retriever(Retriever, name="bm25"):
+    """The chunks that share the question's rarest words (Robertson and Zaragoza, 2009), as SQLite FTS5 scores them.
+
+    `sum over words of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))` with k1 1.2, b 0.75 and
+    `idf = max(1e-6, ln((N - n + 1/2) / (n + 1/2)))`: a word that half of the chunks hold counts for almost nothing.
+    """
+
+    def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
+        """At most `k` hits with a score over 0, best first; chunks without a word of the question do not come."""
+        return [hit.scored("bm25", hit.score) for hit in corpus.match(query.text, k, query.where)]

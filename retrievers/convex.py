@@ -1,0 +1,52 @@
+"""Convex combination: a weighted mean of scores, each scaled to `[0, 1]` by what its retriever can say at least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from rag.corpus import Corpus
+from rag.retrieval import Fuser
+from rag.types import Hit, Query
+from retrievers.joined import best, join
+from retrievers.scales import Scale, last_scores, weighted_sum, weights_of
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ConvexFuser(Fuser, name="convex"):
+    """`sum of w (s - floor) / (top - floor)`, weights scaled to sum 1: the theoretical min-max combination (TM2C2) of
+    Bruch, Gai and Ingber (2022, "An Analysis of Fusion Functions for Hybrid Retrieval").
+
+    `top` is the best score of the list at hand, `floor` the lowest that the retriever could give. A chunk that is
+    not in a list counts as its last one does. Good weights depend on the data: `retrievers.learn` finds them.
+    """
+
+    weights: dict[str, Weight] = {}
+    """Weight by retriever, such as `{dense: 0.6, bm25: 0.4}`; left out, all weigh the same."""
+    floors: dict[str, float] = {"dense": -1.0}
+    """The lowest possible score by retriever, where it is not 0."""
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> ConvexFuser:
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("weights: at least one must be over 0")
+        return self
+
+    def fuse(self, lists: Mapping[str, Sequence[Hit]], k: int, query: Query, corpus: Corpus) -> list[Hit]:
+        """At most `k` hits with scores in `[0, 1]`, best first; raises ConfigError for weights that do not fit the
+        lists. O(hits log hits).
+        """
+        weights = weights_of(lists, self.weights, self.name)
+        total = sum(weights.values())
+        shares = {name: w / total for name, w in weights.items()}
+        lasts, scales, outside = last_scores(lists, self.floors), {}, 0.0
+        for name in sorted(lists):
+            floor = self.floors.get(name.partition("#")[0], 0.0)
+            top = max((h.score for h in lists[name]), default=floor)
+            scales[name] = Scale(lasts[name], max(top - floor, 1e-9))
+            outside += shares[name] * (lasts[name] - floor) / scales[name].unit
+        found = weighted_sum(join(lists), scales, shares)
+        return best(((score + outside, one) for score, one in found), k, "convex")

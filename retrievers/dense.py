@@ -1,0 +1,15 @@
+"""Dense retrieval: the chunks whose vectors are nearest to the question's."""
+
+from __future__ import annotations
+
+from rag.corpus import Corpus
+from rag.retrieval import Retriever
+from rag.types import Hit, Query
+
+
+class DenseRetriever(Retriever, name="dense"):
+    """The chunks of highest inner product with the question, in the encoder's space; the score is that product."""
+
+    def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
+        """At most `k` hits in `[-1, 1]`, best first."""
+        return [hit.scored("dense", hit.score) for hit in corpus.nearest(corpus.embed(query.text), k, query.where)]

@@ -1,0 +1,65 @@
+"""What is needed to add scores of different retrievers: where each list ends, and what each list weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from rag.errors import ConfigError
+from rag.types import Hit
+from retrievers.joined import Joined
+
+
+class Scale(NamedTuple):
+    """How a list is read: `last` is the most that a chunk outside it can have, `unit` the difference that counts 1."""
+
+    last: float
+    unit: float
+
+
+def weighted_sum(
+    found: Iterable[Joined], scales: Mapping[str, Scale], weights: Mapping[str, float]
+) -> Iterator[tuple[float, Joined]]:
+    """Each chunk with `sum over its lists of weight * (score - last) / unit`; a list it is not in adds nothing."""
+    for one in found:
+        yield sum(weights[n] * (s - scales[n].last) / scales[n].unit for n, s in one.scores.items()), one
+
+
+def last_scores(lists: Mapping[str, Sequence[Hit]], floors: Mapping[str, float]) -> dict[str, float]:
+    """By list, the most that a chunk outside it can have scored.
+
+    A list as long as the longest was cut there: its last score. A shorter one had no more to give: its floor, by
+    retriever, 0 unless given (or its last score, should that be lower).
+    """
+    longest = max(map(len, lists.values()), default=0)
+    lasts = {}
+    for name, hits in lists.items():
+        low = min((h.score for h in hits), default=0.0)
+        lasts[name] = low if len(hits) == longest else min(low, floors.get(retriever_of(name), 0.0))
+    return lasts
+
+
+def weights_of(names: Iterable[str], weights: Mapping[str, float], fuser: str) -> dict[str, float]:
+    """The weight of every list: by its own name or its retriever's; 1 for all where no weights are given.
+
+    Raises ConfigError for a weight of a retriever that is not there, and for a list without a weight.
+    """
+    names = sorted(names)
+    if not weights:
+        return dict.fromkeys(names, 1.0)
+    known = {*names, *map(retriever_of, names)}
+    for got in weights:
+        if got not in known:
+            what = f"{fuser}: 'weights' names {got!r}, which is none of the retrievers"
+            raise ConfigError(what, got=got, allowed=names)
+    try:
+        return {n: weights[n] if n in weights else weights[retriever_of(n)] for n in names}
+    except KeyError as missing:
+        name = missing.args[0]
+        what = f"{fuser}: 'weights' says nothing of the retriever {name!r}"
+        raise ConfigError(what, fix=f"add '{name}: 0' to leave it out, or a larger weight") from None
+
+
+def retriever_of(name: str) -> str:
+    """The retriever's name without the `#2` of its second use."""
+    return name.partition("#")[0]
