@@ -1,6 +1,6 @@
 """From a folder of documents to cited answers, with no key, no server and no model hub: `make demo` runs this.
 
-The same in YAML is `examples/demo.yaml`; from a shell: `fovea ask examples/demo.yaml "How many writers does SQLite allow?"`.
+The same in YAML is `examples/demo.yaml`; from a shell: `fovea ask examples/demo.yaml "a question"`.
 """
 
 from __future__ import annotations
