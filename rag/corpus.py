@@ -38,13 +38,13 @@ class Corpus(Protocol):
         """The `k` chunks of highest BM25 score for the words of `text`, best first."""
 
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
-        """The stored vectors of chunks, float32 `(chunks, dim)`."""
+        """The stored vectors of chunks, float32 `(chunks, dim)`; raises QueryError for a chunk it does not hold."""
 
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""
 
     def neighbours(self, chunk: Chunk, before: int, after: int) -> list[Chunk]:
-        """The chunks around `chunk` in its document, itself included, in order."""
+        """The chunks around `chunk` in its document, itself included, in order; QueryError for one it does not hold."""
 
     @property
     def spread(self) -> float:

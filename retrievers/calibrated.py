@@ -28,7 +28,7 @@ class CalibratedFuser(Fuser, name="calibrated"):
     worth: PositiveFloat = 5.0
     """What the best hit of any other list is worth, in standard deviations of similarity."""
     weights: dict[str, Weight] = {}
-    """Weight by retriever; left out, all weigh the same."""
+    """Weight by retriever: 0 leaves a list out; without weights all count alike."""
     similarities: frozenset[str] = frozenset({"dense"})
     """The retrievers whose scores are inner products of vectors of the corpus's encoder."""
 
@@ -37,6 +37,7 @@ class CalibratedFuser(Fuser, name="calibrated"):
         the lists. O(hits log hits).
         """
         weights = weights_of(lists, self.weights, self.name)
+        lists = {name: hits for name, hits in lists.items() if weights[name] > 0}
         lasts = last_scores(lists, dict.fromkeys(self.similarities, -1.0))
         scales = {name: Scale(lasts[name], self._unit(name, hits, corpus)) for name, hits in lists.items()}
         return best(weighted_sum(join(lists), scales, weights), k, "calibrated")

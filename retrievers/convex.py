@@ -11,8 +11,10 @@ from rag.corpus import Corpus
 from rag.retrieval import Fuser
 from rag.types import Hit, Query
 from retrievers.joined import best, join
-from retrievers.scales import Scale, last_scores, weighted_sum, weights_of
+from retrievers.scales import Scale, last_scores, retriever_of, weighted_sum, weights_of
 
+SMALLEST = 1e-9
+"""Stands for the range of a list whose scores are all the lowest possible."""
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -25,7 +27,7 @@ class ConvexFuser(Fuser, name="convex"):
     """
 
     weights: dict[str, Weight] = {}
-    """Weight by retriever, such as `{dense: 0.6, bm25: 0.4}`; left out, all weigh the same."""
+    """Weight by retriever, such as `{dense: 0.6, bm25: 0.4}`: 0 leaves a list out; without weights all count alike."""
     floors: dict[str, float] = {"dense": -1.0}
     """The lowest possible score by retriever, where it is not 0."""
 
@@ -37,16 +39,21 @@ class ConvexFuser(Fuser, name="convex"):
 
     def fuse(self, lists: Mapping[str, Sequence[Hit]], k: int, query: Query, corpus: Corpus) -> list[Hit]:
         """At most `k` hits with scores in `[0, 1]`, best first; raises ConfigError for weights that do not fit the
-        lists. O(hits log hits).
+        lists.
         """
+        return self.combine(lists, k)
+
+    def combine(self, lists: Mapping[str, Sequence[Hit]], k: int) -> list[Hit]:
+        """What `fuse` does, which needs neither the question nor the corpus. O(hits log hits)."""
         weights = weights_of(lists, self.weights, self.name)
         total = sum(weights.values())
-        shares = {name: w / total for name, w in weights.items()}
-        lasts, scales, outside = last_scores(lists, self.floors), {}, 0.0
+        lists = {name: hits for name, hits in lists.items() if weights[name] > 0}
+        lasts, scales, shares, outside = last_scores(lists, self.floors), {}, {}, 0.0
         for name in sorted(lists):
-            floor = self.floors.get(name.partition("#")[0], 0.0)
+            floor = self.floors.get(retriever_of(name), 0.0)
             top = max((h.score for h in lists[name]), default=floor)
-            scales[name] = Scale(lasts[name], max(top - floor, 1e-9))
+            scales[name] = Scale(lasts[name], max(top - floor, SMALLEST))
+            shares[name] = weights[name] / total
             outside += shares[name] * (lasts[name] - floor) / scales[name].unit
         found = weighted_sum(join(lists), scales, shares)
         return best(((score + outside, one) for score, one in found), k, "convex")
