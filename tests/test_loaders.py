@@ -13,7 +13,7 @@ from pipelines.loaders.docx import DocxLoader
 from pipelines.loaders.html import HtmlLoader
 from pipelines.loaders.jsonl import JsonlLoader
 from pipelines.loaders.markdown import MarkdownLoader, heading
-from pipelines.loaders.pdf import PdfLoader
+from pipelines.loaders.pdf import PdfLoader, join
 from pipelines.loaders.scalar import scalar
 from pipelines.loaders.text import TextLoader
 from rag import registry
@@ -162,6 +162,11 @@ def test_html_is_read_in_the_encoding_it_declares(tmp_path, declaration, codec):
     assert one(HtmlLoader(), tmp_path / "a.html", page.encode(codec)).text == words
 
 
+def test_html_that_calls_windows_1252_latin_1_is_read_as_browsers_do(tmp_path):
+    page = "<meta charset=iso-8859-1><p>“Zoé” — 3 €</p>"
+    assert one(HtmlLoader(), tmp_path / "a.html", page.encode("cp1252")).text == "“Zoé” — 3 €"
+
+
 # PDF
 
 
@@ -172,6 +177,10 @@ def test_pdf_keeps_its_pages(tmp_path):
     assert document.pages == (0, document.text.index("The second"))
     assert (document.title, document.media_type) == ("A Book", "application/pdf")
     assert document.metadata == {"pages": 2, "author": "A. B.", "year": 2019}
+
+
+def test_each_page_starts_where_it_says():
+    assert join(iter(["ab", "", "c\n", "d"])) == ((0, 3, 4, 6), "ab\n\nc\nd\n")
 
 
 def test_pages_without_text_are_counted_and_keep_their_number(tmp_path):

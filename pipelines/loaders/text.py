@@ -11,14 +11,14 @@ from rag.types import Document
 
 MEDIA_TYPES = {
     ".txt": "text/plain", ".text": "text/plain", ".log": "text/plain", ".rst": "text/x-rst", ".adoc": "text/asciidoc",
-    ".org": "text/org", ".tex": "text/x-tex", ".xml": "text/xml", ".yaml": "text/yaml", ".yml": "text/yaml",
-    ".toml": "text/x-toml", ".ini": "text/plain", ".cfg": "text/plain", ".srt": "text/plain", ".vtt": "text/vtt",
+    ".org": "text/org", ".tex": "text/x-tex", ".xml": "text/xml", ".srt": "text/plain", ".vtt": "text/vtt",
     ".py": "text/x-python", ".js": "text/javascript", ".ts": "text/x-typescript", ".java": "text/x-java",
     ".kt": "text/x-kotlin", ".c": "text/x-c", ".h": "text/x-c", ".cc": "text/x-c++", ".cpp": "text/x-c++",
     ".hpp": "text/x-c++", ".cs": "text/x-csharp", ".go": "text/x-go", ".rs": "text/x-rust", ".rb": "text/x-ruby",
     ".php": "text/x-php", ".swift": "text/x-swift", ".scala": "text/x-scala", ".r": "text/x-r", ".sh": "text/x-sh",
-    ".sql": "text/x-sql", ".css": "text/css",
+    ".sql": "text/x-sql",
 }  # fmt: skip
+"""What is read as text. Settings files (.yaml, .toml, .ini) are not: `also` adds them where they are documents."""
 
 
 class TextLoader(FileLoader, name="text"):
