@@ -66,4 +66,5 @@ def save(db: Database, row: SourceRow) -> int:
 
 
 def _row(values: tuple[Any, ...]) -> SourceRow:
-    return SourceRow(*[unpack(v) if isinstance(v, bytes) else v for v in values])
+    plain: list[Any] = [unpack(v) if isinstance(v, bytes) else v for v in values]
+    return SourceRow(*plain)

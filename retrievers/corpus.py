@@ -1,0 +1,92 @@
+"""LibraryCorpus: the library and an index over it, as retrievers, refiners and generators see them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rag.corpus import VectorIndex
+from rag.encoder import Encoder
+from rag.errors import QueryError
+from rag.filters import Filter
+from rag.types import Chunk, Document, Hit
+from retrievers.library.library import Library
+
+if TYPE_CHECKING:
+    import numpy as np
+
+REMEMBERED = 64
+"""Questions whose vectors are kept."""
+TRIES = 4
+"""How often a search is repeated when another process removed chunks between the search and the reading of them."""
+
+
+class LibraryCorpus:
+    """The ingested documents, ready to be searched, by several threads if need be."""
+
+    def __init__(self, library: Library, index: VectorIndex, encoder: Encoder) -> None:
+        self.library, self.index, self.encoder = library, index, encoder
+        self._embedded: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = threading.RLock()
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the chunks do."""
+        return f"{self.library.uuid}-{self.library.sequence}"
+
+    def embed(self, text: str) -> np.ndarray:
+        """The query vector `(dim,)` of a question; the last ones are remembered."""
+        with self._lock:
+            if text in self._embedded:
+                self._embedded.move_to_end(text)
+                return self._embedded[text]
+        vector = self.encoder.encode([text], role="query")[0]
+        vector.setflags(write=False)
+        with self._lock:
+            self._embedded[text] = vector
+            while len(self._embedded) > REMEMBERED:
+                self._embedded.popitem(last=False)
+        return vector
+
+    def nearest(self, vector: np.ndarray, k: int, where: Filter | None = None) -> list[Hit]:
+        """The `k` chunks of highest inner product with `vector`, best first."""
+
+        def search() -> list[tuple[int, float]]:
+            with self._lock:  # An index need not be safe for several threads.
+                return self.index.search(vector, k, where)
+
+        return self._hits(search)
+
+    def match(self, text: str, k: int, where: Filter | None = None) -> list[Hit]:
+        """The `k` chunks of highest BM25 score for the words of `text`, best first."""
+        return self._hits(lambda: self.library.match(text, k, where))
+
+    def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
+        """The stored vectors of chunks, float32 `(chunks, dim)`; raises QueryError for one that is not there."""
+        nos = self.library.no_of([c.id for c in chunks])
+        if lacking := next((c for c in chunks if c.id not in nos), None):
+            raise QueryError(f"the library has no chunk {lacking.where}", fix="ask again: its document has changed")
+        return self.library.vectors_of([nos[c.id] for c in chunks])
+
+    def document(self, document_id: str) -> Document:
+        """A whole document; raises QueryError for an unknown id."""
+        return self.library.document(document_id)
+
+    def neighbours(self, chunk: Chunk, before: int, after: int) -> list[Chunk]:
+        """The chunks around `chunk` in its document, itself included, in order."""
+        return self.library.neighbours(chunk, before, after)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Every chunk, one at a time, in the order in which they were added."""
+        return self.library.chunks()
+
+    def _hits(self, search: Callable[[], list[tuple[int, float]]]) -> list[Hit]:
+        """Found numbers with their chunks. Numbers of chunks that went meanwhile are searched again, then left out."""
+        for _ in range(TRIES):
+            found = search()
+            chunks = self.library.chunk_by_no([no for no, _ in found])
+            if len(chunks) == len(found):
+                break
+        return [Hit(chunks[no], score) for no, score in found if no in chunks]
