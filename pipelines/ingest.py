@@ -94,9 +94,8 @@ class Ingest:
     def retry(self) -> IngestReport:
         """Take the failed files again."""
         failed = [row.name for row in self.library.sources(status="failed")]
-        there = [path for name in failed if (path := self.base / name).exists()]
-        self._take(iter(there))
-        self.library.remove(gone := [n for n in failed if not (self.base / n).exists()])
+        self._take(self.base / name for name in failed if not _gone(self.base / name))
+        self.library.remove(gone := [name for name in failed if _gone(self.base / name)])
         self.report.removed = gone
         return self.report
 
@@ -199,7 +198,18 @@ class Ingest:
         prefixes = tuple("" if f == self.base else self.name(f) + "/" for f in folders)
         gone = [
             row.name for row in self.library.sources()
-            if row.name.startswith(prefixes) and not (self.base / row.name).exists()
+            if row.name.startswith(prefixes) and _gone(self.base / row.name)
         ]  # fmt: skip
         self.library.remove(gone)
         self.report.removed = gone
+
+
+def _gone(path: Path) -> bool:
+    """Whether there is certainly no such file; one that may not be looked at is not gone."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
