@@ -1,0 +1,135 @@
+"""What runs a model: ONNX Runtime, OpenVINO or torch, behind one call `engine(ids, mask) -> vectors`.
+
+`ids` and `mask` are int64 `(texts, tokens)`; the answer is float32 `(texts, dim)`, pooled by the model's own modules.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import ModelError, require
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Engine = Callable[["np.ndarray", "np.ndarray"], "np.ndarray"]
+
+
+def onnx_engine(path: Path, threads: int | None) -> Engine:
+    """Run an exported graph with ONNX Runtime on the CPU; raises ModelError where it cannot read it.
+
+    Worker threads spin between the operators of one run, which is measurably faster, and sleep as soon as it ends.
+    """
+    ort = require("onnxruntime", extra="onnx", needed_by="the ONNX back-end")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or cores()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library's own exception classes share no public base
+        raise ModelError(f"ONNX Runtime cannot read {path}: {error}") from None
+    return lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+
+
+def openvino_engine(path: Path, threads: int | None, *, bfloat16: bool = False) -> Engine:
+    """Run an exported graph with OpenVINO on the CPU; raises ModelError where it cannot read it.
+
+    The precision is always stated: left alone, OpenVINO rounds to bfloat16 on processors that have it.
+    """
+    openvino = require("openvino", extra="openvino", needed_by="the OpenVINO back-end")
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
+        "INFERENCE_NUM_THREADS": threads or cores(),
+        "NUM_STREAMS": 1,
+    }
+    try:
+        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot read {path}: {error}") from None
+    local = threading.local()  # a request is not for two threads at once
+
+    def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        return local.request.infer({"input_ids": ids, "attention_mask": mask})[0].astype("float32")
+
+    return run
+
+
+def torch_engine(model: Any) -> Engine:
+    """Run the modules of a loaded sentence-transformers model on token ids, where the model lies."""
+    import torch
+
+    def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+            found = model({k: v.to(model.device) for k, v in features.items()})
+            return found["sentence_embedding"].float().cpu().numpy()
+
+    return run
+
+
+def load_torch(path: Path, *, device: str = "cpu", settings: dict[str, Any] | None = None) -> Any:
+    """The model as sentence-transformers loads it, in float32 unless `settings` (of its transformer) say otherwise."""
+    library = require("sentence_transformers", extra="models", needed_by="the torch back-end")
+    settings = {"dtype": "float32", **(settings or {})}
+    try:
+        with no_bars():
+            model = library.SentenceTransformer(
+                str(path), device=device, local_files_only=True, model_kwargs=settings
+            )  # fmt: skip
+    except Exception as error:  # a folder can be wrong in as many ways as there are libraries below
+        raise ModelError(f"sentence-transformers cannot load {path}: {type(error).__name__}: {error}") from error
+    return model.eval()
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Keep transformers from drawing progress bars: a library does not draw."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def cores() -> int:
+    """How many processors this process may use; hyper-threads of one core count once where the system tells."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    siblings = set()
+    for cpu in allowed:
+        try:
+            siblings.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
+        except OSError:
+            return max(1, len(allowed))
+    return max(1, len(siblings))
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver is loaded, without importing torch, which takes seconds."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+
+
+def lacks_bfloat16(cpuinfo: str | None = None) -> str:
+    """Why bfloat16 would be slow on this processor, in words; empty where it computes in it natively."""
+    if cpuinfo is None:
+        try:
+            cpuinfo = Path("/proc/cpuinfo").read_text()
+        except OSError:
+            return f"{platform.system()} does not say whether the processor has bfloat16 instructions"
+    flags = {flag for line in cpuinfo.splitlines() if line.startswith(("flags", "Features")) for flag in line.split()}
+    if flags & {"avx512_bf16", "amx_bf16", "bf16"}:
+        return ""
+    return "the processor has no bfloat16 instructions (AVX512_BF16, AMX), and emulating them is several times slower"

@@ -1,0 +1,169 @@
+"""A sentence-transformers model as one ONNX file: exported once through torch, checked against it, then run without it.
+
+The file is named by what went in (the model's identity and this exporter's version) and by its own SHA-256, and put in
+place whole, so a name that is there holds a graph that was verified; one that was damaged since is made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag import trace
+from rag.engines import Engine, load_torch, onnx_engine
+from rag.errors import ModelError, require
+from rag.models import cache_dir, digest, put, sha256_of
+from rag.recipe import NO_LIMIT, Recipe
+from rag.wordpieces import ModelTokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger("fovea")
+
+VERSION = 1
+"""Raise it when another graph comes of the same model."""
+
+AGREEMENT = 0.99999
+"""The least cosine between a vector of the graph and one of sentence-transformers."""
+
+PROBES = (
+    "",
+    "A short sentence.",
+    "Two lines,\r\nof which the SECOND has capitals, Ümläute, 5 % and a mark…",
+    "汉字与假名 かな, and an emoji 🦊; then `code(x) != None`.",
+    "The quick brown fox jumps over the lazy dog while 1,024 others look on. " * 2,
+)
+"""Texts on which a graph must agree before it is trusted: padded rows, other scripts, nothing at all."""
+
+
+def exported(recipe: Recipe, *, int8: bool = False) -> Path:
+    """The verified graph of a model, made on first use; `int8` is its dynamically quantised form.
+
+    Raises ModelError where the graph cannot be made or does not agree with sentence-transformers.
+    """
+    name = f"{recipe.identity}-v{VERSION}"
+    if not int8:
+        return _cached(name, lambda part: _export(recipe, part))
+    return _cached(f"{name}-int8", lambda part: _quantise(exported(recipe), part))
+
+
+def forget(recipe: Recipe) -> int:
+    """Remove the model's graphs, so that the next use makes them again; says how many there were."""
+    found = list(_folder().glob(f"{recipe.identity}-v{VERSION}*.onnx"))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
+def _folder() -> Path:
+    return cache_dir() / "onnx"
+
+
+def _cached(name: str, make: Callable[[Path], None]) -> Path:
+    for path in sorted(_folder().glob(f"{name}.*.onnx")):
+        if digest(path) == path.name.split(".")[-2]:
+            return path
+        trace.warn(f"the ONNX export {path.name} was damaged and is made again")
+        path.unlink(missing_ok=True)
+    _folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_folder(), prefix=".part-") as folder:
+        part = Path(folder) / "model.onnx"
+        make(part)
+        path = _folder() / f"{name}.{sha256_of(part)}.onnx"
+        put(part, path)
+    return path
+
+
+def _export(recipe: Recipe, part: Path) -> None:
+    """Trace the modules of the model with two dynamic axes, and keep the graph only if it agrees with them.
+
+    Attention is exported in its plain form: the fused one is traced into a graph that is larger and no faster.
+    """
+    log.info("exporting %s to ONNX, once", recipe.path)
+    model = load_torch(recipe.path, settings={"attn_implementation": "eager"})
+    if (
+        model.max_seq_length is not None
+        and model.max_seq_length < NO_LIMIT
+        and model.max_seq_length != recipe.max_tokens
+    ):
+        raise ModelError(
+            f"sentence-transformers reads {model.max_seq_length} tokens, the files say {recipe.max_tokens}"
+        )
+    try:
+        _trace(model, part)
+    except Exception as error:  # an exporter fails in as many ways as there are models
+        raise ModelError(f"torch cannot export it to ONNX: {type(error).__name__}: {error}") from error
+    if len(list(part.parent.iterdir())) > 1:
+        raise ModelError("it is larger than the 2 GB that one ONNX file holds")
+    least = agreement(recipe, model, onnx_engine(part, None))
+    if not least >= AGREEMENT:
+        raise ModelError(f"its ONNX export does not agree with it: cosine {least:.6f}, needed {AGREEMENT}")
+
+
+def _trace(model: Any, part: Path) -> None:
+    import torch
+
+    class Graph(torch.nn.Module):
+        """Token ids in, vectors out; inputs that the model can do without are left to its defaults."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: Any, mask: Any) -> Any:
+            return self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
+
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0]])
+    axes = {
+        "input_ids": {0: "texts", 1: "tokens"},
+        "attention_mask": {0: "texts", 1: "tokens"},
+        "vectors": {0: "texts"},
+    }
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # tracing warns of every branch on a shape; the check below is what counts
+        torch.onnx.export(
+            Graph().eval(),
+            (torch.ones_like(mask), mask),
+            str(part),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["vectors"],
+            dynamic_axes=axes,
+            opset_version=17,
+            dynamo=False,
+        )
+
+
+def agreement(recipe: Recipe, model: Any, engine: Engine) -> float:
+    """The least cosine, over `PROBES`, between the engine on our tokens and sentence-transformers on the texts."""
+    tokenizer = ModelTokenizer.read(recipe.path / "tokenizer.json")
+    room = (recipe.max_tokens or NO_LIMIT) - sum(map(len, tokenizer.specials))
+    texts = [text for text in PROBES if tokenizer.count(text) <= room]
+    ids, mask = tokenizer.padded(tokenizer.ids(texts))
+    return float(cosines(engine(ids, mask), model.encode(texts, show_progress_bar=False, prompt="")).min())
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The cosine of each row of `a` `(texts, dim)` with the same row of `b`."""
+    import numpy as np
+
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+
+
+def _quantise(graph: Path, part: Path) -> None:
+    """Weights of matrix products as signed 8-bit integers with a scale per channel; activations when they come."""
+    quantisation = require("onnxruntime.quantization", extra="models", needed_by="precision int8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantisation.quantize_dynamic(
+            graph,
+            part,
+            weight_type=quantisation.QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul"],
+        )
