@@ -1,0 +1,140 @@
+"""Where sentences end: rules for any script, in time linear in the text, without a model.
+
+Two passes. Lines first: blank lines, list items, headings, table rows and page breaks end a sentence whatever the
+punctuation says; the other line breaks do not, since text is often wrapped. Then the marks inside each block: a Latin
+mark (`. ! ?` and the ellipsis) ends a sentence before white space, unless the word before it is an abbreviation or an
+initial, the number before it opens a list item, or the text goes on in lower case; marks of scripts that write no
+spaces (Chinese, Japanese, Khmer...) end one wherever they stand. Quotes and brackets that close after the mark belong
+to the sentence.
+
+What rules cannot know: scripts without marks (Thai, Lao) are broken at blank lines only; the table of abbreviations is
+short and mostly English; after "U.S." or an initial, a sentence is taken to end only before one of a few English words
+that begin sentences; German ordinals ("3. Oktober") are cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rag.types import Span
+
+_SPACED = ".!?…‽⁇⁈⁉܀܁܂؟۔։\u037e"
+"""Marks that end a sentence before white space."""
+_UNSPACED = "。！？｡．।॥။၊។៕༎།᠃᠉።፧፨෴᙮꓿꘎꘏꛳꛷꡶꡷꣎꣏꩝꩞꩟꯫⸼⸮"
+"""Marks that end a sentence with or without a space behind them."""
+_CLOSERS = re.escape("\"'”’»›)]}」』】》〉）］｝〕〗〙〛＂＇*_`~")
+_MARK = re.compile(rf"([{re.escape(_SPACED + _UNSPACED)}]++)((?:[{_CLOSERS}]|[\u00a0\u202f]»)*+)(?:\[\d{{1,3}}\])*+")
+_NEXT = re.compile(r"\s*+[\"'“”‘’„«»‹›(\[{「『【《〈（*_`~¿¡—–-]*+(\w{0,24})")
+_SPACE = re.compile(r"\s*+")
+
+_LINE = re.compile(r"[^\r\n\v\f\x1c-\x1e\x85\u2028\u2029]*+(\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]|\Z)")
+_BULLET = re.compile(r"\s*+(?:[-*+•‣◦⁃∙●○■□▪–—]\s|#{1,6}\s|\||```|~~~|\[\^?\w{1,8}\]:)")
+_NUMBERED = re.compile(r"\s*+\(?(?:\d{1,3}(?:\.\d{1,3})*+|[a-zA-Z]|[ivxIVX]{1,5})[.)]\s")
+_ALONE = re.compile(r"\s*+(?:#{1,6}\s|\||```|~~~|(?:={2,}|-{2,}|\*{3,}|_{3,})\s*+\Z)")
+_ENDS = re.compile(rf"[{re.escape(_SPACED + _UNSPACED)}:;][{_CLOSERS}]*+\s*+\Z")
+_OPENS_ITEM = re.compile(r"\s*+(?:[-*+•#>]++\s*+)?\(?(?:\d{1,3}(?:\.\d{1,3})*+|[a-zA-Z]|[ivxIVX]{1,5})\Z")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_BEFORE_NAME = _words(
+    "mr mrs ms mx dr prof st sen rep gov gen col lt maj capt cpt cmdr adm sgt rev hon pres supt messrs mme mlle mgr "
+    "sra srta dra vs cf viz e.g i.e approx dept assoc est incl esp z.b bzw d.h p.ex"
+)
+_BEFORE_NUMBER = _words(
+    "no nos nr fig figs eq eqs sec sect ch chap vol vols p pp art par para tab app ca c "
+    "jan feb mar apr jun jul aug sep sept oct nov dec"
+)
+_MAY_END = _words("inc ltd co corp jr sr bros llc plc al ph.d")
+_STARTERS = _words(
+    "The A An In It He She They We You This That These Those There Here What When Where Who Why How But And Or So If "
+    "As At On For From To By With After Before While Although Though However Since Because Our Their His Her Its My "
+    "Your No Not Yes Some Many Most All Each Every Both Such Then Thus Hence Also Another One Once Under Over During "
+    "Despite Let Is Are Was Were Do Does Did Can Could Will Would Should May Might Has Have Had Note See"
+)
+
+
+def sentences(text: str) -> list[Span]:
+    """The sentences of `text`: in order, without overlap or surrounding white space, and nothing but white space left
+    over. Linear in `len(text)`, whatever it holds.
+    """
+    found = []
+    for start, stop in _blocks(text):
+        for end in _ends(text, start, stop):
+            if (span := _trimmed(text, start, end)) is not None:
+                found.append(span)
+            start = end
+    return found
+
+
+def _trimmed(text: str, start: int, end: int) -> Span | None:
+    piece = text[start:end]
+    bare = piece.strip()
+    start += len(piece) - len(piece.lstrip())
+    return Span(start, start + len(bare)) if bare else None
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Stretches of whole lines that no sentence reaches across."""
+    start, before, in_list = 0, "", False
+    for match in _LINE.finditer(text):
+        at, line = match.start(), match[0]
+        blank = not line or line.isspace()
+        numbered = _NUMBERED.match(line) is not None
+        opens = _BULLET.match(line) or (numbered and (not before or in_list or _ENDS.search(before[-40:])))
+        if not blank and (not before or opens or _ALONE.match(before)) and at > start:
+            yield start, at
+            start = at
+        in_list = not blank and (in_list or bool(opens))
+        before = "" if blank or (match[1] and match[1] in "\v\f\u2029\x1c\x1d\x1e") else line
+    if start < len(text):
+        yield start, len(text)
+
+
+def _ends(text: str, start: int, stop: int) -> Iterator[int]:
+    """Where the sentences of the block `[start, stop)` end; the last is `stop`."""
+    if text[start] != "|":  # A table row stays whole.
+        for match in _MARK.finditer(text, start, stop):
+            if (end := match.end()) < stop and _is_end(text, start, match):
+                yield end
+    yield stop
+
+
+def _is_end(text: str, start: int, match: re.Match[str]) -> bool:
+    """Whether the marks of `match` end a sentence of the block that begins at `start`."""
+    mark, closed, after = match[1][-1], match[2], text[match.end()]
+    if mark in _UNSPACED:
+        inside = mark == "．" and after.isdigit()
+        return not (inside or after in "，、,;；" or (closed and after in "とっ"))
+    if not after.isspace():
+        return mark in "!?" and "\u2e80" <= after <= "\u9fff"
+    follows = _NEXT.match(text, match.end())
+    word = follows[1] if follows else ""
+    if match[1] == ".":
+        return _ends_at_dot(_word_before(text, start, match.start()), word, closed, text, start, match.start())
+    return not word[:1].islower()
+
+
+def _word_before(text: str, start: int, at: int) -> str:
+    words = text[max(start, at - 24) : at].split()
+    return words[-1].lstrip("\"'“‘«([{*_—–-") if words and not text[at - 1].isspace() else ""
+
+
+def _ends_at_dot(before: str, after: str, closed: str, text: str, start: int, at: int) -> bool:
+    """Whether a single full stop at `at`, between the words `before` and `after`, ends a sentence."""
+    name = before.lower()
+    if at - start < 24 and _OPENS_ITEM.match(text, start, at):
+        return False
+    if name in _BEFORE_NAME:
+        return False
+    if name in _BEFORE_NUMBER and after[:1].isdigit():
+        return False
+    if after[:1].islower():
+        return len(before) > 4 and before.isalpha() and before.islower() and not closed
+    initial = len(before) == 1 and before.isupper()
+    if initial or name in _MAY_END or (len(before) > 2 and all(len(p) == 1 and p.isalpha() for p in before.split("."))):
+        return after in _STARTERS or not after[:1].isupper()
+    return True

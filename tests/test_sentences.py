@@ -1,0 +1,95 @@
+"""Sentence boundaries: they decide what a citation quotes."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.sentences import sentences
+
+CASES = {
+    "plain": ["One two.", "Three four!", "Five?"],
+    "titles and initials": ["Dr. J. R. Smith Jr. paid Mr. Lee $3.50 in the U.S. on Jan. 5.", "He left."],
+    "acronym before a starter": ["It met in the U.S.", "The vote failed."],
+    "number word": ["He said no.", "See no. 5 and Fig. 3."],
+    "quotes and brackets": ['"Why?" he asked.', "(Really.)", "“No.”", "Yes."],
+    "mark inside a name": ["Yahoo! is old.", "So it is."],
+    "references": ["It fell.[12]", "It rose.[3][4]", "End."],
+    "ellipsis": ["He waited... and left.", "Then…", "Nothing."],
+    "decimals and versions": ["Use 3.11.2 or v2.0 at example.org/a.b today.", "Done."],
+    "lower case throughout": ["hello there.", "how are you"],
+    "emphasis": ["**Bold.**", "_Next._", "Last."],
+    "german": ["Das ist z.B. gut.", "Es war spät."],
+    "spanish": ["¿Qué?", "¡Hola!", "Bien."],
+    "arabic": ["كيف حالك؟", "بخير.", "شكرا"],
+    "greek question": ["Τι;".replace(";", "\u037e"), "Ναι."],
+}
+JOINED = {
+    "chinese": ["你好。", "他走了！", "“真的？”", "是的……好。"],
+    "japanese quotation goes on": ["「行こう。」と言った。", "次。"],
+    "ascii mark before a character": ["真的吗?", "对!", "好"],
+    "hindi": ["यह है।", "वह है॥"],
+    "burmese and khmer": ["က။", "ខ។"],
+}
+LAYOUT = {
+    "# Title\nText goes\non. More.": ["# Title", "Text goes\non.", "More."],
+    "Intro:\n- one\n- two. And three\n* four": ["Intro:", "- one", "- two.", "And three", "* four"],
+    "1. first\n2. second. Tail\nwrapped\n3. third": ["1. first", "2. second.", "Tail\nwrapped", "3. third"],
+    "born on May\n12. The next": ["born on May\n12.", "The next"],
+    "| a. B | c |\n|---|---|\n| 1. X | 2. |\nafter": ["| a. B | c |", "|---|---|", "| 1. X | 2. |", "after"],
+    "no mark\n\nnext block\r\n\r\nthird": ["no mark", "next block", "third"],
+    "page one\fpage two": ["page one", "page two"],
+    "Ciao.\r\nBene.": ["Ciao.", "Bene."],
+    "Title\n=====\nBody": ["Title\n=====", "Body"],
+    "": [],
+    " \n\t\r\n": [],
+}
+
+
+def pieces(text: str) -> list[str]:
+    return [text[s.start : s.end] for s in sentences(text)]
+
+
+@pytest.mark.parametrize("expected", CASES.values(), ids=CASES)
+def test_sentences_apart_by_spaces(expected):
+    assert pieces(" ".join(expected)) == expected
+    assert pieces("\r\n".join(expected)) == expected
+    assert pieces("\n \n".join(expected)) == expected
+
+
+@pytest.mark.parametrize("expected", JOINED.values(), ids=JOINED)
+def test_scripts_without_spaces(expected):
+    assert pieces("".join(expected)) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), LAYOUT.items())
+def test_layout(text, expected):
+    assert pieces(text) == expected
+
+
+ALPHABET = st.sampled_from(
+    [*"aB1.!?…。।\"')]»|#-* \t\n\r\f\u2029é漢👩\u200d\u0301", "\r\n\r\n", "U.S. ", "Dr. ", "1. "]
+)
+
+
+@given(st.lists(ALPHABET, max_size=60).map("".join) | st.text(max_size=80))
+def test_spans_are_ordered_trimmed_and_cover_everything(text):
+    at = 0
+    for span in sentences(text):
+        assert not text[at : span.start].strip()
+        piece = text[span.start : span.end]
+        assert piece
+        assert piece == piece.strip()
+        at = span.end
+    assert not text[at:].strip()
+
+
+HOSTILE = ["a", ".", ". ", "(", '."', "\n", " ", ".[1]", ".\u00a0»", "a\n", "#", "1.1", "- ", "。", "| ", "1.\n", "\r"]
+
+
+@pytest.mark.parametrize("unit", HOSTILE, ids=repr)
+def test_linear_on_hostile_text(unit):
+    began = time.process_time()
+    sentences(unit * (400_000 // len(unit)))
+    assert time.process_time() - began < 8, "a quadratic rule takes minutes here"
