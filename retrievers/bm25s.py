@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat
 
 from rag import trace
 from rag.corpus import Corpus
-from rag.errors import require
+from rag.errors import ConfigError, require
 from rag.filters import matches
 from rag.retrieval import Retriever
 from rag.tokens import words
@@ -70,6 +70,8 @@ class BM25SRetriever(Retriever, name="bm25s"):
         if self.stemmer is None:
             return list
         stemmer = require("Stemmer", extra="bm25s", needed_by="bm25s")
+        if self.stemmer not in (known := stemmer.algorithms()):
+            raise ConfigError(f"bm25s: there is no stemmer {self.stemmer!r}", got=self.stemmer, allowed=known)
         return stemmer.Stemmer(self.stemmer).stemWords
 
     @cached_property

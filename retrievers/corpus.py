@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rag.corpus import VectorIndex
+from rag.corpus import SPREAD_SAMPLE, VectorIndex, spread_of
 from rag.encoder import Encoder
 from rag.errors import QueryError
-from rag.filters import Filter
+from rag.filters import All, Filter
 from rag.types import Chunk, Document, Hit
 from retrievers.library.library import Library
 
@@ -29,12 +29,23 @@ class LibraryCorpus:
     def __init__(self, library: Library, index: VectorIndex, encoder: Encoder) -> None:
         self.library, self.index, self.encoder = library, index, encoder
         self._embedded: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._spread = "", 0.0
         self._lock = threading.RLock()
 
     @property
     def version(self) -> str:
         """Changes whenever the chunks do."""
         return f"{self.library.uuid}-{self.library.sequence}"
+
+    @property
+    def spread(self) -> float:
+        """`spread_of` chunks evenly spaced over the library; kept until the library changes."""
+        version = self.version
+        if self._spread[0] != version:
+            nos = self.library.matching(All(()))
+            sample = nos[:: max(1, -(-len(nos) // SPREAD_SAMPLE))]
+            self._spread = version, spread_of(self.library.vectors_of(sample.tolist()))
+        return self._spread[1]
 
     def embed(self, text: str) -> np.ndarray:
         """The query vector `(dim,)` of a question; the last ones are remembered."""

@@ -123,3 +123,28 @@ def cut(document: Document, size: int) -> list[Chunk]:
     """The document in pieces of `size` characters."""
     starts = range(0, len(document.text), size)
     return [document.chunk(Span(s, min(s + size, len(document.text)))) for s in starts]
+
+
+SAMPLES = {
+    "moon": "The Moon orbits the Earth in 27 days. It has no air and no weather. Armstrong walked on the Moon in 1969. "
+    "Tides rise because the Moon pulls at the oceans.",
+    "tea": "Tea is made of leaves. Green tea is brewed at 80 degrees. Black tea takes boiling water. Tea came by ship.",
+    "rivers": "The Danube flows through ten countries. The Nile is longer than the Danube. Rivers carry ships to the "
+    "oceans.",
+    "copy": "Green tea is brewed at 80 degrees. GREEN tea is brewed at 80 degrees! Black tea takes boiling water.",
+    "cjk": "月亮绕地球转。绿茶用八十度的水。多瑙河流经十个国家。",
+    "marks": "--- *** --- 🙂🙂 --- naïve café, Straße.",
+}
+
+
+def sample_corpus(encoder: Encoder | None = None) -> MemoryCorpus:
+    """Six small documents in pieces of some forty characters: with a shared sentence, Chinese, marks without words,
+    and the metadata `year` and `kind` (which `moon` lacks).
+    """
+    from rag.encoders.hash import HashEncoder
+
+    documents = [
+        Document(name, text, source=name, metadata={"year": 2000 + i, **({"kind": name[0]} if i else {})})
+        for i, (name, text) in enumerate(SAMPLES.items())
+    ]
+    return MemoryCorpus(documents, [c for d in documents for c in cut(d, 42)], encoder or HashEncoder())

@@ -1,0 +1,168 @@
+"""Retrievers: the laws over every registered one, and what is particular to each."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag import registry
+from rag.encoders.hash import HashEncoder
+from rag.errors import FoveaError, MissingExtra, ModelError
+from rag.filters import parse
+from rag.retrieval import Retriever
+from rag.testing.corpus import MemoryCorpus, sample_corpus
+from rag.testing.retrievers import check_retriever
+from rag.trace import Trace
+from rag.types import Query
+from retrievers.bm25s import BM25SRetriever
+from retrievers.dense import DenseRetriever
+
+ENCODER = HashEncoder()
+
+
+@pytest.mark.parametrize("name", registry.names("retriever"))
+def test_laws(name: str):
+    try:
+        check_retriever(registry.find("retriever", name)())  # type: ignore[arg-type]
+    except (MissingExtra, ModelError) as error:
+        pytest.skip(str(error))
+
+
+def test_laws_over_a_library(tmp_path):
+    from retrievers.corpus import LibraryCorpus
+    from retrievers.library.library import Library, SourceRow, vector_key
+    from retrievers.stores.embedded import EmbeddedStore
+
+    sample = sample_corpus(ENCODER)
+    with Library.open(tmp_path, encoder=ENCODER) as library:
+        for name in dict.fromkeys(c.document_id for c in sample.chunks()):
+            chunks = [c for c in sample.chunks() if c.document_id == name]
+            library.add_vectors([vector_key(c.text, ENCODER.fingerprint) for c in chunks], sample.vectors(chunks))
+            library.replace(SourceRow(name, digest=name, recipe="test"), [(sample.document(name), chunks)])
+        index = EmbeddedStore(path=tmp_path, index="flat").open(library)
+        try:
+            index.sync()
+            corpus = LibraryCorpus(library, index, ENCODER)
+            for name in ("dense", "bm25", "bm25s"):
+                retriever = registry.find("retriever", name)()
+                check_retriever(retriever, corpus)
+                for text in ("green tea in Europe", "the oceans", "绿茶用"):
+                    ours = retriever.search(Query(text), 9, corpus)
+                    exact = retriever.search(Query(text), 9, sample)
+                    assert [h.score for h in ours] == pytest.approx([h.score for h in exact], rel=1e-5, abs=1e-6)
+            assert corpus.spread == pytest.approx(sample.spread, rel=1e-4)
+        finally:
+            index.close()
+
+
+def test_dense_is_the_exact_order_of_inner_products():
+    corpus = sample_corpus(ENCODER)
+    chunks = list(corpus.chunks())
+    products = corpus.vectors(chunks) @ ENCODER.encode(["green tea"], role="query")[0]
+    hits = DenseRetriever().search(Query("green tea"), 5, corpus)
+    assert [h.score for h in hits] == pytest.approx(sorted(products.tolist(), reverse=True)[:5])
+    assert hits[0].chunk.document_id in ("tea", "copy")
+
+
+def test_bm25s_follows_a_changed_corpus():
+    retriever = BM25SRetriever()
+    old = MemoryCorpus.of({"a": "red apples", "b": "green pears", "c": "blue plums"}, ENCODER)
+    new = MemoryCorpus.of({"a": "red apples", "d": "green figs", "e": "blue plums"}, ENCODER)
+    for corpus, expected in ((old, "b"), (new, "d"), (old, "b")):
+        assert [h.chunk.document_id for h in retriever.search(Query("green"), 3, corpus)] == [expected]
+
+
+def test_bm25s_builds_once_and_says_so():
+    retriever, corpus, trace = BM25SRetriever(), sample_corpus(ENCODER), Trace()
+    with trace.stage("one") as first:
+        retriever.search(Query("tea"), 3, corpus)
+    with trace.stage("two") as second:
+        retriever.search(Query("moon"), 3, corpus)
+    assert first.counts["indexed"] == len(list(corpus.chunks()))
+    assert "indexed" not in second.counts
+
+
+def test_bm25s_stems():
+    corpus = MemoryCorpus.of({"a": "he was running home", "b": "a quiet evening", "c": "nothing else"}, ENCODER)
+    assert BM25SRetriever().search(Query("runs"), 3, corpus) == []
+    assert [h.chunk.document_id for h in BM25SRetriever(stemmer="english").search(Query("runs"), 3, corpus)] == ["a"]
+
+
+def test_bm25s_over_a_corpus_without_words_and_with_a_wordless_first_chunk():
+    assert BM25SRetriever().search(Query("a"), 3, MemoryCorpus.of({"a": "--- ***"}, ENCODER)) == []
+    corpus = MemoryCorpus.of({"a": "---", "b": "words here", "c": "more"}, ENCODER)
+    assert [h.chunk.document_id for h in BM25SRetriever().search(Query("words"), 3, corpus)] == ["b"]
+
+
+def test_bm25s_with_an_unknown_stemmer_says_which_there_are():
+    with pytest.raises(FoveaError, match="elvish") as error:
+        BM25SRetriever(stemmer="elvish").search(Query("tea"), 3, sample_corpus(ENCODER))
+    assert "english" in str(error.value)
+
+
+class TestLangChain:
+    @pytest.fixture
+    def wrap(self):
+        documents = pytest.importorskip("langchain_core.documents")
+        retrievers = pytest.importorskip("langchain_core.retrievers")
+        from pydantic import TypeAdapter
+
+        class Fixed(retrievers.BaseRetriever):
+            found: list
+            failure: str = ""
+
+            def _get_relevant_documents(self, query, *, run_manager):
+                if self.failure:
+                    raise ConnectionError(self.failure)
+                return self.found
+
+        def make(*found: tuple[str, dict], failure: str = "") -> Retriever:
+            pages = [documents.Document(page_content=text, metadata=metadata) for text, metadata in found]
+            return TypeAdapter(Retriever).validate_python(Fixed(found=pages, failure=failure))
+
+        return make
+
+    def test_located_by_offset_by_search_or_alone(self, wrap):
+        corpus = sample_corpus(ENCODER)
+        text = corpus.document("moon").text
+        second = text.index("Moon", 10)
+        retriever = wrap(
+            ("Moon", {"source": "moon", "start_index": second}),
+            ("brewed at 80", {"source": "tea"}),
+            ("Moon", {"source": "moon"}),
+            ("ten countries", {"document_id": "rivers", "start_index": 3}),
+            ("not ours", {"source": "elsewhere", "title": "T", "page": 3}),
+        )
+        hits = retriever.search(Query("x"), 10, corpus)
+        places = [(h.chunk.document_id, h.chunk.start, h.chunk.text) for h in hits]
+        assert places[0] == ("moon", second, "Moon")
+        assert places[1] == ("tea", corpus.document("tea").text.index("brewed"), "brewed at 80")
+        assert places[2][0].startswith("langchain:"), "a text that stands in several places is not guessed at"
+        assert places[3] == ("rivers", corpus.document("rivers").text.index("ten"), "ten countries")
+        alone = hits[4].chunk
+        assert (alone.start, alone.end, alone.source, alone.title) == (0, len("not ours"), "elsewhere", "T")
+        assert alone.metadata["page"] == 3
+        assert [h.score for h in hits] == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
+
+    def test_each_passage_once_at_most_k_filtered(self, wrap):
+        corpus = sample_corpus(ENCODER)
+        retriever = wrap(*[("a", {"year": 1}), ("a", {"year": 1}), ("b", {"year": 2}), ("c", {"year": 2})])
+        assert [h.chunk.text for h in retriever.search(Query("x"), 10, corpus)] == ["a", "b", "c"]
+        assert [h.chunk.text for h in retriever.search(Query("x"), 2, corpus)] == ["a", "b"]
+        where = parse("year == 2")
+        assert [h.chunk.text for h in retriever.search(Query("x", where=where), 1, corpus)] == ["b"]
+
+    def test_empty_and_odd_documents_leave_a_warning(self, wrap):
+        trace = Trace()
+        with trace.stage("s"):
+            hits = wrap(("", {}), ("x", {"odd": [1]})).search(Query("x"), 5, sample_corpus(ENCODER))
+        assert [h.chunk.text for h in hits] == ["x"]
+        assert sum(trace.warnings.values()) == 2
+
+    def test_failure_is_an_error_of_ours(self, wrap):
+        with pytest.raises(FoveaError, match="Fixed failed: ConnectionError: no route"):
+            wrap(failure="no route").search(Query("x"), 5, sample_corpus(ENCODER))
+
+    def test_in_a_pipeline(self, wrap, make, docs):
+        pipeline = make(retrieve=[wrap(("Green tea is brewed at 80 degrees.", {"source": "tea.md"})), "bm25"])
+        pipeline.ingest([docs])
+        assert "80 degrees" in pipeline.retrieve("how hot is tea?", 1)[0].chunk.text
