@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextvars import copy_context
 
 from rag.component import Component
 from rag.corpus import Corpus
@@ -16,6 +18,16 @@ class Generator(Component, kind="generator"):
     @abstractmethod
     def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
         """The answer's text, piece by piece."""
+
+    async def astream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> AsyncIterator[str]:
+        """Like `stream`, without blocking the event loop: in worker threads, where a model has no way of its own."""
+        context, pieces = copy_context(), self.stream(query, hits, corpus)
+
+        def following() -> str | None:
+            return context.run(lambda: next(pieces, None))
+
+        while (piece := await asyncio.to_thread(following)) is not None:
+            yield piece
 
     @abstractmethod
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:

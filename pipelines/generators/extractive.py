@@ -1,0 +1,155 @@
+"""The extractive reader: answers in the documents' own words, with no model but the encoder.
+
+For a question q and sentence s of the passages,
+
+    score = (likeness(q, s) + likeness(q, s with its predecessor)) / 4 + (cover(q, s) + 3/10 cover(q, neighbours)) / 2
+
+less one hundredth for each rank of its passage; likeness is cosine on the encoder's measured scale
+(`pipelines/likeness.py`), cover the idf-weighted share of the question's words. The mean of two vectors stands for "s
+with its predecessor", so that each sentence is encoded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field, PositiveInt
+
+from pipelines.citing import cite
+from pipelines.likeness import cover, likeness, stems, weights
+from pipelines.passages import Passage, read
+from pipelines.prompt import NO_ANSWER
+from rag import trace
+from rag.corpus import Corpus
+from rag.generation import Generator
+from rag.types import Answer, Hit, Query, Sentence
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NEIGHBOURS, RANK = 0.3, 0.01
+
+
+class ExtractiveGenerator(Generator, name="extractive"):
+    """Quotes the sentences that answer best: at most `max_sentences`, in reading order inside a document.
+
+    Says that the documents do not answer where no sentence reaches `floor`. O(sentences) encodings a question.
+    """
+
+    max_sentences: PositiveInt = 3
+    """The most sentences of an answer."""
+
+    floor: float = Field(default=0.3, ge=0, le=1)
+    """The least score of an answer's best sentence; 0 answers whatever comes back."""
+
+    share: float = Field(default=0.75, ge=0, le=1)
+    """The other sentences must reach this share of the best one's score."""
+
+    repeats: float = Field(default=0.9, ge=0, le=1)
+    """A sentence whose likeness to a chosen one reaches this says nothing new, and is left out."""
+
+    candidates: PositiveInt = 80
+    """How many sentences are read with the encoder; of more, those that hold most of the question's words."""
+
+    def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
+        """The chosen sentences, white space evened, one a piece."""
+        chosen = self.choose(query.text, hits, corpus)
+        if not chosen:
+            yield NO_ANSWER
+        for i, passage in enumerate(chosen):
+            yield (" " if i else "") + evened(passage.text)
+
+    def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
+        """Each sentence with the very place it was taken from."""
+        found = _taken_from(text, read(hits, corpus))
+        if found is None:
+            return cite(text, hits, corpus, question=query.text)
+        return Answer(text, tuple(found), tuple(hits))
+
+    def choose(self, question: str, hits: Sequence[Hit], corpus: Corpus) -> list[Passage]:
+        """The sentences of the answer, in the order in which they are said; none if nothing reaches the floor."""
+        asked, everything = stems(question), read(hits, corpus)
+        bags = [stems(p.text) for p in everything]
+        weight = weights(bags)
+        covers = _covers(asked, everything, bags, weight)
+        told = [i for i, p in enumerate(everything) if bags[i] - asked and not p.text.lstrip().startswith("#")]
+        kept = sorted(sorted(told, key=lambda i: -covers[i])[: self.candidates])
+        trace.current().count(sentences_read=len(kept), sentences_left=len(everything) - len(kept))
+        if not kept:
+            trace.current().note(no_answer="the passages hold no sentence that could answer")
+            return []
+        vectors = corpus.encoder.encode([everything[i].text for i in kept])
+        likes = _likes(corpus, question, vectors, [everything[i] for i in kept], kept)
+        scores = [likes[n] / 2 + covers[i] / 2 - RANK * everything[i].rank for n, i in enumerate(kept)]
+        best = max(scores)
+        if best < self.floor:
+            trace.current().note(no_answer=f"the best sentence scores {best:.2f}, the floor is {self.floor}")
+            return []
+        picked = self._pick(scores, vectors, corpus)
+        return _in_order([everything[kept[n]] for n in picked])
+
+    def _pick(self, scores: Sequence[float], vectors: np.ndarray, corpus: Corpus) -> list[int]:
+        """Rows of the best sentences that say something new, best first."""
+        order = sorted(range(len(scores)), key=lambda n: -scores[n])
+        picked = [order[0]]
+        for n in order[1:]:
+            if len(picked) == self.max_sentences or scores[n] < self.share * scores[order[0]]:
+                break
+            if likeness(corpus.encoder, vectors[picked] @ vectors[n]).max() < self.repeats:
+                picked.append(n)
+        return picked
+
+
+def _covers(
+    asked: frozenset[str], passages: Sequence[Passage], bags: Sequence[frozenset[str]], weight: Mapping[str, float]
+) -> list[float]:
+    """How much of the question each sentence holds, with what only its neighbours hold at a lower rate."""
+    found = []
+    for i, bag in enumerate(bags):
+        around = bags[i - 1] if passages[i].follows else frozenset()
+        if i + 1 < len(bags) and passages[i + 1].follows:
+            around = around | bags[i + 1]
+        found.append(cover(asked, bag, weight) + NEIGHBOURS * cover(asked, around - bag, weight))
+    return found
+
+
+def _likes(
+    corpus: Corpus, question: str, vectors: np.ndarray, passages: Sequence[Passage], kept: Sequence[int]
+) -> np.ndarray:
+    """`(sentences,)`: likeness to the question, the mean of a sentence's own and that with its predecessor."""
+    import numpy as np
+
+    asked, pairs = corpus.embed(question), vectors.copy()
+    for n in range(1, len(passages)):
+        if passages[n].follows and kept[n] == kept[n - 1] + 1:
+            pairs[n] += vectors[n - 1]
+    pairs /= np.maximum(np.linalg.norm(pairs, axis=1, keepdims=True), 1e-9)
+    return likeness(corpus.encoder, (vectors @ asked + pairs @ asked) / 2)
+
+
+def _in_order(picked: Sequence[Passage]) -> list[Passage]:
+    """Documents by their best sentence, sentences as they are read."""
+    first = {p.document.id: i for i, p in reversed(list(enumerate(picked)))}
+    return sorted(picked, key=lambda p: (first[p.document.id], p.span.start))
+
+
+def evened(text: str) -> str:
+    """`text` with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def _taken_from(text: str, passages: Sequence[Passage]) -> list[Sentence] | None:
+    """`text` read as quoted sentences, one after the other, or None if it is not."""
+    by_text: dict[str, Passage] = {}
+    for passage in passages:
+        by_text.setdefault(evened(passage.text), passage)
+    found, at = [], 0
+    while at < len(text):
+        quoted = max((t for t in by_text if text.startswith(t, at)), key=len, default="")
+        if not quoted:
+            return None
+        found.append(Sentence(at, at + len(quoted), quoted, (by_text[quoted].citation(1.0),)))
+        at += len(quoted)
+        at += text.startswith(" ", at)
+    return found

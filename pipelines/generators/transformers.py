@@ -1,0 +1,105 @@
+"""A causal language model of Hugging Face transformers, on this machine.
+
+generate: {use: transformers, model: Qwen/Qwen3-0.6B, max_new_tokens: 256}
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from pipelines.citing import cite
+from pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
+from rag import trace
+from rag.corpus import Corpus
+from rag.errors import ModelError, QueryError
+from rag.generation import Generator
+from rag.types import Answer, Hit, Query
+
+if TYPE_CHECKING:
+    from rag.causal_lm import CausalLM
+
+
+class TransformersGenerator(Generator, name="transformers"):
+    """Asks a local model with numbered passages, by its chat template if it has one.
+
+    Passages that do not fit the model's window are dropped from the worst end, with a warning. Models are loaded once
+    a process and shared by components that name the same files, dtype and device. Raises ModelError for a model that
+    cannot be loaded or run, QueryError for a question that leaves no room for a passage.
+    """
+
+    model: str
+    """A folder, or the name of a model on the hub: `ORG/NAME`."""
+
+    max_new_tokens: PositiveInt = 256
+    """The most tokens of an answer."""
+
+    temperature: float = Field(default=0.0, ge=0, le=10)
+    """0 takes the likeliest token each time; above, tokens are drawn from softmax(logits / temperature)."""
+
+    seed: NonNegativeInt = 0
+    """Decides what is drawn; without effect at temperature 0."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto` takes that of the files on a GPU, and float32 on a CPU."""
+
+    device: str = "auto"
+    """`auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`."""
+
+    instruction: str = INSTRUCTION
+    """The system message: how to answer and cite."""
+
+    @cached_property
+    def lm(self) -> CausalLM:
+        """The model, loaded on first use."""
+        from rag.causal_lm import load
+
+        return load(self.model, dtype=self.dtype, device=self.device)
+
+    def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
+        """The text in pieces of whole words, as the model makes it."""
+        if not hits:
+            trace.current().note(no_answer="no passages came back, so the model was not asked")
+            yield NO_ANSWER
+            return
+        tokens = self._prompt(query, hits)
+        made = self.lm.stream(tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed)
+        length = 0
+        for piece in made:
+            length += len(piece.strip())
+            yield piece
+        trace.current().note(model=self.model, device=str(self.lm.model.device))
+        trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
+        if not length:
+            raise ModelError(f"the model {self.model} gave an empty answer", fix="use another model or instruction")
+        if made.cut:
+            trace.warn(f"{self.model} reached max_new_tokens ({self.max_new_tokens}): the answer is cut off")
+
+    def _prompt(self, query: Query, hits: Sequence[Hit]) -> list[int]:
+        """The prompt with as many of the first passages as leave room for the answer."""
+        room = self.lm.window and self.lm.window - self.max_new_tokens
+        made = self._tokens(query, hits)
+        if room is None or len(made) <= room:
+            return made
+        fits = bisect_right(range(len(hits)), room, key=lambda n: len(self._tokens(query, hits[:n]))) - 1
+        if fits < 1:
+            raise QueryError(
+                f"the window of {self.model} holds {self.lm.window:,} tokens; {self.max_new_tokens:,} for the answer, "
+                f"the question and the first passage do not fit ({len(self._tokens(query, hits[:1])):,} tokens)",
+                fix="a lower max_new_tokens, smaller chunks, a shorter question or a model with a larger window",
+            )
+        trace.warn(f"{len(hits) - fits} of {len(hits)} passages did not fit the window of {self.model}")
+        for hit in hits[fits:]:
+            trace.current().drop(hit, "no room in the model's window")
+        return self._tokens(query, hits[:fits])
+
+    def _tokens(self, query: Query, hits: Sequence[Hit]) -> list[int]:
+        return self.lm.tokens(messages(query, hits, self.instruction))
+
+    def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
+        """The text without markers, each sentence with the evidence found for it."""
+        return cite(text, hits, corpus, question=query.text)

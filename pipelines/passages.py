@@ -1,0 +1,66 @@
+"""The sentences of the passages that came back: whole ones, by their place in the document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rag.corpus import Corpus
+from rag.sentences import sentences
+from rag.types import Citation, Document, Hit, Span
+
+LEAN = 300
+"""How many characters beyond a chunk are read, so that a sentence which its edge cuts is quoted whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One sentence of a document. `rank` is that of the hit it came with, from 0; `follows` says whether the sentence
+    just before it in the list is also the one before it in the document.
+    """
+
+    document: Document
+    span: Span
+    rank: int
+    follows: bool
+
+    @property
+    def text(self) -> str:
+        """The sentence, as it stands in the document."""
+        return self.document.text[self.span.start : self.span.end]
+
+    def citation(self, score: float) -> Citation:
+        """This sentence as evidence."""
+        d, s = self.document, self.span
+        return Citation(d.id, s.start, s.end, self.text, d.source, d.page_at(s.start), score)
+
+
+def read(hits: Sequence[Hit], corpus: Corpus) -> list[Passage]:
+    """Every sentence of the hits once, hits in their order, sentences in reading order.
+
+    A sentence belongs to a chunk that holds at least half of it. Linear in the length of the hits.
+    """
+    documents: dict[str, Document] = {}
+    seen: set[tuple[str, Span]] = set()
+    found: list[Passage] = []
+    for rank, hit in enumerate(hits):
+        document = _document(hit.chunk.document_id, corpus, documents)
+        follows = False
+        for span in _within(document.text, hit.chunk.start, hit.chunk.end):
+            if fresh := (document.id, span) not in seen:
+                seen.add((document.id, span))
+                found.append(Passage(document, span, rank, follows))
+            follows = fresh
+    return found
+
+
+def _document(document_id: str, corpus: Corpus, known: dict[str, Document]) -> Document:
+    if document_id not in known:
+        known[document_id] = corpus.document(document_id)
+    return known[document_id]
+
+
+def _within(text: str, start: int, end: int) -> list[Span]:
+    low, high = max(0, start - LEAN), min(len(text), end + LEAN)
+    spans = [Span(low + s.start, low + s.end) for s in sentences(text[low:high])]
+    return [s for s in spans if 2 * (min(s.end, end) - max(s.start, start)) >= len(s) > 0]

@@ -1,0 +1,178 @@
+"""CausalLM: a local language model of Hugging Face transformers, loaded once and shared.
+
+lm = load("Qwen/Qwen3-0.6B")
+for piece in lm.stream(lm.tokens([("user", "Why is the sky blue?")]), limit=64): ...
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import ModelError, require
+from rag.models import locate
+
+if TYPE_CHECKING:
+    import torch
+
+Messages = Sequence[tuple[str, str]]
+"""A conversation as `(role, text)`; roles are system, user and assistant."""
+
+_loading = threading.Lock()
+
+
+def load(model: str, *, dtype: str = "auto", device: str = "auto") -> CausalLM:
+    """The model in folder or of hub name `model`; the same object for the same files, dtype and device.
+
+    Only safetensors weights are read, and no code that comes with a model is run. Raises ModelError otherwise.
+    """
+    torch = require("torch", extra="models", needed_by="a local language model")
+    files = locate(model, organisation="openai-community")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto" and device == "cpu":
+        dtype = "float32"
+    with _loading:
+        return _load(str(files.path), files.name, dtype, device)
+
+
+@cache
+def _load(path: str, name: str, dtype: str, device: str) -> CausalLM:
+    transformers = require("transformers", extra="models", needed_by="a local language model")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        model = model.to(device).eval()
+    except Exception as error:  # files, settings and devices fail in many kinds
+        words = " ".join(str(error).split())[:400]
+        raise ModelError(
+            f"cannot load {name!r} from {path} as a causal language model: {type(error).__name__}: {words}",
+            fix="give a folder with config.json, a tokenizer and *.safetensors, and a device that this machine has",
+        ) from error
+    return CausalLM(name, model, tokenizer)
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    """A model and its tokenizer. Several threads may generate at once: nothing of a run is kept here."""
+
+    name: str
+    model: Any
+    tokenizer: Any
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens prompt and answer may have together; None if the model does not say."""
+        limits = [getattr(self.model.config.get_text_config(), "max_position_embeddings", None)]
+        limits.append(self.tokenizer.model_max_length if self.tokenizer.model_max_length < 10**9 else None)
+        return min((n for n in limits if n), default=None)
+
+    def tokens(self, messages: Messages) -> list[int]:
+        """The conversation as the model was trained to read it; texts in a row for a model without a chat template."""
+        if not self.tokenizer.chat_template:
+            return list(self.tokenizer("\n\n".join(text for _, text in messages) + "\n\nAnswer:")["input_ids"])
+        from jinja2.exceptions import TemplateError
+
+        try:
+            return self._by_template(messages)
+        except TemplateError:  # some templates know no system message
+            return self._by_template([("user", "\n\n".join(text for _, text in messages))])
+
+    def _by_template(self, messages: Messages) -> list[int]:
+        turns = [{"role": role, "content": text} for role, text in messages]
+        text = self.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )  # templates that know nothing of thinking ignore the last
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def stream(self, tokens: Sequence[int], limit: int, *, temperature: float = 0.0, seed: int = 0) -> Pieces:
+        """At most `limit` further tokens, as text in pieces of whole words. Greedy at temperature 0.
+
+        Otherwise tokens are drawn from softmax(logits / temperature): the largest of logits / temperature + Gumbel
+        noise is such a draw, and takes its noise from a generator of this run alone. Raises ModelError if the model
+        fails, also in the middle.
+        """
+        return Pieces(self, tokens, limit, temperature, seed)
+
+
+@dataclass
+class Pieces:
+    """The text of one run; after the last piece, `tokens` says how many were made and `cut` whether more would come."""
+
+    lm: CausalLM
+    prompt: Sequence[int]
+    limit: int
+    temperature: float
+    seed: int
+    tokens: int = 0
+    cut: bool = False
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _error: Exception | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        from transformers import TextIteratorStreamer
+
+        streamer = TextIteratorStreamer(self.lm.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        thread = threading.Thread(target=copy_context().run, args=(self._run, streamer), daemon=True)
+        thread.start()
+        try:
+            yield from (piece for piece in streamer if piece)
+        finally:
+            self._stop.set()
+            thread.join()
+        if self._error is not None:
+            words = " ".join(str(self._error).split())[:400]
+            raise ModelError(
+                f"the model {self.lm.name} failed: {type(self._error).__name__}: {words}",
+                fix="a smaller model, fewer passages or device: cpu, if memory ran out",
+            ) from self._error
+
+    def _run(self, streamer: Any) -> None:
+        """In the thread: whatever happens, the reader is told that the text has ended."""
+        try:
+            self._generate(streamer)
+        except Exception as error:
+            self._error = error
+        finally:
+            streamer.end()
+
+    def _generate(self, streamer: Any) -> None:
+        import torch
+
+        model = self.lm.model
+        ids = torch.tensor([list(self.prompt)], device=model.device)
+        ends = model.generation_config.eos_token_id or self.lm.tokenizer.eos_token_id
+        ends = list(ends) if isinstance(ends, (list, tuple)) else [ends]
+        with torch.inference_mode():
+            made = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=self.limit,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=ends[0],
+                logits_processor=[self._noise(model.device)] if self.temperature else [],
+                stopping_criteria=[lambda ids, _: torch.full((len(ids),), self._stop.is_set(), device=ids.device)],
+                streamer=streamer,
+            )
+        self.tokens = made.shape[1] - ids.shape[1]
+        self.cut = self.tokens >= self.limit and int(made[0, -1]) not in ends
+
+    def _noise(self, device: torch.device) -> Any:
+        import torch
+
+        source = torch.Generator(device).manual_seed(self.seed)
+
+        def process(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            drawn = torch.rand(scores.shape, generator=source, device=device).clamp_min(1e-20)
+            return scores.float() / self.temperature - torch.log(-torch.log(drawn))
+
+        return process
