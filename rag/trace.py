@@ -40,9 +40,10 @@ class Stage:
         """Add to the stage's counters: `stage.count(texts=3)`."""
         self.counts.update(counts)
 
-    def warn(self, message: str) -> None:
+    def warn(self, message: str, times: int = 1) -> None:
         """Leave a counted warning: nothing is dropped, cut or skipped in silence."""
-        self.warnings[message] += 1
+        if times:
+            self.warnings[message] += times
 
     def note(self, **notes: Any) -> None:
         """Remember a fact about this run of the stage, such as the back-end chosen and why."""
@@ -122,7 +123,8 @@ def stage(name: str) -> Iterator[Stage]:
         yield entered
 
 
-def warn(message: str) -> None:
-    """Leave a counted warning with the running stage, and in the log."""
-    current().warn(message)
-    log.warning(message)
+def warn(message: str, times: int = 1) -> None:
+    """Leave a counted warning with the running stage, and in the log: `times` for as many texts, in one line."""
+    if times:
+        current().warn(message, times)
+        log.warning(message if times == 1 else f"{message} ({times} times)")

@@ -82,12 +82,11 @@ class LangChainEncoder(Encoder, name="langchain"):
         parts = [text_windows(text, self.tokenizer, self.max_tokens) for text in texts]
         flat = [part for found in parts for part in found]
         owners = [i for i, found in enumerate(parts) for _ in found]
-        for _ in range(sum(times > 1 for times in Counter(owners).values())):
-            trace.warn(f"texts longer than the model's window of {self.max_tokens} tokens were encoded in windows")
+        long = sum(times > 1 for times in Counter(owners).values())
+        trace.warn(f"texts longer than the model's window of {self.max_tokens} tokens were encoded in windows", long)
         weights = [max(1, self.tokenizer.count(part)) for part in flat]
         vectors, empty = joined(self._vectors(flat, role), owners, weights, len(texts))
-        for _ in range(empty):
-            trace.warn("texts for which the model gave zeros became the first unit vector")
+        trace.warn("texts for which the model gave zeros became the first unit vector", empty)
         return vectors
 
     def _vectors(self, texts: Sequence[str], role: Role) -> np.ndarray:
@@ -140,7 +139,7 @@ def as_langchain(encoder: Encoder) -> Embeddings:
     """The encoder as LangChain's `Embeddings`, for its vector stores and splitters."""
     core = require("langchain_core.embeddings", extra="langchain", needed_by="as_langchain")
 
-    class FoveaEmbeddings(core.Embeddings):  # type: ignore[misc, name-defined]
+    class FoveaEmbeddings(core.Embeddings):  # type: ignore[name-defined]
         """LangChain's two verbs over `Encoder.encode`."""
 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:

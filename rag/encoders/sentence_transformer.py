@@ -136,11 +136,10 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         vectors, owners, weights = (self._by_ids if self._loaded.engine else self._by_texts)(texts, role)
         if not np.isfinite(vectors).all():
             raise ModelError(f"{self.model} gave numbers that are not finite, running on {self.chosen_backend}")
-        for _ in range(sum(times > 1 for times in Counter(owners).values())):
-            trace.warn(f"texts longer than the model's window of {self._room(role)} tokens were encoded in windows")
+        long = sum(times > 1 for times in Counter(owners).values())
+        trace.warn(f"texts longer than the model's window of {self._room(role)} tokens were encoded in windows", long)
         found, empty = joined(vectors, owners, weights, len(texts))
-        for _ in range(empty):
-            trace.warn("texts in which the model knows no token became the first unit vector")
+        trace.warn("texts in which the model knows no token became the first unit vector", empty)
         return found
 
     def _by_ids(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
