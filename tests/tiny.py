@@ -5,7 +5,27 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
-WORDS = "the moon orbits earth tea is brewed at degrees rivers flow and a of in days sentence that longer".split()
+WORDS = [
+    "the",
+    "moon",
+    "orbits",
+    "earth",
+    "tea",
+    "is",
+    "brewed",
+    "at",
+    "degrees",
+    "rivers",
+    "flow",
+    "and",
+    "a",
+    "of",
+    "in",
+    "days",
+    "sentence",
+    "that",
+    "longer",
+]
 
 
 def vocabulary() -> list[str]:
