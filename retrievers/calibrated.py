@@ -11,9 +11,8 @@ from pydantic import PositiveFloat
 from rag.corpus import Corpus
 from rag.retrieval import Fuser
 from rag.types import Hit, Query
-from retrievers.convex import Weight
 from retrievers.joined import best, join
-from retrievers.scales import Scale, last_scores, retriever_of, weighted_sum, weights_of
+from retrievers.scales import Scale, Weights, last_scores, retriever_of, weighted_sum, weights_of
 
 
 class CalibratedFuser(Fuser, name="calibrated"):
@@ -27,7 +26,7 @@ class CalibratedFuser(Fuser, name="calibrated"):
 
     worth: PositiveFloat = 5.0
     """What the best hit of any other list is worth, in standard deviations of similarity."""
-    weights: dict[str, Weight] = {}
+    weights: Weights = {}
     """Weight by retriever: 0 leaves a list out; without weights all count alike."""
     similarities: frozenset[str] = frozenset({"dense"})
     """The retrievers whose scores are inner products of vectors of the corpus's encoder."""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
-
-from pydantic import Field, model_validator
 
 from rag.corpus import Corpus
 from rag.retrieval import Fuser
 from rag.types import Hit, Query
 from retrievers.joined import best, join
-from retrievers.scales import Scale, last_scores, retriever_of, weighted_sum, weights_of
+from retrievers.scales import Scale, Weights, last_scores, retriever_of, weighted_sum, weights_of
 
 SMALLEST = 1e-9
 """Stands for the range of a list whose scores are all the lowest possible."""
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ConvexFuser(Fuser, name="convex"):
@@ -26,16 +22,10 @@ class ConvexFuser(Fuser, name="convex"):
     not in a list counts as its last one does. Good weights depend on the data: `retrievers.learn` finds them.
     """
 
-    weights: dict[str, Weight] = {}
+    weights: Weights = {}
     """Weight by retriever, such as `{dense: 0.6, bm25: 0.4}`: 0 leaves a list out; without weights all count alike."""
     floors: dict[str, float] = {"dense": -1.0}
     """The lowest possible score by retriever, where it is not 0."""
-
-    @model_validator(mode="after")
-    def _some_weight(self) -> ConvexFuser:
-        if self.weights and not any(self.weights.values()):
-            raise ValueError("weights: at least one must be over 0")
-        return self
 
     def fuse(self, lists: Mapping[str, Sequence[Hit]], k: int, query: Query, corpus: Corpus) -> list[Hit]:
         """At most `k` hits with scores in `[0, 1]`, best first; raises ConfigError for weights that do not fit the

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class MaximalMarginalRelevance(Refiner, name="mmr"):
     """Takes, one by one, the hit of highest `balance * relevance - (1 - balance) * nearest taken`, where the last term
-    is the highest inner product with a hit already taken (Carbonell and Goldstein, SIGIR 1998).
+    is the highest inner product with a hit already taken, at least 0 (Carbonell and Goldstein, SIGIR 1998).
     """
 
     keep: PositiveInt = 10
@@ -55,8 +55,7 @@ class MaximalMarginalRelevance(Refiner, name="mmr"):
         for _ in range(min(self.keep, len(gain))):
             at = int(value.argmax())
             taken.append((at, float(value[at])))
-            near = vectors @ vectors[at]
-            penalty = near if len(taken) == 1 else np.maximum(penalty, near)
+            penalty = np.maximum(penalty, vectors @ vectors[at])
             value = gain - (1 - self.balance) * penalty
             value[[i for i, _ in taken]] = -np.inf
         return taken

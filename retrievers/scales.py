@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, Field
 
 from rag.errors import ConfigError
 from rag.types import Hit
 from retrievers.joined import Joined
+
+
+def _some(weights: dict[str, float]) -> dict[str, float]:
+    if weights and not any(weights.values()):
+        raise ValueError("at least one weight must be over 0")
+    return weights
+
+
+Weights = Annotated[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], AfterValidator(_some)]
+"""Weight by retriever; an empty mapping stands for equal weights."""
 
 
 class Scale(NamedTuple):

@@ -1,0 +1,222 @@
+"""Fusers: the laws over every registered one, and the formula of each."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rag import registry
+from rag.encoders.hash import HashEncoder
+from rag.errors import ConfigError
+from rag.retrieval import Fuser
+from rag.testing.corpus import sample_corpus
+from rag.testing.fusers import check_fused, check_fuser
+from rag.types import Chunk, Hit, Query
+from retrievers.calibrated import CalibratedFuser
+from retrievers.convex import ConvexFuser
+from retrievers.learn import learn_weights, ndcg, simplex
+from retrievers.rrf import ReciprocalRankFuser
+
+CORPUS = sample_corpus(HashEncoder())
+QUERY = Query("anything")
+LETTERS = "abcdefgh"
+
+
+def hits(**scores: float) -> list[Hit]:
+    """One hit a letter, best first."""
+    found = [Hit(Chunk(name, 0, 1, name), score) for name, score in scores.items()]
+    return sorted(found, key=lambda hit: -hit.score)
+
+
+def fused(fuser: Fuser, k: int = 10, **lists: list[Hit]) -> dict[str, float]:
+    return {hit.chunk.document_id: hit.score for hit in fuser.fuse(lists, k, QUERY, CORPUS)}
+
+
+scores = st.floats(-1, 50, allow_nan=False).map(lambda x: round(x, 3))
+one_list = st.dictionaries(st.sampled_from(LETTERS), scores, max_size=6).map(lambda d: hits(**d))
+many_lists = st.dictionaries(st.sampled_from(["dense", "bm25", "bm25#2", "other"]), one_list, min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize("name", registry.names("fuser"))
+def test_laws(name: str):
+    check_fuser(registry.find("fuser", name)())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", registry.names("fuser"))
+def test_laws_over_any_lists(name: str):
+    fuser = registry.find("fuser", name)()
+
+    @given(many_lists, st.integers(1, 8))
+    def holds(lists, k):
+        check_fused(fuser, lists, k, QUERY, CORPUS)  # type: ignore[arg-type]
+
+    holds()
+
+
+@pytest.mark.parametrize("name", registry.names("fuser"))
+def test_one_list_alone_keeps_its_order(name: str):
+    given_hits = hits(a=0.9, b=0.5, c=0.4, d=0.1)
+    assert list(fused(registry.find("fuser", name)(), dense=given_hits)) == list("abcd")  # type: ignore[arg-type]
+
+
+def test_rrf_by_hand():
+    found = fused(ReciprocalRankFuser(), dense=hits(a=0.9, b=0.8), bm25=hits(b=7.0, c=3.0))
+    assert found == pytest.approx({"b": 1 / 62 + 1 / 61, "a": 1 / 61, "c": 1 / 62})
+    assert list(found) == ["b", "a", "c"]
+
+
+def test_rrf_breaks_ties_the_same_way_whatever_comes_first():
+    lists = {"x": hits(a=1.0), "y": hits(b=1.0)}
+    assert list(fused(ReciprocalRankFuser(), **lists)) == list(
+        fused(ReciprocalRankFuser(), **dict(reversed(lists.items())))
+    )
+
+
+def test_convex_by_hand():
+    fuser = ConvexFuser(weights={"dense": 3, "bm25": 1})
+    found = fused(fuser, dense=hits(a=0.6, b=0.2, c=0.0), bm25=hits(b=8.0, d=2.0))
+    top = 0.6 + 1  # over the lowest cosine there is
+    expected = {
+        "a": 0.75 * 1 + 0.25 * 0,
+        "b": 0.75 * 1.2 / top + 0.25 * 1,
+        "c": 0.75 * 1.0 / top + 0.25 * 0,
+        "d": 0.75 * 1.0 / top + 0.25 * 2 / 8,  # not in the full dense list: as good as its last, c
+    }
+    assert found == pytest.approx(expected)
+
+
+def test_convex_missing_from_a_full_list_counts_as_its_last():
+    found = fused(ConvexFuser(), dense=hits(a=0.5, b=0.4), bm25=hits(c=9.0, d=6.0))
+    assert found["a"] == pytest.approx((1 + 6 / 9) / 2)
+    assert found["c"] == pytest.approx((1.4 / 1.5 + 1) / 2)
+
+
+@given(many_lists)
+def test_convex_scores_of_cosines_and_positive_scores_lie_in_0_1(lists):
+    lists = {n: [Hit(h.chunk, min(1.0, max(-1.0, h.score)) if n == "dense" else abs(h.score)) for h in hs]
+             for n, hs in lists.items()}  # fmt: skip
+    lists = {n: sorted(hs, key=lambda h: -h.score) for n, hs in lists.items()}
+    assert all(-1e-9 <= s <= 1 + 1e-9 for s in fused(ConvexFuser(), **lists).values())
+
+
+def test_calibrated_by_hand():
+    unit = CORPUS.spread
+    found = fused(CalibratedFuser(worth=5), dense=hits(a=0.6, b=0.2, c=0.1), bm25=hits(b=8.0, d=2.0))
+    expected = {"a": 0.5 / unit, "b": 0.1 / unit + 5, "c": 0.0, "d": 5 * 2 / 8}
+    assert found == pytest.approx(expected)
+
+
+@given(st.floats(0.05, 5), st.floats(-3, 3))
+def test_calibrated_does_not_depend_on_how_an_encoder_spreads_its_similarities(scale, shift):
+    """Squeeze all similarities of the encoder, those of the corpus too: the fusion stays as it was."""
+
+    class Squeezed:
+        spread = CORPUS.spread * scale
+
+    dense, bm25 = {"a": 0.6, "b": 0.3, "c": 0.1, "d": 0.05}, hits(b=8.0, d=7.5, e=2.0, f=1.0)
+    plain = CalibratedFuser().fuse({"dense": hits(**dense), "bm25": bm25}, 9, QUERY, CORPUS)
+    other = {name: score * scale + shift for name, score in dense.items()}
+    squeezed = CalibratedFuser().fuse({"dense": hits(**other), "bm25": bm25}, 9, QUERY, Squeezed())  # type: ignore[arg-type]
+    assert [h.chunk for h in squeezed] == [h.chunk for h in plain]
+    assert [h.score for h in squeezed] == pytest.approx([h.score for h in plain], abs=1e-6)
+
+
+def test_calibrated_lets_the_sure_list_decide():
+    vague = hits(a=0.30, b=0.29, c=0.28, d=0.27)
+    sure = hits(c=20.0, a=5.0, b=5.0, d=5.0)
+    assert next(iter(fused(CalibratedFuser(), dense=vague, bm25=sure))) == "c"
+    clear = hits(a=0.9, b=0.2, c=0.1, d=0.1)
+    torn = hits(c=5.1, b=5.0, d=5.0, a=4.9)
+    assert next(iter(fused(CalibratedFuser(), dense=clear, bm25=torn))) == "a"
+    assert next(iter(fused(ReciprocalRankFuser(), dense=clear, bm25=torn))) != "a", "which ranks alone cannot see"
+
+
+@pytest.mark.parametrize("cls", [ConvexFuser, CalibratedFuser])
+class TestWeights:
+    def test_an_unknown_retriever_is_refused_with_the_known(self, cls):
+        with pytest.raises(ConfigError, match="'dens'") as error:
+            fused(cls(weights={"dens": 1.0, "bm25": 1.0}), dense=hits(a=1.0), bm25=hits(a=1.0))
+        assert error.value.allowed == ("bm25", "dense")
+        assert "did you mean 'dense'" in str(error.value)
+
+    def test_a_list_without_a_weight_is_refused(self, cls):
+        with pytest.raises(ConfigError, match="says nothing of the retriever 'bm25'"):
+            fused(cls(weights={"dense": 1.0}), dense=hits(a=1.0), bm25=hits(b=1.0))
+
+    def test_weight_0_leaves_a_list_out(self, cls):
+        found = fused(cls(weights={"dense": 1, "bm25": 0}), dense=hits(a=0.5, b=0.4), bm25=hits(c=1.0))
+        assert list(found) == ["a", "b"]
+
+    def test_a_weight_holds_for_every_use_of_a_retriever_unless_one_is_named(self, cls):
+        lists = {"bm25": hits(a=2.0, b=1.0), "bm25#2": hits(b=2.0, a=1.0), "dense": []}
+        assert len(set(fused(cls(weights={"bm25": 1, "dense": 1}), **lists).values())) == 1
+        assert next(iter(fused(cls(weights={"bm25": 1, "bm25#2": 3, "dense": 1}), **lists))) == "b"
+
+    @pytest.mark.parametrize("bad", [{"dense": -1}, {"dense": float("inf")}, {"dense": "much"}, {"dense": 0.0}])
+    def test_bad_weights_are_refused(self, cls, bad):
+        with pytest.raises(ValidationError):
+            cls(weights=bad)
+
+
+class TestLearn:
+    def labelled(self, n: int, right: str):
+        """Questions that only `right` answers; the other list has the answer last."""
+        runs, gold = [], []
+        for i in range(n):
+            good, bad = hits(a=1.0, b=0.3, c=0.2), hits(c=0.8, b=0.5 + i / 1000, a=0.1)
+            runs.append({"dense": good if right == "dense" else bad, "bm25": bad if right == "dense" else good})
+            gold.append({good[0].chunk.id})
+        return runs, gold
+
+    @pytest.mark.parametrize("right", ["dense", "bm25"])
+    def test_weight_goes_where_the_answers_are(self, right):
+        learnt = learn_weights(*self.labelled(20, right))
+        assert learnt.weights[right] > 0.5
+        assert sum(learnt.weights.values()) == pytest.approx(1)
+        assert learnt.fitted == learnt.held_out == learnt.parts[right] == 1
+        assert learnt.parts["bm25" if right == "dense" else "dense"] < 1
+
+    def test_fitted_is_never_under_the_best_part(self):
+        runs, gold = self.labelled(9, "dense")
+        other_runs, other_gold = self.labelled(6, "bm25")
+        learnt = learn_weights(runs + other_runs, gold + other_gold)
+        assert learnt.fitted >= max(learnt.parts.values())
+
+    def test_held_out_does_not_see_its_own_fold(self):
+        """Five folds whose majorities all vote against the fold itself: fitting would look better than it is."""
+        runs, gold = [], []
+        for i in range(10):
+            one_runs, one_gold = self.labelled(1, "dense" if i % 2 else "bm25")
+            runs += one_runs
+            gold += one_gold
+        learnt = learn_weights(runs, gold, folds=10)
+        assert learnt.held_out < learnt.fitted
+
+    def test_the_weights_reproduce_the_fit(self):
+        runs, gold = self.labelled(12, "dense")
+        learnt = learn_weights(runs, gold)
+        fuser = ConvexFuser(weights=learnt.weights)
+        mean = sum(ndcg([h.chunk.id for h in fuser.combine(r, 10)], g) for r, g in zip(runs, gold)) / len(runs)
+        assert mean == pytest.approx(learnt.fitted)
+
+    def test_refusals(self):
+        runs, gold = self.labelled(5, "dense")
+        for args, match in (
+            ((runs, gold[:-1]), "5 runs but 4"),
+            ((runs[:3], gold[:3]), "3 questions are too few"),
+            ((runs, [*gold[:-1], set()]), "question 4 has no relevant chunk"),
+        ):
+            with pytest.raises(ConfigError, match=match):
+                learn_weights(*args)
+
+    def test_simplex(self):
+        points = list(simplex(3, 4))
+        assert len(points) == len(set(points)) == 15
+        assert all(sum(point) == 1 for point in points)
+
+    def test_ndcg_by_hand(self):
+        assert ndcg(["x", "a"], {"a"}) == pytest.approx(1 / 1.584962500721156)
+        assert ndcg(["a", "b"], {"a", "b"}) == 1
+        assert ndcg(["x"] * 10 + ["a"], {"a"}) == 0
