@@ -77,15 +77,15 @@ def torch_engine(model: Any) -> Engine:
     return run
 
 
-def load_torch(path: Path, *, device: str = "cpu", settings: dict[str, Any] | None = None) -> Any:
-    """The model as sentence-transformers loads it, in float32 unless `settings` (of its transformer) say otherwise."""
+def load_torch(
+    path: Path, *, kind: str = "SentenceTransformer", device: str = "cpu", settings: dict[str, Any] | None = None
+) -> Any:
+    """The model as sentence-transformers' class `kind` loads it, in float32 unless `settings` say otherwise."""
     library = require("sentence_transformers", extra="models", needed_by="the torch back-end")
     settings = {"dtype": "float32", **(settings or {})}
     try:
         with no_bars():
-            model = library.SentenceTransformer(
-                str(path), device=device, local_files_only=True, model_kwargs=settings
-            )  # fmt: skip
+            model = getattr(library, kind)(str(path), device=device, local_files_only=True, model_kwargs=settings)
     except Exception as error:  # a folder can be wrong in as many ways as there are libraries below
         raise ModelError(f"sentence-transformers cannot load {path}: {type(error).__name__}: {error}") from error
     return model.eval()

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 
-WORDS = [
-    "the",
-    "moon",
-    "orbits",
-    "earth",
-    "tea",
-    "is",
-    "brewed",
-    "at",
-    "degrees",
-    "rivers",
-    "flow",
-    "and",
-    "a",
-    "of",
-    "in",
-    "days",
-    "sentence",
-    "that",
-    "longer",
-]
+WORDS = re.findall(
+    r"\w+", "the moon orbits earth tea is brewed at degrees rivers flow and a of in days sentence that longer"
+)
 
 
 def vocabulary() -> list[str]:
