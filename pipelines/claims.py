@@ -63,8 +63,10 @@ def asked_numbers(text: str) -> frozenset[str]:
 
 
 def _quantities(text: str) -> list[tuple[str, bool]]:
-    found = []
+    found, at = [], 0
     for match in _QUANTITY.finditer(text):
+        if match.start() < at:  # the "million" of "two million"
+            continue
         spelt = match["digits"] is None
         if match["alone"]:
             value = float(POWERS[match["alone"].lower()])
