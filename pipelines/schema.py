@@ -46,8 +46,8 @@ def pipeline_schema() -> dict[str, Any]:
         definitions[kind] = {"anyOf": [*choices, {"enum": names}]} if choices else {}
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Fovea pipeline",
         **schema,
+        "title": "Fovea pipeline",
         "$defs": definitions,
     }
     return _accept_single(_resolve(whole))

@@ -169,8 +169,8 @@ def _place(error: ConfigError, source: yaml_source.Source) -> ConfigError:
 
 def _explain(error: Any, source: yaml_source.Source) -> ConfigError:
     """One of pydantic's errors in our words, with its place in the file."""
-    place, context = tuple(error["loc"]), error.get("ctx", {})
-    path = _path(place)
+    path, context = _path(tuple(error["loc"])), error.get("ctx", {})
+    place = _in_data(tuple(error["loc"]), source.data)
     match error["type"]:
         case "extra_forbidden":
             allowed = _settings_at(place[:-1], source.data)
@@ -198,6 +198,18 @@ def _path(place: tuple[Any, ...]) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
 
 
+def _in_data(place: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
+    """`place` as the data has it: a single stage stands there without the list that pydantic sees around it."""
+    found = []
+    for step in place:
+        if step == 0 and not isinstance(data, list):
+            continue
+        found.append(step)
+        there = (isinstance(data, dict) and step in data) or (isinstance(data, list) and step in range(len(data)))
+        data = data[step] if there else None
+    return tuple(found)
+
+
 def _show(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -207,7 +219,7 @@ def _settings_at(place: tuple[Any, ...], data: Any) -> list[str]:
     """The settings that the model at `place` of the data has."""
     model: type[BaseModel] | None = PipelineSpec
     for step in place:
-        data = data[step] if isinstance(data, (dict, list)) else None
+        data = data[step]
         if isinstance(step, str) and model is not None:
             field = model.model_fields.get(step)
             model = next(_models_in(field.annotation), None) if field else None

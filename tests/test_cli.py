@@ -40,7 +40,7 @@ def test_from_nothing_to_an_answer(tmp_path, docs):
     (tmp_path / "qa.yaml").write_text(text)
     assert "fine" in fovea(tmp_path, "check", "qa.yaml").stdout
     assert "3 added" in fovea(tmp_path, "ingest", "qa.yaml", "docs/").stdout
-    answer = fovea(tmp_path, "ask", "qa.yaml", "Who walked on the Moon?").stdout
+    answer = fovea(tmp_path, "ask", "qa.yaml", "Who walked on it in 1969?").stdout
     assert "Armstrong" in answer
     assert "docs/moon.txt:" in answer
     assert "generate extractive" in answer
@@ -102,7 +102,7 @@ def test_remove_and_rebuild(here):
         (["ask", "p.yaml", "moon"], 1, "fovea ingest"),
         (["ask", "p.yaml", "moon", "--where", "year >"], 2, "cannot read the filter"),
         (["ask", "p.yaml", "moon", "-k", "0"], 2, "expected a number from 1"),
-        (["ingest", "p.yaml", "dox"], 1, "did you mean 'docs'"),
+        (["ingest", "p.yaml", "dcs"], 1, "/docs?"),
         (["status", "p.yaml"], 1, "fovea ingest"),
         (["chek", "p.yaml"], 2, "invalid choice: 'chek'"),
     ],

@@ -91,10 +91,11 @@ def test_a_file_outside_the_ingested_folder_is_left_alone(make, docs):
 def test_other_settings_take_the_files_again_but_reuse_what_they_can(make, docs, counted):
     make().ingest(docs)
     counted.clear()
-    pipeline = make(segment={"use": "sentence", "max_tokens": 40})
+    pipeline = make(segment={"use": "sentence", "max_tokens": 16})
     report = pipeline.ingest(docs)
     assert len(report.changed) == 3
-    assert len(counted) == report.encoded < report.chunks + report.reused
+    assert len(counted) == report.encoded > 0
+    assert report.reused == report.chunks - report.encoded > 0
     assert pipeline.verify() == []
 
 

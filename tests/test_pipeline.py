@@ -101,7 +101,7 @@ def test_a_filter_keeps_what_matches(make, docs):
 
 
 def test_explain_gives_every_chunk_a_fate(make, docs):
-    pipeline = make(refine=[{"use": "top_k", "k": 2}])
+    pipeline = make(refine=[{"use": "top_k", "keep": 2}])
     pipeline.ingest(docs)
     trace = Trace()
     hits = pipeline.retrieve("the Danube and the Nile", k=1, trace=trace)

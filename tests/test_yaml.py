@@ -77,12 +77,12 @@ GOLDEN = {
     ),
     "overlap before the last segmenter": (
         "segment:\n  - {use: fixed, max_tokens: 100, overlap: 5}\n  - {use: sentence, max_tokens: 50}\n",
-        "p.yaml:2:42: segment[0].overlap: only the last segmenter of a chain can overlap\n"
+        "p.yaml:2:44: segment[0].overlap: only the last segmenter of a chain can overlap\n"
         "  fix: move 'overlap: 5' to segment[1]",
     ),
     "a chain that cannot work": (
         "segment:\n  - {use: fixed, max_tokens: 100}\n  - {use: sentence, max_tokens: 100}\n",
-        "p.yaml:3:34: segment[1].max_tokens: sentence cannot make chunks of 100 tokens out of spans that fixed has cut "
+        "p.yaml:3:33: segment[1].max_tokens: sentence cannot make chunks of 100 tokens out of spans that fixed has cut "
         "to 100\n  fix: put sentence first, or give it less than 100",
     ),
     "a refiner that undoes another": (
