@@ -1,0 +1,35 @@
+"""Recursive by structure: sections before paragraphs before sentences before words, as the kind of text has them.
+
+The kind is the document's media type: Markdown, HTML, source code, else plain text. All places are offered at once with
+their strengths; the packer's optimum does what splitting by one separator after the other approximates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rag.segmenter import Cut, Segmenter
+from rag.types import Document
+from segmenters.structure import code, html, markdown, plain
+
+if TYPE_CHECKING:
+    from rag.encoder import Encoder
+
+
+class RecursiveSegmenter(Segmenter, name="recursive"):
+    """Chunks that end at the strongest breaks of the text which `max_tokens` allows."""
+
+    def cuts(self, text: str, document: Document, encoder: Encoder) -> Iterator[Cut]:
+        """Cuts at headings, blocks, paragraphs, list items, definitions, lines and sentences."""
+        return (Cut(at, strength) for at, strength in _strengths(text, document.media_type).items())
+
+
+def _strengths(text: str, media_type: str) -> dict[int, float]:
+    if media_type in ("text/markdown", "text/x-markdown"):
+        return markdown.strengths(text)
+    if media_type in ("text/html", "application/xhtml+xml"):
+        return html.strengths(text)
+    if code.reads(media_type):
+        return code.strengths(text)
+    return plain.strengths(text)
