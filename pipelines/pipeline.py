@@ -9,6 +9,7 @@ print(answer.text, *(c.where for c in answer.citations))
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -48,7 +49,7 @@ class Pipeline:
     def __init__(self, *, base: str | Path | None = None, spec: PipelineSpec | None = None, **stages: Any) -> None:
         self.base = Path(base if base is not None else ".").resolve()
         spec = spec or check(yaml_source.Source("Pipeline", stages))
-        path = self.base / spec.store.path
+        path = Path(os.path.normpath(self.base / spec.store.path))
         self.spec = spec.model_copy(update={"store": spec.store.model_copy(update={"path": path})})
         self._lock = threading.RLock()
         self._corpus: LibraryCorpus | None = None
