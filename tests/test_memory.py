@@ -13,7 +13,8 @@ ingest.GROUP_CHUNKS = 256
 root, files = Path(sys.argv[1]), int(sys.argv[2])
 (root / "docs").mkdir()
 for i in range(files):
-    (root / "docs" / f"{i:05}.txt").write_text(" ".join(f"Sentence {j} of file {i} says w{(i * j) % 997}." for j in range(60)))
+    text = " ".join(f"Sentence {j} of file {i} says w{(i * j) % 997}." for j in range(60))
+    (root / "docs" / f"{i:05}.txt").write_text(text)
 with Pipeline(base=root, encoder={"use": "hash", "size": 64}, segment={"use": "fixed", "max_tokens": 32}) as pipeline:
     report = pipeline.ingest(root / "docs")
 print(report.chunks, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
