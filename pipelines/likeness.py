@@ -41,7 +41,7 @@ COMMON = frozenset(_COMMON.split())
 """Words that tell nothing of a sentence's matter. For languages other than English the weights do the same."""
 
 STEM = 5
-"""Words are compared by their first letters: inflected forms of longer words meet, in any language that inflects at the end."""
+"""Words are compared by their first letters: forms of one long word meet, in languages that inflect at the end."""
 
 _scales: dict[str, tuple[float, float]] = {}
 
