@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class ModelTokenizer:
-    """Wraps a `tokenizers.Tokenizer`. Truncation and padding are switched off for good, so threads may share it.
+def readable(text: str) -> str:
+    """The text with each lone surrogate, which is no character, as U+FFFD: one for one, so that positions hold."""
+    return _SURROGATE.sub("\ufffd", text)
 
-    A lone surrogate, which is no character, is read as U+FFFD: one for one, so that positions hold.
-    """
+
+class ModelTokenizer:
+    """Wraps a `tokenizers.Tokenizer`. Truncation and padding are switched off for good, so threads may share it."""
 
     def __init__(self, tokenizer: Any) -> None:
         tokenizer.no_truncation()
@@ -58,7 +60,7 @@ class ModelTokenizer:
         """Where each token lies: int64 `(tokens, 2)`, half-open character ranges of `text`, in order."""
         import numpy as np
 
-        found = self._tokenizer.encode(_SURROGATE.sub("\ufffd", text), add_special_tokens=False).offsets
+        found = self._tokenizer.encode(readable(text), add_special_tokens=False).offsets
         return np.array(found, dtype=np.int64).reshape(-1, 2)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -66,8 +68,7 @@ class ModelTokenizer:
         return [e.ids for e in self._encoded(texts)]
 
     def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
-        clean = [_SURROGATE.sub("\ufffd", text) for text in texts]
-        return self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
+        return self._tokenizer.encode_batch_fast([readable(text) for text in texts], add_special_tokens=False)
 
     @cached_property
     def specials(self) -> tuple[list[int], list[int]]:

@@ -24,7 +24,7 @@ from rag.recipe import NO_LIMIT, Recipe
 from rag.retrieval import Refiner
 from rag.types import Hit, Query
 from rag.windows import text_windows
-from rag.wordpieces import ModelTokenizer
+from rag.wordpieces import ModelTokenizer, readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,8 +65,8 @@ class CrossEncoderRefiner(Refiner, name="cross_encoder"):
         """How likely each text answers the question, float32 `(texts,)` in `[0, 1]`; raises ModelError for NaN."""
         import numpy as np
 
-        question, room = self._fit(question)
-        parts = [text_windows(text, self.tokenizer, room) for text in texts]
+        question, room = self._fit(readable(question))
+        parts = [text_windows(readable(text), self.tokenizer, room) for text in texts]
         trace.warn(
             f"passages longer than the {room} tokens that the cross-encoder reads were scored by their best window",
             sum(len(found) > 1 for found in parts),

@@ -80,6 +80,15 @@ def test_a_long_passage_is_scored_by_its_best_window_and_warned_of(refiner):
     assert short == pytest.approx(refiner.probabilities(QUESTION, ["short"])[0], abs=1e-6)
 
 
+def test_any_text_has_a_probability(refiner):
+    from rag.testing.encoders import HOSTILE
+
+    for question in ("is tea brewed", "", "\ud800"):
+        scores = refiner.probabilities(question, HOSTILE)
+        assert scores.shape == (len(HOSTILE),)
+        assert ((scores >= 0) & (scores <= 1)).all()
+
+
 def test_a_question_that_leaves_no_room_is_warned_of(refiner):
     trace = Trace()
     with trace.stage("refine"):

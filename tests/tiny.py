@@ -13,7 +13,8 @@ WORDS = re.findall(
 
 def vocabulary() -> list[str]:
     letters = [*string.ascii_lowercase, *string.digits, *".,:;!?'%()[]<>/"]
-    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *WORDS]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return list(dict.fromkeys([*special, *letters, *(f"##{c}" for c in letters), *WORDS]))
 
 
 def save_bert(folder: Path, *, labels: int | None = None, positions: int = 64, seed: int = 0) -> None:
@@ -43,7 +44,7 @@ def save_encoder(folder: Path, *, pooling="mean", window: int = 24, dense: int |
     save_bert(folder / "bert", seed=seed)
     modules = [Transformer(str(folder / "bert"), max_seq_length=window), Pooling(32, pooling)]
     if dense:
-        modules.append(Dense(32, dense))
+        modules.append(Dense(modules[-1].pooling_output_dimension, dense))
     if normalize:
         modules.append(Normalize())
     SentenceTransformer(modules=modules, device="cpu", prompts=prompts).save(str(folder / "model"))

@@ -24,7 +24,7 @@ from rag.models import locate
 from rag.onnx_export import AGREEMENT, agreement, exported, forget
 from rag.recipe import NO_LIMIT, Recipe
 from rag.windows import batches, joined, text_windows, windows
-from rag.wordpieces import ModelTokenizer
+from rag.wordpieces import ModelTokenizer, readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,7 +179,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
 
     def _by_texts(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
         room = self._room(role)
-        parts = [text_windows(text, self.tokenizer, room) for text in texts]
+        parts = [text_windows(readable(text), self.tokenizer, room) for text in texts]
         flat = [part for found in parts for part in found]
         vectors = self._loaded.model.encode(
             flat, prompt=self.prompt(role) or None, batch_size=self.batch_size, show_progress_bar=False
