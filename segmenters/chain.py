@@ -14,9 +14,11 @@ from segmenters.packer import pack
 def segment(document: Document, segmenters: Sequence[Segmenter], encoder: Encoder) -> list[Chunk]:
     """The chunks of `document`, in order; none for a blank one.
 
-    The last segmenter's cap is the encoder's window where it sets none. Raises ConfigError if an earlier one sets an
-    overlap: chunks that repeat text cannot be refined in order.
+    The last segmenter's cap is the encoder's window where it sets none. Raises ConfigError for an empty chain, and if
+    an earlier segmenter sets an overlap: chunks that repeat text cannot be refined in order.
     """
+    if not segmenters:
+        raise ConfigError("a chain needs at least one segmenter", where="segment", fix="segment: [{use: recursive}]")
     spans = [Span(0, len(document.text))]
     for number, segmenter in enumerate(segmenters, 1):
         last = number == len(segmenters)
