@@ -23,13 +23,13 @@ def download(name: str, not_found: Callable[[str], ModelError]) -> Path:
     if why := silent(os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
         raise not_found(why)
     hub = require("huggingface_hub", extra="models", needed_by=f"downloading {name}")
-    errors = hub.errors
+    errors = require("huggingface_hub.errors", extra="models", needed_by=f"downloading {name}")
     try:
         files = hub.HfApi().list_repo_files(name)
         pickled = ["*.bin", "*.pt"] if any(f.endswith(".safetensors") for f in files) else []
         return Path(hub.snapshot_download(name, ignore_patterns=[*LEFT_OUT, *pickled]))
     except errors.GatedRepoError:
-        raise not_found("and the hub asks for its terms to be accepted (huggingface-cli login)") from None
+        raise not_found("and the hub asks for its terms to be accepted (hf auth login)") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise not_found("and the hub has no such model (or it is private: set HF_TOKEN)") from None
     except Exception as error:  # the hub client raises whatever its HTTP library does

@@ -21,6 +21,7 @@ from rag.encoder import Encoder, Role
 from rag.errors import ConfigError, ModelError, require
 from rag.tokens import WordTokenizer
 from rag.windows import joined, text_windows
+from rag.wordpieces import readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,7 @@ class LangChainEncoder(Encoder, name="langchain"):
 
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        parts = [text_windows(text, self.tokenizer, self.max_tokens) for text in texts]
+        parts = [text_windows(readable(text), self.tokenizer, self.max_tokens) for text in texts]
         flat = [part for found in parts for part in found]
         owners = [i for i, found in enumerate(parts) for _ in found]
         long = sum(times > 1 for times in Counter(owners).values())
