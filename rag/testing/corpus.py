@@ -35,6 +35,7 @@ class MemoryCorpus:
         self.encoder = encoder
         self._documents = {d.id: d for d in documents}
         self._chunks = list(chunks)
+        self._asked: dict[str, np.ndarray] = {}
         self._no = {c.id: no for no, c in enumerate(self._chunks)}
         texts = [c.text for c in self._chunks]
         self._vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dim), np.float32)
@@ -68,7 +69,13 @@ class MemoryCorpus:
 
     def embed(self, text: str) -> np.ndarray:
         """The query vector `(dim,)`."""
-        return self.encoder.encode([text], role="query")[0]
+        if text not in self._asked:
+            self.prepare([text])
+        return self._asked[text]
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Encode many questions at once, for `embed` to remember."""
+        self._asked.update(zip(texts, self.encoder.encode(texts, role="query")))
 
     def nearest(self, vector: np.ndarray, k: int, where: Filter | None = None) -> list[Hit]:
         """The `k` chunks of highest inner product, best first; equal scores in the order of the chunks."""

@@ -1,0 +1,142 @@
+"""Retrieval data sets as documents, chunks, questions and what answers them. Read from a folder; nothing is copied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from rag.encoder import Encoder
+from rag.types import Chunk, Document, Span
+from segmenters.chain import segment
+from segmenters.sentence import SentenceSegmenter
+
+TIMEQA_PAGES = 70
+
+
+@dataclass
+class RetrievalSet:
+    """`gold` holds, for each question, the ids of the chunks that answer it; `spans` the characters, where known."""
+
+    name: str
+    documents: list[Document]
+    chunks: list[Chunk]
+    questions: list[str] = field(default_factory=list)
+    gold: list[set[str]] = field(default_factory=list)
+    spans: list[list[tuple[str, Span]]] | None = None
+
+
+Reader = Callable[[Path, Encoder], RetrievalSet]
+
+
+def whole(name: str, texts: dict[str, str]) -> tuple[RetrievalSet, dict[str, str]]:
+    """Every text as a document of one chunk, and the chunk's id by the text's name."""
+    documents = [Document(key, text) for key, text in texts.items() if text.strip()]
+    chunks = [d.chunk(Span(0, len(d.text))) for d in documents]
+    return RetrievalSet(name, documents, chunks), {c.document_id: c.id for c in chunks}
+
+
+def beir(data: Path, encoder: Encoder, *, folder: str) -> RetrievalSet:
+    """A folder in BEIR's layout; all questions that have a relevant document."""
+    home = data / "retrieval" / folder
+    rows = list(json_lines(home / "corpus.jsonl"))
+    found, ids = whole(folder, {r["_id"]: f"{r['title']}\n{r['text']}".strip() for r in rows})
+    relevant: dict[str, set[str]] = {}
+    for table in sorted((home / "qrels").glob("*.tsv")):
+        for line in table.read_text("utf-8").splitlines()[1:]:
+            question, document, grade = line.split("\t")
+            if int(grade) > 0:
+                relevant.setdefault(question, set()).add(ids[document])
+    for row in json_lines(home / "queries.jsonl"):
+        if row["_id"] in relevant:
+            found.questions.append(row["text"])
+            found.gold.append(relevant[row["_id"]])
+    return found
+
+
+def xquad(data: Path, encoder: Encoder) -> RetrievalSet:
+    """XQuAD English: which of the 240 paragraphs answers."""
+    articles = json.loads((data / "qa/xquad_en/xquad.en.json").read_text("utf-8"))["data"]
+    paragraphs = [p for a in articles for p in a["paragraphs"]]
+    found, ids = whole("xquad_en", {str(i): p["context"] for i, p in enumerate(paragraphs)})
+    for i, paragraph in enumerate(paragraphs):
+        for row in paragraph["qas"]:
+            found.questions.append(row["question"])
+            found.gold.append({ids[str(i)]})
+    return found
+
+
+def timeqa(data: Path, encoder: Encoder, *, part: int) -> RetrievalSet:
+    """TimeQA: which paragraph, of those of `TIMEQA_PAGES` pages, answers a question about a time."""
+    rows = json.loads((data / "temporal/timeqa/human_annotated_train.json").read_text("utf-8"))
+    pages = list({row["link"]: row for row in rows}.values())[part * TIMEQA_PAGES : (part + 1) * TIMEQA_PAGES]
+    texts = {
+        f"{row['link']}#{i}": text for row in pages for i, text in enumerate(row["paras"]) if len(text.split()) >= 10
+    }
+    found, ids = whole(f"timeqa pages {part * TIMEQA_PAGES + 1}-{(part + 1) * TIMEQA_PAGES}", texts)
+    for row in pages:
+        for question, answers in row["questions"]:
+            places = {f"{row['link']}#{a.get('para')}" for a in answers if a.get("answer")}
+            if places & ids.keys():
+                found.questions.append(question)
+                found.gold.append({ids[p] for p in places if p in ids})
+    return found
+
+
+def qasper(data: Path, encoder: Encoder) -> RetrievalSet:
+    """Qasper: which evidence answers, among that of all questions and the papers' abstracts."""
+    rows = json.loads((data / "qa/qasper/qasper_processed_dataset.json").read_text("utf-8"))
+    texts = {text: text for row in rows for text in (row["evidence"], row["abstract"])}
+    found, ids = whole("qasper evidence", texts)
+    asked = {row["question"]: row for row in rows if row["evidence"] in ids}
+    found.questions = list(asked)
+    found.gold = [{ids[row["evidence"]]} for row in asked.values()]
+    return found
+
+
+def spans(data: Path, encoder: Encoder, *, tokens: int, corpus: str | None = None) -> RetrievalSet:
+    """The questions with character spans, over sentence chunks of `tokens`; a chunk that touches a span answers."""
+    home = data / "spans/chunking_evaluation"
+    paths = sorted((home / "corpora").glob(f"{corpus or '*'}.md"))
+    documents = [Document(p.stem, p.read_text("utf-8")) for p in paths]
+    segmenter = SentenceSegmenter(max_tokens=tokens)
+    chunks = [c for d in documents for c in segment(d, [segmenter], encoder)]
+    found = RetrievalSet(f"spans {corpus or 'pooled'}, {tokens} tokens", documents, chunks, spans=[])
+    for row in json_lines(home / "questions.jsonl"):
+        if row["corpus"] in {d.id for d in documents}:
+            wanted = [(row["corpus"], Span(r["start"], r["end"])) for r in row["references"]]
+            found.questions.append(row["question"])
+            found.spans.append(wanted)  # type: ignore[union-attr]
+            found.gold.append({c.id for c in chunks for name, s in wanted if overlap(c, name, s)})
+    return found
+
+
+def overlap(chunk: Chunk, name: str, span: Span) -> range:
+    """The characters of `span` that the chunk holds."""
+    if chunk.document_id != name:
+        return range(0)
+    return range(max(chunk.start, span.start), min(chunk.end, span.end))
+
+
+def json_lines(path: Path) -> Iterator[dict]:
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+SETS: dict[str, Reader] = {
+    "scifact": partial(beir, folder="scifact"),
+    "xquad": xquad,
+    "timeqa": partial(timeqa, part=0),
+    "msmarco": partial(beir, folder="msmarco_sample"),
+    "hotpotqa": partial(beir, folder="hotpotqa_100"),
+    "spans-200": partial(spans, tokens=200),
+    "spans-400": partial(spans, tokens=400),
+    "spans-finance": partial(spans, tokens=200, corpus="finance"),
+    "spans-wikitexts": partial(spans, tokens=200, corpus="wikitexts"),
+    "spans-state": partial(spans, tokens=200, corpus="state_of_the_union"),
+    "timeqa-2": partial(timeqa, part=1),
+    "qasper": qasper,
+}
+"""By name, in the order in which they are reported."""
