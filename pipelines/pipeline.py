@@ -234,6 +234,10 @@ def _closing(index: VectorIndex) -> Iterator[VectorIndex]:
 
 async def _in_thread(items: Iterator[T]) -> AsyncIterator[T]:
     """Drive a blocking iterator, one step at a time, in worker threads that share one context."""
-    context, end = copy_context(), object()
-    while (item := await asyncio.to_thread(context.run, next, items, end)) is not end:
-        yield item  # type: ignore[misc]
+    context = copy_context()
+
+    def step() -> list[T]:
+        return [item for item, _ in zip(items, range(1))]
+
+    while piece := await asyncio.to_thread(context.run, step):
+        yield piece[0]
