@@ -237,7 +237,7 @@ async def _in_thread(items: Iterator[T]) -> AsyncIterator[T]:
     context = copy_context()
 
     def step() -> list[T]:
-        return [item for item, _ in zip(items, range(1))]
+        return [item for _, item in zip(range(1), items)]  # this order takes no second item
 
     while piece := await asyncio.to_thread(context.run, step):
         yield piece[0]
