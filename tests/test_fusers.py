@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,6 +160,23 @@ class TestWeights:
     def test_bad_weights_are_refused(self, cls, bad):
         with pytest.raises(ValidationError):
             cls(weights=bad)
+
+
+@pytest.mark.parametrize("name", registry.names("fuser"))
+def test_costs_well_under_the_two_milliseconds_a_query_may_cost(name):
+    chunks = [Chunk(f"d{i % 20}", i * 900, i * 900 + 800, "word " * 160) for i in range(100)]
+    fuser = registry.find("fuser", name)()
+    lists = {
+        "dense": [Hit(c, 1 - i / 100).scored("dense", 1 - i / 100) for i, c in enumerate(chunks[:50])],
+        "bm25": [Hit(c, 50.0 - i).scored("bm25", 50.0 - i) for i, c in enumerate(chunks[25:75])],
+    }
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        fuser.fuse(lists, 50, QUERY, CORPUS)  # type: ignore[attr-defined]
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(20)) < 0.001
 
 
 class TestLearn:
