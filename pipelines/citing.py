@@ -72,19 +72,22 @@ def unmarked(text: str, passages: int) -> tuple[str, list[tuple[int, int]]]:
 
     A number that names no passage leaves a warning; right after a letter, as in `a[10]`, it is no marker and stays.
     """
-    parts: list[str] = []
-    marks: list[tuple[int, int]] = []
+    parts, marks = [""], []
     at = length = 0
     for match in _MARKER.finditer(text):
         named = list(_numbers(match[1] or match[2]))
         if not all(1 <= n <= passages for n in named):
             trace.warn(f"the answer cites {match[0].strip()}, but there are {passages} passages")
-            if text[match.start() - 1 : match.start()].isalnum() and match[0][0] == "[":
-                continue
-        parts.append(text[at : match.start()])
-        length += len(parts[-1])
+        attached = match[0][0] == "[" and text[match.start() - 1 : match.start()].isalnum()
+        if not named or (attached and max(named) > passages):
+            continue
+        if before := text[at : match.start()]:
+            parts.append(before)
+            length += len(before)
         marks += [(length, n - 1) for n in named if 1 <= n <= passages]
         at = match.end()
+        if parts[-1][-1:] in ("", "\n"):  # a marker that opens a line belongs to what follows
+            at += len(text[at:]) - len(text[at:].lstrip(" \t"))
     return "".join([*parts, text[at:]]), marks
 
 

@@ -1,0 +1,266 @@
+"""Does the extractive reader quote the sentence that answers, and does citing tell true statements from false ones?
+
+    python benchmarks/reader.py --data ../shared/data/qa/xquad_en [--half second] [--k 5] [--json]
+
+`--data` holds a file in SQuAD's format: paragraphs, questions, and where in its paragraph each answer stands. A
+paragraph is a document of one chunk; all methods read the same `k` dense hits. The reader and the thresholds of citing
+were designed on the first half of the articles; reported is the second.
+
+quoting: the share of questions for which a quoted span holds the answer's own characters; beside the reader, the first
+sentence of the best hit, and the sentence of highest cosine and of highest BM25 among those of the hits.
+no answer: the share of questions that get one, and the share refused when the question's whole article is taken away.
+citing: a statement is made of each question with its answer in place of the question word ("true"), with another answer
+of the same paragraph ("swapped"), and with one that only another paragraph of the article has ("made up").
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from pipelines.citing import cite
+from pipelines.generators.extractive import ExtractiveGenerator
+from pipelines.measurements import Row, interval, show
+from pipelines.passages import Passage, read
+from rag.encoder import Encoder, Role, Tokenizer
+from rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from rag.testing.corpus import MemoryCorpus
+from rag.tokens import words
+from rag.types import Answer, Document, Hit, Query, Span
+
+ASKS = re.compile(r"\b(how (?:many|much|long|old|far|often)|what|which|who|whom|whose|where|when|why|how)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, the paragraph that answers it, where, and the article."""
+
+    text: str
+    answer: str
+    document: str
+    span: Span
+    article: int
+
+    def statement(self, answer: str) -> str:
+        """The question as a statement: the answer in place of the question word, or after it."""
+        bare = self.text.rstrip("? ")
+        said, n = ASKS.subn(lambda _: answer, bare, count=1)
+        return f"{said}." if n else f"{bare}: {answer}."
+
+
+class Remembering(Encoder):
+    """An encoder that encodes no text twice: the methods share sentences. Not used where seconds are measured."""
+
+    name: ClassVar[str] = "remembering"
+    inner: Encoder
+
+    @cached_property
+    def known(self) -> dict[tuple[str, str], np.ndarray]:
+        return {}
+
+    @property
+    def dim(self) -> int:
+        return self.inner.dim
+
+    @property
+    def window(self) -> int | None:
+        return self.inner.window
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.inner.tokenizer
+
+    def encode(self, texts: Sequence[str], role: Role = "document") -> np.ndarray:
+        if new := [t for t in dict.fromkeys(texts) if (role, t) not in self.known]:
+            self.known.update({(role, t): v for t, v in zip(new, self.inner.encode(new, role))})
+        return np.array([self.known[role, t] for t in texts], np.float32).reshape(len(texts), self.dim)
+
+
+def load(folder: Path) -> tuple[dict[str, str], list[Asked]]:
+    files = sorted(folder.glob("*.json"))
+    if len(files) != 1:
+        raise SystemExit(f"{folder} must hold one JSON file in SQuAD's format, found {len(files)}")
+    texts: dict[str, str] = {}
+    asked = []
+    for a, article in enumerate(json.loads(files[0].read_text("utf-8"))["data"]):
+        for p, paragraph in enumerate(article["paragraphs"]):
+            name = f"{a}/{p}"
+            texts[name] = paragraph["context"]
+            for q in paragraph["qas"]:
+                answer, start = q["answers"][0]["text"], q["answers"][0]["answer_start"]
+                asked.append(Asked(q["question"], answer, name, Span(start, start + len(answer)), a))
+    return texts, asked
+
+
+class Library:
+    """The paragraphs, dense hits over them, and BM25 over all their sentences."""
+
+    def __init__(self, texts: dict[str, str], encoder: Encoder, k: int) -> None:
+        self.k, self.corpus = k, MemoryCorpus.of(texts, encoder)
+        whole = [Hit(c, 1.0) for c in self.corpus.chunks()]
+        spans = [p.document.chunk(p.span) for p in read(whole, self.corpus)]
+        documents = [Document(name, text, source=name) for name, text in texts.items()]
+        self.sentences = MemoryCorpus(documents, spans, encoder)
+
+    def hits(self, asked: Asked, *, without_article: bool = False) -> list[Hit]:
+        found = self.corpus.nearest(self.corpus.embed(asked.text), len(list(self.corpus.chunks())))
+        away = f"{asked.article}/"
+        return [h for h in found if not (without_article and h.chunk.document_id.startswith(away))][: self.k]
+
+    def first(self, asked: Asked, hits: list[Hit], n: int) -> list[Passage]:
+        return read(hits, self.corpus)[:n]
+
+    def cosine(self, asked: Asked, hits: list[Hit], n: int) -> list[Passage]:
+        passages = read(hits, self.corpus)
+        scores = self.corpus.encoder.encode([p.text for p in passages]) @ self.corpus.embed(asked.text)
+        return [passages[i] for i in np.argsort(-scores, kind="stable")[:n]]
+
+    def bm25(self, asked: Asked, hits: list[Hit], n: int) -> list[Passage]:
+        passages = {(p.document.id, p.span): p for p in read(hits, self.corpus)}
+        found = self.sentences.match(asked.text, len(self.sentences._chunks))
+        keys = ((h.chunk.document_id, Span(h.chunk.start, h.chunk.end)) for h in found)
+        return [passages[key] for key in keys if key in passages][:n]
+
+
+def reader(n: int, **settings: float) -> Callable[[Library, Asked, list[Hit]], list[Passage]]:
+    made = ExtractiveGenerator(max_sentences=n, **settings)
+    return lambda library, asked, hits: made.choose(asked.text, hits, library.corpus)
+
+
+def holds(quoted: Sequence[tuple[str, int, int]], asked: Asked) -> bool:
+    return any(d == asked.document and s <= asked.span.start and asked.span.end <= e for d, s, e in quoted)
+
+
+def places(passages: Sequence[Passage]) -> list[tuple[str, int, int]]:
+    return [(p.document.id, p.span.start, p.span.end) for p in passages]
+
+
+def quoting(library: Library, asked: Sequence[Asked], data: str) -> Iterator[Row]:
+    methods = {
+        "extractive (default)": ExtractiveGenerator().max_sentences,
+        "extractive, 1 sentence": 1,
+        "extractive, 3 sentences": 3,
+        **{f"{name}, {n} sentence{'s' * (n > 1)}": n for n in (1, 3) for name in ("cosine", "bm25", "first")},
+    }
+    hits = [library.hits(a) for a in asked]
+    for method, n in methods.items():
+        kind = method.split(",")[0]
+        if kind == "extractive (default)":
+            choose = reader(n)
+        elif kind == "extractive":
+            choose = reader(n, floor=0.0, share=0.0)
+        else:
+            choose = getattr(Library, kind)
+        took = [
+            choose(library, a, h) if kind.startswith("extractive") else choose(library, a, h, n)
+            for a, h in zip(asked, hits)
+        ]
+        settings = {"k": library.k, "max_sentences": n}
+        for metric, values in (
+            ("holds the answer", [holds(places(t), a) for t, a in zip(took, asked)]),
+            ("sentences", [len(t) for t in took]),
+            ("characters", [sum(len(p.text) for p in t) for t in took]),
+        ):
+            mean, low, high = interval(np.array(values, float))
+            yield Row("reader", data, method, metric, mean, low, high, len(values), settings=settings)
+    reach = [holds([(h.chunk.document_id, h.chunk.start, h.chunk.end) for h in hs], a) for hs, a in zip(hits, asked)]
+    mean, low, high = interval(np.array(reach, float))
+    yield Row("reader", data, "the hits hold it", "holds the answer", mean, low, high, len(reach))
+
+
+def refusing(library: Library, asked: Sequence[Asked], data: str) -> Iterator[Row]:
+    made = ExtractiveGenerator()
+    for metric, without in (("answers", False), ("refuses without the article", True)):
+        found = [bool(made.choose(a.text, library.hits(a, without_article=without), library.corpus)) for a in asked]
+        mean, low, high = interval(np.array(found if not without else [not f for f in found], float))
+        yield Row("reader", data, "extractive (default)", metric, mean, low, high, len(found))
+
+
+def others(asked: Asked, everything: Sequence[Asked], texts: dict[str, str], *, swapped: bool) -> str | None:
+    """A wrong answer of the same sort (with or without digits): of this paragraph, or found in another only."""
+
+    def fits(other: Asked) -> bool:
+        here = other.document == asked.document
+        a, b = asked.answer.lower(), other.answer.lower()
+        sort = any(c.isdigit() for c in a) == any(c.isdigit() for c in b)
+        apart = a not in b and b not in a and b not in asked.text.lower() and bool(words(b))
+        elsewhere = other.article == asked.article and b not in texts[asked.document].lower()
+        return sort and apart and (here if swapped else elsewhere)
+
+    return next((other.answer for other in everything if fits(other)), None)
+
+
+def citing(library: Library, asked: Sequence[Asked], everything: Sequence[Asked], texts: dict[str, str],
+           data: str) -> Iterator[Row]:  # fmt: skip
+    hits = [library.hits(a) for a in asked]
+
+    def cited(a: Asked, h: list[Hit], answer: str) -> Answer:
+        return cite(a.statement(answer), h, library.corpus, question=a.text)
+
+    def supported(answer: Answer) -> bool:
+        return all(s.supported for s in answer.sentences)
+
+    true = [cited(a, h, a.answer) for a, h in zip(asked, hits)]
+    quotes = [[(c.document_id, c.start, c.end) for c in answer.citations] for answer in true]
+    columns: dict[str, list[bool]] = {
+        "true: supported": [supported(answer) for answer in true],
+        "true: supported by the answer's sentence": [
+            supported(answer) and holds(q, a) for answer, q, a in zip(true, quotes, asked)
+        ],
+    }
+    for name, swapped in (("made up", False), ("swapped", True)):
+        wrong = [(a, h, others(a, everything, texts, swapped=swapped)) for a, h in zip(asked, hits)]
+        columns[f"{name}: supported"] = [supported(cited(a, h, answer)) for a, h, answer in wrong if answer]
+    for metric, values in columns.items():
+        mean, low, high = interval(np.array(values, float))
+        yield Row("reader", data, "cite", metric, mean, low, high, len(values), settings={"k": library.k})
+
+
+def seconds(library: Library, encoder: Encoder, asked: Sequence[Asked], data: str) -> Iterator[Row]:
+    """Wall seconds from hits to a cited answer, nothing remembered."""
+    made, taken = ExtractiveGenerator(), []
+    memory, library.corpus.encoder = library.corpus.encoder, encoder
+    for a in asked[:40]:
+        hits = library.hits(a)
+        began = time.perf_counter()
+        made.finish("".join(made.stream(Query(a.text), hits, library.corpus)), Query(a.text), hits, library.corpus)
+        taken.append(time.perf_counter() - began)
+    library.corpus.encoder = memory
+    for metric, share in (("p50 s", 0.5), ("p95 s", 0.95)):
+        yield Row("reader", data, "extractive (default)", metric, float(np.quantile(taken, share)), n=len(taken))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--half", choices=["first", "second", "both"], default="second")
+    parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    texts, everything = load(args.data)
+    middle = (max(a.article for a in everything) + 1) / 2
+    kept = {"first": lambda n: n < middle, "second": lambda n: n >= middle, "both": lambda _: True}[args.half]
+    asked = [a for a in everything if kept(a.article)]
+    encoder = SentenceTransformerEncoder()
+    library = Library(texts, Remembering(inner=encoder), args.k)
+    data = f"{args.data.name}, {args.half} half"
+    rows = [
+        *quoting(library, asked, data),
+        *refusing(library, asked, data),
+        *citing(library, asked, everything, texts, f"{data}, statements"),
+        *seconds(library, encoder, asked, f"{data}, time"),
+    ]
+    print(show(rows, as_json=args.json))
+
+
+if __name__ == "__main__":
+    main()
