@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from rag.types import Citation, Document, Hit, Span
 
 LEAN = 300
 """How many characters beyond a chunk are read, so that a sentence which its edge cuts is quoted whole."""
+
+_OPENS = re.compile(r"(?:[>|]\s*|[-*+•]\s+|\(?\d{1,3}[.)]\s+)++")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Passage:
 def read(hits: Sequence[Hit], corpus: Corpus) -> list[Passage]:
     """Every sentence of the hits once, hits in their order, sentences in reading order.
 
-    A sentence belongs to a chunk that holds at least half of it. Linear in the length of the hits.
+    A sentence belongs to a chunk that holds at least half of it; the bullet, number or quotation sign that opens a line
+    is not part of it. Linear in the length of the hits.
     """
     documents: dict[str, Document] = {}
     seen: set[tuple[str, Span]] = set()
@@ -62,5 +66,10 @@ def _document(document_id: str, corpus: Corpus, known: dict[str, Document]) -> D
 
 def _within(text: str, start: int, end: int) -> list[Span]:
     low, high = max(0, start - LEAN), min(len(text), end + LEAN)
-    spans = [Span(low + s.start, low + s.end) for s in sentences(text[low:high])]
+    spans = [_bare(text, low + s.start, low + s.end) for s in sentences(text[low:high])]
     return [s for s in spans if 2 * (min(s.end, end) - max(s.start, start)) >= len(s) > 0]
+
+
+def _bare(text: str, start: int, end: int) -> Span:
+    opened = _OPENS.match(text, start, end)
+    return Span(opened.end() if opened else start, end)

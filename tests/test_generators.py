@@ -72,8 +72,15 @@ def test_no_floor_always_answers():
 
 
 def test_a_heading_or_the_question_itself_is_no_answer():
-    texts = {"faq.md": "# How is green tea brewed?\n\nHow is green tea brewed?\n\nGreen tea is brewed at 80 degrees."}
+    texts = {"faq.md": "# Brewing of green tea\n\nHow is good green tea brewed?\n\nGreen tea is brewed at 80 degrees."}
     assert ask("How is green tea brewed?", texts).text == "Green tea is brewed at 80 degrees."
+
+
+def test_marks_of_lists_and_quotations_are_not_quoted():
+    texts = {"a.md": "> 1. The Danube flows through ten countries.\n\n- The Nile is longer.\n\n3.\n"}
+    answer = ask("How many countries does the Danube flow through?", texts, floor=0.0, share=0.0)
+    assert answer.text == "The Danube flows through ten countries. The Nile is longer."
+    assert [c.quote for c in answer.citations] == ["The Danube flows through ten countries.", "The Nile is longer."]
 
 
 def test_what_is_not_read_closely_is_counted():

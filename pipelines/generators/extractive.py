@@ -73,7 +73,7 @@ class ExtractiveGenerator(Generator, name="extractive"):
         bags = [stems(p.text) for p in everything]
         weight = weights(bags)
         covers = _covers(asked, everything, bags, weight)
-        told = [i for i, p in enumerate(everything) if bags[i] - asked and not p.text.lstrip().startswith("#")]
+        told = [i for i, p in enumerate(everything) if bags[i] - asked and _tells(p.text)]
         kept = sorted(sorted(told, key=lambda i: -covers[i])[: self.candidates])
         trace.current().count(sentences_read=len(kept), sentences_left=len(everything) - len(kept))
         if not kept:
@@ -99,6 +99,11 @@ class ExtractiveGenerator(Generator, name="extractive"):
             if likeness(corpus.encoder, vectors[picked] @ vectors[n]).max() < self.repeats:
                 picked.append(n)
         return picked
+
+
+def _tells(text: str) -> bool:
+    """Headings name, and questions ask: neither answers."""
+    return not text.startswith("#") and not text.rstrip("\"'”’»)]* ").endswith(("?", "？", "؟"))
 
 
 def _covers(
