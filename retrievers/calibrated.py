@@ -37,7 +37,7 @@ class CalibratedFuser(Fuser, name="calibrated"):
         """
         weights = weights_of(lists, self.weights, self.name)
         lists = {name: hits for name, hits in lists.items() if weights[name] > 0}
-        lasts = last_scores(lists, dict.fromkeys(self.similarities, -1.0))
+        lasts = last_scores(lists, self.similarities)
         scales = {name: Scale(lasts[name], self._unit(name, hits, corpus)) for name, hits in lists.items()}
         return best(weighted_sum(join(lists), scales, weights), k, "calibrated")
 

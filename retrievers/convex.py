@@ -19,7 +19,7 @@ class ConvexFuser(Fuser, name="convex"):
     Bruch, Gai and Ingber (2022, "An Analysis of Fusion Functions for Hybrid Retrieval").
 
     `top` is the best score of the list at hand, `floor` the lowest that the retriever could give. A chunk that is
-    not in a list counts as its last one does. Good weights depend on the data: `retrievers.learn` finds them.
+    not in a full list counts as its last one does. Good weights depend on the data: `retrievers.learn` finds them.
     """
 
     weights: Weights = {}
@@ -37,11 +37,12 @@ class ConvexFuser(Fuser, name="convex"):
         """What `fuse` does, which needs neither the question nor the corpus. O(hits log hits)."""
         weights = weights_of(lists, self.weights, self.name)
         total = sum(weights.values())
-        lists = {name: hits for name, hits in lists.items() if weights[name] > 0}
-        lasts, scales, shares, outside = last_scores(lists, self.floors), {}, {}, 0.0
+        lists = {name: hits for name, hits in lists.items() if weights[name] > 0 and hits}
+        endless = {name for name, floor in self.floors.items() if floor < 0}
+        lasts, scales, shares, outside = last_scores(lists, endless), {}, {}, 0.0
         for name in sorted(lists):
             floor = self.floors.get(retriever_of(name), 0.0)
-            top = max((h.score for h in lists[name]), default=floor)
+            top = max(h.score for h in lists[name])
             scales[name] = Scale(lasts[name], max(top - floor, SMALLEST))
             shares[name] = weights[name] / total
             outside += shares[name] * (lasts[name] - floor) / scales[name].unit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field
@@ -37,17 +37,18 @@ def weighted_sum(
         yield sum(weights[n] * (s - scales[n].last) / scales[n].unit for n, s in one.scores.items()), one
 
 
-def last_scores(lists: Mapping[str, Sequence[Hit]], floors: Mapping[str, float]) -> dict[str, float]:
+def last_scores(lists: Mapping[str, Sequence[Hit]], endless: Container[str]) -> dict[str, float]:
     """By list, the most that a chunk outside it can have scored.
 
-    A list as long as the longest was cut there: its last score. A shorter one had no more to give: its floor, by
-    retriever, 0 unless given (or its last score, should that be lower).
+    A list as long as the longest was cut there, and one of an `endless` retriever, which has a score for every chunk,
+    ends somewhere too: its last score. Any other shorter list had no more to give: 0, or its last score if lower.
     """
     longest = max(map(len, lists.values()), default=0)
     lasts = {}
     for name, hits in lists.items():
-        low = min((h.score for h in hits), default=0.0)
-        lasts[name] = low if len(hits) == longest else min(low, floors.get(retriever_of(name), 0.0))
+        low = min((hit.score for hit in hits), default=0.0)
+        cut = len(hits) == longest or retriever_of(name) in endless
+        lasts[name] = low if cut else min(low, 0.0)
     return lasts
 
 

@@ -103,6 +103,15 @@ def test_convex_scores_of_cosines_and_positive_scores_lie_in_0_1(lists):
     assert all(-1e-9 <= s <= 1 + 1e-9 for s in fused(ConvexFuser(), **lists).values())
 
 
+@pytest.mark.parametrize("fuser", [ConvexFuser(), CalibratedFuser()], ids=repr)
+def test_a_dense_list_one_hit_short_changes_no_order(fuser):
+    """An approximate index may come back with fewer than it was asked for: that is no news of the chunks it lacks."""
+    dense, bm25 = hits(a=0.5, b=0.45, c=0.4, d=0.35), hits(e=9.0, f=8.0, a=2.0, g=1.0)
+    full = fused(fuser, dense=dense, bm25=bm25)
+    short = fused(fuser, dense=dense[:3], bm25=bm25)
+    assert list(short) == [name for name in full if name != "d"]
+
+
 def test_calibrated_by_hand():
     unit = CORPUS.spread
     found = fused(CalibratedFuser(worth=5), dense=hits(a=0.6, b=0.2, c=0.1), bm25=hits(b=8.0, d=2.0))
