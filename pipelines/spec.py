@@ -12,7 +12,7 @@ generate: {use: extractive}
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args
@@ -32,7 +32,7 @@ from rag.segmenter import Segmenter
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, Mapping, Component)) else value
+    return value if isinstance(value, (list, tuple)) else [value]
 
 
 class PipelineSpec(BaseModel):
