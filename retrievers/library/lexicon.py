@@ -9,16 +9,13 @@ version of Python, say), the next writer makes the index anew.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rag.tokens import words
-from rag.types import Scalar
 from retrievers.library.database import Database
 
 VERSION = f"1/{unicodedata.unidata_version}"
 """Of the making of words. Raise the first number when `rag.tokens.words` changes."""
-MOST_WORDS = 256
-"""Different words of a question that count, the first ones: FTS5 nests an expression for each."""
 
 
 def add(db: Database, chunks: Iterable[tuple[int, str]]) -> None:
@@ -35,21 +32,6 @@ def remove(db: Database, chunks: Iterable[tuple[int, str]]) -> None:
 def clear(db: Database) -> None:
     """Take everything out."""
     db.run("INSERT INTO lexicon (lexicon) VALUES ('delete-all')")
-
-
-def match(
-    db: Database, asked: Sequence[str], k: int, condition: str = "", values: Sequence[Scalar] = ()
-) -> list[tuple[int, float]]:
-    """The `(no, BM25)` of the `k` best chunks with any of the words; equal scores by rising `no`.
-
-    `sum over words of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))` with k1 1.2 and b 0.75.
-    """
-    if not asked or k < 1:
-        return []
-    expression = " OR ".join(f'"{word}"' for word in asked)
-    inside = f"AND rowid IN (SELECT no FROM chunks WHERE {condition})" if condition else ""
-    sql = f"SELECT rowid, -rank AS score FROM lexicon WHERE lexicon MATCH ? {inside} ORDER BY rank, rowid LIMIT ?"
-    return db.all(sql, [expression, *values, k])
 
 
 def distinct(text: str) -> list[str]:

@@ -28,6 +28,7 @@ from retrievers.library import chunks, content, facts, journal, lexicon, sources
 from retrievers.library.checks import problems
 from retrievers.library.database import Database
 from retrievers.library.lock import WriterLock
+from retrievers.library.ranking import Ranking
 from retrievers.library.schema import APPLICATION_ID, FORMAT, TABLES
 from retrievers.library.sources import SourceRow
 from retrievers.library.vectors import vector_key
@@ -45,7 +46,7 @@ class Library:
     """An open library; `Library.open` makes one. Threads may share it."""
 
     def __init__(self, db: Database, lock: WriterLock | None) -> None:
-        self._db, self._lock = db, lock
+        self._db, self._lock, self._ranking = db, lock, Ranking(db)
         self._matching: OrderedDict[tuple[str, str, int], np.ndarray] = OrderedDict()
 
     # Opening
@@ -306,7 +307,7 @@ class Library:
     def match(self, text: str, k: int, where: Filter | None = None) -> list[tuple[int, float]]:
         """The `(no, BM25)` of the `k` chunks of highest BM25 score for any word of `text`; equal by rising `no`."""
         condition, values = facts.documents_matching(self._db, where) if where is not None else ("", [])
-        return lexicon.match(self._db, lexicon.distinct(text), k, condition, values)
+        return self._ranking.best(lexicon.distinct(text), k, condition, values)
 
     def check(self) -> list[str]:
         """What is wrong with the file, in sentences; empty when all is well. Reads everything once."""
