@@ -204,7 +204,8 @@ def chonkie_semantic(encoder: CachedEncoder) -> Split:
 
 
 def semchunk(encoder: CachedEncoder) -> Split:
-    chunker = import_module("semchunk").chunkerify(encoder.tokenizer.count, 200)
+    # A counter of its own: semchunk remembers counts by counter, and cutting is measured cold.
+    chunker = import_module("semchunk").chunkerify(lambda text: encoder.tokenizer.count(text), 200)
     return lambda document: placed(document, chunker(document.text))
 
 

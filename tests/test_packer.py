@@ -69,6 +69,24 @@ def test_hard_cuts_always_cut_and_soft_ones_only_when_forced():
     assert pieces(text, [(4, 0.9), (8, 0.9)]) == [text]
 
 
+def test_cuts_that_meet_in_white_space_are_one_and_the_strongest_counts():
+    assert pieces("a  b", [(1, 0.5), (2, 1.0)]) == pieces("a  b", [(1, 1.0), (2, 0.5)]) == ["a", "b"]
+
+
+def test_white_space_at_the_end_of_a_chunk_is_not_counted():
+    spans = pack("ab      cd", [Cut(3, 0.5)], encoder("triples").tokenizer, max_tokens=1)
+    assert [(s.start, s.end) for s in spans] == [(0, 2), (8, 10)]
+
+
+def test_a_tokenizer_that_adds_a_token_to_every_slice_leaves_no_crumbs():
+    text = "w " * 60
+    plus = SimpleNamespace(count=lambda t: WORDS.count(t) + 1, offsets=WORDS.offsets)
+    cuts = [Cut(at, 0.5 + at % 3 / 10) for at in range(2, 118, 2)]
+    sizes = [WORDS.count(text[s.start : s.end]) for s in pack(text, cuts, plus, max_tokens=10)]
+    assert max(sizes) == 9
+    assert min(sizes) >= 6
+
+
 def test_small_parts_join_across_the_weaker_break_then_the_smaller_neighbour():
     text = "a a a a a | b | c c c"
     b, c = text.index("| b"), text.index("| c")

@@ -33,6 +33,11 @@ def test_plain_paragraphs_lines_sentences_and_wrapped_lines():
     ]  # fmt: skip
 
 
+def test_a_long_line_is_a_paragraph():
+    long = "Nobody wraps lines at a hundred characters, so that the end of this one is the end of what it says here."
+    assert [s for s, _ in broken(plain.strengths, f"{long}\n{long}\nShort.\nEnd.")] == [0, 0.8, 0.8, 0.6]
+
+
 def test_markdown_blocks():
     text = "# T\n\nOne. Two.\n\n## S\n- a\n  - b\n\n- c\n\n```py\nx. Y\n\nz\n```\nafter\n\n"
     text += "| a. B |\n|---|\n| c |\n\nU\n==\nend\n\n***\n\nfin"

@@ -36,6 +36,7 @@ LAYOUT = {
     "# Title\nText goes\non. More.": ["# Title", "Text goes\non.", "More."],
     "Intro:\n- one\n- two. And three\n* four": ["Intro:", "- one", "- two.", "And three", "* four"],
     "1. first\n2. second. Tail\nwrapped\n3. third": ["1. first", "2. second.", "Tail\nwrapped", "3. third"],
+    "1. First Item\n2.1. Second\n(a) Third": ["1. First Item", "2.1. Second", "(a) Third"],
     "born on May\n12. The next": ["born on May\n12.", "The next"],
     "| a. B | c |\n|---|---|\n| 1. X | 2. |\nafter": ["| a. B | c |", "|---|---|", "| 1. X | 2. |", "after"],
     "no mark\n\nnext block\r\n\r\nthird": ["no mark", "next block", "third"],

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from rag.sentences import sentences
 
 PAGE, PARAGRAPH, LINE, SENTENCE, WRAPPED = 0.85, 0.8, 0.6, 0.5, 0.4
+LONG = 100
+"""Characters of a line that nobody wraps: its end is the end of a paragraph."""
 _GAP = re.compile(r"[\r\n\f\u2028\u2029]\s*+")
 
 
@@ -15,8 +17,9 @@ def strengths(text: str) -> dict[int, float]:
     """Strength by place, places rising.
 
     A line end where no sentence ends is weaker than a sentence end, since text is often wrapped; where lines are all
-    there is (logs, verse), they are used all the same.
+    there is (logs, verse), they are used all the same. A long line that ends with a sentence is a paragraph.
     """
+    line = 0
     found = dict.fromkeys((span.start for span in sentences(text)), SENTENCE)
     for gap in _GAP.finditer(text):
         at, white = gap.end(), gap[0]
@@ -24,8 +27,11 @@ def strengths(text: str) -> dict[int, float]:
             found[at] = PAGE
         elif "\u2029" in white or max(white.count("\n"), white.count("\r")) > 1:
             found[at] = PARAGRAPH
+        elif at in found:
+            found[at] = PARAGRAPH if gap.start() - line > LONG else LINE
         else:
-            found[at] = LINE if at in found else WRAPPED
+            found[at] = WRAPPED
+        line = at
     return {at: found[at] for at in sorted(found) if 0 < at < len(text)}
 
 
