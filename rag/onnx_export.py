@@ -70,12 +70,18 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
             return path
         trace.warn(f"the ONNX export {path.name} was damaged and is made again")
         path.unlink(missing_ok=True)
-    _folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_folder(), prefix=".part-") as folder:
-        part = Path(folder) / "model.onnx"
-        make(part)
-        path = _folder() / f"{name}.{sha256_of(part)}.onnx"
-        put(part, path)
+    try:
+        _folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_folder(), prefix=".part-") as folder:
+            part = Path(folder) / "model.onnx"
+            make(part)
+            path = _folder() / f"{name}.{sha256_of(part)}.onnx"
+            put(part, path)
+    except OSError as error:
+        raise ModelError(
+            f"its ONNX export cannot be written to {_folder()}: {error.strerror}",
+            fix="set FOVEA_CACHE to another folder",
+        ) from None
     return path
 
 
@@ -144,7 +150,10 @@ def agreement(recipe: Recipe, model: Any, engine: Engine) -> float:
     room = (recipe.max_tokens or NO_LIMIT) - sum(map(len, tokenizer.specials))
     texts = [text for text in PROBES if tokenizer.count(text) <= room]
     ids, mask = tokenizer.padded(tokenizer.ids(texts))
-    return float(cosines(engine(ids, mask), model.encode(texts, show_progress_bar=False, prompt="")).min())
+    ours, theirs = engine(ids, mask), model.encode(texts, show_progress_bar=False, prompt="")
+    if ours.shape != theirs.shape or recipe.dim not in (None, ours.shape[1]):
+        return 0.0
+    return float(cosines(ours, theirs).min())
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

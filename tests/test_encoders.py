@@ -346,6 +346,19 @@ def test_after_the_first_use_nothing_heavy_is_imported(tiny):
     assert json.loads(done.stdout.splitlines()[-1]) == [[2, 32], [], shared(tiny).fingerprint]
 
 
+def test_a_cache_that_cannot_be_written_is_said_and_torch_runs(tiny, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FOVEA_CACHE", str(tmp_path / "file"))
+    trace = Trace()
+    with trace.stage("encode") as stage:
+        vectors = SentenceTransformerEncoder(model=str(tiny), device="cpu").encode(SHORT)
+    assert any("cannot be written" in message for message in trace.warnings)
+    assert stage.notes["backend"].startswith("torch")
+    assert cosines(vectors, reference(tiny, SHORT)).min() >= 0.99999
+    with pytest.raises(ModelError, match="cannot be written"):
+        encoder(tiny).encode(["a"])
+
+
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="neither config.json nor modules.json"):
         SentenceTransformerEncoder(model=str(tmp_path)).encode(["a"])

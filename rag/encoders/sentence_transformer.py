@@ -101,7 +101,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
     @cached_property
     def dim(self) -> int:
         """Length of a vector."""
-        return self.recipe.dim or int(self._loaded.model.get_embedding_dimension())
+        return self.recipe.dim or self._windowed(["dimension"], "query")[0].shape[1]
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:
@@ -133,7 +133,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
         trace.current().note(backend=self.chosen_backend)
-        vectors, owners, weights = (self._by_ids if self._loaded.engine else self._by_texts)(texts, role)
+        vectors, owners, weights = self._windowed(texts, role)
         if not np.isfinite(vectors).all():
             raise ModelError(f"{self.model} gave numbers that are not finite, running on {self.chosen_backend}")
         long = sum(times > 1 for times in Counter(owners).values())
@@ -142,8 +142,11 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         trace.warn("texts in which the model knows no token became the first unit vector", empty)
         return found
 
-    def _by_ids(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
+    def _windowed(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
         """Vectors of all windows `(windows, dim)`, whose text each is, and how many tokens it holds."""
+        return (self._by_ids if self._loaded.engine else self._by_texts)(texts, role)
+
+    def _by_ids(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
         rows, owners, weights = self._windows(texts, role)
         extra = sum(map(len, self.tokenizer.specials))
         return self._run(rows, [len(row) + extra for row in rows]), owners, weights
