@@ -29,7 +29,7 @@ from rag.wordpieces import ModelTokenizer, readable
 if TYPE_CHECKING:
     import numpy as np
 
-CPU_TOKENS, GPU_TOKENS = 512, 32_768
+CPU_TOKENS, GPU_TOKENS = 1024, 32_768
 """Padded tokens in a batch: on a CPU what stays in its caches, on a GPU what keeps it busy."""
 
 
