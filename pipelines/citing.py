@@ -14,7 +14,7 @@ nothing supports stays without citations. This compares words, numbers and liken
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ def cite(text: str, hits: Sequence[Hit], corpus: Corpus, *, question: str = "") 
     text, marks = unmarked(text, len(hits))
     spans = sentences(text)
     said = {s: text[s.start : s.end] for s in spans}
-    evidence = _Evidence([t for t in said.values() if not is_refusal(t)], question, hits, corpus)
+    evidence = _Evidence(dict.fromkeys(t for t in said.values() if not is_refusal(t)), question, hits, corpus)
     return Answer(
         text,
         tuple(
@@ -122,7 +122,7 @@ class _Part:
 class _Evidence:
     """The sentences of the passages, and how each stands to each part of the answer."""
 
-    def __init__(self, claims: Sequence[str], question: str, hits: Sequence[Hit], corpus: Corpus) -> None:
+    def __init__(self, claims: Iterable[str], question: str, hits: Sequence[Hit], corpus: Corpus) -> None:
         self.parts = {t: _Part.of(t, question) for c in claims for t in [c, *clauses(c)]}
         self.question, self.given = question, stems(question)
         self.passages = read(hits, corpus)
@@ -130,6 +130,7 @@ class _Evidence:
         self.bags = [stems(p.text) for p in self.passages]
         self.weight = weights(self.bags)
         self.covers = {t: [cover(p.asked, bag, self.weight) for bag in self.bags] for t, p in self.parts.items()}
+        self.known: dict[tuple[str, frozenset[int]], tuple[Citation, ...]] = {}
         self.likes = self._likes(corpus) if self.passages and self.parts else {}
 
     def _likes(self, corpus: Corpus) -> dict[str, np.ndarray]:
@@ -146,12 +147,12 @@ class _Evidence:
 
     def of(self, claim: str, marked: frozenset[int]) -> tuple[Citation, ...]:
         """Evidence for the sentence as a whole, or for each of its clauses; nothing if any has none."""
-        if not self.passages:
-            return ()
-        if whole := self._for(claim, marked):
-            return whole
-        found = [self._for(part, marked) for part in clauses(claim)]
-        return tuple(dict.fromkeys(c for one in found for c in one)) if all(found) else ()
+        if (claim, marked) not in self.known:
+            found = [self._for(claim, marked)] if self.passages else []
+            if found == [()]:
+                found = [self._for(part, marked) for part in clauses(claim)]
+            self.known[claim, marked] = tuple(dict.fromkeys(c for f in found for c in f)) if all(found) else ()
+        return self.known[claim, marked]
 
     def _for(self, text: str, marked: frozenset[int]) -> tuple[Citation, ...]:
         part, passages = self.parts[text], self.passages
@@ -160,7 +161,7 @@ class _Evidence:
         for n in order[:SEEDS] if part.claim.words else ():
             pieces = self._with_referent(part.claim, n)
             said = " ".join(passages[i].text for i in pieces)
-            around = f"{self.around[passages[n].rank]} {said}"
+            around = self.around[passages[n].rank]
             agreed = self._says(part.claim, said) and agrees(part.claim, said, around, self.question)
             if agreed and support[n] >= THRESHOLD:
                 return tuple(passages[i].citation(min(1.0, support[n])) for i in pieces)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipelines.likeness import COMMON, STEM, stems
 from rag.tokens import words
@@ -33,8 +34,8 @@ _POWER = re.compile(rf"[\s-]+({'|'.join(POWERS)})s?\b", re.IGNORECASE)
 _REFERS = re.compile(r"\b(?:he|she|it|they|his|her|him|its|their|them|this|these)\b", re.IGNORECASE)
 _JOINT = re.compile(r"\s*[;；]\s*|,?\s+(?:and|but|while|whereas)\s+|,\s+", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|without|cannot|nobody|nothing)\b|n['’]t\b", re.IGNORECASE)
-REACH = 3
-"""How many telling words after a negation it is taken to deny."""
+REACH, NEAR = 3, 80
+"""How many telling words after a negation it is taken to deny, and within how many characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Claim:
         return cls(stems(text), asked_numbers(text), names(text), denied(text))
 
 
+@lru_cache(maxsize=1024)
 def numbers(text: str) -> frozenset[str]:
     """The numbers in `text`, however written: `1,500`, `1500` and "fifteen hundred" are one, and so are .50 and .5."""
     return frozenset(value for value, _ in _quantities(text))
@@ -114,14 +116,14 @@ def denied(text: str) -> frozenset[str]:
     """The telling words just after each negation, by their first letters."""
     found: set[str] = set()
     for match in _NEGATION.finditer(text):
-        after = re.split(r"[.,;:!?]", text[match.end() :], maxsplit=1)[0]
+        after = re.split(r"[.,;:!?]", text[match.end() : match.end() + NEAR], maxsplit=1)[0]
         found.update([w[:STEM] for w in words(after) if w not in COMMON][:REACH])
     return frozenset(found)
 
 
 def clauses(text: str) -> list[str]:
     """The parts of a sentence that may rest on different evidence; the sentence itself where it has no such parts."""
-    parts = [p for p in _JOINT.split(text) if p.strip()]
+    parts = [p for p in _JOINT.split(" ".join(text.split())) if p]
     return parts if len(parts) > 1 and all(len(stems(p)) >= 2 for p in parts) else [text]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rag.tokens import words
@@ -66,6 +67,7 @@ def likeness(encoder: Encoder, cosines: np.ndarray) -> np.ndarray:
     return (cosines - unrelated) / (same - unrelated) if same - unrelated > 1e-3 else cosines * 0.0
 
 
+@lru_cache(maxsize=1024)
 def stems(text: str) -> frozenset[str]:
     """The words that carry the matter of `text`, each by its first letters."""
     return frozenset(w[:STEM] for w in words(text) if w not in COMMON)
