@@ -1,0 +1,49 @@
+"""What an engine cannot compare is refused, with what to use instead: never answered differently."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+
+from rag.errors import QueryError
+from rag.filters import All, Compare, Filter, Not, Some
+from rag.types import Scalar
+from retrievers.stores.follower import comparable, nameable
+
+ORDER = ("<", "<=", ">", ">=")
+
+
+def refuse(where: Filter, label: str, unfit: Container[str]) -> None:
+    """Raise QueryError for the first comparison that the engine would not answer as `rag.filters.matches` does."""
+    for compare in _compares(where):
+        if compare.field in unfit:
+            why = f"{label} could not take every value of {compare.field!r}"
+        elif compare.op == "contains":
+            why = f"{label} cannot look for a part of a text"
+        elif compare.op in ORDER and not _number(compare.value):
+            why = f"{label} has {compare.op!r} for numbers only"
+        elif not (nameable(compare.field) and all(map(comparable, _listed(compare.value)))):
+            why = f"{label} cannot compare exactly with {compare.value!r}"
+        else:
+            continue
+        raise QueryError(
+            f"{why}: {compare.field} {compare.op} {compare.value!r}", fix="the store `embedded` compares everything"
+        )
+
+
+def _compares(where: Filter) -> Iterator[Compare]:
+    match where:
+        case All(parts) | Some(parts):
+            for part in parts:
+                yield from _compares(part)
+        case Not(part):
+            yield from _compares(part)
+        case Compare():
+            yield where
+
+
+def _number(value: Scalar | tuple[Scalar, ...]) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _listed(value: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+    return value if isinstance(value, tuple) else (value,)
