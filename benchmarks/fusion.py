@@ -7,7 +7,7 @@ sets with character spans recall@5 is the share of the answering characters), an
 to the best single retriever of that set, with 95 % bootstrap intervals. "learnt" are convex weights learnt on one half
 of the questions and tested on the other, both ways.
 
-Which data decided what: `calibrated` got its one number (worth 5) on scifact, xquad, timeqa and questions of three words
+Which data decided what: `calibrated` got its one number (worth 5) on scifact, xquad, timeqa and three-word questions
 drawn from timeqa; that its kind was taken, and not one by the statistics of each list alone, was decided by looking at
 msmarco, hotpotqa and spans too; timeqa-2 and qasper were looked at only once all was settled.
 """
