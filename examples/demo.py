@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 QUESTIONS = [
     "Does SQLite's WAL mode work over a network filesystem?",
     "How much more test code than library code does the SQLite project have?",
-    "Who began the Jargon File, where and when?",
+    "May the Jargon File be shared and changed freely?",
 ]
 
 

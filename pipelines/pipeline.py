@@ -13,12 +13,11 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import copy_context
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pipelines import search, yaml_source
 from pipelines.ingest import Ingest, IngestReport
@@ -35,8 +34,8 @@ from retrievers.library.library import Library, SourceRow
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
+    from langchain_core.runnables import Runnable
 
-T = TypeVar("T")
 LONGEST_QUESTION = 20_000
 """Characters. A longer text is a document, not a question."""
 
@@ -174,13 +173,20 @@ class Pipeline:
         """Like `retrieve`, without blocking the event loop."""
         return await asyncio.to_thread(self.retrieve, question, k, **options)
 
-    async def aask(self, question: str | Query, k: int | None = None, **options: Any) -> Answer:
+    async def aask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
+                   as_of: datetime | None = None) -> Answer:  # fmt: skip
         """Like `ask`, without blocking the event loop."""
-        return await asyncio.to_thread(self.ask, question, k, **options)
+        *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of)]
+        assert isinstance(answer, Answer)
+        return answer
 
-    async def astream(self, question: str | Query, k: int | None = None, **options: Any) -> AsyncIterator[str | Answer]:
-        """Like `stream`, without blocking the event loop."""
-        async for piece in _in_thread(self.stream(question, k, **options)):
+    async def astream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
+                      as_of: datetime | None = None) -> AsyncIterator[str | Answer]:  # fmt: skip
+        """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one."""
+        query, trace = self._query(question, where, as_of), Trace()
+        corpus = await asyncio.to_thread(lambda: self.corpus)
+        hits = await asyncio.to_thread(search.retrieve, self.spec, query, k or self.spec.k, corpus, trace)
+        async for piece in search.aanswer(self.spec.generate, query, hits, corpus, trace):
             yield piece
 
     # The store
@@ -208,6 +214,12 @@ class Pipeline:
 
         return as_langchain(self, k=k or self.spec.k)
 
+    def as_runnable(self) -> Runnable[Any, dict[str, Any]]:
+        """This pipeline as a LangChain Runnable from a question to `Answer.to_dict()`, streamed if the model streams."""
+        from pipelines.langchain import as_runnable
+
+        return as_runnable(self)
+
     def close(self) -> None:
         """Let go of the store; the next question opens it again."""
         with self._lock:
@@ -230,14 +242,3 @@ def _closing(index: VectorIndex) -> Iterator[VectorIndex]:
         yield index
     finally:
         index.close()
-
-
-async def _in_thread(items: Iterator[T]) -> AsyncIterator[T]:
-    """Drive a blocking iterator, one step at a time, in worker threads that share one context."""
-    context = copy_context()
-
-    def step() -> list[T]:
-        return [item for _, item in zip(range(1), items)]  # this order takes no second item
-
-    while piece := await asyncio.to_thread(context.run, step):
-        yield piece[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 
 from pipelines.spec import PipelineSpec
@@ -70,8 +71,30 @@ def answer(
             stage.count(pieces=1)
         pieces.append(piece)
         yield piece
+    yield finish(generator, "".join(pieces), query, hits, corpus, trace)
+
+
+async def aanswer(
+    generator: Generator, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace
+) -> AsyncIterator[str | Answer]:
+    """Like `answer`, by the model's own asynchronous client where it has one."""
+    pieces: list[str] = []
+    stream = aiter(generator.astream(query, hits, corpus))
+    while True:
+        with trace.stage(f"generate {generator.name}") as stage:
+            piece = await anext(stream, None)
+            if piece is None:
+                break
+            stage.count(pieces=1)
+        pieces.append(piece)
+        yield piece
+    yield await asyncio.to_thread(finish, generator, "".join(pieces), query, hits, corpus, trace)
+
+
+def finish(generator: Generator, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace) -> Answer:
+    """The cited answer, with its hits and the trace."""
     with trace.stage(f"cite {generator.name}") as stage:
-        found = generator.finish("".join(pieces), query, hits, corpus)
-        stage.count(sentences=len(found.sentences), citations=len(found.citations),
-                    unsupported=sum(1 for _ in found.unsupported))  # fmt: skip
-    yield replace(found, hits=tuple(hits), trace=trace)
+        found = generator.finish(text, query, hits, corpus)
+        unsupported = sum(1 for _ in found.unsupported)
+        stage.count(sentences=len(found.sentences), citations=len(found.citations), unsupported=unsupported)
+    return replace(found, hits=tuple(hits), trace=trace)

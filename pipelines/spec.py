@@ -67,7 +67,7 @@ class PipelineSpec(BaseModel):
     k: PositiveInt = 5
     """How many chunks are kept in the end."""
 
-    DEFAULT_FUSER: ClassVar[str] = "convex"
+    DEFAULT_FUSER: ClassVar[str] = "calibrated"
 
     def model_post_init(self, context: Any, /) -> None:
         """Check what no single field can: that the stages fit each other."""

@@ -79,12 +79,15 @@ class Chunk:
     title: str = ""
     page: int | None = None
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def id(self) -> str:
         """A name made of content: the same span of the same document with the same text, and nothing else."""
-        key = f"{self.document_id}\0{self.start}\0{self.end}\0{self.text}".encode("utf-8", "surrogatepass")
-        return blake2b(key, digest_size=12).hexdigest()
+        if not self._id:  # Every stage asks, so it is remembered.
+            key = f"{self.document_id}\0{self.start}\0{self.end}\0{self.text}".encode("utf-8", "surrogatepass")
+            object.__setattr__(self, "_id", blake2b(key, digest_size=12).hexdigest())
+        return self._id
 
     @property
     def where(self) -> str:

@@ -11,6 +11,7 @@ with its predecessor", so that each sentence is encoded once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 NEIGHBOURS, RANK = 0.3, 0.01
+LONGEST_HEADING = 80
+"""Characters."""
+_STOPS = ".!…。！:：;；"
+_BREAK = re.compile(r"[ \t]*(?:\r?\n[ \t]*){2}")
+_NUMBERED = re.compile(r"\n\s*\d{1,3}(?:\.\d+)*\.?$")  # a title line that runs into the number of the next heading
 
 
 class ExtractiveGenerator(Generator, name="extractive"):
@@ -73,7 +79,7 @@ class ExtractiveGenerator(Generator, name="extractive"):
         bags = [stems(p.text) for p in everything]
         weight = weights(bags)
         covers = _covers(asked, everything, bags, weight)
-        told = [i for i, p in enumerate(everything) if bags[i] - asked and _tells(p.text)]
+        told = [i for i, p in enumerate(everything) if bags[i] - asked and _tells(p)]
         kept = sorted(sorted(told, key=lambda i: -covers[i])[: self.candidates])
         trace.current().count(sentences_read=len(kept), sentences_left=len(everything) - len(kept))
         if not kept:
@@ -101,9 +107,13 @@ class ExtractiveGenerator(Generator, name="extractive"):
         return picked
 
 
-def _tells(text: str) -> bool:
-    """Headings name, and questions ask: neither answers."""
-    return not text.startswith("#") and not text.rstrip("\"'”’»)]* ").endswith(("?", "？", "؟"))
+def _tells(passage: Passage) -> bool:
+    """Headings name, and questions ask: neither answers. A line by itself without a full stop is a heading too."""
+    text = passage.text.rstrip("\"'”’»)]* ")
+    if text.startswith("#") or text.endswith(("?", "？", "؟")) or _NUMBERED.search(text):
+        return False
+    after = passage.document.text[passage.span.end : passage.span.end + 8]
+    return text[-1:] in _STOPS or len(text) > LONGEST_HEADING or not _BREAK.match(after)
 
 
 def _covers(
