@@ -215,7 +215,7 @@ class Pipeline:
         return as_langchain(self, k=k or self.spec.k)
 
     def as_runnable(self) -> Runnable[Any, dict[str, Any]]:
-        """This pipeline as a LangChain Runnable from a question to `Answer.to_dict()`, streamed if the model streams."""
+        """This pipeline as a LangChain Runnable from a question to `Answer.to_dict()`, streamed if the model does."""
         from pipelines.langchain import as_runnable
 
         return as_runnable(self)
