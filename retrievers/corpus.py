@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 REMEMBERED = 64
 """Questions whose vectors are kept."""
+READ = 4096
+"""Chunks kept for the next question, and for the next retriever of this one."""
 TRIES = 4
 """How often a search is repeated when another process removed chunks between the search and the reading of them."""
 
@@ -30,6 +32,7 @@ class LibraryCorpus:
         self.library, self.index, self.encoder = library, index, encoder
         self._embedded: OrderedDict[str, np.ndarray] = OrderedDict()
         self._spread = "", 0.0
+        self._read: tuple[str, dict[int, Chunk]] = "", {}
         self._lock = threading.RLock()
 
     @property
@@ -93,11 +96,24 @@ class LibraryCorpus:
         """Every chunk, one at a time, in the order in which they were added."""
         return self.library.chunks()
 
+    def _chunks(self, nos: Sequence[int]) -> dict[int, Chunk]:
+        """Chunks by number, those read lately from memory; a number never names another chunk, but it may go."""
+        version = self.version
+        with self._lock:
+            if self._read[0] != version or len(self._read[1]) > READ:
+                self._read = version, {}
+            known = self._read[1]
+            found = {no: known[no] for no in nos if no in known}
+        new = self.library.chunk_by_no([no for no in nos if no not in found])
+        with self._lock:
+            known.update(new)
+        return {**found, **new}
+
     def _hits(self, search: Callable[[], list[tuple[int, float]]]) -> list[Hit]:
         """Found numbers with their chunks. Numbers of chunks that went meanwhile are searched again, then left out."""
         for _ in range(TRIES):
             found = search()
-            chunks = self.library.chunk_by_no([no for no, _ in found])
+            chunks = self._chunks([no for no, _ in found])
             if len(chunks) == len(found):
                 break
         return [Hit(chunks[no], score) for no, score in found if no in chunks]
