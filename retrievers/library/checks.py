@@ -10,6 +10,7 @@ from rag.tokens import words
 from rag.types import Chunk
 from retrievers.library import chunks, lexicon
 from retrievers.library.database import Database
+from retrievers.library.values import unpack
 from retrievers.library.vectors import matrix, vector_key
 
 SHOWN = 5
@@ -51,12 +52,12 @@ def _counts(db: Database) -> Iterator[str]:
              FROM sources s LEFT JOIN documents d ON d.owner = s.id LEFT JOIN chunks c ON c.document = d.id
              GROUP BY s.id HAVING s.documents != count(DISTINCT d.id) OR s.chunks != count(c.no)"""
     for name, documents, n, real_documents, real in db.all(sql):
-        yield f"{name} should have {documents} documents and {n} chunks, and has {real_documents} and {real}"
+        yield f"{unpack(name)} should have {documents} documents and {n} chunks, and has {real_documents} and {real}"
     for (no,) in db.all("SELECT no FROM chunks WHERE no IN (SELECT no FROM removed)"):
         yield f"chunk {no} is there and also marked as removed"
     for name, length in db.all("SELECT name, length FROM documents"):
-        if len(chunks.document(db, name).text) != length:
-            yield f"the document {name!r} should have {length} characters"
+        if len(chunks.document(db, unpack(name)).text) != length:
+            yield f"the document {unpack(name)!r} should have {length} characters"
 
 
 def _contents(db: Database) -> Iterator[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from rag.errors import QueryError
 from rag.types import Chunk, Document
-from retrievers.library.database import Database, damaged
+from retrievers.library.database import Database, damaged, sound
 from retrievers.library.schema import BLOCK
 from retrievers.library.values import pack, read_metadata, unpack
 from retrievers.library.vectors import batches, holes
@@ -16,6 +18,9 @@ from retrievers.library.vectors import batches, holes
 _CHUNK = """SELECT c.no, c.document, c.start, c.stop, c.page, c.name, d.name, d.source, d.title, d.metadata
             FROM chunks AS c JOIN documents AS d ON d.id = c.document"""
 _DOCUMENT = "SELECT id, name, source, title, media_type, metadata, pages FROM documents"
+_WITH_TEXT = f"""SELECT c.no, c.document, c.start, c.stop, c.page, c.name, d.name, d.source, d.title, d.metadata, t.text
+                 FROM chunks AS c JOIN documents AS d ON d.id = c.document JOIN texts AS t ON t.document = c.document
+                 AND t.block BETWEEN c.start / {BLOCK} AND max(c.start, c.stop - 1) / {BLOCK}"""
 BATCH = 512
 
 
@@ -38,10 +43,14 @@ def documents(db: Database) -> Iterator[Document]:
 
 
 def by_no(db: Database, nos: Sequence[int]) -> dict[int, Chunk]:
-    """Chunks by `no`; those that are gone are left out."""
+    """Chunks by `no`; those that are gone are left out. One query for many, since every question comes through here."""
     found: dict[int, Chunk] = {}
     for part in batches([int(n) for n in nos]):
-        found.update((row[0], _chunk(db, row)) for row in db.all(f"{_CHUNK} WHERE c.no IN ({holes(part)})", part))
+        rows = db.all(f"{_WITH_TEXT} WHERE c.no IN ({holes(part)}) ORDER BY c.no, t.block", part)
+        for no, blocks in groupby(rows, key=itemgetter(0)):
+            row, *more = blocks
+            content = _slice([row[-1:], *(r[-1:] for r in more)], row[2], row[3])
+            found[no] = _chunk(db, row[:-1], content)
     return found
 
 
@@ -98,7 +107,13 @@ def text(db: Database, document: int, start: int, stop: int) -> str:
     rows = db.all(
         "SELECT text FROM texts WHERE document = ? AND block BETWEEN ? AND ? ORDER BY block", (document, first, last)
     )
-    return _join(rows)[start - first * BLOCK : stop - first * BLOCK]
+    return _slice(rows, start, stop)
+
+
+def _slice(rows: Sequence[tuple[Any, ...]], start: int, stop: int) -> str:
+    """Characters `[start, stop)` out of the blocks that hold them."""
+    before = start - start % BLOCK
+    return _join(rows)[start - before : stop - before]
 
 
 def _join(rows: Sequence[tuple[Any, ...]]) -> str:
@@ -107,22 +122,19 @@ def _join(rows: Sequence[tuple[Any, ...]]) -> str:
 
 def _document(db: Database, row: tuple[Any, ...]) -> Document:
     number, name, source, title, media_type, metadata, pages = row
-    whole = _join(db.all("SELECT text FROM texts WHERE document = ? ORDER BY block", (number,)))
-    try:
+    with sound(db.path, "a document"):
+        whole = _join(db.all("SELECT text FROM texts WHERE document = ? ORDER BY block", (number,)))
         starts = tuple(json.loads(pages))
-    except (ValueError, TypeError) as error:
-        raise damaged(db.path, f"the pages of {unpack(name)!r} cannot be read ({error})") from None
-    return Document(
-        unpack(name), whole, unpack(source), unpack(title), unpack(media_type), read_metadata(metadata, db.path), starts
-    )
+        facts = read_metadata(metadata, db.path)
+        return Document(unpack(name), whole, unpack(source), unpack(title), unpack(media_type), facts, starts)
 
 
-def _chunk(db: Database, row: tuple[Any, ...]) -> Chunk:
+def _chunk(db: Database, row: tuple[Any, ...], content: str | None = None) -> Chunk:
     _, number, start, stop, page, stored, name, source, title, metadata = row
-    content = text(db, number, start, stop)
-    chunk = Chunk(
-        unpack(name), start, stop, content, unpack(source), unpack(title), page, read_metadata(metadata, db.path)
-    )
-    if bytes.fromhex(chunk.id) != stored:
-        raise damaged(db.path, f"{chunk.where} does not hold the text that was stored")
-    return chunk
+    with sound(db.path, "a chunk"):
+        content = text(db, number, start, stop) if content is None else content
+        facts = read_metadata(metadata, db.path)
+        chunk = Chunk(unpack(name), start, stop, content, unpack(source), unpack(title), page, facts)
+        if bytes.fromhex(chunk.id) != stored:
+            raise damaged(db.path, f"{chunk.where} does not hold the text that was stored")
+        return chunk

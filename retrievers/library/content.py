@@ -11,7 +11,7 @@ from retrievers.library import lexicon, vectors
 from retrievers.library.chunks import every_of
 from retrievers.library.database import Database
 from retrievers.library.schema import BLOCK
-from retrievers.library.values import any_odd, kind, odd, pack
+from retrievers.library.values import any_odd, kind, odd, pack, unpack
 
 
 def put(
@@ -41,7 +41,7 @@ def _put_document(db: Database, owner: int, document: Document) -> int:
     other = db.one("SELECT s.name FROM documents d JOIN sources s ON s.id = d.owner WHERE d.name = ?", (name,))
     if other is not None:
         raise DocumentError(
-            f"two documents have the id {document.id!r}; the other one came from {other[0]!r}",
+            f"two documents have the id {document.id!r}; the other one came from {unpack(other[0])!r}",
             where=document.source,
             fix="give each document its own id",
         )

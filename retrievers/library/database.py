@@ -64,6 +64,12 @@ class Database:
                         self.run("ROLLBACK")
                 raise
 
+    def shrink(self) -> None:
+        """Give unused space back to the disk."""
+        with self._lock, plain_errors(self.path):
+            # As a script, since `execute` would stop after the first page.
+            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+
     def meta(self, name: str) -> Any:
         """One of the library's own facts, or None."""
         row = self.one("SELECT value FROM meta WHERE name = ?", (name,))
@@ -143,6 +149,8 @@ def plain_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(error, path) from None
+    except UnicodeDecodeError as error:  # In the message about a damaged file, or in a text of one.
+        raise damaged(path, str(error)) from None
 
 
 def damaged(path: Path, what: str) -> StoreError:
@@ -152,6 +160,15 @@ def damaged(path: Path, what: str) -> StoreError:
         where=str(path),
         fix="put back a copy of the file, or make the store anew from the documents: fovea ingest --rebuild",
     )
+
+
+@contextmanager
+def sound(path: Path, what: str) -> Iterator[None]:
+    """Turn what values of a wrong type or length cause into the error for a damaged file: only damage makes them."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise damaged(path, f"{what} cannot be read ({error})") from None
 
 
 def explain(error: sqlite3.Error, path: Path) -> StoreError:

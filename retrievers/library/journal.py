@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rag.corpus import Rows
 from rag.errors import StoreError
 from rag.types import Scalar
+from retrievers.library import lexicon
 from retrievers.library.database import MAGIC, Database
 from retrievers.library.schema import APPLICATION_ID
 from retrievers.library.values import read_metadata
@@ -53,8 +54,8 @@ def prune(db: Database) -> int:
             db.run("DELETE FROM removed")
             # Without the marks an index that is behind could not know what is gone: it must begin anew.
             db.set_meta("uuid", uuids.uuid4().hex)
-    db.all("PRAGMA incremental_vacuum")
-    db.all("PRAGMA wal_checkpoint(TRUNCATE)")
+    lexicon.tidy(db)
+    db.shrink()
     return dropped
 
 

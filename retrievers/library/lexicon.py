@@ -34,6 +34,11 @@ def clear(db: Database) -> None:
     db.run("INSERT INTO lexicon (lexicon) VALUES ('delete-all')")
 
 
+def tidy(db: Database) -> None:
+    """Merge the index into one piece, without what was taken out."""
+    db.run("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+
+
 def distinct(text: str) -> list[str]:
     """The words of a question, each once, in their order."""
     return list(dict.fromkeys(words(text)))

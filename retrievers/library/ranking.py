@@ -48,9 +48,11 @@ class Ranking:
         self._follow()
         if self._count <= FEW and len(asked) <= MOST_WORDS:
             return self._scored(asked, k, inside, values)
-        weights = {word: self._idf(word) for word in asked}
+        weights = {word: idf for word in asked if (idf := self._idf(word)) is not None}
         rarest = sorted(weights, key=lambda word: -weights[word])[:MOST_WORDS]
         asked = [word for word in asked if word in set(rarest)]
+        if not asked:
+            return []
         some = self._candidates(rarest, weights, k, inside, values)
         if some is None:
             return self._scored(asked, k, inside, values)
@@ -82,11 +84,13 @@ class Ranking:
         sql = f"SELECT rowid, -rank FROM lexicon WHERE lexicon MATCH ? {inside} ORDER BY rank, rowid LIMIT ?"
         return self._db.all(sql, [expression, *values, k])
 
-    def _idf(self, word: str) -> float:
+    def _idf(self, word: str) -> float | None:
+        """How much a word counts, or None if no chunk holds it."""
         if word not in self._holding:
             row = self._db.one("SELECT doc FROM temp.lexicon_words WHERE term = ?", (word,))
             self._holding[word] = row[0] if row else 0
-        n = self._holding[word]
+        if (n := self._holding[word]) == 0:
+            return None
         return max(SMALLEST_IDF, math.log((self._count - n + 0.5) / (n + 0.5)))
 
     def _follow(self) -> None:

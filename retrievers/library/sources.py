@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from retrievers.library.database import Database
+from retrievers.library.database import Database, sound
 from retrievers.library.values import pack, unpack
 
 COLUMNS = "name, digest, size, mtime_ns, recipe, status, error, attempts, documents, chunks, updated"
@@ -36,7 +36,7 @@ class SourceRow:
 def find(db: Database, name: str) -> tuple[int, SourceRow] | None:
     """The row of a source and its number, or None."""
     row = db.one(f"SELECT id, {COLUMNS} FROM sources WHERE name = ?", (pack(name),))
-    return (row[0], _row(row[1:])) if row else None
+    return (row[0], _row(db, row[1:])) if row else None
 
 
 def every(db: Database, status: str | None) -> Iterator[SourceRow]:
@@ -47,7 +47,7 @@ def every(db: Database, status: str | None) -> Iterator[SourceRow]:
             f"SELECT {COLUMNS} FROM sources WHERE name > ? AND (?2 IS NULL OR status = ?2) ORDER BY name LIMIT {BATCH}",
             (last, status),
         )
-        yield from map(_row, rows)
+        yield from (_row(db, row) for row in rows)
         if len(rows) < BATCH:
             return
         last = rows[-1][0]
@@ -65,6 +65,7 @@ def save(db: Database, row: SourceRow) -> int:
     return int(found[0])
 
 
-def _row(values: tuple[Any, ...]) -> SourceRow:
-    plain: list[Any] = [unpack(v) if isinstance(v, bytes) else v for v in values]
-    return SourceRow(*plain)
+def _row(db: Database, values: tuple[Any, ...]) -> SourceRow:
+    with sound(db.path, "a source"):
+        plain: list[Any] = [unpack(v) if isinstance(v, bytes) else v for v in values]
+        return SourceRow(*plain)

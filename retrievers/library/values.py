@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rag.types import Scalar
-from retrievers.library.database import damaged
+from retrievers.library.database import sound
 
 LARGEST = 2**63 - 1
 
@@ -24,20 +24,13 @@ def pack(text: str) -> str | bytes:
 
 def unpack(stored: str | bytes) -> str:
     """What `pack` was given."""
-    if isinstance(stored, str):
-        return stored
-    try:
-        return stored.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:  # A damaged file; the hash of the chunk will not be right either, and says so.
-        return stored.decode("utf-8", "replace")
+    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
 
 
 def read_metadata(stored: str, path: Path) -> dict[str, Scalar]:
     """Metadata from their JSON; raises StoreError where that is no JSON any more."""
-    try:
+    with sound(path, "the metadata of a document"):
         return json.loads(stored)
-    except (ValueError, TypeError) as error:
-        raise damaged(path, f"metadata of a document cannot be read ({error})") from None
 
 
 def kind(value: Scalar) -> str:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from rag.errors import StoreError
-from retrievers.library.database import Database, damaged
+from retrievers.library.database import Database, damaged, sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,9 +69,10 @@ def matrix(db: Database, blobs: Sequence[bytes], dim: int) -> np.ndarray:
     """Stored vectors as one float32 array `(blobs, dim)`."""
     import numpy as np
 
-    if any(len(b) != 4 * dim for b in blobs):
-        raise damaged(db.path, f"a vector does not have {dim} numbers")
-    return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dim)
+    with sound(db.path, "a vector"):
+        if any(len(b) != 4 * dim for b in blobs):
+            raise damaged(db.path, f"a vector does not have {dim} numbers")
+        return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dim)
 
 
 def batches(values: Sequence) -> Iterator[Sequence]:

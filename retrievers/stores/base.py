@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 if TYPE_CHECKING:
@@ -62,14 +62,16 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or None where there is none; raises Damaged."""
     file = folder / MANIFEST
     try:
-        manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
-        assert all(isinstance(getattr(manifest, n), int) for n in ("added", "removed", "rows", "dim"))
-        assert all({"size", "checksum"} <= facts.keys() for facts in manifest.files.values())
+        written = json.loads(file.read_text(encoding="utf-8"))
+        if written["checksum"] != _sum(written["manifest"]):
+            raise ValueError
+        if written["manifest"]["format"] != FORMAT:
+            return None
+        return Manifest(**written["manifest"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, AttributeError, AssertionError):
-        raise Damaged(f"{file} cannot be read") from None
-    return manifest if manifest.format == FORMAT else None
+    except (OSError, ValueError, TypeError, KeyError):
+        raise Damaged(f"{file} is not what was written") from None
 
 
 def load(folder: Path, manifest: Manifest, *, whole: bool = False) -> Base:
@@ -100,14 +102,13 @@ def describe_file(path: Path) -> dict[str, int]:
 
 
 def commit(folder: Path, manifest: Manifest) -> None:
-    """Put the manifest in place in one step, then delete the files that it does not list."""
+    """Put the manifest in place in one step, after all that it lists is on disk."""
     for name in manifest.files:
         _to_disk(folder / name)
-    new = folder / f"{MANIFEST}.new"
-    new.write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
+    new, facts = folder / f"{MANIFEST}.new", asdict(manifest)
+    new.write_text(json.dumps({"manifest": facts, "checksum": _sum(facts)}, indent=1), encoding="utf-8")
     _to_disk(new)
     os.replace(new, folder / MANIFEST)
-    clean(folder, {MANIFEST, *manifest.files})
 
 
 def clean(folder: Path, keep: Iterable[str] = ()) -> None:
@@ -118,6 +119,10 @@ def clean(folder: Path, keep: Iterable[str] = ()) -> None:
                 path.unlink()
             except OSError:
                 continue  # A reader has it open where that forbids deleting; the next commit tries again.
+
+
+def _sum(manifest: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
 
 
 def _to_disk(path: Path) -> None:

@@ -113,15 +113,17 @@ class Levels:
             else:
                 matrix = np.asarray(np.memmap(self._folder / names["vectors"], np.dtype("<f4"), "r", shape=shape))
                 self._graph(kind, matrix, extend).save(self._folder / names["graph"])
+            listed = {name: files.describe_file(self._folder / name) for name in names.values()}
+            # Rows that a graph still holds although they were removed are found again in the journal from there on.
+            removed = old.removed if old is not None and extend else sequence
+            manifest = Manifest(self._truth.uuid, sequence, removed, *shape, kind, listed)
+            files.commit(self._folder, manifest)
         except BaseException:
             for name in names.values():
                 with suppress(OSError):
                     (self._folder / name).unlink(missing_ok=True)
             raise
-        listed = {name: files.describe_file(self._folder / name) for name in names.values()}
-        # Rows that a graph still holds although they were removed are found again in the journal from there on.
-        removed = old.removed if old is not None and extend else sequence
-        files.commit(self._folder, Manifest(self._truth.uuid, sequence, removed, *shape, kind, listed))
+        files.clean(self._folder, {files.MANIFEST, *manifest.files})
         self._open()
 
     def forget(self) -> None:

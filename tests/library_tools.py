@@ -1,0 +1,37 @@
+"""Small libraries for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rag.encoders.hash import HashEncoder
+from rag.testing.corpus import cut
+from rag.types import Chunk, Document, Scalar
+from retrievers.library.library import Library, SourceRow, vector_key
+
+ENCODER = HashEncoder(size=32)
+
+
+def opened(path: Path, **options) -> Library:
+    return Library.open(path, encoder=ENCODER, **options)
+
+
+def put(library: Library, name: str, text: str, *, size: int = 20, metadata: Mapping[str, Scalar] = {}, **fields):
+    """Ingest one text as the source `name`; returns its document and chunks."""
+    document = Document(name, text, source=name, metadata=dict(metadata), **fields)
+    chunks = cut(document, size)
+    put_chunks(library, name, [(document, chunks)])
+    return document, chunks
+
+
+def put_chunks(library: Library, name: str, documents: Sequence[tuple[Document, Sequence[Chunk]]]) -> None:
+    texts = {vector_key(c.text, ENCODER.fingerprint): c.text for _, chunks in documents for c in chunks}
+    if lacking := sorted(library.missing(list(texts))):
+        library.add_vectors(lacking, ENCODER.encode([texts[key] for key in lacking]))
+    library.replace(SourceRow(name, digest=str(len(documents))), documents)
+
+
+def contents(library: Library) -> dict[str, tuple[Document, list[Chunk]]]:
+    """Everything there is, by document."""
+    return {d.id: (d, library.chunks_of(d.id)) for d in library.documents()}

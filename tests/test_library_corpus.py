@@ -1,0 +1,130 @@
+"""LibraryCorpus answers as MemoryCorpus, which computes everything by hand, and keeps up with a writer."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from rag.encoders.hash import HashEncoder
+from rag.errors import QueryError
+from rag.filters import parse
+from rag.testing.corpus import MemoryCorpus
+from rag.types import Document, Span
+from retrievers.corpus import LibraryCorpus
+from retrievers.stores.embedded import EmbeddedStore
+from tests.library_tools import ENCODER, opened, put
+
+TEXTS = {
+    f"d{i}": f"the moon and the river {i} meet where {i * 7} ships sail by night. " * (i % 4 + 1) for i in range(9)
+}
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    with opened(tmp_path) as library:
+        for i, (name, text) in enumerate(TEXTS.items()):
+            put(library, name, text, size=31, metadata={"i": i})
+        index = EmbeddedStore(path=tmp_path).open(library)
+        index.sync()
+        corpus = LibraryCorpus(library, index, ENCODER)
+        yield corpus, MemoryCorpus(library.documents(), library.chunks(), ENCODER)
+
+
+@pytest.mark.parametrize("where", [None, parse("i >= 4 and i != 6"), parse("i == 99")])
+@pytest.mark.parametrize("question", ["moon 7 river", "ships by night", "nothing known"])
+def test_it_answers_as_the_corpus_in_memory(corpora, question, where):
+    ours, theirs = corpora
+    vector = ours.embed(question)
+    for k in (1, 5, 500):
+        assert_same(ours.match(question, k, where), theirs.match(question, k, where))
+        near, right = ours.nearest(vector, k, where), theirs.nearest(vector, k, where)
+        assert [h.score for h in near] == pytest.approx([h.score for h in right], abs=1e-6)
+        assert len({h.chunk.id for h in near}) == len(near) == len(right)
+
+
+def assert_same(found, right):
+    assert [h.chunk for h in found] == [h.chunk for h in right]
+    assert [h.score for h in found] == pytest.approx([h.score for h in right], rel=1e-9)
+
+
+def test_reading(corpora):
+    ours, theirs = corpora
+    chunks = list(ours.chunks())
+    assert chunks == list(theirs.chunks())
+    np.testing.assert_array_equal(ours.vectors(chunks[::-1]), theirs.vectors(chunks[::-1]))
+    assert ours.vectors([]).shape == (0, 32)
+    for chunk in chunks[::5]:
+        assert ours.neighbours(chunk, 1, 2) == theirs.neighbours(chunk, 1, 2)
+        assert ours.document(chunk.document_id) == theirs.document(chunk.document_id)
+    strange = Document("strange", "not in there").chunk(Span(0, 3))
+    for action in (lambda: ours.vectors([strange]), lambda: ours.neighbours(strange, 1, 1)):
+        with pytest.raises(QueryError):
+            action()
+
+
+def test_the_version_changes_with_the_chunks(corpora):
+    ours, _ = corpora
+    before = ours.version
+    ours.embed("x")
+    assert ours.version == before
+    put(ours.library, "new", "more text")
+    assert ours.version != before
+
+
+def test_a_question_is_embedded_once(corpora, monkeypatch):
+    ours, _ = corpora
+    asked = []
+    real = HashEncoder.encode
+    monkeypatch.setattr(
+        HashEncoder, "encode", lambda self, texts, role="document": asked.append(role) or real(self, texts, role)
+    )
+    for _ in range(3):
+        vector = ours.embed("moon")
+    assert asked == ["query"]
+    with pytest.raises(ValueError, match="read-only"):
+        vector[0] = 1
+    for i in range(100):
+        ours.embed(str(i))
+    assert len(ours._embedded) == 64
+
+
+def test_chunks_that_go_between_search_and_reading(corpora, monkeypatch):
+    """The search is repeated; never fewer hits than there are, never a chunk that is gone."""
+    ours, _ = corpora
+    real, left = type(ours.library).chunk_by_no, ["d1", "d2"]
+
+    def late(self, nos):
+        if left:
+            self.remove([left.pop()])
+        return real(self, nos)
+
+    monkeypatch.setattr(type(ours.library), "chunk_by_no", late)
+    hits = ours.nearest(ours.embed("moon"), 10)
+    assert len(hits) == 10
+    assert not {h.chunk.source for h in hits} & {"d1", "d2"}
+    assert not left
+
+
+def test_threads_and_a_writer(tmp_path):
+    """Many readers of one corpus while another connection writes: every hit is right for some commit."""
+    with opened(tmp_path) as writer:
+        put(writer, "a", "moon river " * 50, size=11)
+        with opened(tmp_path, read_only=True) as library:
+            index = EmbeddedStore(path=tmp_path).open(library, read_only=True)
+            corpus, wrong, done = LibraryCorpus(library, index, ENCODER), [], threading.Event()
+
+            def read():
+                while not done.is_set():
+                    for hits in (corpus.match("moon", 5), corpus.nearest(corpus.embed("moon"), 5)):
+                        if len(hits) != 5 or any("moon" not in h.chunk.text for h in hits):
+                            wrong.append(hits)
+
+            threads = [threading.Thread(target=read) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for i in range(12):
+                put(writer, "a", f"moon {i % 7} and " * 50, size=11 + i % 2)
+            done.set()
+            for thread in threads:
+                thread.join()
+            assert wrong == []

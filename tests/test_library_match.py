@@ -1,0 +1,121 @@
+"""Lexical search: FTS5 through our words, against BM25 computed by hand, with and without pruning."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag.filters import Compare, parse
+from rag.testing.corpus import MemoryCorpus
+from rag.tokens import words
+from retrievers.library import ranking
+from retrievers.library.library import FILE
+from tests.library_tools import ENCODER, opened, put
+
+VOCABULARY = ["the", "of", "moon", "Mond", "café", "cafe", "river", "Über", "中", "文", "x1", "naïve", "'"]
+TEXTS = st.lists(st.lists(st.sampled_from(VOCABULARY), max_size=12).map(" ".join), min_size=1, max_size=12)
+
+
+def by_hand(library, asked, k, where=None):
+    found = MemoryCorpus(library.documents(), library.chunks(), ENCODER).match(asked, k, where)
+    nos = library.no_of([hit.chunk.id for hit in found])
+    return [(nos[hit.chunk.id], hit.score) for hit in found]
+
+
+def assert_same(found, right):
+    assert [no for no, _ in found] == [no for no, _ in right]
+    assert [score for _, score in found] == pytest.approx([score for _, score in right], rel=1e-9)
+
+
+@pytest.mark.parametrize("few", [0, 5_000])
+@settings(max_examples=40)
+@given(texts=TEXTS, asked=st.lists(st.sampled_from(VOCABULARY), max_size=6).map(" ".join), k=st.integers(1, 6))
+def test_scores_are_bm25(tmp_path_factory, few, texts, asked, k):
+    with pytest.MonkeyPatch.context() as patch, opened(tmp_path_factory.mktemp("library")) as library:
+        patch.setattr(ranking, "FEW", few)
+        for i, text in enumerate(texts):
+            put(library, f"d{i}", text or ".", size=1000, metadata={"even": i % 2 == 0})
+        assert_same(library.match(asked, k), by_hand(library, asked, k))
+        where = parse("even == true")
+        assert_same(library.match(asked, k, where), by_hand(library, asked, k, where))
+
+
+def zipfian(library, documents, *, draw):
+    """Texts with words from very common to very rare, as prose has them."""
+    for i in range(documents):
+        text = " ".join(f"w{int(draw.paretovariate(0.7)) % 2000}" for _ in range(60))
+        put(library, f"d{i}", text, size=150, metadata={"part": i % 3})
+
+
+@pytest.mark.parametrize("most", [2_000, 30])
+def test_pruning_changes_nothing(tmp_path, monkeypatch, most):
+    import random
+
+    draw = random.Random(2)
+    with opened(tmp_path) as library:
+        zipfian(library, 120, draw=draw)
+        pruned = 0
+        real = ranking.Ranking._candidates
+
+        def counted(self, *args):
+            nonlocal pruned
+            found = real(self, *args)
+            pruned += found is not None
+            return found
+
+        monkeypatch.setattr(ranking.Ranking, "_candidates", counted)
+        monkeypatch.setattr(ranking, "MOST_CANDIDATES", most)
+        for i in range(40):
+            asked = " ".join(f"w{int(draw.paretovariate(0.6)) % 2000}" for _ in range(draw.randint(1, 12)))
+            for where in (None, Compare("part", "==", i % 3)):
+                monkeypatch.setattr(ranking, "FEW", 5_000)
+                plain = library.match(asked, 7, where)
+                monkeypatch.setattr(ranking, "FEW", 0)
+                assert library.match(asked, 7, where) == plain
+        assert pruned > 5, "the short way was taken"
+
+
+HOSTILE = [
+    '"', '""', "'", "a OR b", "NOT a", "a AND", "NEAR(a b)", "words:a", "a*", "^a", "(", ")", "a-b", "-a", "{a}",
+    "a + b", "\0", "\ud800", "lexicon", "; DROP TABLE chunks; --", "%s", "?", "a" * 5000, "NULL", "rowid", "😀", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", HOSTILE)
+def test_no_question_is_syntax(tmp_path, asked):
+    with opened(tmp_path) as library:
+        put(library, "a", f"a b words near and or not {asked} end", size=10_000)
+        put(library, "b", "c d e", size=10_000)
+        found = library.match(asked, 5)
+        assert [no for no, _ in found] == ([1] if words(asked) else [])
+        assert library.check() == []
+
+
+def test_long_questions(tmp_path, monkeypatch):
+    """Of more words than FTS5 takes, the rarest count; the order of the words does not matter."""
+    with opened(tmp_path) as library:
+        for i in range(30):
+            put(library, f"d{i}", f"rare{i} " + " ".join(f"common{j}" for j in range(400)), size=10_000)
+        asked = " ".join([*(f"common{j}" for j in range(400)), *(f"nowhere{j}" for j in range(300)), "rare7"])
+        assert library.match(asked, 1)[0][0] == 8
+        assert library.match(" ".join(reversed(asked.split())), 1)[0][0] == 8
+
+
+def test_diacritics_case_and_chinese(tmp_path):
+    with opened(tmp_path) as library:
+        put(library, "a", "Das Café liegt am Übergang.", size=100)
+        put(library, "b", "我喜欢在月亮下喝绿茶。", size=100)
+        assert [no for no, _ in library.match("CAFE ubergang", 3)] == [1]
+        assert [no for no, _ in library.match("绿茶", 3)] == [2]
+        assert library.match("红", 3) == []
+
+
+def test_a_reader_sees_new_words(tmp_path, monkeypatch):
+    """What is remembered of the words is forgotten when the library changes."""
+    monkeypatch.setattr(ranking, "FEW", 0)
+    with opened(tmp_path) as writer:
+        put(writer, "a", "one two", size=100)
+        with opened(tmp_path, read_only=True) as reader:
+            assert [no for no, _ in reader.match("two three", 5)] == [1]
+            put(writer, "b", "two three", size=100)
+            assert_same(reader.match("two three", 5), by_hand(reader, "two three", 5))
+    assert (tmp_path / FILE).exists()
