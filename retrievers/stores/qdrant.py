@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -64,7 +65,9 @@ class QdrantIndex(Follower):
             if self._store.url is None:
                 return QdrantClient(path=str(self._folder))
             key = os.environ.get(self._store.api_key_env)
-            return QdrantClient(url=self._store.url, api_key=key, timeout=int(self._store.timeout))
+            # The check of versions would warn of a server that is away before the first call says so as an error.
+            seconds = math.ceil(self._store.timeout)
+            return QdrantClient(url=self._store.url, api_key=key, timeout=seconds, check_compatibility=False)
 
     @contextmanager
     def _plain(self) -> Iterator[None]:
