@@ -11,9 +11,10 @@ longer chunks. Differences are paired by question against LangChain's recursive 
 Sizes are tokens of the encoder's tokenizer for every row, and every splitter counts with it. Peers' chunks are placed
 where they truly lie: by exact text, or where a splitter rewrites white space, by the characters that are none. Ours run
 with their defaults. No number was fitted to these questions, but one rule of `recursive` (a long line that ends with a
-sentence is a paragraph) was added after a first run on the two smaller corpora, so its row there is not blind. CPU seconds are of cutting alone, by new objects, the median
-of three where nothing is encoded; encoding that a splitter does itself is in them as it was measured when it was first
-done, since vectors are kept in the cache folder between runs.
+sentence is a paragraph) was added after a first run on the two smaller corpora, so its row there is not blind.
+
+CPU seconds are of cutting alone, by new objects, the median of three where nothing is encoded; encoding that a splitter
+does itself is in them as it was measured when it was first done, since vectors are kept in the cache folder.
 """
 
 from __future__ import annotations
