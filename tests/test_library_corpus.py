@@ -114,10 +114,13 @@ def test_threads_and_a_writer(tmp_path):
             corpus, wrong, done = LibraryCorpus(library, index, ENCODER), [], threading.Event()
 
             def read():
-                while not done.is_set():
-                    for hits in (corpus.match("moon", 5), corpus.nearest(corpus.embed("moon"), 5)):
-                        if len(hits) != 5 or any("moon" not in h.chunk.text for h in hits):
-                            wrong.append(hits)
+                try:
+                    while not done.is_set():
+                        for hits in (corpus.match("moon", 5), corpus.nearest(corpus.embed("moon"), 5)):
+                            if len(hits) != 5 or any("moon" not in h.chunk.text for h in hits):
+                                wrong.append(hits)
+                except Exception as error:
+                    wrong.append(error)
 
             threads = [threading.Thread(target=read) for _ in range(4)]
             for thread in threads:

@@ -23,8 +23,9 @@ BATCH = 2000
 def problems(db: Database) -> list[str]:
     """What is wrong with the library file, in sentences."""
     found: list[str] = []
-    for check in (_file, _counts, _contents, _vectors):
-        found += _some(check, db)
+    with db.snapshot():
+        for check in (_file, _counts, _contents, _vectors):
+            found += _some(check, db)
     return found
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rag.errors import QueryError
-from rag.types import Chunk, Document
+from rag.types import Chunk, Document, Scalar
 from retrievers.library.database import Database, damaged, sound
 from retrievers.library.schema import BLOCK
 from retrievers.library.values import pack, read_metadata, unpack
@@ -17,65 +15,64 @@ from retrievers.library.vectors import batches, holes
 
 _CHUNK = """SELECT c.no, c.document, c.start, c.stop, c.page, c.name, d.name, d.source, d.title, d.metadata
             FROM chunks AS c JOIN documents AS d ON d.id = c.document"""
+_BLOCKS = f"""SELECT c.no, t.text FROM chunks AS c JOIN texts AS t ON t.document = c.document
+             AND t.block BETWEEN c.start / {BLOCK} AND (c.stop - 1) / {BLOCK}"""
 _DOCUMENT = "SELECT id, name, source, title, media_type, metadata, pages FROM documents"
-_WITH_TEXT = f"""SELECT c.no, c.document, c.start, c.stop, c.page, c.name, d.name, d.source, d.title, d.metadata, t.text
-                 FROM chunks AS c JOIN documents AS d ON d.id = c.document JOIN texts AS t ON t.document = c.document
-                 AND t.block BETWEEN c.start / {BLOCK} AND max(c.start, c.stop - 1) / {BLOCK}"""
 BATCH = 512
 
 
 def document(db: Database, name: str) -> Document:
     """A whole document; raises QueryError for an unknown id."""
-    row = db.one(f"{_DOCUMENT} WHERE name = ?", (pack(name),))
-    if row is None:
+    with db.snapshot():
+        row = db.one(f"{_DOCUMENT} WHERE name = ?", (pack(name),))
+        found = _document(db, row) if row else None
+    if found is None:
         raise QueryError(
             f"there is no document {name!r}", where=str(db.path), fix="fovea status --all lists the sources"
         )
-    return _document(db, row)
+    return found
 
 
 def documents(db: Database) -> Iterator[Document]:
     """Every document, one at a time."""
     last = 0
-    while (row := db.one(f"{_DOCUMENT} WHERE id > ? ORDER BY id LIMIT 1", (last,))) is not None:
-        yield _document(db, row)
+    while True:
+        with db.snapshot():
+            row = db.one(f"{_DOCUMENT} WHERE id > ? ORDER BY id LIMIT 1", (last,))
+            found = _document(db, row) if row else None
+        if row is None or found is None:
+            return
+        yield found
         last = row[0]
 
 
 def by_no(db: Database, nos: Sequence[int]) -> dict[int, Chunk]:
-    """Chunks by `no`; those that are gone are left out. One query for many, since every question comes through here."""
+    """Chunks by `no`; those that are gone are left out."""
     found: dict[int, Chunk] = {}
     for part in batches([int(n) for n in nos]):
-        rows = db.all(f"{_WITH_TEXT} WHERE c.no IN ({holes(part)}) ORDER BY c.no, t.block", part)
-        for no, blocks in groupby(rows, key=itemgetter(0)):
-            row, *more = blocks
-            content = _slice([row[-1:], *(r[-1:] for r in more)], row[2], row[3])
-            found[no] = _chunk(db, row[:-1], content)
+        found.update(_chunks(db, f"c.no IN ({holes(part)})", part))
     return found
 
 
 def every(db: Database) -> Iterator[tuple[int, Chunk]]:
     """Every chunk with its `no`, in the order in which they were added."""
     last = 0
-    while rows := db.all(f"{_CHUNK} WHERE c.no > ? ORDER BY c.no LIMIT {BATCH}", (last,)):
-        for row in rows:
-            yield row[0], _chunk(db, row)
-        last = rows[-1][0]
+    while found := _chunks(db, f"c.no > ? ORDER BY c.no LIMIT {BATCH}", (last,)):
+        yield from found
+        last = found[-1][0]
 
 
 def every_of(db: Database, document: int) -> Iterator[tuple[int, Chunk]]:
     """Every chunk of one document, by the document's number, with its `no`."""
     last = 0
-    while rows := db.all(f"{_CHUNK} WHERE c.document = ? AND c.no > ? ORDER BY c.no LIMIT {BATCH}", (document, last)):
-        for row in rows:
-            yield row[0], _chunk(db, row)
-        last = rows[-1][0]
+    while found := _chunks(db, f"c.document = ? AND c.no > ? ORDER BY c.no LIMIT {BATCH}", (document, last)):
+        yield from found
+        last = found[-1][0]
 
 
 def of_document(db: Database, name: str) -> list[Chunk]:
     """The chunks of a document, in order of their start."""
-    rows = db.all(f"{_CHUNK} WHERE d.name = ? ORDER BY c.start, c.stop", (pack(name),))
-    return [_chunk(db, row) for row in rows]
+    return [chunk for _, chunk in _chunks(db, "d.name = ? ORDER BY c.start, c.stop", (pack(name),))]
 
 
 def numbers(db: Database, ids: Sequence[str]) -> dict[str, int]:
@@ -89,31 +86,16 @@ def numbers(db: Database, ids: Sequence[str]) -> dict[str, int]:
 
 def neighbours(db: Database, chunk: Chunk, before: int, after: int) -> list[Chunk]:
     """Up to `before` and `after` chunks around `chunk` in its document, itself included, in order."""
-    here = db.one(
-        f"{_CHUNK} WHERE d.name = ? AND c.start = ? AND c.stop = ?", (pack(chunk.document_id), chunk.start, chunk.end)
-    )
-    if here is None or here[5].hex() != chunk.id:
-        raise QueryError(f"the library has no chunk {chunk.where}", fix="ask again: its document has changed meanwhile")
-    place = (here[1], chunk.start, chunk.end)
-    side = f"{_CHUNK} WHERE c.document = ? AND (c.start, c.stop) {{}} (?, ?) ORDER BY c.start {{}}, c.stop {{}} LIMIT ?"
-    rows = db.all(side.format("<", "DESC", "DESC"), (*place, max(0, before)))[::-1]
-    rows += [here, *db.all(side.format(">", "", ""), (*place, max(0, after)))]
-    return [_chunk(db, row) for row in rows]
-
-
-def text(db: Database, document: int, start: int, stop: int) -> str:
-    """The characters `[start, stop)` of a document, from the blocks that hold them."""
-    first, last = start // BLOCK, max(start, stop - 1) // BLOCK
-    rows = db.all(
-        "SELECT text FROM texts WHERE document = ? AND block BETWEEN ? AND ? ORDER BY block", (document, first, last)
-    )
-    return _slice(rows, start, stop)
-
-
-def _slice(rows: Sequence[tuple[Any, ...]], start: int, stop: int) -> str:
-    """Characters `[start, stop)` out of the blocks that hold them."""
-    before = start - start % BLOCK
-    return _join(rows)[start - before : stop - before]
+    with db.snapshot():
+        span = (chunk.start, chunk.end)
+        here = _chunks(db, "d.name = ? AND c.start = ? AND c.stop = ?", (pack(chunk.document_id), *span))
+        if not here or here[0][1].id != chunk.id:
+            raise QueryError(f"the library has no chunk {chunk.where}", fix="ask again: its document has changed")
+        side = "d.name = ? AND (c.start, c.stop) {} (?, ?) ORDER BY c.start {}, c.stop {} LIMIT ?"
+        place = (pack(chunk.document_id), *span)
+        earlier = _chunks(db, side.format("<", "DESC", "DESC"), (*place, max(0, before)))
+        later = _chunks(db, side.format(">", "", ""), (*place, max(0, after)))
+    return [found for _, found in (*earlier[::-1], *here, *later)]
 
 
 def _join(rows: Sequence[tuple[Any, ...]]) -> str:
@@ -129,12 +111,26 @@ def _document(db: Database, row: tuple[Any, ...]) -> Document:
         return Document(unpack(name), whole, unpack(source), unpack(title), unpack(media_type), facts, starts)
 
 
-def _chunk(db: Database, row: tuple[Any, ...], content: str | None = None) -> Chunk:
-    _, number, start, stop, page, stored, name, source, title, metadata = row
+def _chunks(db: Database, condition: str, values: Sequence[Any]) -> list[tuple[int, Chunk]]:
+    """The chunks that meet a condition, with their `no`, in order. Rows and texts are of the same commit."""
+    with db.snapshot():
+        rows = db.all(f"{_CHUNK} WHERE {condition}", values)
+        blocks: dict[int, list[str]] = {}
+        for part in batches([row[0] for row in rows]):
+            with sound(db.path, "a text"):
+                for no, stored in db.all(f"{_BLOCKS} WHERE c.no IN ({holes(part)}) ORDER BY c.no, t.block", part):
+                    blocks.setdefault(no, []).append(unpack(stored))
+    facts = {number: read_metadata(stored, db.path) for number, stored in {row[1]: row[9] for row in rows}.items()}
     with sound(db.path, "a chunk"):
-        content = text(db, number, start, stop) if content is None else content
-        facts = read_metadata(metadata, db.path)
-        chunk = Chunk(unpack(name), start, stop, content, unpack(source), unpack(title), page, facts)
-        if bytes.fromhex(chunk.id) != stored:
-            raise damaged(db.path, f"{chunk.where} does not hold the text that was stored")
-        return chunk
+        return [(row[0], _chunk(db, row, "".join(blocks.get(row[0], ())), facts[row[1]])) for row in rows]
+
+
+def _chunk(db: Database, row: tuple[Any, ...], around: str, facts: Mapping[str, Scalar]) -> Chunk:
+    """A chunk, sliced out of the blocks around it; raises StoreError unless it is what was stored."""
+    _, _, start, stop, page, stored, name, source, title, _ = row
+    skipped = start // BLOCK * BLOCK
+    content = around[start - skipped : stop - skipped]
+    chunk = Chunk(unpack(name), start, stop, content, unpack(source), unpack(title), page, facts)
+    if bytes.fromhex(chunk.id) != stored:
+        raise damaged(db.path, f"{chunk.where} does not hold the text that was stored")
+    return chunk

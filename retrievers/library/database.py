@@ -64,6 +64,19 @@ class Database:
                         self.run("ROLLBACK")
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads of the block see one commit, whatever another process commits meanwhile."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            self.run("BEGIN")
+            try:
+                yield
+            finally:
+                self.run("COMMIT")
+
     def shrink(self) -> None:
         """Give unused space back to the disk."""
         with self._lock, plain_errors(self.path):

@@ -30,10 +30,14 @@ def added(db: Database, since: int, batch: int, dim: int) -> Iterator[Rows]:
     last = (first[0] if first and first[0] is not None else 1 << 62) - 1
     sql = """SELECT c.no, c.document, v.vector FROM chunks AS c JOIN vectors AS v ON v.id = c.vector
              WHERE c.no > ? ORDER BY c.no LIMIT ?"""
-    while rows := db.all(sql, (last, batch)):
-        known = _metadata(db, rows[0][0], rows[-1][0])
+    while True:
+        with db.snapshot():
+            rows = db.all(sql, (last, batch))
+            known = _metadata(db, rows[0][0], rows[-1][0]) if rows else {}
+        if not rows:
+            return
         nos = np.array([no for no, _, _ in rows], np.int64)
-        yield Rows(nos, matrix(db, [v for _, _, v in rows], dim), [known.get(document, {}) for _, document, _ in rows])
+        yield Rows(nos, matrix(db, [v for _, _, v in rows], dim), [known[document] for _, document, _ in rows])
         last = rows[-1][0]
 
 
