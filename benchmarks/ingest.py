@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=LIBRARY, help="a folder of .txt and .md files")
     parser.add_argument("--megabytes", type=float, default=0.3, help="how much text to take")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backend", default="auto", help="what runs our encoder")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,11 +58,11 @@ def measure(files: Path, folder: Path, args: argparse.Namespace) -> Iterator[Row
     ours, theirs = [], []
     langchain = langchain_ingest()
     for i in range(args.rounds):
-        ours.append(fovea_ingest(files, folder / f"round{i}"))
+        ours.append(fovea_ingest(files, folder / f"round{i}", args.backend))
         if langchain is not None:
             theirs.append(langchain(files))
     data = f"{sum(f.stat().st_size for f in files.iterdir()) / 1e6:.2f} MB in {len(list(files.iterdir()))} files"
-    settings = {"model": MODEL, "max_tokens": TOKENS, "rounds": args.rounds}
+    settings = {"model": MODEL, "max_tokens": TOKENS, "backend": args.backend}
 
     def row(method: str, metric: str, value: float | None) -> Row:
         return Row("ingest", data, method, metric, value, n=args.rounds, settings=settings)
@@ -79,11 +80,11 @@ def measure(files: Path, folder: Path, args: argparse.Namespace) -> Iterator[Row
     yield row("peak memory of this process", "MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def fovea_ingest(files: Path, base: Path) -> tuple[int, float, float]:
+def fovea_ingest(files: Path, base: Path, backend: str) -> tuple[int, float, float]:
     """Chunks, seconds, and seconds inside the encoder."""
     base.mkdir()
-    with Pipeline(base=base, encoder={"use": "sentence_transformer", "model": MODEL},
-                  segment={"use": "recursive", "max_tokens": TOKENS}) as pipeline:  # fmt: skip
+    encoder = {"use": "sentence_transformer", "model": MODEL, "backend": backend}
+    with Pipeline(base=base, encoder=encoder, segment={"use": "recursive", "max_tokens": TOKENS}) as pipeline:
         pipeline.spec.encoder.encode(["warm up"])
         began = time.perf_counter()
         report = pipeline.ingest(files)

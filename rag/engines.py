@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 Engine = Callable[["np.ndarray", "np.ndarray"], "np.ndarray"]
 
 
-def onnx_engine(path: Path, threads: int | None) -> Engine:
+def onnx_engine(path: Path) -> Engine:
     """Run an exported graph with ONNX Runtime on the CPU; raises ModelError where it cannot read it.
 
-    Worker threads sleep between operators: spinning wins a little on an idle machine and loses more on a busy one.
+    Each call runs in the caller's thread alone, and several threads may call at once: batches side by side need no
+    waiting for each other between operators, as several threads in one batch do.
     """
     ort = require("onnxruntime", extra="onnx", needed_by="the ONNX back-end")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or cores()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's own exception classes share no public base

@@ -106,7 +106,7 @@ def _export(recipe: Recipe, part: Path) -> None:
         raise ModelError(f"torch cannot export it to ONNX: {type(error).__name__}: {error}") from error
     if len(list(part.parent.iterdir())) > 1:
         raise ModelError("it is larger than the 2 GB that one ONNX file holds")
-    least = agreement(recipe, model, onnx_engine(part, None))
+    least = agreement(recipe, model, onnx_engine(part))
     if not least >= AGREEMENT:
         raise ModelError(f"its ONNX export does not agree with it: cosine {least:.6f}, needed {AGREEMENT}")
 

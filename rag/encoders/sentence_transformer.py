@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from rag import trace
 from rag.backend import RUNS, Backend, Choice, Precision, choose
 from rag.component import SpeedOnly, fingerprint
 from rag.encoder import Encoder, Role
-from rag.engines import Engine, load_torch, onnx_engine, openvino_engine, torch_engine
+from rag.engines import Engine, cores, load_torch, onnx_engine, openvino_engine, torch_engine
 from rag.errors import ConfigError, ModelError
 from rag.models import locate
 from rag.onnx_export import AGREEMENT, agreement, exported, forget
@@ -29,7 +30,7 @@ from rag.wordpieces import ModelTokenizer, readable
 if TYPE_CHECKING:
     import numpy as np
 
-CPU_TOKENS, GPU_TOKENS = 1024, 32_768
+CPU_TOKENS, GPU_TOKENS = 512, 32_768
 """Padded tokens in a batch: on a CPU what stays in its caches, on a GPU what keeps it busy."""
 
 
@@ -66,7 +67,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
     batch_tokens: SpeedOnly[PositiveInt | None] = None
     """Tokens in one batch with its padding, at most; a longer text is a batch of its own."""
     threads: SpeedOnly[PositiveInt | None] = None
-    """Threads of ONNX Runtime or OpenVINO; left out, one a core."""
+    """Threads of ONNX Runtime (a batch each) or OpenVINO; left out, one a core."""
     offline: SpeedOnly[bool] = False
     """Never ask the hub."""
 
@@ -173,10 +174,16 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         budget = self.batch_tokens or (CPU_TOKENS if loaded.choice.device == "cpu" else GPU_TOKENS)
         # int8 scales the activations of a whole batch together: alone, a text's vector does not depend on its company
         most = 1 if self.precision == "int8" else self.batch_size
-        for batch in batches(lengths, texts=most, tokens=budget):
-            part = loaded.engine(*self.tokenizer.padded([rows[i] for i in batch]))  # type: ignore[misc]
-            out = np.empty((len(rows), part.shape[1]), dtype=np.float32) if out is None else out
-            out[batch] = part
+        order = list(batches(lengths, texts=most, tokens=budget))
+
+        def vectors(batch: list[int]) -> np.ndarray:
+            return loaded.engine(*self.tokenizer.padded([rows[i] for i in batch]))  # type: ignore[misc]
+
+        side_by_side = (self.threads or cores()) if loaded.choice.backend == "onnx" else 1
+        with ThreadPoolExecutor(max(1, min(side_by_side, len(order)))) as pool:
+            for batch, part in zip(order, pool.map(vectors, order) if side_by_side > 1 else map(vectors, order)):
+                out = np.empty((len(rows), part.shape[1]), dtype=np.float32) if out is None else out
+                out[batch] = part
         assert out is not None
         return out
 
@@ -233,7 +240,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         graph = exported(self.recipe, int8=self.precision == "int8")
         if choice.backend == "openvino":
             return openvino_engine(graph, self.threads, bfloat16=self.precision == "bfloat16")
-        return onnx_engine(graph, self.threads)
+        return onnx_engine(graph)
 
     def _torch(self, choice: Choice) -> Loaded:
         """Token ids straight into the modules where that gives what `SentenceTransformer.encode` does, else texts."""
