@@ -164,11 +164,13 @@ def test_a_failure_in_its_thread_surfaces(tmp_path, monkeypatch):
 
 
 def test_a_reader_who_leaves_stops_the_model(model):
+    others = set(threading.enumerate())
     pieces = small(model, max_new_tokens=3000).stream(QUERY, HITS, CORPUS)
     next(pieces)
-    before = threading.active_count()
+    started = set(threading.enumerate()) - others
     pieces.close()
-    assert threading.active_count() < before
+    assert started  # The model was still writing, and now it is not.
+    assert not any(thread.is_alive() for thread in started)
 
 
 @pytest.mark.parametrize("files", [{}, {"config.json": "{}"}, {"config.json": '{"model_type": "bert"}'}])
