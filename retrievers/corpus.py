@@ -21,8 +21,6 @@ REMEMBERED = 64
 """Questions whose vectors are kept."""
 READ = 4096
 """Chunks kept for the next question, and for the next retriever of this one."""
-TRIES = 4
-"""How often a search is repeated when another process removed chunks between the search and the reading of them."""
 
 
 class LibraryCorpus:
@@ -110,10 +108,12 @@ class LibraryCorpus:
         return {**found, **new}
 
     def _hits(self, search: Callable[[], list[tuple[int, float]]]) -> list[Hit]:
-        """Found numbers with their chunks. Numbers of chunks that went meanwhile are searched again, then left out."""
-        for _ in range(TRIES):
-            found = search()
-            chunks = self._chunks([no for no, _ in found])
-            if len(chunks) == len(found):
-                break
+        """Found numbers with their chunks. Where chunks went meanwhile, both are done again as of one commit."""
+        found = search()
+        chunks = self._chunks([no for no, _ in found])
+        if len(chunks) < len(found):
+            # Only now, since a snapshot makes other threads wait for the whole search.
+            with self._lock, self.library.snapshot():
+                found = search()
+                chunks = self._chunks([no for no, _ in found])
         return [Hit(chunks[no], score) for no, score in found if no in chunks]

@@ -14,7 +14,8 @@ from rag.errors import DocumentError, QueryError, StoreError
 from rag.testing.corpus import cut
 from rag.types import Document, Span
 from retrievers.library import journal, lexicon
-from retrievers.library.library import FILE, Library, SourceRow, vector_key
+from retrievers.library.library import Library, SourceRow, vector_key
+from retrievers.library.opening import FILE
 from tests.library_tools import ENCODER, contents, opened, put, put_chunks
 
 HOSTILE = [

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rag.errors import FoveaError, StoreError
-from retrievers.library.library import FILE, Library, SourceRow
+from retrievers.library.library import Library, SourceRow
+from retrievers.library.opening import FILE
 from tests.library_tools import ENCODER, contents, opened, put, put_chunks
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from rag.filters import Compare, parse
 from rag.testing.corpus import MemoryCorpus
 from rag.tokens import words
 from retrievers.library import ranking
-from retrievers.library.library import FILE
+from retrievers.library.opening import FILE
 from tests.library_tools import ENCODER, opened, put
 
 VOCABULARY = ["the", "of", "moon", "Mond", "café", "cafe", "river", "Über", "中", "文", "x1", "naïve", "'"]

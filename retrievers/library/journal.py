@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import uuid as uuids
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.corpus import Rows
-from rag.errors import StoreError
 from rag.types import Scalar
 from retrievers.library import lexicon
-from retrievers.library.database import MAGIC, Database
-from retrievers.library.schema import APPLICATION_ID
+from retrievers.library.database import Database
 from retrievers.library.values import read_metadata
 from retrievers.library.vectors import matrix
 
@@ -20,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 FEWEST_MARKS = 10_000
+TIDY_SHARE = 5
+"""The lexical index is merged when one in so many chunks has gone."""
 
 
 def added(db: Database, since: int, batch: int, dim: int) -> Iterator[Rows]:
@@ -52,45 +51,18 @@ def removed(db: Database, since: int) -> np.ndarray:
 def prune(db: Database) -> int:
     """Drop vectors without chunks, and marks of removed chunks once there are more of them than of chunks."""
     with db.transaction():
-        dropped = db.run("DELETE FROM vectors WHERE id NOT IN (SELECT vector FROM chunks)")
+        # The two sets of numbers are read from indexes alone; looking at each row would read all vectors.
+        unused = "SELECT id FROM vectors EXCEPT SELECT vector FROM chunks"
+        dropped = db.run(f"DELETE FROM vectors WHERE id IN ({unused})")
         counts = db.one("SELECT (SELECT count(*) FROM removed), (SELECT count(*) FROM chunks)") or (0, 0)
         if counts[0] > max(FEWEST_MARKS, counts[1]):
             db.run("DELETE FROM removed")
             # Without the marks an index that is behind could not know what is gone: it must begin anew.
             db.set_meta("uuid", uuids.uuid4().hex)
-    lexicon.tidy(db)
+    if dropped * TIDY_SHARE > counts[1]:
+        lexicon.tidy(db)
     db.shrink()
     return dropped
-
-
-def drop_tables(db: Database) -> None:
-    """Empty the file, inside a transaction of the caller."""
-    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    db.run("PRAGMA defer_foreign_keys = ON")
-    order = ("lexicon", "removed", "chunks", "facts", "texts", "documents", "sources", "vectors", "meta")
-    for name in sorted((n for (n,) in db.all(tables)), key=lambda n: order.index(n) if n in order else len(order)):
-        if db.one("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)):
-            db.run(f'DROP TABLE "{name}"')
-
-
-def discard_unreadable(file: Path) -> None:
-    """Delete a library of ours that can no longer be opened, damaged or newer; leave anything else alone."""
-    try:
-        Database(file, read_only=False).close()
-    except StoreError:
-        if not _ours(file):
-            raise
-        for suffix in ("-wal", "-shm", ""):
-            file.with_name(file.name + suffix).unlink(missing_ok=True)
-
-
-def _ours(file: Path) -> bool:
-    """Whether the header of the file says that it is a library."""
-    if not file.is_file():
-        return False
-    with file.open("rb") as opened:
-        header = opened.read(100)
-    return header.startswith(MAGIC) and int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
 
 def _metadata(db: Database, first: int, last: int) -> dict[int, dict[str, Scalar]]:

@@ -10,42 +10,37 @@ read, and readers see the last commit.
 
 from __future__ import annotations
 
-import json
-import uuid as uuids
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace as with_changes
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.corpus import Rows
 from rag.encoder import Encoder
-from rag.errors import StoreError
 from rag.filters import Filter
 from rag.types import Chunk, Document
-from retrievers.library import chunks, content, facts, journal, lexicon, sources, vectors
+from retrievers.library import chunks, content, facts, journal, lexicon, opening, sources, vectors
 from retrievers.library.checks import problems
 from retrievers.library.database import Database
 from retrievers.library.lock import WriterLock
 from retrievers.library.ranking import Ranking
-from retrievers.library.schema import APPLICATION_ID, FORMAT, TABLES
 from retrievers.library.sources import SourceRow
 from retrievers.library.vectors import vector_key
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FILE", "Library", "SourceRow", "vector_key"]
+__all__ = ["Library", "SourceRow", "vector_key"]
 
-FILE = "library.sqlite"
 REMEMBERED_FILTERS = 8
 
 
 class Library:
     """An open library; `Library.open` makes one. Threads may share it."""
 
-    def __init__(self, db: Database, lock: WriterLock | None) -> None:
+    def __init__(self, db: Database, lock: WriterLock | None = None) -> None:
         self._db, self._lock, self._ranking = db, lock, Ranking(db)
         self._matching: OrderedDict[tuple[str, str, int], np.ndarray] = OrderedDict()
 
@@ -54,8 +49,7 @@ class Library:
     @classmethod
     def exists(cls, path: Path) -> bool:
         """Whether there is a library in the folder `path`."""
-        file = path / FILE
-        return file.is_file() and file.stat().st_size > 0
+        return opening.exists(path)
 
     @classmethod
     def open(
@@ -66,85 +60,7 @@ class Library:
         Raises StoreError for a file that is not ours, newer, damaged, or made with another encoder, and when there is
         nothing to read; LockedError while another process writes. `reset` throws away what there is.
         """
-        if read_only:
-            return cls._reader(path, encoder)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the folder of the store: {error.strerror}", where=str(path)) from None
-        lock = WriterLock(path)
-        try:
-            return cls._writer(path, encoder, lock, reset)
-        except BaseException:
-            lock.release()
-            raise
-
-    @classmethod
-    def _reader(cls, path: Path, encoder: Encoder | None) -> Library:
-        if not cls.exists(path):
-            raise nothing_yet(path)
-        library = cls(Database(path / FILE, read_only=True), None)
-        try:
-            if not library._made:
-                raise nothing_yet(path)
-            library._refuse_other(encoder)
-        except BaseException:
-            library.close()
-            raise
-        return library
-
-    @classmethod
-    def _writer(cls, path: Path, encoder: Encoder | None, lock: WriterLock, reset: bool) -> Library:
-        if reset:
-            journal.discard_unreadable(path / FILE)
-        library = cls(Database(path / FILE, read_only=False), lock)
-        try:
-            if reset or not library._made:
-                library._begin(encoder)
-            library._refuse_other(encoder)
-            if library._db.meta("words") != lexicon.VERSION:
-                library._index_words()
-        except BaseException:
-            library._db.close()
-            raise
-        return library
-
-    @property
-    def _made(self) -> bool:
-        return self._db.one("SELECT 1 FROM sqlite_master WHERE name = 'meta'") is not None
-
-    def _begin(self, encoder: Encoder | None) -> None:
-        """Make the tables, in place of any that are there, in one transaction."""
-        if encoder is None:
-            raise StoreError("a new library must be told its encoder", where=str(self._db.path))
-        facts_of_it = {
-            "uuid": uuids.uuid4().hex, "sequence": 0, "encoder": encoder.fingerprint, "dim": encoder.dim,
-            "settings": json.dumps(encoder.settings()), "words": lexicon.VERSION,
-        }  # fmt: skip
-        with self._db.transaction():
-            journal.drop_tables(self._db)
-            for sql in TABLES:
-                self._db.run(sql)
-            for name, value in facts_of_it.items():
-                self._db.set_meta(name, value)
-            self._db.run(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._db.run(f"PRAGMA user_version = {FORMAT}")
-
-    def _refuse_other(self, encoder: Encoder | None) -> None:
-        if encoder is not None and encoder.fingerprint != (made := self._db.meta("encoder")):
-            settings = self._db.meta("settings")
-            raise StoreError(
-                f"the vectors were made by another encoder: {settings} ({made}), "
-                f"not {json.dumps(encoder.settings())} ({encoder.fingerprint})",
-                where=str(self._db.path),
-                fix="fovea ingest --rebuild encodes everything anew; or give the store another path",
-            )
-
-    def _index_words(self) -> None:
-        with self._db.transaction():
-            lexicon.clear(self._db)
-            lexicon.add(self._db, ((no, chunk.text) for no, chunk in chunks.every(self._db)))
-            self._db.set_meta("words", lexicon.VERSION)
+        return cls(opening.reader(path, encoder)) if read_only else cls(*opening.writer(path, encoder, reset=reset))
 
     def close(self) -> None:
         """Let go of the file and of the right to write."""
@@ -203,6 +119,10 @@ class Library:
             while len(self._matching) > REMEMBERED_FILTERS:
                 self._matching.popitem(last=False)
         return found
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Inside of it, every reading sees one commit, whatever another process commits. Other threads wait."""
+        return self._db.snapshot()
 
     # Sources
 
@@ -312,8 +232,3 @@ class Library:
     def check(self) -> list[str]:
         """What is wrong with the file, in sentences; empty when all is well. Reads everything once."""
         return problems(self._db)
-
-
-def nothing_yet(path: Path) -> StoreError:
-    """The error for reading before anything was written."""
-    return StoreError("nothing has been ingested yet", where=str(path), fix="fovea ingest PIPELINE.yaml DOCUMENTS")

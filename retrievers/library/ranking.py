@@ -72,11 +72,10 @@ class Ranking:
             bar, before = found[k - 1][1], n
             while n < len(rarest) and _reach(rarest[n:], weights) >= bar:
                 n += 1
-            if n == before:
-                least = bar - _reach(rarest[n:], weights) - ROUNDING
-                if len(found) == MOST_CANDIDATES and found[-1][1] >= least:
-                    return None
+            least = bar - _reach(rarest[n:], weights) - ROUNDING
+            if n == before and (len(found) < MOST_CANDIDATES or found[-1][1] < least):
                 return [no for no, score in found if score >= least]
+            n = max(n, before + 1)
         return None
 
     def _scored(self, some: Sequence[str], k: int, inside: str, values: Sequence[Scalar]) -> Pairs:

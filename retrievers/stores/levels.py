@@ -133,6 +133,13 @@ class Levels:
 
     def problems(self) -> list[str]:
         """What is wrong with the files, compared row by row with the library."""
+        while True:
+            before = self._truth.sequence
+            found = self._compared()
+            if not found or self._truth.sequence == before:  # Else what differs may have been written meanwhile.
+                return found
+
+    def _compared(self) -> list[str]:
         try:
             manifest = files.read_manifest(self._folder)
             if manifest is None or manifest.uuid != self._truth.uuid or manifest.added > self._truth.sequence:
