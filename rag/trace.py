@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from rag.types import Hit
@@ -26,14 +27,14 @@ KEPT_HITS = 200
 
 @dataclass
 class Stage:
-    """One step of the way. `hits` are (chunk id, score, where) in rank order; `dropped` gives reasons by chunk id."""
+    """One step of the way; `dropped` gives reasons by chunk id."""
 
     name: str
     seconds: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     notes: dict[str, Any] = field(default_factory=dict)
-    hits: list[tuple[str, float, str]] | None = None
+    kept: list[Hit] | None = None
     dropped: dict[str, str] = field(default_factory=dict)
 
     def count(self, **counts: int) -> None:
@@ -51,7 +52,12 @@ class Stage:
 
     def keep(self, hits: Iterable[Hit]) -> None:
         """Remember what came out of this stage, for `--explain`."""
-        self.hits = [(h.chunk.id, h.score, h.chunk.where) for _, h in zip(range(KEPT_HITS), hits)]
+        self.kept = list(islice(hits, KEPT_HITS))
+
+    @property
+    def hits(self) -> list[tuple[str, float, str]] | None:
+        """The chunk id, score and place of what came out, in rank order; None for a stage that gives no hits."""
+        return None if self.kept is None else [(h.chunk.id, h.score, h.chunk.where) for h in self.kept]
 
     def drop(self, hit: Hit, reason: str) -> None:
         """Say why a chunk did not pass."""

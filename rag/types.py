@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,7 @@ class Hit:
 
     def scored(self, stage: str, score: float) -> Hit:
         """The same chunk as judged by one more stage."""
-        return replace(self, score=score, scores={**self.scores, stage: score})
+        return Hit(self.chunk, score, {**self.scores, stage: score})
 
 
 @dataclass(frozen=True, slots=True)

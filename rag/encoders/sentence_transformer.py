@@ -179,9 +179,9 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         def vectors(batch: list[int]) -> np.ndarray:
             return loaded.engine(*self.tokenizer.padded([rows[i] for i in batch]))  # type: ignore[misc]
 
-        side_by_side = (self.threads or cores()) if loaded.choice.backend == "onnx" else 1
-        with ThreadPoolExecutor(max(1, min(side_by_side, len(order)))) as pool:
-            for batch, part in zip(order, pool.map(vectors, order) if side_by_side > 1 else map(vectors, order)):
+        workers = min(len(order), (self.threads or cores()) if loaded.choice.backend == "onnx" else 1)
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            for batch, part in zip(order, (pool.map if workers > 1 else map)(vectors, order)):
                 out = np.empty((len(rows), part.shape[1]), dtype=np.float32) if out is None else out
                 out[batch] = part
         assert out is not None
