@@ -11,6 +11,7 @@ from rag.filters import parse
 from rag.testing.corpus import MemoryCorpus
 from rag.types import Document, Span
 from retrievers.corpus import LibraryCorpus
+from retrievers.library import ranking
 from retrievers.stores.embedded import EmbeddedStore
 from tests.library_tools import ENCODER, opened, put
 
@@ -109,8 +110,10 @@ def test_chunks_that_go_between_search_and_reading(tmp_path, monkeypatch):
             assert {h.chunk.id for h in corpus.nearest(corpus.embed("moon"), 500)} == commits[2]
 
 
-def test_threads_and_a_writer(tmp_path):
+@pytest.mark.parametrize("few", [0, 5_000])
+def test_threads_and_a_writer(tmp_path, monkeypatch, few):
     """Many readers of one corpus while another connection writes: every hit is right for some commit."""
+    monkeypatch.setattr(ranking, "FEW", few)
     with opened(tmp_path) as writer:
         put(writer, "a", "moon river " * 50, size=11)
         with opened(tmp_path, read_only=True) as library:
@@ -120,7 +123,7 @@ def test_threads_and_a_writer(tmp_path):
             def read():
                 try:
                     while not done.is_set():
-                        for hits in (corpus.match("moon", 5), corpus.nearest(corpus.embed("moon"), 5)):
+                        for hits in (corpus.match("moon and 3", 5), corpus.nearest(corpus.embed("moon"), 5)):
                             if len(hits) != 5 or any("moon" not in h.chunk.text for h in hits):
                                 wrong.append(hits)
                 except Exception as error:

@@ -226,8 +226,9 @@ class Library:
 
     def match(self, text: str, k: int, where: Filter | None = None) -> list[tuple[int, float]]:
         """The `(no, BM25)` of the `k` chunks of highest BM25 score for any word of `text`; equal by rising `no`."""
-        condition, values = facts.documents_matching(self._db, where) if where is not None else ("", [])
-        return self._ranking.best(lexicon.distinct(text), k, condition, values)
+        with self._db.snapshot():
+            condition, values = facts.documents_matching(self._db, where) if where is not None else ("", [])
+            return self._ranking.best(lexicon.distinct(text), k, condition, values)
 
     def check(self) -> list[str]:
         """What is wrong with the file, in sentences; empty when all is well. Reads everything once."""

@@ -1,10 +1,10 @@
 """The chunks of highest BM25 score, without scoring every chunk that holds a common word.
 
-In prose nearly every chunk holds some word of a question such as "the", and scoring all of them takes FTS5 a fifth of a
-second for 100,000 chunks. As in MaxScore (Turtle and Flood, 1995), the rarest words alone give candidates first: a word
-adds at most `(k1 + 1) idf`, so once the words left out cannot together reach the k-th score, a chunk without any of the
-rare words cannot be among the best. The candidates are then scored with all words: the answer is the same to the last
-bit.
+In prose nearly every chunk holds some word of a question such as "the", and scoring all of them takes FTS5 a tenth of a
+second for 100,000 chunks (benchmarks/stores.py). As in MaxScore (Turtle and Flood, 1995), the rarest words alone give
+candidates first: a word adds at most `(k1 + 1) idf`, so once the words left out cannot together reach the k-th score, a
+chunk without any of the rare words cannot be among the best. The candidates are then scored with all words: the answer
+is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ Pairs = list[tuple[int, float]]
 
 
 class Ranking:
-    """BM25 over the lexical index; remembers how many chunks hold a word until the library changes."""
+    """BM25 over the lexical index; remembers how many chunks hold a word until the library changes.
+
+    Its caller holds a snapshot: what is counted, guessed and scored must be of one commit.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db

@@ -2,7 +2,7 @@
 
 A matrix product in single precision finds the candidates, with a margin that covers its rounding; they are ranked by
 products in double precision, which depend on nothing but the two vectors. So a row scores the same in every index.
-On two cores numpy's product answers sooner than `faiss.knn` for one query at a time, and needs no faiss.
+For one query at a time numpy's product answers sooner than `faiss.knn` (benchmarks/stores.py), and needs no faiss.
 """
 
 from __future__ import annotations

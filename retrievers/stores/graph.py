@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rag import progress
 from rag.errors import require
 from retrievers.stores.base import Damaged
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Kind = Literal["flat", "hnsw", "ivf"]
-LINKS, EF_CONSTRUCTION = 16, 100
+LINKS, EF_CONSTRUCTION, BATCH = 16, 100, 8192
 GPU_DISTRIBUTIONS = ("faiss-gpu", "faiss-gpu-cuvs")
 POINTS_PER_LIST = 39
 """faiss warns when it learns a list from fewer."""
@@ -62,7 +63,10 @@ class Graph:
             index = f.IndexIVFFlat(f.IndexFlatIP(dim), dim, lists, f.METRIC_INNER_PRODUCT)
             index.train(vectors)
         graph = cls(index, kind)
-        graph.extend(vectors)
+        with progress.bar(f"build {kind}", rows) as bar:
+            for at in range(0, rows, BATCH):
+                graph.extend(vectors[at : at + BATCH])
+                bar.advance(min(BATCH, rows - at))
         return graph
 
     @classmethod
