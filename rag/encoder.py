@@ -33,6 +33,11 @@ class Encoder(Component, kind="encoder"):
         """Length of a vector."""
 
     @property
+    def space(self) -> str:
+        """What tells whose vectors these are: weights trained on vectors work with encoders of the same space."""
+        return self.fingerprint
+
+    @property
     @abstractmethod
     def window(self) -> int | None:
         """How many tokens of a text the model can read, special tokens not counted; None for no limit."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rag.segmenter import Cut, Segmenter
 from rag.types import Document
-from segmenters.structure import code, html, markdown, plain
+from segmenters.structure.kinds import strengths
 
 if TYPE_CHECKING:
     from rag.encoder import Encoder
@@ -22,14 +22,4 @@ class RecursiveSegmenter(Segmenter, name="recursive"):
 
     def cuts(self, text: str, document: Document, encoder: Encoder) -> Iterator[Cut]:
         """Cuts at headings, blocks, paragraphs, list items, definitions, lines and sentences."""
-        return (Cut(at, strength) for at, strength in _strengths(text, document.media_type).items())
-
-
-def _strengths(text: str, media_type: str) -> dict[int, float]:
-    if media_type in ("text/markdown", "text/x-markdown"):
-        return markdown.strengths(text)
-    if media_type in ("text/html", "application/xhtml+xml"):
-        return html.strengths(text)
-    if code.reads(media_type):
-        return code.strengths(text)
-    return plain.strengths(text)
+        return (Cut(at, strength) for at, strength in strengths(text, document.media_type).items())

@@ -99,6 +99,11 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             "prompts": [self.prompt("query"), self.prompt("document")],
         })  # fmt: skip
 
+    @property
+    def space(self) -> str:
+        """The model by its content. Precision and prompts stay out: they move its vectors a little, not elsewhere."""
+        return self.recipe.identity
+
     @cached_property
     def dim(self) -> int:
         """Length of a vector."""

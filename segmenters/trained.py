@@ -1,0 +1,104 @@
+"""Trained: weights of a learned segmenter, with what they were trained for.
+
+A file holds named arrays and, in the header, the method, the encoder whose vectors it reads, and the settings of its
+training. It is safetensors, so that reading it runs nothing. Shipped weights are found by name, one's own by path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.component import fingerprint
+from rag.errors import ConfigError, ModelError, require
+from rag.models import write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rag.encoder import Encoder
+
+SHIPPED = Path(__file__).with_name("weights")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Arrays by name, and `about`: `method`, `encoder` (its `space`), `dim`, and what the method needs to use them."""
+
+    name: str
+    arrays: Mapping[str, np.ndarray]
+    about: Mapping[str, Any]
+    digest: str
+    """A hash of all of it: what decides results."""
+
+    def check(self, encoder: Encoder, *, where: str = "segment") -> None:
+        """Raise ConfigError unless `encoder` is the one whose vectors these weights read."""
+        if self.about["encoder"] != encoder.space:
+            raise ConfigError(
+                f"the weights {self.name!r} of {self.about['method']} read vectors of {self.about['encoder_name']} "
+                f"({self.about['dim']} numbers), the encoder here is {encoder.name} ({encoder.dim})",
+                where=where,
+                fix=f"encoder: {{use: sentence_transformer, model: {self.about['encoder_name']}}} on the segmenter, or "
+                f"fovea train segmenter {self.about['method']} with this encoder",
+            )
+
+
+def load(weights: str, method: str) -> Trained:
+    """Weights by the name of shipped ones, or by the path of a file or of a training's output folder.
+
+    Raises ModelError for what is not there, is damaged, or belongs to another method.
+    """
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        path = path / "weights.safetensors"
+    elif "/" not in weights and not path.suffix:
+        path = SHIPPED / f"{weights}.safetensors"
+        if not path.exists():
+            names = sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
+            raise ModelError(
+                f"no weights called {weights!r} ship with Fovea",
+                got=weights,
+                allowed=names,
+                fix=f"a path, or: fovea train segmenter {method} --data FOLDER --out FOLDER",
+            )
+    if not path.exists():
+        raise ModelError(
+            f"there are no weights at {path}", fix=f"fovea train segmenter {method} --data FOLDER --out {path.parent}"
+        )
+    stat = path.stat()
+    found = _read(weights, str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+    if found.about["method"] != method:
+        raise ModelError(f"the weights {weights!r} belong to {found.about['method']}, not to {method}")
+    return found
+
+
+def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write a file of weights, whole or not at all; `about` is plain data."""
+    library = require("safetensors.numpy", extra="models", needed_by="writing weights")
+    import numpy as np
+
+    plain = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+    write_whole(path, lambda part: library.save_file(plain, part, {"fovea": json.dumps(about, sort_keys=True)}))
+
+
+@lru_cache(maxsize=8)
+def _read(name: str, path: str, changed: int, size: int) -> Trained:
+    """Cached by what tells a file from its next version."""
+    from hashlib import sha256
+
+    require("safetensors.numpy", extra="models", needed_by="reading weights")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {})["fovea"])
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} holds no weights of a segmenter: {error}", fix="train again, or reinstall") from None
+    if "method" not in about:
+        raise ModelError(f"{path} does not say which method its weights belong to")
+    return Trained(name, arrays, about, fingerprint([sha256(Path(path).read_bytes()).hexdigest()]))
