@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from pipelines import yaml_source
+from pipelines.presets import PRESETS
 from rag import registry
 from rag.component import Component, fingerprint
 from rag.corpus import VectorStore
@@ -43,6 +44,8 @@ class PipelineSpec(BaseModel):
 
     name: str = Field(default="fovea", min_length=1)
     """What the pipeline is called."""
+    preset: Literal["plain", "passages", "topics"] | None = None
+    """Named choices of `segment` and `pool` (`pipelines.presets`); those given in their own words count instead."""
     load: Annotated[list[Loader], BeforeValidator(_as_list)] = Field(default_factory=list)
     """Loaders whose settings differ from the default; every other format is read with its default loader."""
     encoder: Encoder = Field(default={"use": "sentence_transformer"})  # type: ignore[assignment]
@@ -71,6 +74,12 @@ class PipelineSpec(BaseModel):
     """How many chunks are kept in the end."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        """What a preset says and nobody else does."""
+        return {**PRESETS.get(str(data.get("preset")), {}), **data} if isinstance(data, dict) else data
 
     def model_post_init(self, context: Any, /) -> None:
         """Check what no single field can: that the stages fit each other."""

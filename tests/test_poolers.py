@@ -69,7 +69,7 @@ def test_pieces_are_the_text_in_order_and_meet_every_edge(key, cap):
 def test_a_chunk_alone_is_the_mean_of_its_sentences_by_their_tokens():
     reader, document = HashEncoder(), Document("d", "One two three. Four five. Six.")
     (chunk,) = segment(document, [SentenceSegmenter(max_tokens=50)], reader)
-    (found,) = LatePooler(context=0).vectors(document, [chunk], reader)
+    (found,) = LatePooler(context=()).vectors(document, [chunk], reader)
     parts = [document.text[s.start : s.end] for s in sentences(document.text)]
     mean = sum(reader.tokenizer.count(p) * v for p, v in zip(parts, reader.encode(parts)))
     assert np.allclose(found, mean / np.linalg.norm(mean), atol=1e-6)
@@ -80,14 +80,16 @@ def test_context_moves_a_chunk_towards_its_neighbours_and_no_further_than_it_rea
     document = Document("d", "Alpha beta gamma. Delta epsilon zeta. Eta theta iota. Kappa lambda mu. Nu xi omicron.")
     chunks = segment(document, [SentenceSegmenter(max_tokens=4)], reader)
     assert len(chunks) == 5
-    alone = LatePooler(context=0).vectors(document, chunks, reader)
-    near = LatePooler(context=4).vectors(document, chunks, reader)
+    alone = LatePooler(context=()).vectors(document, chunks, reader)
+    near = LatePooler(context=[4], weight=1).vectors(document, chunks, reader)
     assert near[2] @ alone[1] > alone[2] @ alone[1] + 0.1
     other = Document("d", document.text.replace("Nu xi omicron.", "Quite other things."))
-    moved = LatePooler(context=4).vectors(other, segment(other, [SentenceSegmenter(max_tokens=4)], reader), reader)
+    moved = LatePooler(context=[4], weight=1).vectors(
+        other, segment(other, [SentenceSegmenter(max_tokens=4)], reader), reader
+    )
     assert np.allclose(moved[2], near[2])
     assert not np.allclose(moved[3], near[3])
-    assert np.allclose(LatePooler(context=99, weight=0).vectors(document, chunks, reader), alone)
+    assert np.allclose(LatePooler(context=[99], weight=0).vectors(document, chunks, reader), alone)
 
 
 def test_segmenting_and_pooling_read_each_sentence_once():
@@ -119,7 +121,7 @@ def test_the_memory_changes_nothing_but_the_work(texts, size):
 def late(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "mill.txt").write_text(TEXT)
-    stages = {"segment": {"use": "sentence", "max_tokens": 12}, "pool": {"use": "late", "context": 20}}
+    stages = {"segment": {"use": "sentence", "max_tokens": 12}, "pool": {"use": "late", "context": [20]}}
     with Pipeline(base=tmp_path, encoder=Counting(), **stages) as pipeline:
         yield pipeline, tmp_path
 
@@ -149,7 +151,7 @@ def test_a_changed_document_costs_its_changed_sentences(late):
 def test_another_pooler_makes_other_vectors_out_of_what_was_read(late):
     pipeline, folder = late
     pipeline.ingest(folder / "docs")
-    stages = {"segment": {"use": "sentence", "max_tokens": 12}, "pool": {"use": "late", "context": 0}}
+    stages = {"segment": {"use": "sentence", "max_tokens": 12}, "pool": {"use": "late", "context": []}}
     READ.clear()
     with Pipeline(base=folder, encoder=Counting(), **stages) as other:
         other.ingest(folder / "docs")

@@ -1,15 +1,16 @@
 """Late pooling: the document is read once, sentence by sentence; chunk vectors are made of the sentences' vectors.
 
-With x_s the unit vector of sentence s and n_s its tokens, a chunk C and the stretch R of `context` tokens on either
-side of it, itself included, have
+With x_s the unit vector of sentence s and n_s its tokens, a chunk C and the stretches R_k of `context[k]` tokens on
+either side of it, C included, have
 
-    m(C) = sum of n_s x_s over C, scaled to unit length        v(C) = m(C) + weight * m(R), scaled to unit length
+    m(C) = sum of n_s x_s over C, scaled to unit length
+    v(C) = m(C) + weight * sum over k of m(R_k), scaled to unit length
 
 A segmenter that asked for the sentences before left them in the encoder's memory (`rag.remember`), so that segmenting
 and chunk vectors together encode each token of the document once. A sentence that a chunk's edge divides is encoded in
-its parts. The context term situates a chunk: it tells apart passages that say the same of different things, and
-costs a sum. Günther et al., "Late chunking: contextual chunk embeddings" (2024), pool token states of one long pass
-instead; models that were not trained for it lose by that (measured in benchmarks/chunking.py's rows), sentences do not.
+its parts. The context terms situate a chunk: they tell apart passages that say the same of different things, and cost
+a sum each. Günther et al., "Late chunking: contextual chunk embeddings" (2024), pool the token states of one long pass
+instead, for models that read long texts; pooling sentences asks nothing of the model.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, PositiveInt
 
 from rag.pooler import Pooler
 from rag.sentences import sentences
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 class LatePooler(Pooler, name="late"):
     """The mean of a chunk's sentence vectors, and of those around it."""
 
-    context: NonNegativeInt = 200
-    """Tokens on either side of a chunk that situate it."""
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    """How much they count beside the chunk itself; 0 for the chunk alone."""
+    context: tuple[PositiveInt, ...] = (100, 400)
+    """Tokens on either side of a chunk that situate it, near and far; none for the chunk alone."""
+    weight: Annotated[float, Field(ge=0)] = 0.5
+    """How much each of these stretches counts beside the chunk itself."""
 
     def vectors(self, document: Document, chunks: Sequence[Chunk], encoder: Encoder) -> np.ndarray:
         """Float32 `(chunks, dim)`. O(length of the document)."""
@@ -51,10 +52,11 @@ class LatePooler(Pooler, name="late"):
         first = np.searchsorted(starts, [c.start for c in chunks])
         last = np.searchsorted(starts, [c.end for c in chunks])
         made = _unit(sums[last] - sums[first])
-        if self.context and self.weight:
-            low = np.minimum(first, np.searchsorted(before, before[first] - self.context))
-            high = np.maximum(last, np.searchsorted(before, before[last] + self.context, side="right") - 1)
-            made = _unit(made + self.weight * _unit(sums[high] - sums[low]))
+        for reach in self.context:
+            low = np.minimum(first, np.searchsorted(before, before[first] - reach))
+            high = np.maximum(last, np.searchsorted(before, before[last] + reach, side="right") - 1)
+            made += self.weight * _unit(sums[high] - sums[low])
+        made = _unit(made)
         made[~made.any(axis=1), 0] = 1.0
         return made.astype(np.float32)
 
