@@ -1,4 +1,4 @@
-"""What late pooling does to retrieval, on questions that benchmarks/chunking.py does not print: settings were chosen here.
+"""What late pooling does to retrieval, on other questions than benchmarks/chunking.py prints; settings were chosen here.
 
     python benchmarks/pooling.py --data ../shared/data [--articles 110] [--json]
 
