@@ -27,6 +27,7 @@ from rag.encoder import Encoder
 from rag.errors import ConfigError, ConfigErrors
 from rag.generation import Generator
 from rag.loader import Loader
+from rag.pooler import Pooler
 from rag.retrieval import Fuser, Refiner, Retriever
 from rag.segmenter import Segmenter
 
@@ -50,6 +51,8 @@ class PipelineSpec(BaseModel):
         default=[{"use": "recursive", "max_tokens": 200}]  # type: ignore[list-item]
     )
     """Segmenters, coarse to fine: each refines the spans of the one before."""
+    pool: Pooler = Field(default={"use": "separate"})  # type: ignore[assignment]
+    """Makes the vectors of chunks: each chunk encoded by itself, or pooled from one reading of the document."""
     store: VectorStore = Field(default={"use": "embedded"})  # type: ignore[assignment]
     """Where documents and vectors are kept; a relative path is relative to the YAML file."""
     retrieve: Annotated[list[Retriever], BeforeValidator(_as_list), Field(min_length=1)] = Field(
@@ -90,7 +93,7 @@ class PipelineSpec(BaseModel):
     @property
     def recipe(self) -> str:
         """A hash of everything that decides which chunks and vectors a document gives."""
-        parts = [*self.load, *self.segment, self.encoder]
+        parts = [*self.load, *self.segment, self.pool, self.encoder]
         return fingerprint([p.fingerprint for p in parts])
 
     def settings(self) -> dict[str, Any]:

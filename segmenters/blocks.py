@@ -1,0 +1,36 @@
+"""Block similarities: how alike the units before a gap are to those after it, near and far, raw and centred.
+
+For a window w, left and right are the means of the w unit vectors on either side (fewer at the ends), and the
+similarity is their cosine. Centred vectors have the document's mean taken out: what all of a document shares says
+nothing about where its topics change.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+WINDOWS = (1, 2, 3, 5, 8)
+
+
+def centred(vectors: np.ndarray) -> np.ndarray:
+    """Unit vectors less their mean, scaled back to unit length; a vector that was the mean becomes zero."""
+    return unit(vectors - vectors.mean(axis=0, keepdims=True))
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows scaled to unit length; zero rows stay zero."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, where=norms > 1e-9, out=np.zeros_like(rows))
+
+
+def block_cosines(vectors: np.ndarray, windows: tuple[int, ...] = WINDOWS) -> np.ndarray:
+    """Float32 `(gaps, windows)` for unit vectors `(units, dim)`. O(units), whatever the windows."""
+    n = len(vectors)
+    sums = np.concatenate([np.zeros((1, vectors.shape[1])), np.cumsum(vectors, axis=0, dtype=np.float64)])
+    gaps = np.arange(1, n)
+    found = []
+    for window in windows:
+        left = sums[gaps] - sums[np.maximum(gaps - window, 0)]
+        right = sums[np.minimum(gaps + window, n)] - sums[gaps]
+        found.append((unit(left) * unit(right)).sum(axis=1))
+    return np.stack(found, axis=1).astype(np.float32)
