@@ -1,4 +1,4 @@
-"""What late pooling does to retrieval, on other questions than benchmarks/chunking.py prints; settings were chosen here.
+"""Late pooling and retrieval, on other questions than those of benchmarks/chunking.py; settings were chosen here.
 
     python benchmarks/pooling.py --data ../shared/data [--articles 110] [--json]
 

@@ -141,6 +141,7 @@ def test_samples_are_parts_of_texts_with_their_boundaries(seed):
 
 def test_scores_are_offered_at_paragraphs_only_where_a_text_has_them():
     e = example(1, 10)
+    e.breaks[4] = 1
     scores = np.linspace(0.1, 0.9, 9)
     assert np.array_equal(offered(unmarked(e), scores), scores)
     assert (offered(e, scores) > 0).tolist() == (e.breaks > 0).tolist()
