@@ -96,9 +96,14 @@ def _read(name: str, path: str, changed: int, size: int) -> Trained:
     try:
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {})["fovea"])
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+            arrays = {key: _wide(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 (it is no dict)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ModelError(f"{path} holds no weights of a segmenter: {error}", fix="train again, or reinstall") from None
     if "method" not in about:
         raise ModelError(f"{path} does not say which method its weights belong to")
     return Trained(name, arrays, about, fingerprint([sha256(Path(path).read_bytes()).hexdigest()]))
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Half precision is for the disk: arithmetic on it is slow, and loses."""
+    return array.astype("float32") if array.dtype == "float16" else array
