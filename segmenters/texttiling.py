@@ -5,12 +5,12 @@ far the scores climb from it on both sides before they fall again:
 
     depth_i = (left peak - s_i) + (right peak - s_i)
 
-Boundaries are local maxima of depth with depth > mean - sd / 2 (`liberal`: mean - sd). M. A. Hearst, "TextTiling:
-Segmenting text into multi-paragraph subtopic passages" (1997). Hearst's blocks are of twenty-word sequences; these are
-of sentences, which measures better, and of word counts or of an encoder's vectors.
+Valleys are the local maxima of depth; boundaries are valleys with depth >= mean - sd / 2 (`liberal`: mean - sd), mean
+and deviation taken over the valleys, since the slopes between them only say how long the topics are. M. A. Hearst,
+"TextTiling: Segmenting text into multi-paragraph subtopic passages" (1997). Hearst's blocks are sequences of twenty
+words; these are of sentences, which measures better, and of word counts or of an encoder's vectors.
 
-The number of boundaries follows from how depths are spread, not from the topics there are: the longer the topics, the
-more it cuts inside them.
+How many valleys are deep enough follows from how depths are spread, whatever they mean: a text of one topic is cut too.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ class TextTilingSegmenter(GapSegmenter, name="texttiling"):
         """The deepest valleys where their number is given, else those deeper than the threshold: bool `(gaps,)`."""
         from segmenters.decode import best, peaks
 
+        valleys = peaks(scores, 0)
         if count is not None:
-            return best(scores + peaks(scores, 0), count)
-        if not len(scores):
-            return peaks(scores, 0)
-        threshold = scores.mean() - scores.std() * (1 if self.liberal else 0.5)
-        return peaks(scores, max(threshold, 0))
+            return best(scores + valleys, count)
+        if not valleys.any():
+            return valleys
+        deep = scores[valleys]
+        return valleys & (scores >= deep.mean() - deep.std() * (1 if self.liberal else 0.5))
 
 
 def block_cosines(rows: Rows, window: int) -> np.ndarray:
