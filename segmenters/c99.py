@@ -6,7 +6,7 @@ split again, where the inside density
 
     D = sum_k (sum of the ranks in square k) / sum_k (area of square k)
 
-grows most, until the growth falls to mean + c * sd of all the growth there is (c 1.2, smoothed). F. Y. Y. Choi,
+grows most, up to the last split whose growth, smoothed, is over mean + c * sd of all the growth (c 1.2). F. Y. Y. Choi,
 "Advances in domain independent linear text segmentation" (2000).
 
 Time and memory grow with the square of the units, so a text of more than `WINDOW` is read in windows: each is split by

@@ -80,9 +80,10 @@ def divide(rank: np.ndarray, first: np.ndarray) -> Splits:
 
 
 def worthwhile(gains: np.ndarray, deviations: float) -> int:
-    """How many of the first splits to keep: those before the smoothed gains first fall to mean + deviations * sd.
+    """How many of the first splits to keep: all up to the last with a smoothed gain over mean + deviations * sd.
 
-    Gains are smoothed by the weights 1 2 4 8 4 2 1, as the author's program does.
+    Gains are smoothed by the weights 1 2 4 8 4 2 1, as the author's program does. That program stops at the first gain
+    under the threshold; but it takes two splits to set a segment apart, and the first of them often gains little.
     """
     if not len(gains):
         return 0
@@ -92,5 +93,5 @@ def worthwhile(gains: np.ndarray, deviations: float) -> int:
         return np.convolve(values, SMOOTHING)[half : half + len(values)]
 
     smooth = spread(gains) / spread(np.ones(len(gains)))
-    above = smooth > smooth.mean() + deviations * smooth.std()
-    return int(np.argmin(np.append(above, False)))
+    above = np.flatnonzero(smooth > smooth.mean() + deviations * smooth.std())
+    return int(above[-1]) + 1 if len(above) else 0
