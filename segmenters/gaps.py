@@ -57,9 +57,8 @@ class GapSegmenter(Segmenter):
         offered = units.strength * (1 + np.clip(scores, 0, 1)) / 2
         sure = self._decide(scores, units, None) | units.headings
         final = np.where(sure, 1.0, np.clip(offered, 1e-3, 0.999)).tolist()
-        for span, score, strength in zip(units.spans[1:], final, units.strength.tolist()):
-            if strength > 0:
-                yield Cut(span.start, score)
+        places = units.strength > 0
+        yield from (Cut(s.start, score) for s, score, may in zip(units.spans[1:], final, places.tolist()) if may)
 
     def _decide(self, scores: np.ndarray, units: Units, count: int | None) -> np.ndarray:
         import numpy as np
