@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from segmenters.products import Rows
     from segmenters.units import Units
 
-WINDOW = 600
+WINDOW = 400
 """Units whose similarities are held at a time."""
 
 

@@ -46,36 +46,38 @@ def divide(rank: np.ndarray, first: np.ndarray) -> Splits:
 
         D = sum of the segments' rank sums / sum of their areas
 
-    The gaps of `first`, bool `(gaps,)`, are split before the others. O(n^2) with a dozen array operations a split.
+    `rank` is symmetric. The gaps of `first`, bool `(gaps,)`, are split before the others. O(n^2), a dozen array
+    operations a split.
     """
     n = len(rank)
-    corner = np.pad(rank.astype(np.float64).cumsum(0).cumsum(1), [(1, 0), (1, 0)])
-    diagonal = corner.diagonal()
+    corner = np.pad(rank.cumsum(0, np.float64).cumsum(1), [(1, 0), (1, 0)])
+    diagonal, at = corner.diagonal(), np.arange(n + 1.0)
     low, high = np.zeros(n - 1, np.int64), np.full(n - 1, n)
     sums, areas = np.zeros(n - 1), np.zeros(n - 1)
 
-    def change(a: int, b: int) -> None:
+    def weigh(a: int, b: int) -> None:
         """What splitting the segment [a, b) at each of its gaps does to the sum and to the area."""
-        m = np.arange(a + 1, b)
-        # The sum of a square [a, m) of the symmetric matrix is C[m, m] - 2 C[a, m] + C[a, a].
-        inside = 2 * (diagonal[m] - corner[a, m] - corner[m, b] + corner[a, b])
-        sums[a : b - 1], areas[a : b - 1] = inside, -2.0 * (m - a) * (b - m)
-        low[a : b - 1], high[a : b - 1] = a, b
+        # C being symmetric, the sum of the square [a, m) is C[m, m] - 2 C[a, m] + C[a, a].
+        here, m = slice(a, b - 1), slice(a + 1, b)
+        sums[here] = 2 * (diagonal[m] - corner[a, m] - corner[b, m] + corner[a, b])
+        areas[here] = 2 * (at[m] - a) * (at[m] - b)
+        low[here], high[here] = a, b
 
-    change(0, n)
-    total, area = diagonal[n], float(n * n)
+    weigh(0, n)
+    total, area = float(diagonal[n]), float(n * n)
     order, gains = np.zeros(n - 1, np.int64), np.zeros(n - 1)
     barred, early = np.where(first, 0.0, -np.inf), int(first.sum())
     for k in range(n - 1):
         if k == early:
             barred = np.where(first, -np.inf, 0.0)
-        g = int(np.argmax((total + sums) / (area + areas) + barred))
-        before, a, b = total / area, low[g], high[g]
-        total, area = total + sums[g], area + areas[g]
+        g = int(((total + sums) / (area + areas) + barred).argmax())
+        before, a, b = total / area, int(low[g]), int(high[g])
+        total, area = total + float(sums[g]), area + float(areas[g])
         order[k], gains[k], barred[g] = g, total / area - before, -np.inf
         sums[g] = areas[g] = 0
-        change(a, g + 1)
-        change(g + 1, b)
+        for start, stop in ((a, g + 1), (g + 1, b)):
+            if stop - start > 1:
+                weigh(start, stop)
     return Splits(order, gains)
 
 

@@ -47,7 +47,7 @@ def divide(worth: np.ndarray, may: np.ndarray) -> Division:
     """The division with the greatest sum of worths; boundaries lie where `may`, bool `(gaps,)`, says so, and elsewhere
     only as far as `longest` asks. Of equally good ones that with the longer segments at its end.
     """
-    longest, n = worth.shape
+    n = worth.shape[1]
     price = np.zeros(n + 1)
     price[1:n] = np.where(may, PRICE, BARRED)
     forward, back = _best_before(worth, price)

@@ -15,32 +15,37 @@ from rag.tokens import words
 from segmenters.porter import stem
 from segmenters.products import Counts
 
-STOP_WORDS = frozenset(
+
+def _set(*kinds: str) -> frozenset[str]:
+    return frozenset(" ".join(kinds).split())
+
+
+STOP_WORDS = _set(
     # articles, determiners, numbers that determine
     "a an the this that these those each every either neither some any all both half no none few fewer less least "
-    "many much more most several such other others another same own one two three first second last next "
+    "many much more most several such other others another same own one two three first second last next",
     # pronouns
     "i me my mine myself you your yours yourself yourselves he him his himself she her hers herself it its itself we "
     "us our ours ourselves they them their theirs themselves who whom whose which what whoever whatever whichever "
-    "someone somebody something anyone anybody anything everyone everybody everything nobody nothing oneself "
+    "someone somebody something anyone anybody anything everyone everybody everything nobody nothing oneself",
     # prepositions
     "about above across after against along amid among amongst around as at before behind below beneath beside besides "
     "between beyond by concerning despite down during except for from in inside into like near of off on onto out "
     "outside over past per regarding since than through throughout till to toward towards under underneath until up "
-    "upon via with within without "
+    "upon via with within without",
     # conjunctions
-    "and but or nor so yet if unless because although though while whilst whereas whether once lest "
+    "and but or nor so yet if unless because although though while whilst whereas whether once lest",
     # auxiliaries and the commonest verbs, with what contractions leave of them
     "be am is are was were been being have has had having do does did doing done can could will would shall should may "
     "might must ought cannot get gets got getting gotten let lets make makes made making go goes going went gone come "
     "comes came coming say says said saying take takes took taken put puts seem seems seemed become becomes became "
-    "ll ve re don doesn didn isn aren wasn weren hasn haven hadn won wouldn couldn shouldn mustn needn ain nt "
+    "ll ve re don doesn didn isn aren wasn weren hasn haven hadn won wouldn couldn shouldn mustn needn ain nt",
     # adverbs of place, time, degree and stance
     "here there where when why how hence thence thus therefore however moreover furthermore nevertheless nonetheless "
     "otherwise instead meanwhile indeed now then again ever never always often sometimes usually rather quite very too "
     "also just only even still already almost nearly perhaps maybe well not away back else enough far further later "
     "soon together elsewhere everywhere anywhere nowhere somewhere somewhat somehow anyway really actually merely "
-    "mostly largely especially particularly certainly probably possibly simply yes oh ok okay etc mr mrs ms dr".split()
+    "mostly largely especially particularly certainly probably possibly simply yes oh ok okay etc mr mrs ms dr",
 )
 """English words with a use in grammar but none in telling topics apart."""
 

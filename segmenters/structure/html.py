@@ -37,8 +37,10 @@ class _Tag(NamedTuple):
 
 
 def strengths(text: str, spans: Sequence[Span] | None = None) -> dict[int, float]:
-    """Strength by place, places rising; `spans` are the sentences of `text`, where they are known already. No place lies inside a tag, a comment, a script or a style; lines of `pre` and
-    cells of a table are weak places; a heading stays with what follows it.
+    """Strength by place, places rising; `spans` are the sentences of `text`, where they are known already.
+
+    No place lies inside a tag, a comment, a script or a style; lines of `pre` and cells of a table are weak places; a
+    heading stays with what follows it.
     """
     tags = list(_tags(text))
     prose = plain.outside(plain.strengths(text, spans), [(tag.start + 1, tag.end) for tag in tags])
