@@ -55,7 +55,7 @@ class Vectors(Rows):
 
 @dataclass(frozen=True)
 class Counts(Rows):
-    """Sparse rows: entry e says that row `row[e]` has `value[e]` in column `term[e]`; entries rise by row, then term."""
+    """Sparse rows: entry e says that row `row[e]` has `value[e]` in column `term[e]`; they rise by row, then term."""
 
     row: np.ndarray
     term: np.ndarray
