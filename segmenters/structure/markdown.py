@@ -87,6 +87,8 @@ def _kind(line: str, bare: str, fence: str, under_text: bool) -> tuple[str, int]
     """What a line is, and its level: of a heading, or of a list item by its indentation."""
     if fence:
         return ("close" if bare.startswith(fence) and not bare.strip(fence[0]) else "code"), 0
+    if bare[0].isalpha():  # Most lines, and none of what follows begins with a letter.
+        return "text", 0
     if _FENCE.match(line):
         return "open", 0
     if heading := _HEADING.match(line):
