@@ -100,9 +100,9 @@ def test_candidates_are_kept_to(segmenter):
     assert only.boundaries(units, HashEncoder(), 40).sum() == 40, "a known number counts for more"
 
 
-MANY, HALF, SOME = (Units.given(sentences_of(n)) for n in (40_000, 20_000, 10_000))
-MEMORY = 32 * 1024**2
-"""Bytes that scoring 10,000 units may take at its peak: a byte for every pair of them would be 95 MiB."""
+MANY, HALF, SOME = (Units.given(sentences_of(n)) for n in (40_000, 20_000, 7_000))
+MEMORY = 24 * 1024**2
+"""Bytes that scoring 7,000 units may take at its peak: a byte for every pair of them would be 46 MiB."""
 
 
 def _seconds(segmenter, units):
