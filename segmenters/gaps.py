@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from itertools import compress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -57,9 +58,8 @@ class GapSegmenter(Segmenter):
         offered = units.strength * (1 + np.clip(scores, 0, 1)) / 2
         sure = self._decide(scores, units, None) | units.headings
         final = np.where(sure, 1.0, np.clip(offered, 1e-3, 0.999)).tolist()
-        for span, score, strength in zip(units.spans[1:], final, units.strength.tolist()):
-            if strength > 0:
-                yield Cut(span.start, score)
+        places = [span.start for span in units.spans[1:]]
+        yield from map(Cut._make, compress(zip(places, final), (units.strength > 0).tolist()))
 
     def _decide(self, scores: np.ndarray, units: Units, count: int | None) -> np.ndarray:
         import numpy as np

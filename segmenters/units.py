@@ -40,7 +40,8 @@ class Units:
         """The sentences of `text`, with the strengths that its kind of structure has."""
         import numpy as np
 
-        spans, found = sentences(text), strengths(text, media_type)
+        spans = sentences(text)
+        found = strengths(text, media_type, spans)
         # A sentence start that the structure does not offer lies inside something that should stay whole.
         strength = np.fromiter((found.get(s.start, 0.0) for s in spans[1:]), np.float32, max(len(spans) - 1, 0))
         return cls(text, spans, strength)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rag.types import Span
 from segmenters.structure import plain
 
 WEAKER, GLUED = 0.2, 0.05
@@ -35,12 +36,14 @@ class _Tag(NamedTuple):
     closes: bool
 
 
-def strengths(text: str) -> dict[int, float]:
-    """Strength by place, places rising. No place lies inside a tag, a comment, a script or a style; lines of `pre` and
-    cells of a table are weak places; a heading stays with what follows it.
+def strengths(text: str, spans: Sequence[Span] | None = None) -> dict[int, float]:
+    """Strength by place, places rising; `spans` are the sentences of `text`, where they are known already.
+
+    No place lies inside a tag, a comment, a script or a style; lines of `pre` and cells of a table are weak places; a
+    heading stays with what follows it.
     """
     tags = list(_tags(text))
-    prose = plain.outside(plain.strengths(text), [(tag.start + 1, tag.end) for tag in tags])
+    prose = plain.outside(plain.strengths(text, spans), [(tag.start + 1, tag.end) for tag in tags])
     strong = plain.outside(prose, _within(tags, ("pre", "table"), len(text)))
     found = {at: strength if at in strong else strength * WEAKER for at, strength in prose.items()}
     glued = -1

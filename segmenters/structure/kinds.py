@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rag.types import Span
 from segmenters.structure import code, html, markdown, plain
 
 HEADING, PARAGRAPH, LOOSE = 0.9, 0.75, 0.3
 """From these up the text itself says that a section, or a paragraph, ends. Under `LOOSE`: what should stay whole."""
 
 
-def strengths(text: str, media_type: str) -> dict[int, float]:
-    """Strength by place, places rising, as the media type of a document reads it."""
+def strengths(text: str, media_type: str, spans: Sequence[Span] | None = None) -> dict[int, float]:
+    """Strength by place, places rising, as the media type of a document reads it. `spans` are the sentences of `text`,
+    where they are known already.
+    """
     if media_type in ("text/markdown", "text/x-markdown"):
-        return markdown.strengths(text)
+        return markdown.strengths(text, spans)
     if media_type in ("text/html", "application/xhtml+xml"):
-        return html.strengths(text)
+        return html.strengths(text, spans)
     if code.reads(media_type):
         return code.strengths(text)
-    return plain.strengths(text)
+    return plain.strengths(text, spans)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rag.types import Span
 from segmenters.structure import plain
 
 RULE, BLOCK, ITEM, ROW, CODE_GAP, CODE_LINE, GLUED = 0.85, 0.75, 0.6, 0.2, 0.15, 0.1, 0.05
@@ -27,8 +28,8 @@ class _Line(NamedTuple):
     gap: bool
 
 
-def strengths(text: str) -> dict[int, float]:
-    """Strength by place, places rising.
+def strengths(text: str, spans: Sequence[Span] | None = None) -> dict[int, float]:
+    """Strength by place, places rising; `spans` are the sentences of `text`, where they are known already.
 
     The place between a heading and what follows it is the weakest of all, so that no chunk is a heading alone while
     anything else can be cut.
@@ -44,7 +45,7 @@ def strengths(text: str) -> dict[int, float]:
         if (strength := _strength(line, before)) is not None:
             own[line.at] = strength
         before = line
-    found = plain.outside(plain.strengths(text), whole) | own
+    found = plain.outside(plain.strengths(text, spans), whole) | own
     return {at: found[at] for at in sorted(found) if 0 < at < len(text)}
 
 
@@ -86,6 +87,8 @@ def _kind(line: str, bare: str, fence: str, under_text: bool) -> tuple[str, int]
     """What a line is, and its level: of a heading, or of a list item by its indentation."""
     if fence:
         return ("close" if bare.startswith(fence) and not bare.strip(fence[0]) else "code"), 0
+    if bare[0].isalpha():  # Most lines, and none of what follows begins with a letter.
+        return "text", 0
     if _FENCE.match(line):
         return "open", 0
     if heading := _HEADING.match(line):

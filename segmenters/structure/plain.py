@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rag.sentences import sentences
+from rag.types import Span
 
 PAGE, PARAGRAPH, LINE, SENTENCE, WRAPPED = 0.85, 0.8, 0.6, 0.5, 0.4
 LONG = 100
@@ -13,14 +14,14 @@ LONG = 100
 _GAP = re.compile(r"[\r\n\f\u2028\u2029]\s*+")
 
 
-def strengths(text: str) -> dict[int, float]:
-    """Strength by place, places rising.
+def strengths(text: str, spans: Sequence[Span] | None = None) -> dict[int, float]:
+    """Strength by place, places rising; `spans` are the sentences of `text`, where they are known already.
 
     A line end where no sentence ends is weaker than a sentence end, since text is often wrapped; where lines are all
     there is (logs, verse), they are used all the same. A long line that ends with a sentence is a paragraph.
     """
     line = 0
-    found = dict.fromkeys((span.start for span in sentences(text)), SENTENCE)
+    found = dict.fromkeys((span.start for span in (sentences(text) if spans is None else spans)), SENTENCE)
     for gap in _GAP.finditer(text):
         at, white = gap.end(), gap[0]
         if "\f" in white:
