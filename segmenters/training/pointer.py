@@ -49,13 +49,13 @@ class PointerRecipe(Recipe):
     """Dropout."""
     noise: float = 0.6
     """How far vectors are moved, as a share of their length."""
-    spliced: float = 0.35
+    spliced: float = 0.4
     """Share of spliced texts in a batch."""
     pointing: float = 0.1
     """Weight of the pointer's loss beside that of the gaps."""
 
     def prepare(self, train: Sequence[Sectioned], dev: Sequence[Sectioned], encoder: Encoder, seed: int) -> Task:
-        """Encode the texts once; kinds of text are drawn alike, however many of each there are."""
+        """Encode the texts once."""
         return PointerTask(self, kinds(train, encoder), kinds(dev, encoder), encoder, seed)
 
 
@@ -70,11 +70,15 @@ class PointerTask(Task):
         encoder: Encoder,
         seed: int,
     ) -> None:
-        self.recipe, self.train, self.encoder, self.seed = recipe, train, encoder, seed
-        self.pool = [example for found in train.values() for example in found]
+        self.recipe, self.seed = recipe, seed
+        self.kinds = list(train.values())
+        sections = np.array([sum(e.boundaries.sum() + 1 for e in found) for found in self.kinds])
+        self.share = sections / sections.sum()
         rng = np.random.default_rng([seed, 1])
-        mixed = [example for found in dev.values() for example in found]
-        self.dev = {**dev, "spliced": [spliced(rng, mixed, marked=0) for _ in range(40)]}
+        self.dev = {
+            **dev,
+            **{f"spliced {kind}": [spliced(rng, found, marked=0) for _ in range(40)] for kind, found in dev.items()},
+        }
         self.model = PointerNet(encoder.dim, KNOWN, recipe.width, recipe.reach, recipe.drop)
         self.threshold = 0.5
 
@@ -94,9 +98,10 @@ class PointerTask(Task):
         return alone + self.recipe.pointing * pointed
 
     def _draw(self, rng: np.random.Generator) -> Example:
+        """One text, of a kind drawn by how many sections it has; the parts of a spliced one are of one kind too."""
+        found = self.kinds[int(rng.choice(len(self.kinds), p=self.share))]
         if rng.random() < self.recipe.spliced:
-            return spliced(rng, self.pool)
-        found = list(self.train.values())[int(rng.integers(len(self.train)))]
+            return spliced(rng, found)
         example = cropped(rng, found[int(rng.integers(len(found)))], 20, 140)
         return unmarked(example) if rng.random() < 0.25 else example
 
