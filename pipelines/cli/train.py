@@ -1,0 +1,91 @@
+"""`fovea train segmenter NAME --data PATH --out FOLDER`: train a learned segmenter on sectioned texts."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rag.encoder import Encoder
+    from segmenters.training.recipe import Recipe
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("what", choices=["segmenter"], help="what to train")
+    parser.add_argument("method", metavar="NAME", help="the segmenter's name, as in YAML")
+    parser.add_argument("--data", action="append", required=True, metavar="PATH", help="sectioned texts; repeatable")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for weights, card and checkpoint")
+    parser.add_argument("--seed", type=int, default=0, help="0 if left out")
+    parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="repeatable")
+    parser.add_argument("--encoder", default="sentence_transformer", help="a name, or {use: ..., ...} as in YAML")
+    parser.add_argument("--vectors", metavar="FOLDER", help="where vectors are kept; left out, in --out")
+    parser.add_argument("--licence", default="", metavar="TEXT", help="of the data, for the card")
+    parser.add_argument("--restart", action="store_true", help="throw the checkpoint away")
+    parser.add_argument("--max-seconds", type=float, metavar="N", help="stop after; the same command goes on")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and write weights and card; exit code 0 also where --max-seconds ended it."""
+    from rag import progress
+    from rag.component import fingerprint
+    from segmenters.corpora.read import read
+    from segmenters.training import card
+    from segmenters.training.remembered import Remembered
+    from segmenters.training.train import recipe_class, train
+
+    recipe, out = recipe_of(recipe_class(args.method), args.set), Path(args.out)
+    encoder = Remembered(inner=encoder_of(args.encoder), folder=Path(args.vectors or out / "vectors"))
+    texts = [text for path in args.data for text in read(Path(path))]
+    data = {path: card.digest_of(Path(path)) for path in args.data}
+    sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
+    with progress.shown(not args.quiet):
+        try:
+            found = train(recipe, texts, encoder, out, seed=args.seed, data=fingerprint([*data.values()]), **sitting)
+        finally:
+            encoder.save()
+    names = {Path(path).name: digest for path, digest in data.items()}
+    command = shlex.join(["fovea", *sys.argv[1:]])
+    card.write(out / "README.md", found, texts, command=command, data=names, licence=args.licence)
+    for row in found.table:
+        print(", ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
+    more = "; the same command goes on from there" if found.ended == "seconds" else ""
+    print(f"{out / 'weights.safetensors'}: {found.steps} steps, ended by {found.ended}{more}")
+    return 0
+
+
+def recipe_of(cls: type[Recipe], given: list[str]) -> Recipe:
+    """The recipe with the settings `NAME=VALUE`; raises ConfigError with those there are."""
+    from pydantic import ValidationError
+
+    from pipelines import yaml_source
+    from rag.errors import ConfigError
+
+    settings: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if name not in cls.model_fields:
+            raise ConfigError(
+                f"{cls.method} has no setting {name!r}", where=f"--set {text}", got=name, allowed=cls.model_fields
+            )
+        if not equals:
+            raise ConfigError(f"the setting {name!r} has no value", where=f"--set {text}", fix=f"--set {name}=...")
+        settings[name] = yaml_source.parse(value, file=f"--set {text}").data if value else ""
+    try:
+        return cls.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ", ".join(settings)
+        words = first["msg"][0].lower() + first["msg"][1:]
+        raise ConfigError(f"{words}, got {first.get('input')!r}", where=f"--set {name}") from None
+
+
+def encoder_of(text: str) -> Encoder:
+    """The encoder that a name or a YAML flow mapping names; raises ConfigError as a pipeline's YAML does."""
+    from pipelines import spec, yaml_source
+
+    return spec.check(yaml_source.parse(f"encoder: {text}", file="--encoder")).encoder
