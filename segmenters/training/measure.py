@@ -40,6 +40,14 @@ def pk(truth: np.ndarray, guess: np.ndarray) -> float:
     return float((apart[0] != apart[1]).mean())
 
 
+def auc(scores: np.ndarray, truth: np.ndarray) -> float:
+    """How often one of the true scores higher than one of the others; ties count by their order."""
+    ranks = np.empty(len(scores))
+    ranks[np.argsort(scores, kind="stable")] = np.arange(len(scores))
+    ones = truth > 0
+    return float((ranks[ones].mean() - (ones.sum() - 1) / 2) / (~ones).sum())
+
+
 Scored = tuple[np.ndarray, np.ndarray, "Units | None"]
 """Scores of gaps, the truth, and the units where their paragraphs matter: without them every gap may be a boundary."""
 

@@ -24,7 +24,7 @@ from rag.errors import ConfigError
 from segmenters.gaps import Probability
 from segmenters.sage import SageSegmenter, same_topic
 from segmenters.training.loop import seed_of
-from segmenters.training.measure import best_threshold
+from segmenters.training.measure import Best, auc, best_threshold
 from segmenters.training.recipe import Recipe, Task
 from segmenters.training.splices import splices
 from segmenters.training.stacked import Stacked, read_vectors
@@ -121,7 +121,7 @@ class SageTask(Task):
         """Pk at the best threshold, over texts as they are and spliced ones; 1 - AUC and errors over pairs."""
         logits = self.model(*map(torch.from_numpy, self.pairs[:2])).numpy()
         wrong = float(((logits > 0) != (self.pairs.same > 0)).mean())
-        return {"pk": self._threshold()[0], "1 - auc": 1 - auc(logits, self.pairs.same), "wrong pairs": wrong}
+        return {"pk": self._threshold().pk, "1 - auc": 1 - auc(logits, self.pairs.same), "wrong pairs": wrong}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The network in float16; columns of features it does not read are zero."""
@@ -131,9 +131,9 @@ class SageTask(Task):
 
     def about(self) -> dict[str, Any]:
         """The block and the threshold to use."""
-        return {"block": self.recipe.block, "threshold": self._threshold()[1]}
+        return {"block": self.recipe.block, "threshold": self._threshold().threshold}
 
-    def _threshold(self) -> tuple[float, float]:
+    def _threshold(self) -> Best:
         """The lowest mean of the Pk of texts as they are and the Pk of spliced ones, and its threshold for S."""
         arrays = {name: array.astype(np.float32) for name, array in self.arrays().items()}
 
@@ -154,14 +154,6 @@ def draw(stacked: Stacked, recipe: SageRecipe, count: int, rng: np.random.Genera
     twos = _blocks(stacked, recipe, *_two_topics(stacked, recipe, half, rng), rng)
     left, right = (np.concatenate(both) for both in zip(ones, twos))
     return Pairs(left, right, np.repeat(np.array([1, 0], np.float32), half))
-
-
-def auc(scores: np.ndarray, truth: np.ndarray) -> float:
-    """How often one of the true scores higher than one of the others; ties count by their order."""
-    ranks = np.empty(len(scores))
-    ranks[np.argsort(scores, kind="stable")] = np.arange(len(scores))
-    ones = truth > 0
-    return float((ranks[ones].mean() - (ones.sum() - 1) / 2) / (~ones).sum())
 
 
 def _one_topic(stacked: Stacked, recipe: SageRecipe) -> np.ndarray:
