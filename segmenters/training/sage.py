@@ -168,29 +168,37 @@ def _two_topics(
     """Where the left blocks end and the right ones begin: int `(count,)` each."""
     part = getattr(stacked, recipe.positives)
     if recipe.negatives == "random":
-        ends = rng.integers(len(stacked), size=count)
-        starts = rng.integers(len(stacked), size=count)
-        near = rng.random(count) < recipe.same_article
-        first, last = stacked.spans["text"]
-        starts[near] = rng.integers(first[ends[near]], last[ends[near]])
-        return _unlike(part, ends, starts, rng)
+        return _from_elsewhere(stacked, part, recipe.same_article, count, rng)
     part = getattr(stacked, recipe.negatives.removesuffix("s"))
-    gaps = np.flatnonzero((part[1:] != part[:-1]) & (stacked.text[1:] == stacked.text[:-1]))
-    gaps = _some(gaps, f"a text of two {recipe.negatives}")
+    gaps = _some(_breaks(stacked, part), f"a text of two {recipe.negatives}")
     gaps = gaps[rng.integers(len(gaps), size=count)]
     return gaps, gaps + 1
 
 
-def _unlike(
-    part: np.ndarray, ends: np.ndarray, starts: np.ndarray, rng: np.random.Generator
+def _from_elsewhere(
+    stacked: Stacked, part: np.ndarray, near: float, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of the same part, by chance, replaced by pairs from anywhere."""
-    if part[0] == part[-1]:
-        _some(part[:0], "two sections or paragraphs")
-    while (alike := part[ends] == part[starts]).any():
-        ends[alike] = rng.integers(len(part), size=alike.sum())
-        starts[alike] = rng.integers(len(part), size=alike.sum())
+    """Pairs of units of different parts, a share `near` of them in the same text."""
+    if near > 0:
+        _some(_breaks(stacked, part), "a text of two sections or paragraphs")
+    if near < 1:
+        _some(np.flatnonzero(np.diff(stacked.text)), "two texts", "more texts, or --set same_article=1")
+    first, last = stacked.spans["text"]
+    ends, starts = np.zeros((2, count), np.int64)
+    same = rng.random(count) < near
+    left = np.ones(count, bool)
+    while left.any():
+        ends[left] = rng.integers(len(stacked), size=left.sum())
+        starts[left] = rng.integers(len(stacked), size=left.sum())
+        inside = left & same
+        starts[inside] = rng.integers(first[ends[inside]], last[ends[inside]])
+        left = (part[ends] == part[starts]) | (same != (stacked.text[ends] == stacked.text[starts]))
     return ends, starts
+
+
+def _breaks(stacked: Stacked, part: np.ndarray) -> np.ndarray:
+    """The gaps inside texts where a part ends."""
+    return np.flatnonzero((part[1:] != part[:-1]) & (stacked.text[1:] == stacked.text[:-1]))
 
 
 def _blocks(
@@ -202,7 +210,7 @@ def _blocks(
     return stacked.blocks(ends, before, -1, within), stacked.blocks(starts, after, 1, within)
 
 
-def _some(found: np.ndarray, what: str) -> np.ndarray:
+def _some(found: np.ndarray, what: str, fix: str = "") -> np.ndarray:
     if not len(found):
-        raise ConfigError(f"the texts to train on hold no {what.removeprefix('a ')}", where="--data")
+        raise ConfigError(f"the texts to train on hold no {what.removeprefix('a ')}", where="--data", fix=fix)
     return found
