@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.loaders.select import Selection, loader_for
 from pipelines.spec import PipelineSpec
@@ -22,10 +22,14 @@ from rag import progress, trace
 from rag.component import fingerprint
 from rag.errors import DocumentError, FoveaError
 from rag.loader import Loader
+from rag.remember import RememberingEncoder
 from rag.trace import Trace
 from rag.types import Chunk, Document
-from retrievers.library.library import Library, SourceRow, vector_key
+from retrievers.library.library import Library, SourceRow, chunk_keys, vector_key
 from segmenters.chain import segment
+
+if TYPE_CHECKING:
+    import numpy as np
 
 GROUP_CHUNKS = 1024
 """Chunks gathered over files before they are encoded and committed."""
@@ -75,12 +79,35 @@ class _Item:
         return sum(len(c) for _, c in self.documents)
 
 
+class _LibraryMemory:
+    """Vectors of sentences in the library, beside those of chunks: a changed document costs its changed sentences."""
+
+    def __init__(self, library: Library, fingerprint: str, report: IngestReport) -> None:
+        self.library, self.fingerprint, self.report = library, fingerprint, report
+
+    def get(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The vectors there are, by text."""
+        keyed = {vector_key(text, self.fingerprint): text for text in texts}
+        found = {keyed[key]: vector for key, vector in self.library.vectors_named(list(keyed)).items()}
+        self.report.reused += len(found)
+        return found
+
+    def put(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Keep vectors, in one durable commit."""
+        self.report.encoded += len(texts)
+        self.library.add_vectors([vector_key(text, self.fingerprint) for text in texts], vectors)
+
+
 class Ingest:
     """One run over one library."""
 
     def __init__(self, spec: PipelineSpec, loaders: Sequence[Loader], library: Library, base: Path) -> None:
         self.spec, self.loaders, self.library, self.base = spec, loaders, library, base
         self.report = IngestReport()
+        self.encoder = spec.encoder
+        if not spec.pool.by_text:  # Segmenter and pooler share one reading, which lasts: a kill costs one slice.
+            memory = _LibraryMemory(library, spec.encoder.fingerprint, self.report)
+            self.encoder = RememberingEncoder.of(spec.encoder, memory, SLICE_CHUNKS)
 
     def run(self, paths: Iterable[str | Path]) -> IngestReport:
         """Ingest files, folders and globs; then remove what has gone from the folders among them."""
@@ -166,15 +193,28 @@ class Ingest:
             document = replace(document, id=name + tail, source=name)
             load.count(documents=1, characters=len(document.text))
             with stages.stage("segment") as cut:
-                chunks = segment(document, self.spec.segment, self.spec.encoder)
+                chunks = segment(document, self.spec.segment, self.encoder)
                 cut.count(chunks=len(chunks))
+            if not self.spec.pool.by_text:
+                self._pool(document, chunks)
             yield document, chunks
 
+    def _pool(self, document: Document, chunks: list[Chunk]) -> None:
+        """Make the vectors of one document's chunks out of what was read of it, and keep them."""
+        with self.report.trace.stage("pool") as stage:
+            keys = chunk_keys(document.text, chunks, self.spec.encoder.fingerprint, self.spec.pool.fingerprint)
+            if lacking := self.library.missing(keys):
+                found = self.spec.pool.vectors(document, chunks, self.encoder)
+                self.library.add_vectors(keys, found)
+            stage.count(chunks=len(chunks), reused=len(keys) - len(lacking))
+
     def _commit(self, group: list[_Item]) -> None:
-        self._encode([c.text for item in group for _, chunks in item.documents for c in chunks])
+        by_text = self.spec.pool.by_text
+        if by_text:
+            self._encode([c.text for item in group for _, chunks in item.documents for c in chunks])
         with self.report.trace.stage("store") as store:
             for item in group:
-                self.library.replace(item.row, item.documents)
+                self.library.replace(item.row, item.documents, pooled="" if by_text else self.spec.pool.fingerprint)
                 (self.report.added if item.new else self.report.changed).append(item.row.name)
                 self.report.chunks += item.chunks
                 store.count(sources=1, chunks=item.chunks)

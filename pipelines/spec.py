@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from pipelines import yaml_source
+from pipelines.presets import PRESETS
 from rag import registry
 from rag.component import Component, fingerprint
 from rag.corpus import VectorStore
@@ -27,6 +28,7 @@ from rag.encoder import Encoder
 from rag.errors import ConfigError, ConfigErrors
 from rag.generation import Generator
 from rag.loader import Loader
+from rag.pooler import Pooler
 from rag.retrieval import Fuser, Refiner, Retriever
 from rag.segmenter import Segmenter
 
@@ -42,6 +44,8 @@ class PipelineSpec(BaseModel):
 
     name: str = Field(default="fovea", min_length=1)
     """What the pipeline is called."""
+    preset: Literal["plain", "passages", "topics"] | None = None
+    """Named choices of `segment` and `pool` (`pipelines.presets`); those given in their own words count instead."""
     load: Annotated[list[Loader], BeforeValidator(_as_list)] = Field(default_factory=list)
     """Loaders whose settings differ from the default; every other format is read with its default loader."""
     encoder: Encoder = Field(default={"use": "sentence_transformer"})  # type: ignore[assignment]
@@ -50,6 +54,8 @@ class PipelineSpec(BaseModel):
         default=[{"use": "recursive", "max_tokens": 200}]  # type: ignore[list-item]
     )
     """Segmenters, coarse to fine: each refines the spans of the one before."""
+    pool: Pooler = Field(default={"use": "separate"})  # type: ignore[assignment]
+    """Makes the vectors of chunks: each chunk encoded by itself, or pooled from one reading of the document."""
     store: VectorStore = Field(default={"use": "embedded"})  # type: ignore[assignment]
     """Where documents and vectors are kept; a relative path is relative to the YAML file."""
     retrieve: Annotated[list[Retriever], BeforeValidator(_as_list), Field(min_length=1)] = Field(
@@ -68,6 +74,12 @@ class PipelineSpec(BaseModel):
     """How many chunks are kept in the end."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        """What a preset says and nobody else does."""
+        return {**PRESETS.get(str(data.get("preset")), {}), **data} if isinstance(data, dict) else data
 
     def model_post_init(self, context: Any, /) -> None:
         """Check what no single field can: that the stages fit each other."""
@@ -90,7 +102,7 @@ class PipelineSpec(BaseModel):
     @property
     def recipe(self) -> str:
         """A hash of everything that decides which chunks and vectors a document gives."""
-        parts = [*self.load, *self.segment, self.encoder]
+        parts = [*self.load, *self.segment, self.pool, self.encoder]
         return fingerprint([p.fingerprint for p in parts])
 
     def settings(self) -> dict[str, Any]:

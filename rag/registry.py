@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HOMES = {
     "encoder": "rag.encoders",
     "segmenter": "segmenters",
+    "pooler": "segmenters.poolers",
     "store": "retrievers.stores",
     "retriever": "retrievers",
     "fuser": "retrievers",

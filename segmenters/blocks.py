@@ -1,24 +1,46 @@
-"""Blocks: the few units before a gap and the few after it, as one vector each."""
+"""Block similarities: how alike the units before a gap are to those after it, near and far, raw and centred.
+
+For a window w, left and right are the means of the w unit vectors on either side (fewer at the ends), and the
+similarity is their cosine. Centred vectors have the document's mean taken out: what all of a document shares says
+nothing about where its topics change.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; rows of zeros stay zeros: float32."""
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)).astype(np.float32)
+WINDOWS = (1, 2, 3, 5, 8)
 
 
 def centred(vectors: np.ndarray) -> np.ndarray:
-    """Rows less their mean, scaled to length 1: what tells a unit from the rest of its text, float32."""
-    return unit(vectors - vectors.mean(0)) if len(vectors) else vectors
+    """Unit vectors less their mean, scaled back to unit length; a vector that was the mean becomes zero."""
+    return unit(vectors - vectors.mean(axis=0, keepdims=True))
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows scaled to unit length; zero rows stay zero."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, where=norms > 1e-9, out=np.zeros_like(rows))
+
+
+def block_cosines(vectors: np.ndarray, windows: tuple[int, ...] = WINDOWS) -> np.ndarray:
+    """Float32 `(gaps, windows)` for unit vectors `(units, dim)`. O(units), whatever the windows."""
+    n = len(vectors)
+    sums = np.concatenate([np.zeros((1, vectors.shape[1])), np.cumsum(vectors, axis=0, dtype=np.float64)])
+    gaps = np.arange(1, n)
+    found = []
+    for window in windows:
+        left = sums[gaps] - sums[np.maximum(gaps - window, 0)]
+        right = sums[np.minimum(gaps + window, n)] - sums[gaps]
+        found.append((unit(left) * unit(right)).sum(axis=1))
+    return np.stack(found, axis=1).astype(np.float32)
 
 
 def sides(vectors: np.ndarray, size: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors of the `size` units before and after each of the gaps `start` to `stop`: float32 `(gaps, dim)` each.
 
-    Gap i lies between units i and i + 1; at the ends of the text a block has fewer units. O(gaps * size).
+    Gap i lies between units i and i + 1; at the ends of the text a block has fewer units. Memory for these gaps alone;
+    O(gaps * size).
     """
     n, at = len(vectors), np.arange(start, stop)
     left, right = np.zeros((2, len(at), vectors.shape[1]), np.float32)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rag.encoder import Encoder
 from rag.errors import ConfigError
+from rag.remember import RememberingEncoder
 from rag.segmenter import Segmenter
 from rag.types import Chunk, Document, Span
 from segmenters.packer import pack
@@ -19,6 +20,8 @@ def segment(document: Document, segmenters: Sequence[Segmenter], encoder: Encode
     """
     if not segmenters:
         raise ConfigError("a chain needs at least one segmenter", where="segment", fix="segment: [{use: recursive}]")
+    if len(segmenters) > 1 and not isinstance(encoder, RememberingEncoder):
+        encoder = RememberingEncoder.of(encoder)  # What one of the chain encoded serves the next.
     spans = [Span(0, len(document.text))]
     for number, segmenter in enumerate(segmenters, 1):
         last = number == len(segmenters)

@@ -44,11 +44,26 @@ def topical_change(path: Path, encoder: Encoder, seed: int = 0) -> Path:
     return path
 
 
+def pointer(path: Path, encoder: Encoder) -> Path:
+    """A small pointer network."""
+    import torch
+
+    from segmenters.training.pointer import KNOWN
+    from segmenters.training.pointer_net import PointerNet
+
+    torch.manual_seed(0)
+    net = PointerNet(encoder.dim, KNOWN, 8, 6, drop=0.0)
+    arrays = {name: value.numpy() for name, value in net.state_dict().items()}
+    save(path, arrays, {**about("pointer", encoder), "threshold": 0.4})
+    return path
+
+
 def _save(path: Path, arrays: dict, about: dict) -> None:
     save(path, {name: array.astype(np.float16) for name, array in arrays.items()}, about)
 
 
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
+    "pointer": pointer,
     "sage": sage,
     "topical_change": topical_change,
 }

@@ -180,9 +180,10 @@ def recipe(**settings):
 
 
 def stacked(texts):
-    from segmenters.training.stacked import Stacked, read_vectors
+    from segmenters.training.measure import examples
+    from segmenters.training.stacked import Stacked
 
-    return Stacked.of(texts, read_vectors(texts, HASH))
+    return Stacked.of(examples(texts, HASH))
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -221,7 +222,7 @@ def test_blocks_of_pairs_stay_within_their_part(seed, most, within):
         for row, begin, size in zip(found, at, sizes):
             rows = [begin + step * k for k in range(size)]
             rows = [r for r in rows if 0 <= r < len(all_) and part[r] == part[begin]]
-            np.testing.assert_allclose(row, unit(all_.vectors[rows].sum(0)), atol=1e-5)
+            np.testing.assert_allclose(row, unit(all_.vectors[rows].sum(0, keepdims=True))[0], atol=1e-5)
 
 
 def test_texts_without_pairs_are_refused():

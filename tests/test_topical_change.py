@@ -90,17 +90,18 @@ def test_each_paragraph_gets_as_many_pairs_of_either_kind(corpus, regime, most):
 
 def test_sections_and_paragraphs_are_stacked_as_the_texts_mark_them():
     pytest.importorskip("torch")
-    from segmenters.training.stacked import read_vectors
+    from segmenters.training.measure import examples
     from segmenters.training.topical_change import stack
 
     texts = articles()[:3]
-    vectors = read_vectors(texts, HASH)
-    paragraphs, text, section = stack(texts, vectors)
+    found = examples(texts, HASH)
+    vectors = found[0].vectors
+    paragraphs, text, section = stack(found)
     assert len(paragraphs) == len(text) == len(section) == sum(int(t.units.breaks.sum()) + 1 for t in texts)
     assert len(np.unique(section)) == sum(int(t.boundaries.sum()) + 1 for t in texts)
-    np.testing.assert_allclose(paragraphs.middle[0], vectors[0].mean(0), atol=1e-6)
-    np.testing.assert_allclose(paragraphs.mean[0], vectors[0][:2].mean(0), atol=1e-6)
-    np.testing.assert_array_equal(paragraphs.last[0], vectors[0][1])
+    np.testing.assert_allclose(paragraphs.middle[0], vectors.mean(0), atol=1e-6)
+    np.testing.assert_allclose(paragraphs.mean[0], vectors[:2].mean(0), atol=1e-6)
+    np.testing.assert_array_equal(paragraphs.last[0], vectors[1])
 
 
 # The head

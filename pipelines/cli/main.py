@@ -18,6 +18,7 @@ VERBS = {
     "search": "show the passages for a question",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
+    "bench": "measure on data: segmentation",
     "doctor": "versions, back-ends, GPU, caches",
 }
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
     from segmenters.training.recipe import Recipe
 
 
@@ -22,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="0 if left out")
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="repeatable")
     parser.add_argument("--encoder", default="sentence_transformer", help="a name, or {use: ..., ...} as in YAML")
-    parser.add_argument("--vectors", metavar="FOLDER", help="where vectors are kept; left out, in --out")
+    parser.add_argument("--cache", metavar="FOLDER", help="where vectors are kept for another time; left out, in --out")
     parser.add_argument("--licence", default="", metavar="TEXT", help="of the data, for the card")
     parser.add_argument("--restart", action="store_true", help="throw the checkpoint away")
     parser.add_argument("--max-seconds", type=float, metavar="N", help="stop after; the same command goes on")
@@ -31,23 +30,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write weights and card; exit code 0 also where --max-seconds ended it."""
+    from pipelines.bench.segmentation_methods import chosen_encoder
+    from pipelines.bench.shared_encoder import SharedEncoder
     from rag import progress
     from rag.component import fingerprint
     from segmenters.corpora.read import read
     from segmenters.training import card
-    from segmenters.training.remembered import Remembered
     from segmenters.training.train import recipe_class, train
 
     recipe, out = recipe_of(recipe_class(args.method), args.set), Path(args.out)
-    encoder = Remembered(inner=encoder_of(args.encoder), folder=Path(args.vectors or out / "vectors"))
-    texts = [text for path in args.data for text in read(Path(path))]
+    texts = [text for path in args.data for text in read(path)]
+    units = [unit for text in texts for unit in text.units.texts]
+    encoder = SharedEncoder.over(chosen_encoder(args.encoder), units, label="units", cache=Path(args.cache or out))
     data = {path: card.digest_of(Path(path)) for path in args.data}
     sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
     with progress.shown(not args.quiet):
-        try:
-            found = train(recipe, texts, encoder, out, seed=args.seed, data=fingerprint([*data.values()]), **sitting)
-        finally:
-            encoder.save()
+        found = train(recipe, texts, encoder, out, seed=args.seed, data=fingerprint([*data.values()]), **sitting)
     names = {Path(path).name: digest for path, digest in data.items()}
     command = shlex.join(["fovea", *sys.argv[1:]])
     card.write(out / "README.md", found, texts, command=command, data=names, licence=args.licence)
@@ -82,10 +80,3 @@ def recipe_of(cls: type[Recipe], given: list[str]) -> Recipe:
         name = str(first["loc"][0]) if first["loc"] else ", ".join(settings)
         words = first["msg"][0].lower() + first["msg"][1:]
         raise ConfigError(f"{words}, got {first.get('input')!r}", where=f"--set {name}") from None
-
-
-def encoder_of(text: str) -> Encoder:
-    """The encoder that a name or a YAML flow mapping names; raises ConfigError as a pipeline's YAML does."""
-    from pipelines import spec, yaml_source
-
-    return spec.check(yaml_source.parse(f"encoder: {text}", file="--encoder")).encoder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ from rag.types import Chunk
 from retrievers.library import chunks, lexicon
 from retrievers.library.database import Database
 from retrievers.library.values import unpack
-from retrievers.library.vectors import matrix, vector_key
+from retrievers.library.vectors import chunk_keys, matrix, vector_key
 
 SHOWN = 5
 """Findings of one kind that are named; the rest are counted."""
@@ -79,8 +80,15 @@ def _key(db: Database, no: int, chunk: Chunk, made_by: str) -> Iterator[str]:
     row = db.one("SELECT key FROM vectors WHERE id = (SELECT vector FROM chunks WHERE no = ?)", (no,))
     if row is None:
         yield f"{chunk.where} has no vector"
-    elif row[0].hex() != vector_key(chunk.text, made_by):
+    elif row[0].hex() != vector_key(chunk.text, made_by) and not _is_pooled(db, row[0].hex(), chunk, made_by):
         yield f"{chunk.where} has the vector of another text"
+
+
+def _is_pooled(db: Database, key: str, chunk: Chunk, made_by: str) -> bool:
+    """Whether `key` names a vector that one of the library's poolers made for this very chunk of this very text."""
+    poolers = json.loads(str(db.meta("poolers") or "[]"))
+    text = chunks.document(db, chunk.document_id).text if poolers else ""
+    return any(chunk_keys(text, [chunk], made_by, pooler) == [key] for pooler in poolers)
 
 
 def _lexicon(db: Database, held: Counter[str], occurs: Counter[str]) -> Iterator[str]:

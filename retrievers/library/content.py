@@ -15,13 +15,23 @@ from retrievers.library.values import any_odd, kind, odd, pack, unpack
 
 
 def put(
-    db: Database, owner: int, documents: Iterable[tuple[Document, Sequence[Chunk]]], *, fingerprint: str, sequence: int
+    db: Database,
+    owner: int,
+    documents: Iterable[tuple[Document, Sequence[Chunk]]],
+    *,
+    fingerprint: str,
+    pooled: str,
+    sequence: int,
 ) -> tuple[int, int]:
-    """Write documents with their chunks; returns how many of each. Raises StoreError for a chunk without a vector."""
+    """Write documents with their chunks; returns how many of each. Raises StoreError for a chunk without a vector.
+
+    `fingerprint` and `pooled` say whose vectors the chunks have (`vectors.chunk_keys`).
+    """
     n_documents = n_chunks = 0
     for document, chunks in documents:
         number = _put_document(db, owner, document)
-        _put_chunks(db, number, document, chunks, fingerprint, sequence)
+        keys = vectors.chunk_keys(document.text, chunks, fingerprint, pooled)
+        _put_chunks(db, number, document, chunks, keys, sequence)
         n_documents, n_chunks = n_documents + 1, n_chunks + len(chunks)
     return n_documents, n_chunks
 
@@ -64,10 +74,9 @@ def _put_document(db: Database, owner: int, document: Document) -> int:
 
 
 def _put_chunks(
-    db: Database, number: int, document: Document, chunks: Sequence[Chunk], fingerprint: str, sequence: int
+    db: Database, number: int, document: Document, chunks: Sequence[Chunk], keys: Sequence[str], sequence: int
 ) -> None:
     _refuse_wrong(document, chunks)
-    keys = [vectors.vector_key(c.text, fingerprint) for c in chunks]
     known = vectors.ids(db, dict.fromkeys(keys))
     if lacking := next((c for c, key in zip(chunks, keys) if key not in known), None):
         raise StoreError(

@@ -10,6 +10,7 @@ read, and readers see the last commit.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -27,12 +28,12 @@ from retrievers.library.database import Database
 from retrievers.library.lock import WriterLock
 from retrievers.library.ranking import Ranking
 from retrievers.library.sources import SourceRow
-from retrievers.library.vectors import vector_key
+from retrievers.library.vectors import chunk_keys, vector_key
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Library", "SourceRow", "vector_key"]
+__all__ = ["Library", "SourceRow", "chunk_keys", "vector_key"]
 
 REMEMBERED_FILTERS = 8
 
@@ -135,8 +136,13 @@ class Library:
         """Every source, or those with the status "ok" or "failed", in order of their names."""
         return sources.every(self._db, status)
 
-    def replace(self, row: SourceRow, documents: Iterable[tuple[Document, Sequence[Chunk]]]) -> None:
+    def replace(
+        self, row: SourceRow, documents: Iterable[tuple[Document, Sequence[Chunk]]], *, pooled: str = ""
+    ) -> None:
         """What a source holds now, in one transaction: its old documents go, these come, its status is "ok".
+
+        `pooled` is the fingerprint of the pooler that made the vectors of the chunks, where it used more than their
+        text; they were added under the names that `chunk_keys` gives.
 
         Raises StoreError for a chunk whose vector was not added, DocumentError for one that is no slice of its
         document and for an id that another source has.
@@ -146,7 +152,9 @@ class Library:
             owner = sources.save(self._db, with_changes(row, status="ok", error="", attempts=0))
             content.take_out(self._db, owner, sequence)
             made_by = str(self._db.meta("encoder"))
-            n = content.put(self._db, owner, documents, fingerprint=made_by, sequence=sequence)
+            n = content.put(self._db, owner, documents, fingerprint=made_by, pooled=pooled, sequence=sequence)
+            if pooled and pooled not in (known := json.loads(str(self._db.meta("poolers") or "[]"))):
+                self._db.set_meta("poolers", json.dumps([*known, pooled]))
             self._db.run("UPDATE sources SET documents = ?, chunks = ? WHERE id = ?", (*n, owner))
 
     def fail(self, row: SourceRow, error: str) -> None:
@@ -182,6 +190,10 @@ class Library:
     def add_vectors(self, keys: Sequence[str], found: np.ndarray) -> None:
         """Keep unit vectors `(keys, dim)`, each under the key that `vector_key` gave; one durable commit."""
         vectors.add(self._db, keys, found, self.dim)
+
+    def vectors_named(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        """The vectors there are under `keys`, by key."""
+        return vectors.named(self._db, keys, self.dim)
 
     def vectors_of(self, nos: Sequence[int]) -> np.ndarray:
         """The vectors of chunks by `no`, float32 `(nos, dim)`."""

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from rag.errors import StoreError
+from rag.types import Chunk
 from retrievers.library.database import Database, damaged, sound
 
 if TYPE_CHECKING:
@@ -20,6 +21,27 @@ def vector_key(text: str, encoder_fingerprint: str) -> str:
     """The name of a text's vector: a hash of the text and of the encoder's fingerprint."""
     content = f"{encoder_fingerprint}\0{text}".encode("utf-8", "surrogatepass")
     return blake2b(content, digest_size=16).hexdigest()
+
+
+def chunk_keys(text: str, chunks: Sequence[Chunk], encoder_fingerprint: str, pooled: str = "") -> list[str]:
+    """The names of the vectors of `chunks` of the document with this `text`.
+
+    A vector that a pooler made of more than the chunk (`pooled`: the pooler's fingerprint) is named by the whole text
+    and the chunk's place in it; any other by the chunk's text.
+    """
+    if not pooled:
+        return [vector_key(chunk.text, encoder_fingerprint) for chunk in chunks]
+    whole = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return [vector_key(f"{whole}\0{c.start}\0{c.end}", f"{encoder_fingerprint}\0{pooled}") for c in chunks]
+
+
+def named(db: Database, keys: Sequence[str], dim: int) -> dict[str, np.ndarray]:
+    """The vectors there are under `keys`, by key."""
+    found: dict[str, np.ndarray] = {}
+    for part in batches([bytes.fromhex(k) for k in keys]):
+        rows = db.all(f"SELECT key, vector FROM vectors WHERE key IN ({holes(part)})", part)
+        found.update(zip((key.hex() for key, _ in rows), matrix(db, [v for _, v in rows], dim)))
+    return found
 
 
 def ids(db: Database, keys: Iterable[str]) -> dict[str, int]:

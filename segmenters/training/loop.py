@@ -108,7 +108,7 @@ def fit(
             run = run.measured(_scores(task, run.step))
             state.keep()
         state.restore()
-    task.model.eval()
+        _scores(task, run.best_step)  # So that what a task keeps of its last measurement is the best model's.
     return run, ended or "steps"
 
 

@@ -1,10 +1,4 @@
-"""How far a segmenter is from the truth while it is trained, and which threshold brings it nearest.
-
-    Pk = the share of places i at which "i and i + k lie in one segment" differs between truth and guess
-    k  = half the mean length of the true segments, at least 2
-
-(D. Beeferman, A. Berger and J. Lafferty, "Statistical models for text segmentation", 1999.)
-"""
+"""What trainings read of sectioned texts, and how they measure themselves on the development part."""
 
 from __future__ import annotations
 
@@ -13,11 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from segmenters.gaps import LONGEST_PARAGRAPH
+from segmenters.training.sampling import Example
+
 if TYPE_CHECKING:
     from rag.encoder import Encoder
     from segmenters.gaps import GapSegmenter
     from segmenters.sectioned import Sectioned
-    from segmenters.units import Units
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 
@@ -29,15 +25,41 @@ class Best(NamedTuple):
     threshold: float
 
 
-def pk(truth: np.ndarray, guess: np.ndarray) -> float:
-    """Pk of two bool `(gaps,)`, in [0, 1], 0 where they agree; a text no longer than k counts as right or wrong."""
-    n = len(truth) + 1
-    k = max(2, round(n / (int(truth.sum()) + 1) / 2))
-    if n <= k:
-        return float(not np.array_equal(truth, guess))
-    ends = [np.concatenate([[0], np.cumsum(marks)]) for marks in (truth, guess)]
-    apart = [found[k:] != found[:-k] for found in ends]
-    return float((apart[0] != apart[1]).mean())
+def examples(texts: Sequence[Sectioned], encoder: Encoder) -> list[Example]:
+    """Each text with vectors of its units; texts of one unit have no gap and are left out."""
+    found = [t for t in texts if len(t.units) > 1]
+    return [
+        Example(t.units.vectors(encoder), t.boundaries.astype(np.float32), t.units.breaks.astype(np.float32))
+        for t in found
+    ]
+
+
+def kinds(texts: Sequence[Sectioned], encoder: Encoder) -> dict[str, list[Example]]:
+    """Examples by the corpus they come from."""
+    found: dict[str, list[Sectioned]] = {}
+    for text in texts:
+        found.setdefault(text.corpus, []).append(text)
+    return {corpus: examples(group, encoder) for corpus, group in sorted(found.items())}
+
+
+def offered(example: Example, scores: np.ndarray) -> np.ndarray:
+    """The scores that a segmenter with `candidates: auto` chooses among: at paragraph ends, where there are some."""
+    few = len(example.vectors) > LONGEST_PARAGRAPH * example.breaks.sum()
+    return scores if few else np.where(example.breaks > 0, scores, -1.0)
+
+
+def pk(example: Example | Sectioned, boundaries: np.ndarray) -> float:
+    """Pk of `boundaries` (Beeferman et al., 1999): how often "in one segment?", asked k units apart, is answered wrong.
+
+    k is half the mean length of the true segments, at least 2. The full family is in `pipelines.segmentation_metrics`,
+    which is a floor above; tests hold the two equal.
+    """
+    truth = np.concatenate([[0], np.cumsum(example.boundaries)])
+    found = np.concatenate([[0], np.cumsum(boundaries)])
+    k = max(2, round(len(truth) / (truth[-1] + 1) / 2))
+    if len(truth) <= k:
+        return float(not np.array_equal(truth, found))
+    return float(((truth[k:] == truth[:-k]) != (found[k:] == found[:-k])).mean())
 
 
 def auc(scores: np.ndarray, truth: np.ndarray) -> float:
@@ -48,8 +70,8 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> float:
     return float((ranks[ones].mean() - (ones.sum() - 1) / 2) / (~ones).sum())
 
 
-Scored = tuple[np.ndarray, np.ndarray, "Units | None"]
-"""Scores of gaps, the truth, and the units where their paragraphs matter: without them every gap may be a boundary."""
+Scored = tuple[np.ndarray, "Example | Sectioned"]
+"""Scores of gaps and their text: of a Sectioned some gaps may be boundaries, of an Example, which has no units, all."""
 
 
 def best_threshold(groups: Sequence[Sequence[Scored]], segmenter_at: Callable[[float], GapSegmenter]) -> Best:
@@ -59,13 +81,13 @@ def best_threshold(groups: Sequence[Sequence[Scored]], segmenter_at: Callable[[f
     found = []
     for threshold in THRESHOLDS:
         segmenter = segmenter_at(float(threshold))
-        means = [np.mean([pk(truth, _choose(segmenter, s, units)) for s, truth, units in group]) for group in groups]
+        means = [np.mean([pk(text, _choose(segmenter, scores, text)) for scores, text in group]) for group in groups]
         found.append(Best(float(np.mean(means)), float(threshold)))
     return min(found)
 
 
-def _choose(segmenter: GapSegmenter, scores: np.ndarray, units: Units | None) -> np.ndarray:
-    return segmenter.choose(scores, None) if units is None else segmenter._decide(scores, units, None)
+def _choose(segmenter: GapSegmenter, scores: np.ndarray, text: Example | Sectioned) -> np.ndarray:
+    return segmenter.choose(scores, None) if isinstance(text, Example) else segmenter._decide(scores, text.units, None)
 
 
 def table(segmenter: GapSegmenter, texts: Sequence[Sectioned], encoder: Encoder) -> list[dict[str, str | float]]:
@@ -75,7 +97,7 @@ def table(segmenter: GapSegmenter, texts: Sequence[Sectioned], encoder: Encoder)
         if len(text.units) < 2:
             continue
         guess = segmenter.boundaries(text.units, encoder)
-        pair = pk(text.boundaries, guess), pk(text.boundaries, np.zeros_like(guess))
+        pair = pk(text, guess), pk(text, np.zeros_like(guess))
         found.setdefault((text.corpus, text.split), []).append(pair)
     return [
         {"corpus": corpus, "split": split, "texts": len(pairs), "pk": mean[0], "pk of no boundary": mean[1]}

@@ -24,10 +24,10 @@ from rag.errors import ConfigError
 from segmenters.gaps import Probability
 from segmenters.sage import SageSegmenter, same_topic
 from segmenters.training.loop import seed_of
-from segmenters.training.measure import Best, auc, best_threshold
+from segmenters.training.measure import Best, auc, best_threshold, examples
 from segmenters.training.recipe import Recipe, Task
-from segmenters.training.splices import splices
-from segmenters.training.stacked import Stacked, read_vectors
+from segmenters.training.sampling import spliced
+from segmenters.training.stacked import Stacked
 
 if TYPE_CHECKING:
     from rag.encoder import Encoder
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 Part = Literal["paragraph", "section"]
 Features = Literal["all", "difference", "product", "plain"]
-DEV_PAIRS = 4000
+DEV_PAIRS, DEV_SPLICES = 4000, 60
+"""How many the development part is measured on."""
 
 
 class SageRecipe(Recipe):
@@ -102,12 +103,13 @@ class SageTask(Task):
         self, recipe: SageRecipe, train: Sequence[Sectioned], dev: Sequence[Sectioned], encoder: Encoder, seed: int
     ) -> None:
         self.recipe, self.seed = recipe, seed
-        self.stacked = Stacked.of(train, read_vectors(train, encoder))
-        vectors = read_vectors(dev, encoder, "encode dev")
-        self.dev = list(zip(dev, vectors))
-        self.spliced = list(splices(vectors, seed))
+        self.stacked = Stacked.of(examples(train, encoder))
+        self.dev = [text for text in dev if len(text.units) > 1]
+        found = examples(self.dev, encoder)
         rng = np.random.default_rng(seed_of(seed, -1))
-        self.pairs = draw(Stacked.of(dev, vectors), recipe, DEV_PAIRS, rng)
+        self.pairs = draw(Stacked.of(found), recipe, DEV_PAIRS, rng)
+        self.whole = [example.vectors for example in found]
+        self.spliced = [spliced(rng, found, marked=0) for _ in range(DEV_SPLICES)]
         torch.manual_seed(seed)
         self.model = Network(self.stacked.vectors.shape[1], recipe)
 
@@ -140,9 +142,9 @@ class SageTask(Task):
         def gaps(vectors: np.ndarray) -> np.ndarray:
             return 1 - same_topic(vectors, arrays, self.recipe.block)
 
-        whole = [(gaps(vectors), text.boundaries, text.units) for text, vectors in self.dev]
-        spliced = [(gaps(vectors), truth, None) for vectors, truth in self.spliced]
-        return best_threshold([whole, spliced], lambda t: SageSegmenter(threshold=t))
+        whole = [(gaps(vectors), text) for vectors, text in zip(self.whole, self.dev)]
+        made = [(gaps(example.vectors), example) for example in self.spliced]
+        return best_threshold([whole, made], lambda t: SageSegmenter(threshold=t))
 
 
 def draw(stacked: Stacked, recipe: SageRecipe, count: int, rng: np.random.Generator) -> Pairs:

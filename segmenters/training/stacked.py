@@ -1,30 +1,15 @@
-"""Stacked: many sectioned texts as one matrix of unit vectors, to draw pairs of blocks from."""
+"""Stacked: many texts as one matrix of unit vectors, to draw pairs of blocks from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag import progress
 from segmenters.blocks import unit
-
-if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.sectioned import Sectioned
-
-
-def read_vectors(texts: Sequence[Sectioned], encoder: Encoder, label: str = "encode") -> list[np.ndarray]:
-    """The vectors of each text's units: float32 `(units, dim)` each."""
-    found = []
-    with progress.bar(label, sum(len(text.units) for text in texts)) as bar:
-        for text in texts:
-            found.append(text.units.vectors(encoder))
-            bar.advance(len(text.units))
-    return found
+from segmenters.training.sampling import Example
 
 
 @dataclass(frozen=True)
@@ -40,14 +25,13 @@ class Stacked:
     a section."""
 
     @classmethod
-    def of(cls, texts: Sequence[Sectioned], vectors: Sequence[np.ndarray]) -> Stacked:
-        """Stack texts and their vectors."""
-        numbers = np.repeat(np.arange(len(texts)), [len(v) for v in vectors])
-        begins = [_begins(text.boundaries) for text in texts]
-        paragraphs = [_begins(text.boundaries | text.units.breaks) for text in texts]
-        return cls(
-            np.concatenate(vectors), numbers, np.cumsum(np.concatenate(begins)), np.cumsum(np.concatenate(paragraphs))
-        )
+    def of(cls, texts: Sequence[Example]) -> Stacked:
+        """Stack texts."""
+        vectors = np.concatenate([text.vectors for text in texts])
+        numbers = np.repeat(np.arange(len(texts)), [len(text.vectors) for text in texts])
+        sections = np.concatenate([_begins(text.boundaries > 0) for text in texts])
+        paragraphs = np.concatenate([_begins((text.boundaries > 0) | (text.breaks > 0)) for text in texts])
+        return cls(vectors, numbers, np.cumsum(sections), np.cumsum(paragraphs))
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -25,9 +25,9 @@ from rag.errors import ConfigError
 from segmenters.pairs import COSINES, Paragraphs, features, same_topic
 from segmenters.topical_change import TopicalChangeSegmenter
 from segmenters.training.loop import seed_of
-from segmenters.training.measure import Best, auc, best_threshold
+from segmenters.training.measure import Best, auc, best_threshold, examples
 from segmenters.training.recipe import Recipe, Task
-from segmenters.training.stacked import read_vectors
+from segmenters.training.sampling import Example
 
 if TYPE_CHECKING:
     from rag.encoder import Encoder
@@ -89,12 +89,12 @@ class TopicalChangeTask(Task):
         seed: int,
     ) -> None:
         self.recipe, self.seed = recipe, seed
-        self.paragraphs, text, section = stack(train, read_vectors(train, encoder))
-        self.drawn = sample(text, section, recipe.pairs, recipe.per_paragraph, np.random.default_rng(seed_of(seed, -1)))
-        vectors = read_vectors(dev, encoder, "encode dev")
-        self.dev = list(zip(dev, vectors))
-        paragraphs, text, section = stack(dev, vectors)
-        rng = np.random.default_rng(seed_of(seed, -2))
+        rng = np.random.default_rng(seed_of(seed, -1))
+        self.paragraphs, text, section = stack(examples(train, encoder))
+        self.drawn = sample(text, section, recipe.pairs, recipe.per_paragraph, rng)
+        self.dev = [text for text in dev if len(text.units) > 1]
+        self.dev_examples = examples(self.dev, encoder)
+        paragraphs, text, section = stack(self.dev_examples)
         left, right, self.dev_same = sample(text, section, recipe.pairs, recipe.per_paragraph, rng)
         self.dev_read = features(paragraphs, left, right)
         torch.manual_seed(seed)
@@ -124,23 +124,22 @@ class TopicalChangeTask(Task):
     def _threshold(self) -> Best:
         arrays = {name: array.astype(np.float32) for name, array in self.arrays().items()}
         scored = []
-        for text, vectors in self.dev:
-            ends = _ends(text)
-            paragraphs, change = Paragraphs.between(vectors, _edges(ends)), np.zeros(len(ends), np.float32)
+        for text, example in zip(self.dev, self.dev_examples):
+            ends = _ends(example)
+            paragraphs, change = Paragraphs.between(example.vectors, _edges(ends)), np.zeros(len(ends), np.float32)
             left = np.arange(len(paragraphs) - 1)
             change[ends] = 1 - same_topic(features(paragraphs, left, left + 1), arrays)
-            scored.append((change, text.boundaries, text.units))
+            scored.append((change, text))
         return best_threshold([scored], lambda t: TopicalChangeSegmenter(threshold=t))
 
 
-def stack(texts: Sequence[Sectioned], vectors: Sequence[np.ndarray]) -> tuple[Paragraphs, np.ndarray, np.ndarray]:
+def stack(texts: Sequence[Example]) -> tuple[Paragraphs, np.ndarray, np.ndarray]:
     """The paragraphs of all texts, and of each its text and its section: int `(paragraphs,)`, both rising."""
     parts, text, section, sections = [], [], [], 0
-    for number, (one, found) in enumerate(zip(texts, vectors)):
-        # The gap after each paragraph but the last; a section may only end with a paragraph.
-        ends = _ends(one) | one.boundaries
-        parts.append(Paragraphs.between(found, _edges(ends)))
-        own = np.concatenate([[0], np.cumsum(one.boundaries[ends])])
+    for number, one in enumerate(texts):
+        ends = _ends(one) | (one.boundaries > 0)
+        parts.append(Paragraphs.between(one.vectors, _edges(ends)))
+        own = np.concatenate([[0], np.cumsum(one.boundaries[ends] > 0)])
         text.append(np.full(len(own), number))
         section.append(own + sections)
         sections += int(own[-1]) + 1
@@ -195,9 +194,9 @@ def _drawn(
     return np.array(ones, int).reshape(-1, 2), np.array(twos, int).reshape(-1, 2)
 
 
-def _ends(text: Sectioned) -> np.ndarray:
+def _ends(text: Example) -> np.ndarray:
     """Where paragraphs end: bool `(gaps,)`; everywhere, in a text that marks none."""
-    return text.units.breaks if text.units.breaks.any() else np.ones(len(text.boundaries), bool)
+    return text.breaks > 0 if text.breaks.any() else np.ones(len(text.breaks), bool)
 
 
 def _edges(ends: np.ndarray) -> list[int]:

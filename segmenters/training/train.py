@@ -64,6 +64,8 @@ def train(
 
     Raises ConfigError where a split is missing.
     """
+    import torch
+
     from segmenters.training.loop import fit
     from segmenters.training.measure import table
 
@@ -75,6 +77,7 @@ def train(
                 where="--data",
                 fix="more texts, or texts whose sections are marked",
             )
+    torch.manual_seed(seed)
     task = recipe.prepare(parts["train"], parts["dev"], encoder, seed)
     reads = encoder.space if recipe.reads_vectors else ""
     run, ended = fit(task, recipe, out, seed, given={"data": data, "encoder": reads}, **sitting)
@@ -90,7 +93,7 @@ def train(
 def name_of(encoder: Encoder) -> str:
     """The model's name where the encoder has one, else the encoder's own."""
     return str(
-        getattr(encoder, "model", None) or (name_of(i) if (i := getattr(encoder, "inner", None)) else encoder.name)
+        getattr(encoder, "model", None) or (name_of(i) if (i := getattr(encoder, "behind", None)) else encoder.name)
     )
 
 

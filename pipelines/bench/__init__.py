@@ -1,0 +1,1 @@
+"""Measurements that `fovea bench NAME` makes: one file a bench."""

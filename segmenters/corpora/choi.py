@@ -1,0 +1,32 @@
+"""Choi's set: texts spliced of pieces of the Brown corpus, each of another source (F. Choi, "Advances in domain
+independent linear text segmentation", 2000).
+
+A `.ref` file holds a sentence a line, and a line that begins with `==========` between two segments. The folder it lies
+in says how long its segments are (`3-11`: three to eleven sentences). All of it is to test on: its 920 files are made
+of some five thousand sentences, so what is trained on some of them has seen the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from segmenters.corpora.files import read_text
+from segmenters.sectioned import Sectioned
+from segmenters.units import Units
+
+RULE = "=========="
+
+
+def read_choi(path: Path, name: str) -> Sectioned:
+    """The text of one `.ref` file; its corpus is called after its folder: `choi 3-11`."""
+    sentences: list[str] = []
+    starts: set[int] = set()
+    for line in read_text(path).splitlines():
+        if line.startswith(RULE):
+            starts.add(len(sentences))
+        elif bare := " ".join(line.split()):
+            sentences.append(bare)
+    boundaries = np.array([gap + 1 in starts for gap in range(len(sentences) - 1)], bool)
+    return Sectioned(name, Units.given(sentences), boundaries, f"choi {path.resolve().parent.name}", "test")

@@ -1,0 +1,90 @@
+"""Read a corpus, whatever it is: `read("folder")` knows the sets by what their files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rag import trace
+from rag.errors import ConfigError, DocumentError
+from segmenters.corpora.choi import read_choi
+from segmenters.corpora.files import read_json
+from segmenters.corpora.markdown import read_markdown
+from segmenters.corpora.qmsum import is_qmsum, read_qmsum
+from segmenters.corpora.timeqa import is_timeqa, read_timeqa
+from segmenters.sectioned import Sectioned
+
+KNOWN = (
+    ".ref files of Choi's set",
+    ".json files of QMSum (meeting_transcripts, topic_list)",
+    ".json files of TimeQA (a list of link, paras)",
+    "or else .md and .txt files with Markdown headings",
+)
+_PROSE = (".md", ".txt")
+
+
+def read(path: str | Path, *, level: int = 2) -> list[Sectioned]:
+    """Every text of a file or folder, in the order of their corpora and names; a folder may hold several corpora.
+
+    Markdown is read where there is nothing else, since a README is no corpus; `level` is the deepest heading that
+    begins a section of it. Texts of a single unit, and Markdown of a single section, have no topics to find and are
+    left out with a warning of the running trace.
+
+    Raises ConfigError where there is no such path, DocumentError for a file that is broken, and where there is nothing
+    to read.
+    """
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise ConfigError(f"there is no {root}", where="data", fix="a file or folder with " + "; ".join(KNOWN))
+    paths = list(_files(root))
+    found = list(_known(root, paths)) or list(_markdown(root, paths, level))
+    if not found:
+        suffixes = ", ".join(sorted({p.suffix or "no suffix" for p in paths})) or "nothing"
+        raise DocumentError(
+            f"no corpus to segment in {root}: it holds {suffixes}",
+            fix="a file or folder with " + "; ".join(KNOWN),
+        )
+    kept = [one for one in found if len(one.units) > 1]
+    trace.warn("texts of a single unit were left out", len(found) - len(kept))
+    return sorted(kept, key=lambda one: (one.corpus, one.name))
+
+
+def _files(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+        return
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
+            yield path
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.name if root.is_file() else path.relative_to(root).as_posix()
+
+
+def _known(root: Path, paths: list[Path]) -> Iterator[Sectioned]:
+    """What is in a form of a published corpus."""
+    questions = {}
+    for path in paths:
+        if path.suffix == ".ref":
+            yield read_choi(path, _name(root, path))
+        elif path.suffix == ".json":
+            data = read_json(path)
+            if is_qmsum(data):
+                yield read_qmsum(data, path, _name(root, path))
+            elif is_timeqa(data):
+                questions[path] = data
+            else:
+                trace.warn("JSON files of no corpus that is known were left out")
+    yield from read_timeqa(questions)
+
+
+def _markdown(root: Path, paths: list[Path], level: int) -> Iterator[Sectioned]:
+    corpus = (root.resolve().parent if root.is_file() else root.resolve()).name
+    for path in paths:
+        if path.suffix.lower() in _PROSE:
+            one = read_markdown(path, _name(root, path), corpus, level)
+            if one.boundaries.any():
+                yield one
+            else:
+                trace.warn("files of a single section were left out")
