@@ -250,7 +250,7 @@ def test_it_learns_subjects_and_the_weights_say_how_to_use_them(tmp_path, marked
     texts = articles(marked)
     found = train(settings, texts, HASH, tmp_path, seed=1)
     rows = {row["split"]: row for row in found.table}
-    assert rows["test"]["pk"] < 0.15 < rows["test"]["pk of no boundary"]
+    assert rows["test"]["Pk %"] < 15 < rows["test"]["no boundary"]
     segmenter = SageSegmenter(weights=str(tmp_path))
     assert table(segmenter, [t for t in texts if t.split == "test"], HASH)[0] == rows["test"]
     assert segmenter.trained.about["block"] == 2

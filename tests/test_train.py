@@ -11,10 +11,19 @@ import pytest
 
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 
+from pipelines.cli.main import main
+from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError, ModelError
+from segmenters.corpora.files import drawn
+from segmenters.corpora.read import read
+from segmenters.sage import SageSegmenter
+from segmenters.training.card import digest_of
 from segmenters.training.loop import Run, fit, rate
+from segmenters.training.measure import pk
+from tests.test_sage import WORDS
 from tests.toy_training import Toy, ToyRecipe
 
 
@@ -162,3 +171,126 @@ def test_equal_scores_are_no_improvement():
     run = Run().measured({"pk": 0.5, "other": 1})
     assert run.measured({"pk": 0.5, "other": 0}).waited == 1
     assert run.measured({"pk": 0.4}).best == {"pk": 0.4}
+
+
+# The verb and the card
+
+NAMES = [f"{i}.md" for i in range(30)]
+"""Names decide which texts are trained on: of these some are for each part."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder of Markdown whose sections are about a river, bread, the moon or the law."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        text = ""
+        for subject in rng.permutation(list(WORDS)):
+            sentences = [
+                f"The {' '.join(rng.choice(WORDS[subject].split(), 4))} of {rng.integers(99)}." for _ in range(4)
+            ]
+            text += f"## {subject}\n\n{' '.join(sentences[:2])}\n\n{' '.join(sentences[2:])}\n\n"
+        (folder / name).write_text(text)
+    return folder
+
+
+def fovea(capsys, *args, code=0):
+    found = main(["train", "segmenter", *map(str, args)])
+    out, err = capsys.readouterr()
+    assert found == code, err
+    return out if code == 0 else err
+
+
+QUICK = ("--encoder", "{use: hash, size: 64}", "--set", "steps=20", "--set", "every=10", "--quiet")
+
+
+def test_the_verb_trains_and_writes_a_card(data, tmp_path, capsys, monkeypatch):
+    args = ["sage", "--data", data, "--out", tmp_path / "out", "--licence", "our own", *QUICK]
+    monkeypatch.setattr(sys, "argv", ["fovea", "train", "segmenter", *map(str, args)])
+    out = fovea(capsys, *args)
+    assert "20 steps, ended by steps" in out
+    segmenter = SageSegmenter(weights=str(tmp_path / "out"))
+    assert segmenter.trained.about["training"]["seed"] == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    digest = digest_of(data)
+    parts = [drawn(name) for name in NAMES]
+    for expected in (
+        "# Weights of the segmenter `sage`",
+        f"| {data.name} | {digest} |",
+        f"| {data.name} | train | {parts.count('train')} | {parts.count('train') * 16} | {parts.count('train') * 4} |",
+        f"| {data.name} | test | {parts.count('test')} | {parts.count('test') * 16} | {parts.count('test') * 4} |",
+        "Licence of the data: our own",
+        "    fovea train segmenter sage --data",
+        "- encoder: hash",
+        "- seed: 0",
+        "`steps=20`",
+        "`negatives=random`",
+        f"torch {torch.__version__}",
+    ):
+        assert expected in card, card
+    texts = [text for text in read(data) if text.split == "test"]
+    value = np.mean([pk(text, segmenter.boundaries(text.units, HashEncoder(size=64))) for text in texts])
+    assert f"| {data.name} | test | {len(texts)} | {100 * value:.1f} |" in card
+    assert f"(test, {len(texts)} texts): Pk {100 * value:.1f} %" in out
+
+
+def test_the_verb_goes_on_where_it_was_interrupted(data, tmp_path, capsys):
+    args = ["topical_change", "--data", data, *QUICK]
+    assert "ended by steps" in fovea(capsys, *args, "--out", tmp_path / "whole")
+    args += ["--out", tmp_path / "parts"]
+    assert "ended by seconds; the same command goes on" in fovea(capsys, *args, "--max-seconds", "0")
+    assert "ended by steps" in fovea(capsys, *args)
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert files[0] == files[1]
+    err = fovea(capsys, *args, "--seed", "1", code=2)
+    assert "seed was 0, is 1" in err
+    assert "--restart" in err
+    assert "ended by steps" in fovea(capsys, *args, "--seed", "1", "--restart")
+    assert (tmp_path / "parts" / "weights.safetensors").read_bytes() != files[0]
+
+
+def test_vectors_are_made_once(data, tmp_path, capsys, monkeypatch):
+    args = ["--data", data, "--cache", tmp_path / "cache", *QUICK]
+    fovea(capsys, "sage", *args, "--out", tmp_path / "a")
+    monkeypatch.setattr(HashEncoder, "encode", lambda *_: pytest.fail("encoded again"))
+    fovea(capsys, "topical_change", *args, "--out", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["sagee"], "no segmenter called 'sagee' can be trained"),
+        (["sagee"], "did you mean 'sage'?"),
+        (["loop"], "allowed: "),
+        (["sage.x"], "no segmenter called 'sage.x'"),
+        (["sage", "--set", "stepps=5"], "sage has no setting 'stepps'"),
+        (["sage", "--set", "stepps=5"], "did you mean 'steps'?"),
+        (["sage", "--set", "steps=many"], "--set steps: input should be a valid integer"),
+        (["sage", "--set", "steps"], "the setting 'steps' has no value"),
+        (["sage", "--set", "negatives=none"], "input should be 'paragraphs', 'sections' or 'random'"),
+        (["sage", "--encoder", "hsh"], "did you mean 'hash'?"),
+    ],
+)
+def test_mistakes_are_named(data, tmp_path, capsys, args, message):
+    err = fovea(capsys, *args, "--data", data, "--out", tmp_path / "out", code=2)
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_without_a_part_is_refused(data, tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    train = [name for name in NAMES if drawn(name) == "train"]
+    for name in train[:3]:
+        (tmp_path / "data" / name).write_text((data / name).read_text())
+    err = fovea(capsys, "sage", "--data", tmp_path / "data", "--out", tmp_path / "out", *QUICK, code=2)
+    assert "no text of the split 'dev' has a boundary, of 3 texts" in err
+
+
+def test_digests_tell_what_is_in_a_folder(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / "x.md").write_text("text")
+    assert digest_of(tmp_path / "a") == digest_of(tmp_path / "b") != digest_of(tmp_path / "a" / "sub" / "x.md")
+    (tmp_path / "b" / "sub" / "x.md").rename(tmp_path / "b" / "x.md")
+    assert digest_of(tmp_path / "a") != digest_of(tmp_path / "b")

@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     command = shlex.join(["fovea", *sys.argv[1:]])
     card.write(out / "README.md", found, texts, command=command, data=names, licence=args.licence)
     for row in found.table:
-        print(", ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
+        where = f"{row['corpus']} ({row['split']}, {row['texts']} texts)"
+        print(f"{where}: Pk {row['Pk %']:.1f} %, without a boundary {row['no boundary']:.1f} %")
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
     print(f"{out / 'weights.safetensors'}: {found.steps} steps, ended by {found.ended}{more}")
     return 0

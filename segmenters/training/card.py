@@ -67,7 +67,7 @@ def _lines(
         f"{name} {value:.4f}" for name, value in result.scores.items()
     )
     yield "\nWith the settings that the weights bring, the number of sections unknown:\n"
-    yield from _table([{k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in r.items()} for r in result.table])
+    yield from _table([{k: f"{v:.1f}" if isinstance(v, float) else str(v) for k, v in r.items()} for r in result.table])
 
 
 def _counts(texts: Sequence[Sectioned]) -> list[dict[str, str]]:

@@ -91,7 +91,7 @@ def _choose(segmenter: GapSegmenter, scores: np.ndarray, text: Example | Section
 
 
 def table(segmenter: GapSegmenter, texts: Sequence[Sectioned], encoder: Encoder) -> list[dict[str, str | float]]:
-    """Mean Pk of `segmenter` over the texts of each corpus and split, beside that of no boundary at all."""
+    """Mean Pk in percent of `segmenter` over the texts of each corpus and split, beside that of no boundary at all."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for text in texts:
         if len(text.units) < 2:
@@ -100,7 +100,7 @@ def table(segmenter: GapSegmenter, texts: Sequence[Sectioned], encoder: Encoder)
         pair = pk(text, guess), pk(text, np.zeros_like(guess))
         found.setdefault((text.corpus, text.split), []).append(pair)
     return [
-        {"corpus": corpus, "split": split, "texts": len(pairs), "pk": mean[0], "pk of no boundary": mean[1]}
+        {"corpus": corpus, "split": split, "texts": len(pairs), "Pk %": mean[0], "no boundary": mean[1]}
         for (corpus, split), pairs in sorted(found.items())
-        if (mean := np.mean(pairs, axis=0).tolist())
+        if (mean := (100 * np.mean(pairs, axis=0)).tolist())
     ]
