@@ -34,3 +34,18 @@ def block_cosines(vectors: np.ndarray, windows: tuple[int, ...] = WINDOWS) -> np
         right = sums[np.minimum(gaps + window, n)] - sums[gaps]
         found.append((unit(left) * unit(right)).sum(axis=1))
     return np.stack(found, axis=1).astype(np.float32)
+
+
+def sides(vectors: np.ndarray, size: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of the `size` units before and after each of the gaps `start` to `stop`: float32 `(gaps, dim)` each.
+
+    Gap i lies between units i and i + 1; at the ends of the text a block has fewer units. Memory for these gaps alone;
+    O(gaps * size).
+    """
+    n, at = len(vectors), np.arange(start, stop)
+    left, right = np.zeros((2, len(at), vectors.shape[1]), np.float32)
+    for k in range(size):
+        before, after = at - k >= 0, at + 1 + k < n
+        left[before] += vectors[(at - k)[before]]
+        right[after] += vectors[(at + 1 + k)[after]]
+    return unit(left), unit(right)

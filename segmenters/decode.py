@@ -29,3 +29,26 @@ def best(scores: np.ndarray, count: int, *, apart: int = 1) -> np.ndarray:
     if left:
         chosen[[gap for gap in order.tolist() if not chosen[gap]][:left]] = True
     return chosen
+
+
+def viterbi(gains: np.ndarray, log_lengths: np.ndarray) -> np.ndarray:
+    """The boundaries that maximise, over the segments they make, the sum of `log_lengths[length - 1]` and of `gains` at
+    the boundaries: bool `(gaps,)`. No segment is longer than `len(log_lengths)`; of equal ways the one whose last
+    segments are longer. O(gaps * len(log_lengths)).
+
+    With log odds for gains and lengths that all weigh the same, it is the rule of each gap by itself.
+    """
+    n = len(gains) + 1
+    best, came = np.full(n + 1, -np.inf), np.zeros(n + 1, np.int64)
+    best[0] = 0
+    backwards = log_lengths[::-1]
+    for end in range(1, n + 1):
+        most = min(end, len(log_lengths))
+        ways = best[end - most : end] + backwards[len(log_lengths) - most :]
+        came[end] = end - most + int(ways.argmax())
+        best[end] = ways.max() + (gains[end - 1] if end < n else 0)
+    found, end = np.zeros(n - 1, bool), int(came[n])
+    while end > 0:
+        found[end - 1] = True
+        end = int(came[end])
+    return found

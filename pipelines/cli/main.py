@@ -13,6 +13,7 @@ VERBS = {
     "ingest": "bring the store in step with files and folders",
     "retry": "take the files again that could not be read",
     "remove": "take sources out of the store",
+    "train": "train a learned segmenter on sectioned texts",
     "ask": "answer a question, with citations",
     "search": "show the passages for a question",
     "status": "what is in the store, and what could not be read",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,17 @@ from segmenters.training.sampling import Example
 
 if TYPE_CHECKING:
     from rag.encoder import Encoder
+    from segmenters.gaps import GapSegmenter
     from segmenters.sectioned import Sectioned
+
+THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
+
+
+class Best(NamedTuple):
+    """A Pk, and the threshold that gives it."""
+
+    pk: float
+    threshold: float
 
 
 def examples(texts: Sequence[Sectioned], encoder: Encoder) -> list[Example]:
@@ -38,7 +48,7 @@ def offered(example: Example, scores: np.ndarray) -> np.ndarray:
     return scores if few else np.where(example.breaks > 0, scores, -1.0)
 
 
-def pk(example: Example, boundaries: np.ndarray) -> float:
+def pk(example: Example | Sectioned, boundaries: np.ndarray) -> float:
     """Pk of `boundaries` (Beeferman et al., 1999): how often "in one segment?", asked k units apart, is answered wrong.
 
     k is half the mean length of the true segments, at least 2. The full family is in `pipelines.segmentation_metrics`,
@@ -50,3 +60,47 @@ def pk(example: Example, boundaries: np.ndarray) -> float:
     if len(truth) <= k:
         return float(not np.array_equal(truth, found))
     return float(((truth[k:] == truth[:-k]) != (found[k:] == found[:-k])).mean())
+
+
+def auc(scores: np.ndarray, truth: np.ndarray) -> float:
+    """How often one of the true scores higher than one of the others; ties count by their order."""
+    ranks = np.empty(len(scores))
+    ranks[np.argsort(scores, kind="stable")] = np.arange(len(scores))
+    ones = truth > 0
+    return float((ranks[ones].mean() - (ones.sum() - 1) / 2) / (~ones).sum())
+
+
+Scored = tuple[np.ndarray, "Example | Sectioned"]
+"""Scores of gaps and their text: of a Sectioned some gaps may be boundaries, of an Example, which has no units, all."""
+
+
+def best_threshold(groups: Sequence[Sequence[Scored]], segmenter_at: Callable[[float], GapSegmenter]) -> Best:
+    """The threshold of nineteen with the lowest Pk, as the mean over groups of texts of the mean over a group's texts;
+    `segmenter_at(threshold)` makes the segmenter that chooses.
+    """
+    found = []
+    for threshold in THRESHOLDS:
+        segmenter = segmenter_at(float(threshold))
+        means = [np.mean([pk(text, _choose(segmenter, scores, text)) for scores, text in group]) for group in groups]
+        found.append(Best(float(np.mean(means)), float(threshold)))
+    return min(found)
+
+
+def _choose(segmenter: GapSegmenter, scores: np.ndarray, text: Example | Sectioned) -> np.ndarray:
+    return segmenter.choose(scores, None) if isinstance(text, Example) else segmenter._decide(scores, text.units, None)
+
+
+def table(segmenter: GapSegmenter, texts: Sequence[Sectioned], encoder: Encoder) -> list[dict[str, str | float]]:
+    """Mean Pk in percent of `segmenter` over the texts of each corpus and split, beside that of no boundary at all."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for text in texts:
+        if len(text.units) < 2:
+            continue
+        guess = segmenter.boundaries(text.units, encoder)
+        pair = pk(text, guess), pk(text, np.zeros_like(guess))
+        found.setdefault((text.corpus, text.split), []).append(pair)
+    return [
+        {"corpus": corpus, "split": split, "texts": len(pairs), "Pk %": mean[0], "no boundary": mean[1]}
+        for (corpus, split), pairs in sorted(found.items())
+        if (mean := (100 * np.mean(pairs, axis=0)).tolist())
+    ]

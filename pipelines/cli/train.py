@@ -1,0 +1,83 @@
+"""`fovea train segmenter NAME --data PATH --out FOLDER`: train a learned segmenter on sectioned texts."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segmenters.training.recipe import Recipe
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("what", choices=["segmenter"], help="what to train")
+    parser.add_argument("method", metavar="NAME", help="the segmenter's name, as in YAML")
+    parser.add_argument("--data", action="append", required=True, metavar="PATH", help="sectioned texts; repeatable")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for weights, card and checkpoint")
+    parser.add_argument("--seed", type=int, default=0, help="0 if left out")
+    parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="repeatable")
+    parser.add_argument("--encoder", default="sentence_transformer", help="a name, or {use: ..., ...} as in YAML")
+    parser.add_argument("--cache", metavar="FOLDER", help="where vectors are kept for another time; left out, in --out")
+    parser.add_argument("--licence", default="", metavar="TEXT", help="of the data, for the card")
+    parser.add_argument("--restart", action="store_true", help="throw the checkpoint away")
+    parser.add_argument("--max-seconds", type=float, metavar="N", help="stop after; the same command goes on")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and write weights and card; exit code 0 also where --max-seconds ended it."""
+    from pipelines.bench.segmentation_methods import chosen_encoder
+    from pipelines.bench.shared_encoder import SharedEncoder
+    from rag import progress
+    from rag.component import fingerprint
+    from segmenters.corpora.read import read
+    from segmenters.training import card
+    from segmenters.training.train import recipe_class, train
+
+    recipe, out = recipe_of(recipe_class(args.method), args.set), Path(args.out)
+    texts = [text for path in args.data for text in read(path)]
+    units = [unit for text in texts for unit in text.units.texts]
+    encoder = SharedEncoder.over(chosen_encoder(args.encoder), units, label="units", cache=Path(args.cache or out))
+    data = {path: card.digest_of(Path(path)) for path in args.data}
+    sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
+    with progress.shown(not args.quiet):
+        found = train(recipe, texts, encoder, out, seed=args.seed, data=fingerprint([*data.values()]), **sitting)
+    names = {Path(path).name: digest for path, digest in data.items()}
+    command = shlex.join(["fovea", *sys.argv[1:]])
+    card.write(out / "README.md", found, texts, command=command, data=names, licence=args.licence)
+    for row in found.table:
+        where = f"{row['corpus']} ({row['split']}, {row['texts']} texts)"
+        print(f"{where}: Pk {row['Pk %']:.1f} %, without a boundary {row['no boundary']:.1f} %")
+    more = "; the same command goes on from there" if found.ended == "seconds" else ""
+    print(f"{out / 'weights.safetensors'}: {found.steps} steps, ended by {found.ended}{more}")
+    return 0
+
+
+def recipe_of(cls: type[Recipe], given: list[str]) -> Recipe:
+    """The recipe with the settings `NAME=VALUE`; raises ConfigError with those there are."""
+    from pydantic import ValidationError
+
+    from pipelines import yaml_source
+    from rag.errors import ConfigError
+
+    settings: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if name not in cls.model_fields:
+            raise ConfigError(
+                f"{cls.method} has no setting {name!r}", where=f"--set {text}", got=name, allowed=cls.model_fields
+            )
+        if not equals:
+            raise ConfigError(f"the setting {name!r} has no value", where=f"--set {text}", fix=f"--set {name}=...")
+        settings[name] = yaml_source.parse(value, file=f"--set {text}").data if value else ""
+    try:
+        return cls.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ", ".join(settings)
+        words = first["msg"][0].lower() + first["msg"][1:]
+        raise ConfigError(f"{words}, got {first.get('input')!r}", where=f"--set {name}") from None

@@ -1,0 +1,77 @@
+"""Random weights of learned segmenters for an encoder, so that the laws of segmenters are tried on them too."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from rag.encoder import Encoder
+from segmenters.trained import save
+
+
+def about(method: str, encoder: Encoder) -> dict:
+    return {"method": method, "encoder": encoder.space, "encoder_name": encoder.name, "dim": encoder.dim}
+
+
+def sage(path: Path, encoder: Encoder, seed: int = 0) -> Path:
+    """SAGE's network, its scores on either side of the threshold."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "hidden.weight": rng.standard_normal((8, 4 * encoder.dim)),
+        "hidden.bias": rng.standard_normal(8),
+        "out.weight": rng.standard_normal((1, 8)),
+        "out.bias": np.zeros(1),
+    }
+    _save(path, arrays, {**about("sage", encoder), "block": 2, "threshold": 0.5})
+    return path
+
+
+def topical_change(path: Path, encoder: Encoder, seed: int = 0) -> Path:
+    """TopicalChange's head."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "hidden.weight": rng.standard_normal((8, 2 * encoder.dim + 4)) / 4,
+        "hidden.bias": rng.standard_normal(8),
+        "out.weight": rng.standard_normal((1, 8)),
+        "out.bias": np.zeros(1),
+        "cosines.weight": rng.standard_normal((1, 4)),
+    }
+    _save(path, arrays, {**about("topical_change", encoder), "threshold": 0.5})
+    return path
+
+
+def pointer(path: Path, encoder: Encoder) -> Path:
+    """A small pointer network."""
+    import torch
+
+    from segmenters.training.pointer import KNOWN
+    from segmenters.training.pointer_net import PointerNet
+
+    torch.manual_seed(0)
+    net = PointerNet(encoder.dim, KNOWN, 8, 6, drop=0.0)
+    arrays = {name: value.numpy() for name, value in net.state_dict().items()}
+    save(path, arrays, {**about("pointer", encoder), "threshold": 0.4})
+    return path
+
+
+def _save(path: Path, arrays: dict, about: dict) -> None:
+    save(path, {name: array.astype(np.float16) for name, array in arrays.items()}, about)
+
+
+WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
+    "pointer": pointer,
+    "sage": sage,
+    "topical_change": topical_change,
+}
+"""How to write weights of each method that needs them."""
+_FOLDER = tempfile.TemporaryDirectory(prefix="fovea-weights-")
+
+
+@cache
+def weights_of(method: str, encoder: Encoder) -> str:
+    """The path of weights of `method` for `encoder`, written once a process."""
+    return str(WEIGHTS[method](Path(_FOLDER.name) / encoder.space / f"{method}.safetensors", encoder))

@@ -1,0 +1,60 @@
+"""A training of a second, with dropout, to interrupt: `python -m tests.toy_training OUT [SECONDS A STEP]`."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rag import progress
+from segmenters.training.loop import fit, seed_of
+from segmenters.training.recipe import Recipe, Task
+
+
+class Toy(Task):
+    """Learns the sign of a sum; `slow` seconds a step."""
+
+    def __init__(self, seed: int, slow: float = 0.0) -> None:
+        torch.manual_seed(seed)
+        self.model = torch.nn.Sequential(
+            torch.nn.Linear(8, 16), torch.nn.BatchNorm1d(16), torch.nn.Dropout(0.3), torch.nn.Linear(16, 1)
+        )
+        self.seed, self.slow = seed, slow
+        rng = np.random.default_rng(0)
+        self.x = torch.from_numpy(rng.standard_normal((256, 8)).astype(np.float32))
+        self.y = (self.x.sum(1, keepdim=True) > 0).float()
+
+    def loss(self, step):
+        time.sleep(self.slow)
+        rows = torch.from_numpy(np.random.default_rng(seed_of(self.seed, step)).integers(0, 256, 32))
+        return torch.nn.functional.binary_cross_entropy_with_logits(self.model(self.x[rows]), self.y[rows])
+
+    def scores(self):
+        with torch.no_grad():
+            logits = self.model(self.x)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, self.y)
+        return {"loss": float(loss), "wrong": float(((logits > 0) != (self.y > 0)).float().mean())}
+
+    def arrays(self):
+        return {name: value.numpy() for name, value in self.model.state_dict().items()}
+
+    def about(self):
+        return {}
+
+
+class ToyRecipe(Recipe):
+    """Settings of the toy."""
+
+    method = "toy"
+    steps: int = 60
+    every: int = 10
+
+    def prepare(self, train, dev, encoder, seed):
+        return Toy(seed)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with progress.shown():
+        fit(Toy(0, float(sys.argv[2])), ToyRecipe(), Path(sys.argv[1]), 0)
