@@ -13,24 +13,26 @@ from rag import registry
 from rag.encoder import Encoder
 from rag.tokens import WordTokenizer
 from segmenters.gaps import GapSegmenter
+from tests.learned_weights import WEIGHTS, weights_of
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "c99": [{}, {"similarity": "embeddings"}],
     "texttiling": [{}, {"similarity": "embeddings"}],
 }
-"""Settings to try by name; one that is not here is tried as it comes. Learned ones need `weights` and an encoder."""
+"""Settings to try by name; one that is not here is tried as it comes, a learned one with random weights."""
 
 
 def gap_segmenters() -> Iterator[GapSegmenter]:
     """All registered gap segmenters, in each variant."""
     for name, cls in registry.components("segmenter").items():
         if issubclass(cls, GapSegmenter):
-            yield from (cls.model_validate(settings) for settings in VARIANTS.get(name, [{}]))
+            own = {"weights": weights_of(name, CHEAP)} if name in WEIGHTS else {}
+            yield from (cls.model_validate({**own, **settings}) for settings in VARIANTS.get(name, [{}]))
 
 
 def label(segmenter: GapSegmenter) -> str:
     """Its name, with what differs from the defaults."""
-    given = segmenter.model_dump(exclude_defaults=True)
+    given = segmenter.model_dump(exclude_defaults=True, exclude={"weights"})
     return " ".join([segmenter.name, *(str(value) for value in given.values())])
 
 
@@ -42,6 +44,10 @@ class CheapEncoder(Encoder):
     @property
     def dim(self):
         return self.size
+
+    @property
+    def space(self):
+        return f"cheap {self.size}"
 
     @property
     def window(self):
@@ -58,6 +64,9 @@ class CheapEncoder(Encoder):
 
     def encode(self, texts, role="document"):
         return self.table[[crc32(text.encode("utf-8", "surrogatepass")) % 4099 for text in texts]]
+
+
+CHEAP = CheapEncoder.model_construct(size=32)
 
 
 TOPICS = 12

@@ -17,9 +17,8 @@ from segmenters.texttiling import TextTilingSegmenter, block_cosines, depths
 from segmenters.units import Units
 from segmenters.words import STOP_WORDS, counts
 from tests.conftest import SHARED
-from tests.gap_fixtures import CheapEncoder
+from tests.gap_fixtures import CHEAP
 
-CHEAP = CheapEncoder.model_construct(size=32)
 WIDE = HashEncoder(size=2048)
 VOCABULARIES = [
     "river bridge flood boat bank ferry",

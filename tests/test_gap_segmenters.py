@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.encoders.hash import HashEncoder
 from rag.testing.segmenters import HOSTILE, MEDIA_TYPES, check_chunks, check_cuts
 from rag.types import Document
 from segmenters.chain import segment
 from segmenters.units import Units
-from tests.gap_fixtures import CheapEncoder, gap_segmenters, label, sentences_of
+from tests.gap_fixtures import CHEAP, gap_segmenters, label, sentences_of
 
 ALL = list(gap_segmenters())
-CHEAP = CheapEncoder.model_construct(size=32)
 every = pytest.mark.parametrize("segmenter", ALL, ids=label)
 
 TWENTY = sentences_of(20)
@@ -94,10 +92,10 @@ def test_exactly_as_many_boundaries_as_asked_for(segmenter, data):
 def test_candidates_are_kept_to(segmenter):
     paragraphs = np.arange(59) % 3 == 2
     units = Units.given(sentences_of(60), paragraphs)
-    assert not segmenter.boundaries(units, HashEncoder())[~paragraphs].any(), "there are paragraphs, so they count"
+    assert not segmenter.boundaries(units, CHEAP)[~paragraphs].any(), "there are paragraphs, so they count"
     only = segmenter.model_copy(update={"candidates": "paragraphs"})
-    assert not only.boundaries(units, HashEncoder(), 10)[~paragraphs].any()
-    assert only.boundaries(units, HashEncoder(), 40).sum() == 40, "a known number counts for more"
+    assert not only.boundaries(units, CHEAP, 10)[~paragraphs].any()
+    assert only.boundaries(units, CHEAP, 40).sum() == 40, "a known number counts for more"
 
 
 MANY, HALF, SOME = (Units.given(sentences_of(n)) for n in (40_000, 20_000, 7_000))
