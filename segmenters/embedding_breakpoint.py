@@ -14,7 +14,7 @@ chunk would be larger than `max_tokens`, it is cut at the greatest of its distan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rag.encoder import Encoder
+    from segmenters.units import Units
 
 Rule = Literal["percentile", "standard_deviation", "interquartile", "gradient"]
 AMOUNTS = {"percentile": 95.0, "standard_deviation": 3.0, "interquartile": 1.5, "gradient": 95.0}
@@ -57,13 +58,24 @@ class EmbeddingBreakpointSegmenter(Segmenter, name="embedding_breakpoint"):
         if len(spans) < 2:
             return
         found = distances(text, spans, encoder, self.buffer)
-        out = outliers(found, self.threshold, AMOUNTS[self.threshold] if self.amount is None else self.amount)
+        out = outliers(found, self.threshold, self._amount)
         top = max(float(found.max()), 1e-9)
         for span, distance, cut in zip(spans[1:], found.tolist(), out.tolist()):
             yield Cut(span.start, 1.0 if cut else 0.1 + 0.8 * max(distance, 0.0) / top)
 
+    def boundaries(self, units: Units, encoder: Encoder, count: int | None = None) -> np.ndarray:
+        """The outliers among the gaps of given units, or the `count` greatest distances: bool `(gaps,)`."""
+        from segmenters.decode import best
 
-def distances(text: str, spans: list[Span], encoder: Encoder, buffer: int) -> np.ndarray:
+        found = distances(units.text, units.spans, encoder, self.buffer)
+        return outliers(found, self.threshold, self._amount) if count is None else best(found, count)
+
+    @property
+    def _amount(self) -> float:
+        return AMOUNTS[self.threshold] if self.amount is None else self.amount
+
+
+def distances(text: str, spans: Sequence[Span], encoder: Encoder, buffer: int) -> np.ndarray:
     """Cosine distances across the joins of sentences: float32 `(len(spans) - 1,)`, in [0, 2]."""
     import numpy as np
 

@@ -9,6 +9,7 @@ from rag.sentences import sentences
 from rag.types import Document
 from segmenters.chain import segment
 from segmenters.embedding_breakpoint import EmbeddingBreakpointSegmenter, distances, outliers
+from segmenters.units import Units
 
 RIVER = "The river rose at night. The river took the bridge. The river left the mill. The river fell at dawn. "
 BREAD = "Bread needs flour. Bread needs yeast and salt. Bread needs time and warm hands. Bread needs an oven."
@@ -57,3 +58,12 @@ def test_texts_without_joins(text):
 def test_settings_that_cannot_work_are_refused(settings):
     with pytest.raises(ValidationError):
         EmbeddingBreakpointSegmenter(**settings)
+
+
+def test_given_units_are_cut_where_their_distances_are_outliers_or_greatest():
+    texts = ["the river rose", "the river fell", "the river bed", "bread and butter", "bread and jam", "bread alone"]
+    units, segmenter = Units.given(texts), EmbeddingBreakpointSegmenter(buffer=0, amount=70)
+    assert segmenter.boundaries(units, HashEncoder()).tolist() == [False, False, True, False, False]
+    found = segmenter.boundaries(units, HashEncoder(), count=3)
+    assert found.sum() == 3
+    assert found[2]

@@ -17,7 +17,6 @@ from rag.component import Component
 from rag.encoder import Encoder
 from rag.errors import ConfigError
 from rag.segmenter import Segmenter
-from segmenters.gaps import GapSegmenter
 from segmenters.units import Units
 
 Rule = Callable[[Units, Encoder, int | None], np.ndarray]
@@ -80,7 +79,7 @@ def parsed(text: str, where: str) -> Any:
 
 
 def _names() -> list[str]:
-    return [n for n, cls in registry.components("segmenter").items() if issubclass(cls, GapSegmenter)]
+    return [n for n, cls in registry.components("segmenter").items() if hasattr(cls, "boundaries")]
 
 
 def _default(name: str) -> Method:
@@ -127,7 +126,7 @@ def _made(kind: type[Component], data: Any, where: str) -> Any:
     raise ConfigError(what, where=where, allowed=allowed, got=got)
 
 
-def _ours(label: str, segmenter: GapSegmenter) -> Method:
+def _ours(label: str, segmenter: Any) -> Method:
     return Method(label, segmenter.boundaries, segmenter.settings())
 
 
