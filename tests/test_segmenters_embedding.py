@@ -62,7 +62,7 @@ def test_settings_that_cannot_work_are_refused(settings):
 
 def test_given_units_are_cut_where_their_distances_are_outliers_or_greatest():
     texts = ["the river rose", "the river fell", "the river bed", "bread and butter", "bread and jam", "bread alone"]
-    units, segmenter = Units.given(texts), EmbeddingBreakpointSegmenter(buffer=0, amount=70)
+    units, segmenter = Units.given(texts), EmbeddingBreakpointSegmenter(buffer=0, amount=80)
     assert segmenter.boundaries(units, HashEncoder()).tolist() == [False, False, True, False, False]
     found = segmenter.boundaries(units, HashEncoder(), count=3)
     assert found.sum() == 3

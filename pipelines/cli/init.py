@@ -23,6 +23,12 @@ encoder: {{use: sentence_transformer, model: sentence-transformers/all-MiniLM-L6
 segment:
   - {{use: recursive, max_tokens: 200}}
 
+# The vectors of chunks: each encoded by itself, or `late`, pooled from one reading of the document, with its surroundings.
+pool: {{use: separate}}
+
+# Instead of these two: `passages`, small situated chunks; `topics`, the same and never across the end of a topic.
+# preset: passages
+
 # Where documents and vectors are kept; a relative path starts from this file's folder.
 store: {{use: embedded, path: .fovea/{name}}}
 
