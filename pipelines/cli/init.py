@@ -23,7 +23,7 @@ encoder: {{use: sentence_transformer, model: sentence-transformers/all-MiniLM-L6
 segment:
   - {{use: recursive, max_tokens: 200}}
 
-# The vectors of chunks: each encoded by itself, or `late`, pooled from one reading of the document, with its surroundings.
+# The vectors of chunks: each encoded by itself, or `late`, pooled with its surroundings from one reading.
 pool: {{use: separate}}
 
 # Instead of these two: `passages`, small situated chunks; `topics`, the same and never across the end of a topic.
