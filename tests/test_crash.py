@@ -31,7 +31,7 @@ def encode(self, texts, role="document"):
 
 HashEncoder.encode = encode
 with Pipeline(base=sys.argv[1], encoder="hash", segment={"use": "sentence", "max_tokens": 16},
-              store={"use": sys.argv[3]}) as pipeline:
+              store={"use": sys.argv[3]}, pool={"use": sys.argv[4]}) as pipeline:
     pipeline.ingest(Path(sys.argv[1]) / "docs")
 """
 FILES, SENTENCES = 40, 25
@@ -47,8 +47,9 @@ def write_docs(root: Path) -> None:
         path.write_text("\n".join(lines) + "\n")
 
 
-def state(root: Path, store: str) -> dict:
-    with Pipeline(base=root, encoder="hash", segment={"use": "sentence", "max_tokens": 16}, store={"use": store}) as p:
+def state(root: Path, store: str, pool: str) -> dict:
+    stages = {"segment": {"use": "sentence", "max_tokens": 16}, "store": {"use": store}, "pool": pool}
+    with Pipeline(base=root, encoder="hash", **stages) as p:
         assert p.verify() == []
         library = p.corpus.library
         return {
@@ -58,9 +59,9 @@ def state(root: Path, store: str) -> dict:
         }
 
 
-def run(root: Path, log: Path, store: str, kill_after: float | None) -> bool:
+def run(root: Path, log: Path, store: str, pool: str, kill_after: float | None) -> bool:
     """Whether the child came to its end by itself."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(root), str(log), store], stderr=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(root), str(log), store, pool], stderr=subprocess.PIPE)
     if kill_after is None:
         _, errors = child.communicate()
         assert child.returncode == 0, errors.decode()
@@ -79,24 +80,24 @@ def encoded(log: Path) -> int:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-@pytest.mark.parametrize("store", ["embedded", "chroma"])
-def test_kill_at_random_moments_then_go_on(tmp_path, store):
+@pytest.mark.parametrize(("store", "pool"), [("embedded", "separate"), ("embedded", "late"), ("chroma", "separate")])
+def test_kill_at_random_moments_then_go_on(tmp_path, store, pool):
     if store == "chroma":
         pytest.importorskip("chromadb")
     clean, torn = tmp_path / "clean", tmp_path / "torn"
     for root in (clean, torn):
         write_docs(root)
     began = time.monotonic()
-    run(clean, tmp_path / "clean.log", store, None)
+    run(clean, tmp_path / "clean.log", store, pool, None)
     took = min(time.monotonic() - began, 3.0)
     draw, kills = random.Random(os.getpid()), 0
     for _ in range(8 if store == "embedded" else 2):
-        if run(torn, tmp_path / "torn.log", store, draw.uniform(0, took / 3)):
+        if run(torn, tmp_path / "torn.log", store, pool, draw.uniform(0, took / 3)):
             break
         kills += 1
-    run(torn, tmp_path / "torn.log", store, None)
+    run(torn, tmp_path / "torn.log", store, pool, None)
     assert kills
-    assert state(torn, store) == state(clean, store)
+    assert state(torn, store, pool) == state(clean, store, pool)
     slice_chunks = 8
     again = encoded(tmp_path / "torn.log") - encoded(tmp_path / "clean.log")
     assert 0 <= again <= kills * slice_chunks, f"{again} texts encoded twice over {kills} kills"
@@ -113,11 +114,11 @@ def test_kill_inside_each_commit(tmp_path, monkeypatch):
     real = Library.replace
     left = [0]
 
-    def replace(self, row, documents):
+    def replace(self, row, documents, **how):
         if left[0] == 0:
             raise Died
         left[0] -= 1
-        return real(self, row, documents)
+        return real(self, row, documents, **how)
 
     monkeypatch.setattr(Library, "replace", replace)
     monkeypatch.setattr(ingest, "GROUP_CHUNKS", 60)
