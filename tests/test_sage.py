@@ -106,7 +106,7 @@ class Fixed(SageSegmenter):
     @property
     def trained(self):
         class Found:
-            about = {"block": 1, "threshold": 0.5}
+            about = {"block": 1, "thresholds": {"all": 0.5, "paragraphs": 0.6}}
             arrays = {}
 
         return Found
@@ -121,9 +121,20 @@ def test_boundaries_are_low_and_lowest_around(monkeypatch):
     units = Units.given(["a"] * 9)
     assert np.flatnonzero(Fixed().boundaries(units, HASH)).tolist() == [2, 5]
     assert np.flatnonzero(Fixed(threshold=0.6).boundaries(units, HASH)).tolist() == [2, 5, 7]
-    assert np.flatnonzero(Fixed().boundaries(units, HASH, count=3)).tolist() == [2, 5, 7], "not 1 or 3, beside 2"
+    assert np.flatnonzero(Fixed().boundaries(units, HASH, count=3)).tolist() == [2, 5, 7], (
+        "not 1 and 3, which are lower than 7"
+    )
+    assert np.flatnonzero(Fixed().boundaries(units, HASH, count=4)).tolist() == [2, 3, 5, 7]
     assert Fixed().boundaries(units, HASH, count=8).all()
-    np.testing.assert_allclose(Fixed().scores(units, HASH), 1 - same)
+    np.testing.assert_allclose(Fixed().scores(units, HASH), 1 - same, atol=1e-6)
+    marked = Units.given(["a"] * 9, [True] * 8)
+    assert np.flatnonzero(Fixed().boundaries(marked, HASH)).tolist() == [2, 5, 7], "another threshold for paragraphs"
+    few = Units.given(["a"] * 9, [i in (1, 3, 7) for i in range(8)])
+    assert np.flatnonzero(Fixed().boundaries(few, HASH)).tolist() == [3], "7 is now beside 3"
+    odds = same * 0.4 / ((1 - same) * 0.6)
+    np.testing.assert_allclose(Fixed().scores(marked, HASH), 1 / (1 + odds), atol=1e-6)
+    assert not Fixed(threshold=0.0).boundaries(units, HASH).any()
+    assert Fixed(threshold=1.0).boundaries(units, HASH).sum() == 3, "still only where it is lowest"
 
 
 @given(st.integers(2, 40), st.integers(3, 25), st.integers(0, 50), st.booleans())

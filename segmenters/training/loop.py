@@ -148,7 +148,7 @@ def _step(task: Task, recipe: Recipe, optimizer: torch.optim.Optimizer, step: in
     loss = task.loss(step)
     if not torch.isfinite(loss):
         raise ModelError(
-            f"the loss of step {step} is {float(loss)}",
+            f"the loss of step {step} is {float(loss.detach())}",
             where=f"train {recipe.method}",
             fix=f"--set learning_rate={recipe.learning_rate / 3:g}",
         )
