@@ -43,8 +43,8 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
     weights: str = "sage"
     """The name of shipped weights, or the path of one's own."""
     threshold: Probability | None = None
-    """Cut where S is lower. Left out, a half where any gap may be a boundary; where only ends of paragraphs may, what was
-    best for the weights on texts they were not trained on."""
+    """Cut where S is lower. Left out, a half where any gap may be a boundary; where only ends of paragraphs may, what
+    was best for the weights on texts they were not trained on."""
     block: PositiveInt | None = None
     """Units on either side that are read; left out, as many as in training."""
     coarse_tokens: PositiveInt | None = None
@@ -73,9 +73,7 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
         return self._forced(change(same, threshold), ends, units, encoder)
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
-        """Where S is under the threshold and lowest around; with `count` so many, the lowest of those lowest around, and
-        of the others only if these are too few.
-        """
+        """Where S is under the threshold and lowest around; with `count` so many, those lowest around before others."""
         from segmenters.decode import best, peaks
 
         if count is not None:

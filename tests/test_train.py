@@ -20,6 +20,7 @@ from rag.errors import ConfigError, ModelError
 from segmenters.corpora.files import drawn
 from segmenters.corpora.read import read
 from segmenters.sage import SageSegmenter
+from segmenters.trained import SHIPPED, load
 from segmenters.training.card import digest_of
 from segmenters.training.loop import Run, fit, rate
 from segmenters.training.measure import pk
@@ -294,3 +295,17 @@ def test_digests_tell_what_is_in_a_folder(tmp_path):
     assert digest_of(tmp_path / "a") == digest_of(tmp_path / "b") != digest_of(tmp_path / "a" / "sub" / "x.md")
     (tmp_path / "b" / "sub" / "x.md").rename(tmp_path / "b" / "x.md")
     assert digest_of(tmp_path / "a") != digest_of(tmp_path / "b")
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_weights_are_small_and_have_a_card(path):
+    about = load(path.stem, path.stem).about
+    card = path.with_suffix(".md").read_text("utf-8")
+    assert path.stat().st_size <= 1_000_000
+    assert f"fovea train segmenter {about['method']} --data" in card
+    assert f"- encoder: {about['encoder_name'] or 'none'}" in card
+    assert f"- seed: {about['training']['seed']}" in card
+    assert "Licence of the data: " in card
+    assert "Licence of the data: not stated" not in card
+    for name, value in about["training"].items():
+        assert name == "seed" or f"`{name}={value}`" in card
