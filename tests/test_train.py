@@ -1,6 +1,8 @@
 """Training: interrupted in any way it ends with the same weights, what is wrong is said, and the card says all."""
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -166,6 +168,20 @@ def test_numbers_that_are_none_stop_it(tmp_path):
     task.scores = lambda: {"loss": float("inf")}
     with pytest.raises(ModelError, match="the scores after step 10"):
         fit(task, ToyRecipe(), tmp_path / "b", 0)
+
+
+def test_progress_shows_the_loss_and_the_best_score(tmp_path, monkeypatch):
+    notes = []
+
+    class Noted:
+        def advance(self, amount=1, note=""):
+            notes.append((amount, note))
+
+    monkeypatch.setattr("rag.progress.bar", lambda label, total: contextlib.nullcontext(Noted()))
+    run, _ = fit(Toy(0), ToyRecipe(), tmp_path, 0)
+    assert sum(amount for amount, _ in notes) == 60
+    assert re.fullmatch(r"loss \d\.\d{4}", notes[0][1])
+    assert notes[-1][1].endswith(f"; best loss {run.best['loss']:.4f} at step {run.best_step}")
 
 
 def test_equal_scores_are_no_improvement():
