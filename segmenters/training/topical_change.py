@@ -43,8 +43,8 @@ class TopicalChangeRecipe(Recipe):
 
     steps: PositiveInt = 600
     weight_decay: float = 0.1
-    pairs: Regime = "rp"
-    """Which pairs it learns from."""
+    pairs: Regime = "consecutive"
+    """Which pairs it learns from; `cp` and `rp` are the paper's."""
     per_paragraph: PositiveInt = 3
     """Pairs of either kind for each paragraph, at most."""
     hidden: PositiveInt = 64
