@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 BATCH = 1024
 """Gaps scored at a time, so that a long text needs little memory beside its vectors."""
-APART = 2
-"""Gaps between two boundaries, at least, where their number is given."""
 
 
 class SageSegmenter(LearnedSegmenter, name="sage"):
@@ -45,7 +43,8 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
     weights: str = "sage"
     """The name of shipped weights, or the path of one's own."""
     threshold: Probability | None = None
-    """Cut where S is lower. Left out, what was best for the weights on texts they were not trained on."""
+    """Cut where S is lower. Left out, a half where any gap may be a boundary; where only ends of paragraphs may, what
+    was best for the weights on texts they were not trained on."""
     block: PositiveInt | None = None
     """Units on either side that are read; left out, as many as in training."""
     coarse_tokens: PositiveInt | None = None
@@ -53,7 +52,8 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
     their ends may be boundaries, else units). No segment is then larger, except one such part."""
 
     def scores(self, units: Units, encoder: Encoder) -> np.ndarray:
-        """1 - S: float32 `(gaps,)`; ends of coarse blocks that must be boundaries score 1.
+        """1 - S, its odds shifted so that S = threshold scores a half: float32 `(gaps,)`; ends of coarse blocks that
+        must be boundaries score 1.
 
         Raises ConfigError for another encoder than that of the weights, ModelError for weights that cannot be had.
         """
@@ -61,24 +61,34 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
 
         vectors, block = self.vectors(units, encoder), self.block or int(self.trained.about["block"])
         arrays = {name: array.astype(np.float32) for name, array in self.trained.arrays.items()}
+        threshold = self._threshold(units)
         if self.coarse_tokens is None:
-            return 1 - same_topic(vectors, arrays, block)
+            return change(same_topic(vectors, arrays, block), threshold)
         ends = self._coarse_ends(units, encoder)
         parts = [same_topic(part, arrays, block) for part in np.split(vectors, ends + 1)]
         across = np.concatenate(
             [np.zeros(0, np.float32), *(same_topic(vectors, arrays, block, e, e + 1) for e in ends)]
         )
-        found = 1 - np.insert(np.concatenate(parts), ends - np.arange(len(ends)), across)
-        return self._forced(found, ends, units, encoder)
+        same = np.insert(np.concatenate(parts), ends - np.arange(len(ends)), across)
+        return self._forced(change(same, threshold), ends, units, encoder)
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
-        """Where S is under the threshold and lowest around, or the `count` lowest S that are not neighbours."""
+        """Where S is under the threshold and lowest around; with `count` so many, those lowest around before others."""
         from segmenters.decode import best, peaks
 
         if count is not None:
-            return best(scores, count, apart=APART)
-        threshold = self.trained.about["threshold"] if self.threshold is None else self.threshold
-        return peaks(scores, 1 - threshold) | (scores >= 1)
+            return best(scores + peaks(scores, -1), count)
+        return peaks(scores, 0.5) | (scores >= 1)
+
+    def at_paragraphs(self, units: Units) -> bool:
+        """Whether only ends of paragraphs may be boundaries of these units."""
+        return not (self._may(units) & ~units.breaks).any()
+
+    def _threshold(self, units: Units) -> float:
+        if self.threshold is not None:
+            return self.threshold
+        found: Mapping[str, float] = self.trained.about["thresholds"]
+        return found["paragraphs" if self.at_paragraphs(units) else "all"]
 
     def _coarse_ends(self, units: Units, encoder: Encoder) -> np.ndarray:
         """The gaps at which coarse blocks end: whole parts, one after the other, as long as they fit."""
@@ -96,7 +106,7 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
         """The scores with 1 at each end of a coarse block that lies in a segment of more than `coarse_tokens`."""
         import numpy as np
 
-        tokens, scores = self._tokens(units, encoder), np.minimum(scores, np.float32(1 - 1e-6))
+        tokens = self._tokens(units, encoder)
         found = np.flatnonzero(self._decide(scores, units, None))
         stops = np.append(found, len(units) - 1)
         for end in ends.tolist():
@@ -112,6 +122,14 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
         import numpy as np
 
         return np.cumsum([0, *(encoder.tokenizer.count(text) for text in units.texts)])
+
+
+def change(same: np.ndarray, threshold: float) -> np.ndarray:
+    """(1 - S) t / ((1 - S) t + S (1 - t)): a half where S is the threshold t, and under 1. float32 `(gaps,)`."""
+    import numpy as np
+
+    t = min(max(threshold, 1e-6), 1 - 1e-6)
+    return np.minimum((1 - same) * t / ((1 - same) * t + same * (1 - t)), 1 - 1e-6).astype(np.float32)
 
 
 def same_topic(

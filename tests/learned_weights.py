@@ -26,7 +26,7 @@ def sage(path: Path, encoder: Encoder, seed: int = 0) -> Path:
         "out.weight": rng.standard_normal((1, 8)),
         "out.bias": np.zeros(1),
     }
-    _save(path, arrays, {**about("sage", encoder), "block": 2, "threshold": 0.5})
+    _save(path, arrays, {**about("sage", encoder), "block": 2, "thresholds": {"all": 0.5, "paragraphs": 0.5}})
     return path
 
 

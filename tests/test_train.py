@@ -1,6 +1,8 @@
 """Training: interrupted in any way it ends with the same weights, what is wrong is said, and the card says all."""
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from rag.errors import ConfigError, ModelError
 from segmenters.corpora.files import drawn
 from segmenters.corpora.read import read
 from segmenters.sage import SageSegmenter
+from segmenters.trained import SHIPPED, load
 from segmenters.training.card import digest_of
 from segmenters.training.loop import Run, fit, rate
 from segmenters.training.measure import pk
@@ -167,6 +170,20 @@ def test_numbers_that_are_none_stop_it(tmp_path):
         fit(task, ToyRecipe(), tmp_path / "b", 0)
 
 
+def test_progress_shows_the_loss_and_the_best_score(tmp_path, monkeypatch):
+    notes = []
+
+    class Noted:
+        def advance(self, amount=1, note=""):
+            notes.append((amount, note))
+
+    monkeypatch.setattr("rag.progress.bar", lambda label, total: contextlib.nullcontext(Noted()))
+    run, _ = fit(Toy(0), ToyRecipe(), tmp_path, 0)
+    assert sum(amount for amount, _ in notes) == 60
+    assert re.fullmatch(r"loss \d\.\d{4}", notes[0][1])
+    assert notes[-1][1].endswith(f"; best loss {run.best['loss']:.4f} at step {run.best_step}")
+
+
 def test_equal_scores_are_no_improvement():
     run = Run().measured({"pk": 0.5, "other": 1})
     assert run.measured({"pk": 0.5, "other": 0}).waited == 1
@@ -294,3 +311,17 @@ def test_digests_tell_what_is_in_a_folder(tmp_path):
     assert digest_of(tmp_path / "a") == digest_of(tmp_path / "b") != digest_of(tmp_path / "a" / "sub" / "x.md")
     (tmp_path / "b" / "sub" / "x.md").rename(tmp_path / "b" / "x.md")
     assert digest_of(tmp_path / "a") != digest_of(tmp_path / "b")
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_weights_are_small_and_have_a_card(path):
+    about = load(path.stem, path.stem).about
+    card = path.with_suffix(".md").read_text("utf-8")
+    assert path.stat().st_size <= 1_000_000
+    assert f"fovea train segmenter {about['method']} --data" in card
+    assert f"- encoder: {about['encoder_name'] or 'none'}" in card
+    assert f"- seed: {about['training']['seed']}" in card
+    assert "Licence of the data: " in card
+    assert "Licence of the data: not stated" not in card
+    for name, value in about["training"].items():
+        assert name == "seed" or f"`{name}={value}`" in card

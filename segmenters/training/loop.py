@@ -49,6 +49,11 @@ class Run:
     seconds: float = 0.0
     """Over all sittings."""
 
+    @property
+    def note(self) -> str:
+        """The best score, for the progress bar."""
+        return "".join(f"; best {k} {v:.4f} at step {self.best_step}" for k, v in list(self.best.items())[:1])
+
     def measured(self, scores: Mapping[str, float]) -> Run:
         """This run after a measurement; the first of the scores decides, the lower the better."""
         first = next(iter(scores))
@@ -89,14 +94,11 @@ def fit(
             loss = _step(task, recipe, state.optimizer, run.step, seed)
             run = replace(run, step=run.step + 1, seconds=before + time.monotonic() - began)
             if run.step % recipe.every == 0 or run.step == recipe.steps:
-                run = run.measured(scores := _scores(task, run.step))
+                run = run.measured(_scores(task, run.step))
                 if run.best_step == run.step:
                     state.keep()
                 checkpoint.write(path, state, asked, vars(run))
-                note = f"loss {loss:.4f}, " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
-                bar.advance(1, f"{note}; best {next(iter(run.best.values())):.4f} at step {run.best_step}")
-            else:
-                bar.advance(1, f"loss {loss:.4f}")
+            bar.advance(1, f"loss {loss:.4f}{run.note}")
             late = max_seconds is not None and time.monotonic() - began >= max_seconds
             if interrupted.is_set() or (late and not _over(run, recipe)):
                 checkpoint.write(path, state, asked, vars(run))
@@ -148,7 +150,7 @@ def _step(task: Task, recipe: Recipe, optimizer: torch.optim.Optimizer, step: in
     loss = task.loss(step)
     if not torch.isfinite(loss):
         raise ModelError(
-            f"the loss of step {step} is {float(loss)}",
+            f"the loss of step {step} is {float(loss.detach())}",
             where=f"train {recipe.method}",
             fix=f"--set learning_rate={recipe.learning_rate / 3:g}",
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from segmenters.gaps import GapSegmenter
     from segmenters.sectioned import Sectioned
 
-THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
+THRESHOLDS = tuple(t / 100 for t in range(5, 100, 5))
 
 
 class Best(NamedTuple):
@@ -74,19 +74,15 @@ Scored = tuple[np.ndarray, "Example | Sectioned"]
 """Scores of gaps and their text: of a Sectioned some gaps may be boundaries, of an Example, which has no units, all."""
 
 
-def best_threshold(groups: Sequence[Sequence[Scored]], segmenter_at: Callable[[float], GapSegmenter]) -> Best:
-    """The threshold of nineteen with the lowest Pk, as the mean over groups of texts of the mean over a group's texts;
-    `segmenter_at(threshold)` makes the segmenter that chooses.
-    """
-    found = []
-    for threshold in THRESHOLDS:
-        segmenter = segmenter_at(float(threshold))
-        means = [np.mean([pk(text, _choose(segmenter, scores, text)) for scores, text in group]) for group in groups]
-        found.append(Best(float(np.mean(means)), float(threshold)))
-    return min(found)
+def best_threshold(
+    texts: Sequence[Scored], choose: Callable[[float, Scored], np.ndarray], among: Sequence[float] = THRESHOLDS
+) -> Best:
+    """The threshold with the lowest mean Pk over texts; `choose(threshold, scored)` says where boundaries then are."""
+    return min(Best(float(np.mean([pk(one[1], choose(t, one)) for one in texts])), t) for t in among)
 
 
-def _choose(segmenter: GapSegmenter, scores: np.ndarray, text: Example | Sectioned) -> np.ndarray:
+def chosen(segmenter: GapSegmenter, scores: np.ndarray, text: Example | Sectioned) -> np.ndarray:
+    """The boundaries that `segmenter` makes of scores."""
     return segmenter.choose(scores, None) if isinstance(text, Example) else segmenter._decide(scores, text.units, None)
 
 

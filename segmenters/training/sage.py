@@ -22,11 +22,11 @@ from torch import nn
 
 from rag.errors import ConfigError
 from segmenters.gaps import Probability
-from segmenters.sage import SageSegmenter, same_topic
+from segmenters.sage import SageSegmenter, change, same_topic
 from segmenters.training.loop import seed_of
-from segmenters.training.measure import Best, auc, best_threshold, examples
+from segmenters.training.measure import Best, Scored, auc, best_threshold, chosen, examples
 from segmenters.training.recipe import Recipe, Task
-from segmenters.training.sampling import spliced
+from segmenters.training.sampling import Example, spliced
 from segmenters.training.stacked import Stacked
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class SageRecipe(Recipe):
 
     method: ClassVar[str] = "sage"
 
-    steps: PositiveInt = 800
+    steps: PositiveInt = 1600
+    every: PositiveInt = 200
     weight_decay: float = 0.02
     negatives: Literal["paragraphs", "sections", "random"] = "random"
     """What pairs of two topics are made of."""
@@ -58,7 +59,7 @@ class SageRecipe(Recipe):
     """What the network reads beside x1 and x2: x1 - x2, x1 * x2, both, or neither."""
     hidden: PositiveInt = 256
     """Width of the network."""
-    dropout: float = Field(default=0.3, ge=0, lt=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of hidden numbers left out at a step."""
     batch: PositiveInt = 256
     """Pairs at a step, half of either kind."""
@@ -120,10 +121,11 @@ class SageTask(Task):
         return nn.functional.binary_cross_entropy_with_logits(self.model(left, right), same)
 
     def scores(self) -> dict[str, float]:
-        """Pk at the best threshold, over texts as they are and spliced ones; 1 - AUC and errors over pairs."""
+        """Mean Pk at the best thresholds; 1 - AUC and errors over pairs."""
         logits = self.model(*map(torch.from_numpy, self.pairs[:2])).numpy()
         wrong = float(((logits > 0) != (self.pairs.same > 0)).mean())
-        return {"pk": self._threshold().pk, "1 - auc": 1 - auc(logits, self.pairs.same), "wrong pairs": wrong}
+        pk = float(np.mean([best.pk for best in self._thresholds().values()]))
+        return {"pk": pk, "1 - auc": 1 - auc(logits, self.pairs.same), "wrong pairs": wrong}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The network in float16; columns of features it does not read are zero."""
@@ -132,19 +134,29 @@ class SageTask(Task):
         return {name: array.astype(np.float16) for name, array in found.items()}
 
     def about(self) -> dict[str, Any]:
-        """The block and the threshold to use."""
-        return {"block": self.recipe.block, "threshold": self._threshold().threshold}
+        """The block and the thresholds to use."""
+        best = self._thresholds()
+        return {"block": self.recipe.block, "thresholds": {kind: found.threshold for kind, found in best.items()}}
 
-    def _threshold(self) -> Best:
-        """The lowest mean of the Pk of texts as they are and the Pk of spliced ones, and its threshold for S."""
+    def _thresholds(self) -> dict[str, Best]:
+        """For texts with paragraphs the best. For others a half, where the network sees one topic as likely as two:
+        what is best for spliced texts of one's own is not so for those of others.
+        """
         arrays = {name: array.astype(np.float32) for name, array in self.arrays().items()}
 
-        def gaps(vectors: np.ndarray) -> np.ndarray:
-            return 1 - same_topic(vectors, arrays, self.recipe.block)
+        def scored(texts: Sequence[Example | Sectioned], vectors: Sequence[np.ndarray]) -> list[Scored]:
+            return [(same_topic(v, arrays, self.recipe.block), text) for text, v in zip(texts, vectors)]
 
-        whole = [(gaps(vectors), text) for vectors, text in zip(self.whole, self.dev)]
-        made = [(gaps(example.vectors), example) for example in self.spliced]
-        return best_threshold([whole, made], lambda t: SageSegmenter(threshold=t))
+        use = SageSegmenter()
+        whole = scored(self.dev, self.whole)
+        made = scored(self.spliced, [example.vectors for example in self.spliced])
+        marked = [one for one in whole if use.at_paragraphs(one[1].units)]  # type: ignore[union-attr]
+
+        def choose(threshold: float, one: Scored) -> np.ndarray:
+            return chosen(use, change(one[0], threshold), one[1])
+
+        anywhere = best_threshold(made, choose, [0.5])
+        return {"paragraphs": best_threshold(marked, choose) if marked else anywhere, "all": anywhere}
 
 
 def draw(stacked: Stacked, recipe: SageRecipe, count: int, rng: np.random.Generator) -> Pairs:

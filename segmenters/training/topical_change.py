@@ -25,7 +25,7 @@ from rag.errors import ConfigError
 from segmenters.pairs import COSINES, Paragraphs, features, same_topic
 from segmenters.topical_change import TopicalChangeSegmenter
 from segmenters.training.loop import seed_of
-from segmenters.training.measure import Best, auc, best_threshold, examples
+from segmenters.training.measure import Best, auc, best_threshold, chosen, examples
 from segmenters.training.recipe import Recipe, Task
 from segmenters.training.sampling import Example
 
@@ -43,8 +43,8 @@ class TopicalChangeRecipe(Recipe):
 
     steps: PositiveInt = 600
     weight_decay: float = 0.1
-    pairs: Regime = "rp"
-    """Which pairs it learns from."""
+    pairs: Regime = "consecutive"
+    """Which pairs it learns from; `cp` and `rp` are the paper's."""
     per_paragraph: PositiveInt = 3
     """Pairs of either kind for each paragraph, at most."""
     hidden: PositiveInt = 64
@@ -130,7 +130,7 @@ class TopicalChangeTask(Task):
             left = np.arange(len(paragraphs) - 1)
             change[ends] = 1 - same_topic(features(paragraphs, left, left + 1), arrays)
             scored.append((change, text))
-        return best_threshold([scored], lambda t: TopicalChangeSegmenter(threshold=t))
+        return best_threshold(scored, lambda t, one: chosen(TopicalChangeSegmenter(threshold=t), *one))
 
 
 def stack(texts: Sequence[Example]) -> tuple[Paragraphs, np.ndarray, np.ndarray]:
