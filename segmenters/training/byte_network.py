@@ -92,7 +92,9 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, M, d)` to `(B, M, d)`."""
-        q, k, v = (part.unflatten(-1, (-1, self.head)).transpose(1, 2) for part in self.read(self.before(x)).chunk(3, -1))
+        q, k, v = (
+            part.unflatten(-1, (-1, self.head)).transpose(1, 2) for part in self.read(self.before(x)).chunk(3, -1)
+        )
         heard = F.scaled_dot_product_attention(_rotate(q), _rotate(k), v, is_causal=True)
         x = x + self.write(heard.transpose(1, 2).flatten(2))
         gate, value = self.up(self.between(x)).chunk(2, dim=-1)

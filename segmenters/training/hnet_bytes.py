@@ -58,7 +58,9 @@ class HNetBytesRecipe(Recipe):
     def _bytes(self, texts: Sequence[Sectioned], part: str) -> np.ndarray:
         joined = "\n\n".join(one.units.text for one in texts).encode("utf-8", "surrogatepass")
         if len(joined) <= self.window:
-            raise ConfigError(f"the {part} text has {len(joined)} bytes, a window needs {self.window + 1}", where="data")
+            raise ConfigError(
+                f"the {part} text has {len(joined)} bytes, a window needs {self.window + 1}", where="data"
+            )
         return np.frombuffer(joined, np.uint8)
 
 
