@@ -73,8 +73,11 @@ class GapSegmenter(Segmenter):
 
     def _may(self, units: Units) -> np.ndarray:
         """Which gaps may be boundaries: bool `(gaps,)`."""
-        breaks = units.breaks
-        paragraphs = self.candidates == "paragraphs" and bool(breaks.any())
+        return units.breaks if self.at_paragraphs(units) else units.loose
+
+    def at_paragraphs(self, units: Units) -> bool:
+        """Whether only ends of paragraphs may be boundaries here."""
+        ends = int(units.breaks.sum())
         if self.candidates == "auto":
-            paragraphs = len(units) <= LONGEST_PARAGRAPH * int(breaks.sum())
-        return breaks if paragraphs else units.loose
+            return len(units) <= LONGEST_PARAGRAPH * ends
+        return self.candidates == "paragraphs" and ends > 0

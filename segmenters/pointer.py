@@ -24,18 +24,24 @@ if TYPE_CHECKING:
 
 
 class PointerSegmenter(LearnedSegmenter, name="pointer"):
-    """Cuts where the pointer network's score is over the threshold."""
+    """Cuts where the pointer network's score is over the threshold.
+
+    The network's probabilities mean one thing at the ends of paragraphs and another where none are marked. The weights
+    bring the one that served best in either case, and scores are shifted so that it becomes a half.
+    """
 
     weights: str = "pointer"
     """The name of shipped weights, or the path of one's own."""
-    threshold: Probability | None = None
-    """The least score of a boundary. Left out, what served the development part of the training best."""
+    threshold: Probability = 0.5
+    """The least score of a boundary."""
 
     def scores(self, units: Units, encoder: Encoder) -> np.ndarray:
         """How surely a topic ends at each gap: float64 `(gaps,)`."""
-        from segmenters.pointer_network import scores
+        from segmenters.pointer_network import scores, shifted
 
-        return scores(self.vectors(units, encoder), units.breaks, self.trained.arrays)
+        where = "paragraphs" if self.at_paragraphs(units) else "all"
+        found = scores(self.vectors(units, encoder), units.breaks, self.trained.arrays)
+        return shifted(found, self.trained.about["thresholds"][where])
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """Gaps over the threshold; the `count` highest where the number is given."""
@@ -43,4 +49,4 @@ class PointerSegmenter(LearnedSegmenter, name="pointer"):
 
         if count is not None:
             return best(scores, count)
-        return scores > (self.trained.about["threshold"] if self.threshold is None else self.threshold)
+        return scores > self.threshold

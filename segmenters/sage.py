@@ -80,10 +80,6 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
             return best(scores + peaks(scores, -1), count)
         return peaks(scores, 0.5) | (scores >= 1)
 
-    def at_paragraphs(self, units: Units) -> bool:
-        """Whether only ends of paragraphs may be boundaries of these units."""
-        return not (self._may(units) & ~units.breaks).any()
-
     def _threshold(self, units: Units) -> float:
         if self.threshold is not None:
             return self.threshold

@@ -54,7 +54,7 @@ def pointer(path: Path, encoder: Encoder) -> Path:
     torch.manual_seed(0)
     net = PointerNet(encoder.dim, KNOWN, 8, 6, drop=0.0)
     arrays = {name: value.numpy() for name, value in net.state_dict().items()}
-    save(path, arrays, {**about("pointer", encoder), "threshold": 0.4})
+    save(path, arrays, {**about("pointer", encoder), "thresholds": {"paragraphs": 0.4, "all": 0.4}})
     return path
 
 

@@ -268,7 +268,7 @@ def test_it_learns_subjects_and_the_weights_say_how_to_use_them(tmp_path, marked
     segmenter = SageSegmenter(weights=str(tmp_path))
     assert table(segmenter, [t for t in texts if t.split == "test"], HASH)[0] == rows["test"]
     assert segmenter.trained.about["block"] == 2
-    assert all(array.dtype == np.float16 for array in segmenter.trained.arrays.values())
+    assert all(array.dtype == np.float32 for array in segmenter.trained.arrays.values()), "widened when read"
     with pytest.raises(ModelError, match="belong to sage, not to topical_change"):
         TopicalChangeSegmenter(weights=str(tmp_path)).heads  # noqa: B018
 

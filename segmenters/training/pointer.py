@@ -1,8 +1,9 @@
 """Training of the pointer segmenter: gaps by cross-entropy, and from every unit the end of its segment.
 
 Half of a batch is cut out of sectioned texts, some with their paragraphs taken away; the rest is spliced of several.
-The score that decides when to stop is Pk, averaged over the kinds of text of the development part, spliced ones among
-them, at the one threshold that serves them best together; that threshold goes with the weights.
+The score that decides when to stop is Pk, averaged over the kinds of text of the development part as they are, with
+their paragraphs taken away, and spliced; each at the threshold that serves texts with or without paragraphs best. Both
+thresholds go with the weights.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
 THRESHOLDS = np.arange(0.1, 0.75, 0.05)
 KNOWN = 2 * 5 + 1
+SPLICED = 80
+"""Spliced texts to measure on, of each kind."""
 
 
 class PointerRecipe(Recipe):
-    """Settings of the pointer's training."""
+    """The pointer network, on sentence vectors: sections of texts as they are, unmarked, and spliced of several."""
 
     method: ClassVar[str] = "pointer"
 
@@ -77,10 +80,14 @@ class PointerTask(Task):
         rng = np.random.default_rng([seed, 1])
         self.dev = {
             **dev,
-            **{f"spliced {kind}": [spliced(rng, found, marked=0) for _ in range(40)] for kind, found in dev.items()},
+            **{f"unmarked {kind}": [unmarked(e) for e in found] for kind, found in dev.items() if _marked(found)},
+            **{
+                f"spliced {kind}": [spliced(rng, found, marked=0) for _ in range(SPLICED)]
+                for kind, found in dev.items()
+            },
         }
         self.model = PointerNet(encoder.dim, KNOWN, recipe.width, recipe.reach, recipe.drop)
-        self.threshold = 0.5
+        self.thresholds = {"paragraphs": 0.5, "all": 0.5}
 
     def loss(self, step: int) -> torch.Tensor:
         """Cross-entropy of gaps, and `pointing` times that of ends."""
@@ -107,27 +114,33 @@ class PointerTask(Task):
 
     def scores(self) -> dict[str, float]:
         """Pk in percent on average, and for each kind of text."""
-        net = self.arrays()
+        net = self._parameters()
         found = {
             kind: [(e, offered(e, pointer_network.scores(e.vectors, e.breaks, net))) for e in texts]
             for kind, texts in self.dev.items()
         }
         tables = {
-            kind: np.array([[pk(e, s > t) for t in THRESHOLDS] for e, s in pairs]) for kind, pairs in found.items()
+            kind: np.array([[pk(e, s > t) for t in THRESHOLDS] for e, s in texts]) for kind, texts in found.items()
         }
-        means = np.array([table.mean(axis=0) for table in tables.values()])
-        best = int(means.mean(axis=0).argmin())
-        self.threshold = float(round(THRESHOLDS[best], 2))
-        each = {f"Pk % {kind}": 100 * float(row[best]) for kind, row in zip(tables, means)}
-        return {"Pk %": 100 * float(means[:, best].mean()), **each}
+        each: dict[str, float] = {}
+        for where in self.thresholds:
+            group = {k: t.mean(axis=0) for k, t in tables.items() if _marked(self.dev[k]) == (where == "paragraphs")}
+            if group:
+                best = int(np.mean(list(group.values()), axis=0).argmin())
+                self.thresholds[where] = float(round(THRESHOLDS[best], 2))
+                each |= {f"Pk % {kind}": 100 * float(row[best]) for kind, row in group.items()}
+        return {"Pk %": float(np.mean(list(each.values()))), **each}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Every parameter under its name."""
+        """Every parameter under its name, in half precision."""
+        return {name: value.astype(np.float16) for name, value in self._parameters().items()}
+
+    def _parameters(self) -> dict[str, np.ndarray]:
         return {name: value.detach().numpy() for name, value in self.model.state_dict().items()}
 
     def about(self) -> dict[str, Any]:
-        """The threshold that served the development part best."""
-        return {"threshold": self.threshold}
+        """The thresholds that served the development part best."""
+        return {"thresholds": dict(self.thresholds)}
 
 
 def inputs(drawn: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -150,3 +163,8 @@ def offsets(drawn: Sequence[Example], units: int, reach: int) -> np.ndarray:
         far = ends[np.searchsorted(ends, np.arange(n))] - np.arange(n)
         found[row, :n] = np.where(far < reach, far, -1)
     return found
+
+
+def _marked(texts: Sequence[Example]) -> bool:
+    """Whether these texts have paragraphs."""
+    return any(e.breaks.any() for e in texts)
