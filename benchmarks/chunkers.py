@@ -56,6 +56,7 @@ class CachedEncoder:
     def __init__(self, encoder: SentenceTransformerEncoder, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.encoder, self.dim, self.window, self.tokenizer = encoder, encoder.dim, encoder.window, encoder.tokenizer
+        self.space, self.fingerprint, self.name = encoder.space, encoder.fingerprint, encoder.name
         self.db = sqlite3.connect(folder / "vectors.db")
         self.db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, seconds REAL)")
         self.tokens, self.seconds, self.outside = 0, 0.0, 0.0

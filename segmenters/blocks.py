@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 WINDOWS = (1, 2, 3, 5, 8)
+STRETCH = 1024
 
 
 def centred(vectors: np.ndarray) -> np.ndarray:
@@ -23,17 +24,26 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return np.divide(rows, norms, where=norms > 1e-9, out=np.zeros_like(rows))
 
 
-def block_cosines(vectors: np.ndarray, windows: tuple[int, ...] = WINDOWS) -> np.ndarray:
-    """Float32 `(gaps, windows)` for unit vectors `(units, dim)`. O(units), whatever the windows."""
-    n = len(vectors)
-    sums = np.concatenate([np.zeros((1, vectors.shape[1])), np.cumsum(vectors, axis=0, dtype=np.float64)])
-    gaps = np.arange(1, n)
-    found = []
-    for window in windows:
-        left = sums[gaps] - sums[np.maximum(gaps - window, 0)]
-        right = sums[np.minimum(gaps + window, n)] - sums[gaps]
-        found.append((unit(left) * unit(right)).sum(axis=1))
-    return np.stack(found, axis=1).astype(np.float32)
+def block_cosines(
+    vectors: np.ndarray, windows: tuple[int, ...] = WINDOWS, mean: np.ndarray | None = None
+) -> np.ndarray:
+    """Float32 `(gaps, windows)` for unit vectors `(units, dim)`, less `mean` and scaled back where one is given.
+
+    O(units * dim), whatever the windows; memory for `STRETCH` gaps at a time.
+    """
+    n, most = len(vectors), max(windows)
+    found = np.zeros((max(n - 1, 0), len(windows)), np.float32)
+    for start in range(0, n - 1, STRETCH):
+        stop, low = min(start + STRETCH, n - 1), max(start + 1 - most, 0)
+        part = vectors[low : stop + most]
+        part = part if mean is None else unit(part - mean)
+        sums = np.concatenate([np.zeros((1, part.shape[1])), np.cumsum(part, axis=0, dtype=np.float64)])
+        gaps = np.arange(start, stop) + 1 - low
+        for column, window in enumerate(windows):
+            left = sums[gaps] - sums[np.maximum(gaps - window, 0)]
+            right = sums[np.minimum(gaps + window, len(part))] - sums[gaps]
+            found[start:stop, column] = (unit(left) * unit(right)).sum(axis=1)
+    return found
 
 
 def sides(vectors: np.ndarray, size: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from segmenters.blocks import block_cosines, centred, unit
+from segmenters.blocks import block_cosines, unit
 
 BLOCK = 1024
 """Units computed at a time."""
@@ -35,7 +35,8 @@ Arrays = Mapping[str, np.ndarray]
 
 def features(vectors: np.ndarray, breaks: np.ndarray) -> np.ndarray:
     """Float32 `(units, 11)`: what is known of the gap before each unit; zeros before the first."""
-    gaps = np.concatenate([block_cosines(vectors), block_cosines(centred(vectors)), breaks[:, None]], axis=1)
+    mean = vectors.mean(axis=0, keepdims=True)
+    gaps = np.concatenate([block_cosines(vectors), block_cosines(vectors, mean=mean), breaks[:, None]], axis=1)
     return np.concatenate([np.zeros((1, gaps.shape[1])), gaps]).astype(np.float32)
 
 
