@@ -20,6 +20,7 @@ S. Hwang, B. Wang, A. Gu, "Dynamic chunking for end-to-end hierarchical sequence
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
@@ -101,24 +102,27 @@ def rule(vectors: np.ndarray, window: int, centre: Centre) -> np.ndarray:
 
     from segmenters.routing import opposition
 
-    rest, gaps = centred(vectors, centre), max(len(vectors) - 1, 0)
-    stretches = [(at, min(at + STRETCH, gaps)) for at in range(0, gaps, STRETCH)]
-    parts = [opposition(*blocks(rest, first, stop, window)) for first, stop in stretches]
+    weights = (window / (window + 1)) ** np.arange(REACH * window)
+    parts = [opposition(left, right) for left, right in blocks(centred(vectors, centre), weights)]
     return np.concatenate([np.zeros(0, np.float32), *parts], dtype=np.float32)
 
 
-def blocks(vectors: np.ndarray, first: int, stop: int, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted sums of the vectors before and after each gap from `first` to before `stop`: twice `(gaps, dim)`."""
+def blocks(vectors: np.ndarray, weights: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Weighted sums of the vectors before and after each gap, the nearest by `weights[0]`, those beyond the text zero:
+    twice `(gaps, dim)`, in stretches of gaps, so that memory is bounded.
+    """
     import numpy as np
 
-    reach = REACH * window
-    near = np.pad(vectors[max(first + 1 - reach, 0) : stop + reach], [(max(reach - first - 1, 0), reach), (0, 0)])
-    left, right = np.zeros((2, stop - first, vectors.shape[1]), vectors.dtype)
-    for distance in range(reach):
-        weight = (window / (window + 1)) ** distance
-        left += weight * near[reach - 1 - distance :][: stop - first]
-        right += weight * near[reach + distance :][: stop - first]
-    return left, right
+    reach, gaps = len(weights), len(vectors) - 1
+    for first in range(0, gaps, STRETCH):
+        size = min(STRETCH, gaps - first)
+        near = vectors[max(first + 1 - reach, 0) : first + size + reach]
+        near = np.pad(near, [(max(reach - first - 1, 0), reach), (0, 0)])
+        left, right = np.zeros((2, size, vectors.shape[1]))
+        for distance, weight in enumerate(weights.tolist()):
+            left += weight * near[reach - 1 - distance :][:size]
+            right += weight * near[reach + distance :][:size]
+        yield left, right
 
 
 def centred(vectors: np.ndarray, centre: Centre) -> np.ndarray:
