@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pipelines.measurements import Row, show
 from rag.types import Document
 from segmenters.gaps import GapSegmenter
+from segmenters.learned import LearnedSegmenter
+from segmenters.topical_change import TopicalChangeSegmenter
 from segmenters.units import Units
 from tests.gap_fixtures import CheapEncoder, gap_segmenters, label
 
@@ -62,7 +64,7 @@ def sized(source: str, megabytes: float) -> str:
 
 def measure(texts: dict[float, str], data: str, repeats: int) -> Iterator[Row]:
     sizes = list(texts)
-    for segmenter in gap_segmenters():
+    for segmenter in gap_segmenters(shipped=True):
         found = {size: seconds(segmenter, text, repeats) for size, text in texts.items()}
         for part in PARTS:
             for size in sizes:
@@ -80,6 +82,11 @@ class Given(CheapEncoder):
     """Vectors made beforehand, row by row of the distinct texts that ask for them."""
 
     rows: Any
+    reads: str
+
+    @property
+    def space(self):
+        return self.reads
 
     def encode(self, texts, role="document"):
         return self.rows[: len(texts)]
@@ -90,7 +97,7 @@ def seconds(segmenter: GapSegmenter, text: str, repeats: int) -> dict[str, float
     units = Units.sentences(text)
     vectors = np.random.default_rng(0).normal(size=(len(units), DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    encoder = Given.model_construct(size=DIM, rows=vectors)
+    encoder = Given.model_construct(size=DIM, rows=vectors, reads=vectors_of(segmenter))
     scores = segmenter.scores(units, encoder)
 
     class Known(type(segmenter)):  # type: ignore[misc]
@@ -105,6 +112,15 @@ def seconds(segmenter: GapSegmenter, text: str, repeats: int) -> dict[str, float
         "choose": fastest(lambda: segmenter.choose(scores, None), repeats),
         "cuts": fastest(lambda: list(known.cuts(text, document, encoder)), repeats),
     }
+
+
+def vectors_of(segmenter: GapSegmenter) -> str:
+    """Whose vectors the weights of a learned one read."""
+    if not isinstance(segmenter, LearnedSegmenter):
+        return ""
+    return str(
+        (segmenter.heads[0] if isinstance(segmenter, TopicalChangeSegmenter) else segmenter.trained).about["encoder"]
+    )
 
 
 def fastest(action: Callable[[], Any], repeats: int) -> float:

@@ -22,11 +22,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 """Settings to try by name; one that is not here is tried as it comes, a learned one with random weights."""
 
 
-def gap_segmenters() -> Iterator[GapSegmenter]:
-    """All registered gap segmenters, in each variant."""
+def gap_segmenters(*, shipped: bool = False) -> Iterator[GapSegmenter]:
+    """All registered gap segmenters, in each variant; learned ones with random weights, or those that ship."""
     for name, cls in registry.components("segmenter").items():
         if issubclass(cls, GapSegmenter):
-            own = {"weights": weights_of(name, CHEAP)} if name in WEIGHTS else {}
+            own = {"weights": weights_of(name, CHEAP)} if name in WEIGHTS and not shipped else {}
             yield from (cls.model_validate({**own, **settings}) for settings in VARIANTS.get(name, [{}]))
 
 
