@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from rag import registry
+from rag.encoder import Encoder
 from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError
 from rag.segmenter import Cut, Segmenter
@@ -20,14 +21,19 @@ from segmenters.chain import segment
 from segmenters.fixed import FixedSegmenter
 from segmenters.recursive import RecursiveSegmenter
 from segmenters.sentence import SentenceSegmenter
+from tests.learned_weights import WEIGHTS, weights_of
 from tests.tokenizers_of_tests import TOKENIZERS, encoder
 
 GOLDEN = Path(__file__).with_name("golden_chunks.json")
 NEEDS_OBJECT = {"langchain"}
+HASH = HashEncoder(size=64)
 NAMES = sorted(set(registry.components("segmenter")) - NEEDS_OBJECT)
 
 
-def make(name: str, **settings) -> Segmenter:
+def make(name: str, reads: Encoder | None = None, **settings) -> Segmenter:
+    """A segmenter; learned ones with random weights for the encoder `reads`, or else those of `encoder(...)`."""
+    if name in WEIGHTS:
+        settings["weights"] = weights_of(name, reads or encoder("words"))
     return registry.components("segmenter")[name].model_validate(settings)
 
 
@@ -145,7 +151,7 @@ def golden() -> dict[str, list[str]]:
         name: [
             chunk.id
             for key, text in HOSTILE.items()
-            for chunk in segment(Document(key, text), [make(name, max_tokens=32, overlap=6)], HashEncoder(size=64))
+            for chunk in segment(Document(key, text), [make(name, HASH, max_tokens=32, overlap=6)], HASH)
         ][::17]
         for name in NAMES
     }

@@ -27,6 +27,10 @@ class ToyEncoder(Encoder):
         return _HASH.dim
 
     @property
+    def space(self):
+        return _HASH.space
+
+    @property
     def tokenizer(self):
         return self.counts
 
