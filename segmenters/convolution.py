@@ -54,8 +54,10 @@ class Convolution:
 
 def stack(arrays: Mapping[str, np.ndarray], name: str, dilations: Sequence[int]) -> list[Convolution]:
     """The layers `NAME.0`, `NAME.1`, ... of a network, one for each dilation, before any text."""
-    parts = ("gain", "w_in", "taps", "w_out")
-    return [Convolution(*(arrays[f"{name}.{n}.{part}"] for part in parts), d) for n, d in enumerate(dilations)]
+    found = [
+        [arrays[f"{name}.{n}.{part}"] for part in ("gain", "w_in", "taps", "w_out")] for n in range(len(dilations))
+    ]
+    return [Convolution(gain, w_in, taps, w_out, d) for (gain, w_in, taps, w_out), d in zip(found, dilations)]
 
 
 def product(x: np.ndarray, weights: np.ndarray) -> np.ndarray:

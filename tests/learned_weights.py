@@ -62,7 +62,35 @@ def _save(path: Path, arrays: dict, about: dict) -> None:
     save(path, {name: array.astype(np.float16) for name, array in arrays.items()}, about)
 
 
+def hnet_sentence(path: Path, encoder: Encoder) -> Path:
+    """A router that is far from the identity."""
+    draw, dim = np.random.default_rng(0), encoder.dim
+    arrays = {
+        "weights": np.array([0.6, 0.3, 0.1]),
+        **{name: draw.normal(size=dim) / 10 for name in ("shift_back", "shift_ahead")},
+        **{name: draw.normal(size=(dim, dim)) for name in ("query", "key")},
+    }
+    save(path, arrays, about("hnet_sentence", encoder))
+    return path
+
+
+def hnet_bytes(path: Path, encoder: Encoder) -> Path:
+    """A small byte network; it reads no encoder's vectors."""
+    draw, outer, inner, dilations = np.random.default_rng(0), 8, 12, (1, 2)
+    arrays = {"embed.weight": draw.normal(size=(256, outer)), "widen": draw.normal(size=inner - outer)}
+    for name, dim in (("outer", outer), ("inner", inner)):
+        for part in ("query", "key"):
+            arrays[f"{name}_router.{part}"] = draw.normal(size=(dim, dim))
+        for number in range(len(dilations)):
+            shapes = {"gain": dim, "w_in": (dim, 2 * dim), "taps": (3, dim), "w_out": (dim, dim)}
+            arrays |= {f"{name}.{number}.{part}": draw.normal(size=shape) for part, shape in shapes.items()}
+    save(path, arrays, {"method": "hnet_bytes", "encoder": "", "encoder_name": "", "dim": 0, "dilations": dilations})
+    return path
+
+
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
+    "hnet_bytes": hnet_bytes,
+    "hnet_sentence": hnet_sentence,
     "pointer": pointer,
     "sage": sage,
     "topical_change": topical_change,

@@ -44,9 +44,9 @@ class HNetSentenceRecipe(Recipe):
     weight_decay: float = 0.05
     chunk: Annotated[float, Field(gt=1)] = 5.0
     """Sentences that a chunk should hold."""
-    alpha: PositiveFloat = 4.0
+    alpha: PositiveFloat = 10.0
     """Weight of the ratio loss."""
-    say_weight: PositiveFloat = 2.0
+    say_weight: PositiveFloat = 1.5
     """Weight of the prediction from chunks."""
     ahead: PositiveInt = 3
     """Sentences whose mean the chunk must say."""
@@ -69,13 +69,13 @@ class HNetSentenceRecipe(Recipe):
         self, train: Sequence[Sectioned], dev: Sequence[Sectioned], encoder: Encoder, seed: int
     ) -> SentenceTask:
         """Encode every text once. Raises ConfigError where fewer than two texts have two sentences."""
-        parts = [[one.units.vectors(encoder) for one in part if len(one.units) > 1] for part in (train, dev)]
-        for name, part in zip(("training", "development"), parts):
+        texts, others = ([one.units.vectors(encoder) for one in part if len(one.units) > 1] for part in (train, dev))
+        for name, part in (("training", texts), ("development", others)):
             if len(part) < 2:
                 raise ConfigError(
                     f"the {name} part has {len(part)} texts of two sentences, two are needed", where="data"
                 )
-        return SentenceTask(self, *parts, encoder.dim, seed)
+        return SentenceTask(self, texts, others, encoder.dim, seed)
 
 
 class SentenceTask(Task):
