@@ -35,9 +35,8 @@ class HNetBytesRecipe(Recipe):
     method: ClassVar[str] = "hnet_bytes"
     reads_vectors: ClassVar[bool] = False
 
-    steps: int = 2400
+    steps: int = 1600
     every: int = 200
-    patience: int = 100
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     batch: PositiveInt = 8
