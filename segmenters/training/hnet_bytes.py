@@ -33,6 +33,7 @@ class HNetBytesRecipe(Recipe):
     """Settings of the training of `hnet_bytes`; it reads texts only, no sections and no vectors."""
 
     method: ClassVar[str] = "hnet_bytes"
+    reads_sections: ClassVar[bool] = False
     reads_vectors: ClassVar[bool] = False
 
     steps: int = 1600

@@ -38,6 +38,7 @@ class HNetSentenceRecipe(Recipe):
     """H-Net over sentence vectors, trained on texts whose topics nobody has marked."""
 
     method: ClassVar[str] = "hnet_sentence"
+    reads_sections: ClassVar[bool] = False
 
     steps: PositiveInt = 600
     learning_rate: PositiveFloat = 2e-3

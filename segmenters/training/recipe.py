@@ -49,6 +49,9 @@ class Recipe(BaseModel, ABC):
     reads_vectors: ClassVar[bool] = True
     """Whether the method reads an encoder's vectors (the byte network reads none)."""
 
+    reads_sections: ClassVar[bool] = True
+    """Whether the method learns from where sections end; the others take any text."""
+
     steps: int = 1000
     """Steps at most."""
     every: int = 100

@@ -71,7 +71,7 @@ def train(
 
     parts = {split: [t for t in texts if t.split == split] for split in ("train", "dev", "test")}
     for split in ("train", "dev"):
-        if not any(t.boundaries.any() for t in parts[split]):
+        if not parts[split] or (recipe.reads_sections and not any(t.boundaries.any() for t in parts[split])):
             raise ConfigError(
                 f"no text of the split {split!r} has a boundary, of {len(texts)} texts",
                 where="--data",
