@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rag.component import fingerprint
 from rag.errors import ConfigError, ModelError, require
 from rag.models import write_whole
+from rag.remember import RememberingEncoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,9 +39,10 @@ class Trained:
     def check(self, encoder: Encoder, *, where: str = "segment") -> None:
         """Raise ConfigError unless `encoder` is the one whose vectors these weights read."""
         if self.about["encoder"] != encoder.space:
+            named = encoder.behind.name if isinstance(encoder, RememberingEncoder) else encoder.name
             raise ConfigError(
                 f"the weights {self.name!r} of {self.about['method']} read vectors of {self.about['encoder_name']} "
-                f"({self.about['dim']} numbers), the encoder here is {encoder.name} ({encoder.dim})",
+                f"({self.about['dim']} numbers), the encoder here is {named} ({encoder.dim})",
                 where=where,
                 fix=f"encoder: {{use: sentence_transformer, model: {self.about['encoder_name']}}} on the segmenter, or "
                 f"fovea train segmenter {self.about['method']} with this encoder",

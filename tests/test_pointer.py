@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError
+from rag.remember import RememberingEncoder
 from segmenters import blocks, pointer_network
 from segmenters.blocks import block_cosines, centred
 from segmenters.pointer import PointerSegmenter
@@ -193,8 +194,8 @@ def test_it_learns_where_words_change_and_is_used_as_a_segmenter(tmp_path):
     e = Example(text.units.vectors(encoder), text.boundaries.astype(np.float32), text.units.breaks.astype(np.float32))
     assert pk(e, found) < 0.15
     assert segmenter.boundaries(text.units, encoder, count=4).sum() == 4
-    with pytest.raises(ConfigError, match="read vectors of hash"):
-        segmenter.boundaries(text.units, HashEncoder(size=64))
+    with pytest.raises(ConfigError, match=r"read vectors of hash .* the encoder here is hash \(64\)"):
+        segmenter.boundaries(text.units, RememberingEncoder.of(HashEncoder(size=64)))
 
 
 def test_the_loss_of_a_step_does_not_depend_on_the_steps_before():
