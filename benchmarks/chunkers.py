@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.bench.segmentation_peers import chonkie_embeddings
 from pipelines.presets import PRESETS
 from pipelines.spec import PipelineSpec
 from rag import registry
@@ -189,23 +190,8 @@ def chonkie(name: str, encoder: CachedEncoder) -> Spans:
 
 def chonkie_semantic(encoder: CachedEncoder) -> Spans:
     from chonkie import SemanticChunker
-    from chonkie.embeddings import BaseEmbeddings
 
-    class Ours(BaseEmbeddings):
-        def embed(self, text: str) -> np.ndarray:
-            return encoder.encode([text])[0]
-
-        def embed_batch(self, texts: list[str]) -> list[np.ndarray]:
-            return list(encoder.encode(texts)) if texts else []
-
-        @property
-        def dimension(self) -> int:
-            return encoder.dim
-
-        def get_tokenizer(self) -> Any:
-            return encoder.tokenizer.count
-
-    chunker = SemanticChunker(embedding_model=Ours(), chunk_size=200)
+    chunker = SemanticChunker(embedding_model=chonkie_embeddings(encoder), chunk_size=200)
     return lambda document: placed(document, [c.text for c in chunker.chunk(document.text)])
 
 

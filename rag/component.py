@@ -99,7 +99,11 @@ class Component(BaseModel):
     @property
     def fingerprint(self) -> str:
         """A hash of everything that decides this component's results: its kind, name, version and settings."""
-        return fingerprint({"kind": self.kind, "version": self.version, **self.settings(speed=False)})
+        return self.fingerprint_with()
+
+    def fingerprint_with(self, **content: Any) -> str:
+        """The same, with the content of what some settings only name (weights, a model) in their place."""
+        return fingerprint({"kind": self.kind, "version": self.version, **self.settings(speed=False), **content})
 
 
 def _plain(value: Any, speed: bool) -> Any:

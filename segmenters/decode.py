@@ -52,3 +52,9 @@ def viterbi(gains: np.ndarray, log_lengths: np.ndarray) -> np.ndarray:
         found[end - 1] = True
         end = int(came[end])
     return found
+
+
+def shifted(found: np.ndarray, threshold: float) -> np.ndarray:
+    """Scores whose odds are divided by those of the threshold, so that a score at the threshold becomes 1/2."""
+    t = min(max(threshold, 1e-6), 1 - 1e-6)
+    return found * (1 - t) / (found * (1 - t) + (1 - found) * t)

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from rag.component import fingerprint
 from rag.segmenter import Cut, Segmenter
 from rag.types import Document
 from segmenters.places import graphemes
@@ -55,8 +54,7 @@ class HNetBytesSegmenter(Segmenter, name="hnet_bytes"):
     @cached_property
     def fingerprint(self) -> str:
         """What decides the results: settings and the content of the weights, wherever they lie."""
-        settings = {**self.settings(speed=False), "weights": self.trained.digest}
-        return fingerprint({"kind": self.kind, "version": self.version, **settings})
+        return self.fingerprint_with(weights=self.trained.digest)
 
     def phrases(self, text: str) -> np.ndarray:
         """How surely a phrase starts at each character: float32 `(len(text),)`, 0 where no chunk of bytes starts.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rag.component import fingerprint
 from rag.encoder import Encoder
 from segmenters.gaps import GapSegmenter
 from segmenters.trained import Trained, load
@@ -32,8 +31,7 @@ class LearnedSegmenter(GapSegmenter):
     @cached_property
     def fingerprint(self) -> str:
         """What decides the results: settings and the content of the weights, wherever they lie."""
-        settings = {**self.settings(speed=False), "weights": self.trained.digest}
-        return fingerprint({"kind": self.kind, "version": self.version, **settings})
+        return self.fingerprint_with(weights=self.trained.digest)
 
     def vectors(self, units: Units, encoder: Encoder) -> np.ndarray:
         """Vectors of the units by the encoder of the weights: float32 `(units, dim)`.

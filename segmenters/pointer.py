@@ -37,7 +37,8 @@ class PointerSegmenter(LearnedSegmenter, name="pointer"):
 
     def scores(self, units: Units, encoder: Encoder) -> np.ndarray:
         """How surely a topic ends at each gap: float64 `(gaps,)`."""
-        from segmenters.pointer_network import scores, shifted
+        from segmenters.decode import shifted
+        from segmenters.pointer_network import scores
 
         where = "paragraphs" if self.at_paragraphs(units) else "all"
         found = scores(self.vectors(units, encoder), units.breaks, self.trained.arrays)

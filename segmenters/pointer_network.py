@@ -57,12 +57,6 @@ def scores(vectors: np.ndarray, breaks: np.ndarray, net: Arrays) -> np.ndarray:
     return (1 / (1 + np.exp(-alone[:-1])) + marginals(ends)) / 2
 
 
-def shifted(found: np.ndarray, threshold: float) -> np.ndarray:
-    """Scores whose odds are divided by those of the threshold, so that a score at the threshold becomes 1/2."""
-    t = min(max(threshold, 1e-6), 1 - 1e-6)
-    return found * (1 - t) / (found * (1 - t) + (1 - found) * t)
-
-
 def _blocks(n: int) -> Iterator[tuple[int, int]]:
     return ((low, min(n, low + BLOCK)) for low in range(0, n, BLOCK))
 

@@ -124,8 +124,9 @@ def change(same: np.ndarray, threshold: float) -> np.ndarray:
     """(1 - S) t / ((1 - S) t + S (1 - t)): a half where S is the threshold t, and under 1. float32 `(gaps,)`."""
     import numpy as np
 
-    t = min(max(threshold, 1e-6), 1 - 1e-6)
-    return np.minimum((1 - same) * t / ((1 - same) * t + same * (1 - t)), 1 - 1e-6).astype(np.float32)
+    from segmenters.decode import shifted
+
+    return np.minimum(shifted(1 - same, 1 - threshold), 1 - 1e-6).astype(np.float32)
 
 
 def same_topic(

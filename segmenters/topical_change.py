@@ -17,9 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from rag.component import fingerprint
 from segmenters.cross_scorer import CrossScorer
 from segmenters.gaps import Probability
 from segmenters.learned import LearnedSegmenter
@@ -71,10 +70,8 @@ class TopicalChangeSegmenter(LearnedSegmenter, name="topical_change"):
     @cached_property
     def fingerprint(self) -> str:
         """What decides the results: settings, and the content of weights or model."""
-        settings = {**self.settings(speed=False), "weights": [head.digest for head in self.heads]}
-        if self.scorer:
-            settings["scorer"] = self.scorer.identity
-        return fingerprint({"kind": self.kind, "version": self.version, **settings})
+        content: dict[str, Any] = {"weights": [head.digest for head in self.heads]}
+        return self.fingerprint_with(**content, **({"scorer": self.scorer.identity} if self.scorer else {}))
 
     def vectors(self, units: Units, encoder: Encoder) -> np.ndarray:
         """Vectors of the units: float32 `(units, dim)`; raises ConfigError for another encoder than the weights'."""

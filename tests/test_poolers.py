@@ -171,3 +171,14 @@ def test_a_vector_of_another_place_is_found_by_check(late):
         db.execute("UPDATE chunks SET vector = ? WHERE vector = ?", (a, b))
     db.close()
     assert any("another text" in problem for problem in pipeline.verify())
+
+
+def test_check_reads_each_document_once_however_many_chunks_it_has(late, monkeypatch):
+    from retrievers.library import checks
+
+    pipeline, folder = late
+    pipeline.ingest(folder / "docs")
+    real, asked = checks.text_digest, []
+    monkeypatch.setattr(checks, "text_digest", lambda text: asked.append(len(text)) or real(text))
+    assert pipeline.verify() == []
+    assert asked == [len(TEXT)]

@@ -56,14 +56,11 @@ def langchain_semantic(units: Units, encoder: Encoder, count: int | None) -> np.
     return ends(found, units.texts)
 
 
-def chonkie_semantic(units: Units, encoder: Encoder, count: int | None) -> np.ndarray:
-    """chonkie's SemanticChunker with its defaults, its largest chunk among them."""
-    chonkie = require("chonkie", extra="peers", needed_by="chonkie_semantic")
-    from chonkie.embeddings import BaseEmbeddings
+def chonkie_embeddings(encoder: Any) -> Any:
+    """An encoder as chonkie takes one."""
+    base = require("chonkie.embeddings", extra="peers", needed_by="chonkie_semantic").BaseEmbeddings
 
-    texts = [text + " " for text in units.texts]
-
-    class Ours(BaseEmbeddings):
+    class Ours(base):  # type: ignore[misc, valid-type]
         def embed(self, text: str) -> np.ndarray:
             return encoder.encode([text])[0]
 
@@ -77,11 +74,19 @@ def chonkie_semantic(units: Units, encoder: Encoder, count: int | None) -> np.nd
         def get_tokenizer(self) -> Any:
             return encoder.tokenizer.count
 
+    return Ours()
+
+
+def chonkie_semantic(units: Units, encoder: Encoder, count: int | None) -> np.ndarray:
+    """chonkie's SemanticChunker with its defaults, its largest chunk among them."""
+    chonkie = require("chonkie", extra="peers", needed_by="chonkie_semantic")
+    texts = [text + " " for text in units.texts]
+
     class Given(chonkie.SemanticChunker):  # type: ignore[name-defined]
         def _split_sentences(self, text: str) -> list[str]:
             return texts
 
-    found = Given(embedding_model=Ours()).chunk(units.text)
+    found = Given(embedding_model=chonkie_embeddings(encoder)).chunk(units.text)
     return ends([chunk.text for chunk in found], texts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from rag.errors import StoreError
 from rag.tokens import words
@@ -12,7 +13,7 @@ from rag.types import Chunk
 from retrievers.library import chunks, lexicon
 from retrievers.library.database import Database
 from retrievers.library.values import unpack
-from retrievers.library.vectors import chunk_keys, matrix, vector_key
+from retrievers.library.vectors import matrix, pooled_key, text_digest, vector_key
 
 SHOWN = 5
 """Findings of one kind that are named; the rest are counted."""
@@ -64,31 +65,34 @@ def _counts(db: Database) -> Iterator[str]:
 
 def _contents(db: Database) -> Iterator[str]:
     """Chunks hold what was stored, have the vector of their text, and the lexical index has just their words."""
-    made_by = str(db.meta("encoder"))
+    made_by, poolers = str(db.meta("encoder")), json.loads(str(db.meta("poolers") or "[]"))
+
+    @lru_cache(maxsize=1)  # Chunks of a document follow each other: its text is read once.
+    def whole(document_id: str) -> str:
+        return text_digest(chunks.document(db, document_id).text)
+
+    def is_right(key: str, chunk: Chunk) -> bool:
+        return key == vector_key(chunk.text, made_by) or any(
+            key == pooled_key(whole(chunk.document_id), chunk, made_by, pooler) for pooler in poolers
+        )
+
     held: Counter[str] = Counter()
     occurs: Counter[str] = Counter()
     for no, chunk in chunks.every(db):
         mine = words(chunk.text)
         occurs.update(mine)
         held.update(set(mine))
-        yield from _key(db, no, chunk, made_by)
+        yield from _key(db, no, chunk, is_right)
     if db.meta("words") == lexicon.VERSION:
         yield from _lexicon(db, held, occurs)
 
 
-def _key(db: Database, no: int, chunk: Chunk, made_by: str) -> Iterator[str]:
+def _key(db: Database, no: int, chunk: Chunk, is_right: Callable[[str, Chunk], bool]) -> Iterator[str]:
     row = db.one("SELECT key FROM vectors WHERE id = (SELECT vector FROM chunks WHERE no = ?)", (no,))
     if row is None:
         yield f"{chunk.where} has no vector"
-    elif row[0].hex() != vector_key(chunk.text, made_by) and not _is_pooled(db, row[0].hex(), chunk, made_by):
+    elif not is_right(row[0].hex(), chunk):
         yield f"{chunk.where} has the vector of another text"
-
-
-def _is_pooled(db: Database, key: str, chunk: Chunk, made_by: str) -> bool:
-    """Whether `key` names a vector that one of the library's poolers made for this very chunk of this very text."""
-    poolers = json.loads(str(db.meta("poolers") or "[]"))
-    text = chunks.document(db, chunk.document_id).text if poolers else ""
-    return any(chunk_keys(text, [chunk], made_by, pooler) == [key] for pooler in poolers)
 
 
 def _lexicon(db: Database, held: Counter[str], occurs: Counter[str]) -> Iterator[str]:

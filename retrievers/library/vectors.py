@@ -31,8 +31,18 @@ def chunk_keys(text: str, chunks: Sequence[Chunk], encoder_fingerprint: str, poo
     """
     if not pooled:
         return [vector_key(chunk.text, encoder_fingerprint) for chunk in chunks]
-    whole = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return [vector_key(f"{whole}\0{c.start}\0{c.end}", f"{encoder_fingerprint}\0{pooled}") for c in chunks]
+    whole = text_digest(text)
+    return [pooled_key(whole, chunk, encoder_fingerprint, pooled) for chunk in chunks]
+
+
+def text_digest(text: str) -> str:
+    """What tells a document's text from any other."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def pooled_key(whole: str, chunk: Chunk, encoder_fingerprint: str, pooled: str) -> str:
+    """The name of a pooled vector of `chunk` in the text whose digest is `whole`."""
+    return vector_key(f"{whole}\0{chunk.start}\0{chunk.end}", f"{encoder_fingerprint}\0{pooled}")
 
 
 def named(db: Database, keys: Sequence[str], dim: int) -> dict[str, np.ndarray]:

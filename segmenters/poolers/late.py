@@ -42,6 +42,8 @@ class LatePooler(Pooler, name="late"):
         """Float32 `(chunks, dim)`. O(length of the document)."""
         import numpy as np
 
+        from segmenters.blocks import unit
+
         if not chunks:
             return np.zeros((0, encoder.dim), np.float32)
         starts, texts = pieces(document.text, chunks)
@@ -51,12 +53,12 @@ class LatePooler(Pooler, name="late"):
         before = np.concatenate([[0.0], np.cumsum(tokens)])
         first = np.searchsorted(starts, [c.start for c in chunks])
         last = np.searchsorted(starts, [c.end for c in chunks])
-        made = _unit(sums[last] - sums[first])
+        made = unit(sums[last] - sums[first])
         for reach in self.context:
             low = np.minimum(first, np.searchsorted(before, before[first] - reach))
             high = np.maximum(last, np.searchsorted(before, before[last] + reach, side="right") - 1)
-            made += self.weight * _unit(sums[high] - sums[low])
-        made = _unit(made)
+            made += self.weight * unit(sums[high] - sums[low])
+        made = unit(made)
         made[~made.any(axis=1), 0] = 1.0
         return made.astype(np.float32)
 
@@ -75,10 +77,3 @@ def pieces(text: str, chunks: Sequence[Chunk]) -> tuple[np.ndarray, list[str]]:
                 starts.append(a + len(part) - len(part.lstrip()))
                 texts.append(bare)
     return np.array(starts, np.int64), texts
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norms, where=norms > 0, out=np.zeros_like(rows))
