@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 from pydantic import PositiveInt
 
 from rag.segmenter import Cut, Segmenter
+from rag.trained import Trained, load
 from rag.types import Document
 from segmenters.places import graphemes
-from segmenters.trained import Trained, load
 from segmenters.units import Units
 
 if TYPE_CHECKING:

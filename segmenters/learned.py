@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rag.encoder import Encoder
+from rag.trained import Trained, load
 from segmenters.gaps import GapSegmenter
-from segmenters.trained import Trained, load
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,11 +19,11 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from rag.trained import Trained, load
 from segmenters.cross_scorer import CrossScorer
 from segmenters.gaps import Probability
 from segmenters.learned import LearnedSegmenter
 from segmenters.lengths import Lengths
-from segmenters.trained import Trained, load
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rag.encoder import Encoder
-from segmenters.trained import save
+from rag.trained import save
 
 
 def about(method: str, encoder: Encoder) -> dict:

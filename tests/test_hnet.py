@@ -13,6 +13,7 @@ from rag.encoder import Encoder
 from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError
 from rag.testing.segmenters import HOSTILE
+from rag.trained import load, save
 from rag.types import Document
 from segmenters import routing
 from segmenters.byte_chunks import byte_chunks
@@ -20,7 +21,6 @@ from segmenters.hnet_bytes import HNetBytesSegmenter, thin
 from segmenters.hnet_rule import FEWEST, HNetRuleSegmenter, blocks, centred, means, rule
 from segmenters.hnet_sentence import HNetSentenceSegmenter
 from segmenters.sectioned import Sectioned
-from segmenters.trained import load, save
 from segmenters.training import hnet_parts as parts
 from segmenters.training.byte_network import ByteNetwork, Shape
 from segmenters.training.hnet_bytes import HNetBytesRecipe, word_starts

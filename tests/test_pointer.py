@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError
 from rag.remember import RememberingEncoder
+from rag.trained import save
 from segmenters import blocks, pointer_network
 from segmenters.blocks import block_cosines, centred
 from segmenters.pointer import PointerSegmenter
 from segmenters.sectioned import Sectioned
-from segmenters.trained import save
 from segmenters.training.measure import offered, pk
 from segmenters.training.pointer import PointerRecipe, inputs, offsets
 from segmenters.training.pointer_net import PointerNet

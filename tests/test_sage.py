@@ -88,7 +88,7 @@ def test_numpy_scores_are_those_of_the_network(features):
 def test_memory_is_bounded_on_long_texts(tmp_path):
     import tracemalloc
 
-    from segmenters.trained import load
+    from rag.trained import load
 
     arrays = load(str(sage(tmp_path / "w.safetensors", HASH)), "sage").arrays
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}

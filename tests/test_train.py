@@ -19,12 +19,12 @@ import torch
 from pipelines.cli.main import main
 from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError, ModelError
+from rag.trained import load, shipped
+from rag.training.loop import Run, fit, rate
 from segmenters.corpora.files import drawn
 from segmenters.corpora.read import read
 from segmenters.sage import SageSegmenter
-from segmenters.trained import SHIPPED, load
 from segmenters.training.card import digest_of
-from segmenters.training.loop import Run, fit, rate
 from segmenters.training.measure import pk
 from tests.test_sage import WORDS
 from tests.toy_training import Toy, ToyRecipe
@@ -313,7 +313,7 @@ def test_digests_tell_what_is_in_a_folder(tmp_path):
     assert digest_of(tmp_path / "a") != digest_of(tmp_path / "b")
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(shipped("segmenter").glob("*.safetensors")), ids=lambda path: path.stem)
 def test_shipped_weights_are_small_and_have_a_card(path):
     about = load(path.stem, path.stem).about
     card = path.with_suffix(".md").read_text("utf-8")

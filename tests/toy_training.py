@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from rag import progress
-from segmenters.training.loop import fit, seed_of
-from segmenters.training.recipe import Recipe, Task
+from rag.training.loop import fit, seed_of
+from rag.training.recipe import Recipe, Task
 
 
 class Toy(Task):

@@ -6,10 +6,11 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from segmenters.training.recipe import Recipe
+from rag.training.recipe import Recipe
+
+R = TypeVar("R", bound=Recipe)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def recipe_of(cls: type[Recipe], given: list[str]) -> Recipe:
+def recipe_of(cls: type[R], given: list[str]) -> R:
     """The recipe with the settings `NAME=VALUE`; raises ConfigError with those there are."""
     from pydantic import ValidationError
 

@@ -18,9 +18,10 @@ from pydantic import PositiveFloat, PositiveInt
 from torch.nn import functional as F
 
 from rag.errors import ConfigError
+from rag.training.recipe import Task
 from segmenters.training.byte_network import ByteNetwork, Read, Shape
 from segmenters.training.hnet_parts import ratio_loss
-from segmenters.training.recipe import Recipe, Task
+from segmenters.training.recipe import SegmenterRecipe
 
 if TYPE_CHECKING:
     from rag.encoder import Encoder
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 DEV_WINDOWS = 48
 
 
-class HNetBytesRecipe(Recipe):
+class HNetBytesRecipe(SegmenterRecipe):
     """Settings of the training of `hnet_bytes`; it reads texts only, no sections and no vectors."""
 
     method: ClassVar[str] = "hnet_bytes"

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rag.errors import ConfigError
+from rag.training.recipe import Task
 from segmenters.hnet_rule import centred
 from segmenters.training.hnet_parts import ratio_loss
-from segmenters.training.recipe import Recipe, Task
+from segmenters.training.recipe import SegmenterRecipe
 from segmenters.training.sentence_network import Read, SentenceNetwork
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 DEV_BATCHES = 8
 
 
-class HNetSentenceRecipe(Recipe):
+class HNetSentenceRecipe(SegmenterRecipe):
     """H-Net over sentence vectors, trained on texts whose topics nobody has marked."""
 
     method: ClassVar[str] = "hnet_sentence"

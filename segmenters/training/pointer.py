@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from rag.training.recipe import Task
 from segmenters import pointer_network
 from segmenters.blocks import centred
 from segmenters.training.measure import kinds, offered, pk
 from segmenters.training.pointer_net import PointerNet
-from segmenters.training.recipe import Recipe, Task
+from segmenters.training.recipe import SegmenterRecipe
 from segmenters.training.sampling import Example, cropped, shaken, spliced, unmarked
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ SPLICED = 80
 """Spliced texts to measure on, of each kind."""
 
 
-class PointerRecipe(Recipe):
+class PointerRecipe(SegmenterRecipe):
     """The pointer network, on sentence vectors: sections of texts as they are, unmarked, and spliced of several."""
 
     method: ClassVar[str] = "pointer"

@@ -1,66 +1,23 @@
-"""Recipe and Task: what a method brings to the training loop (`segmenters.training.loop`)."""
+"""What a segmenter brings to the training loop of `rag.training`, beside what every method does."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from rag.training.recipe import Recipe, Task
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
     from rag.encoder import Encoder
     from segmenters.sectioned import Sectioned
 
 
-class Task(ABC):
-    """A model and its data, ready to be trained."""
-
-    model: torch.nn.Module
-
-    @abstractmethod
-    def loss(self, step: int) -> torch.Tensor:
-        """The loss of the batch of `step`. The batch is drawn by a generator of (seed, step), so a training that was
-        interrupted goes on with the very batches it would have had.
-        """
-
-    @abstractmethod
-    def scores(self) -> dict[str, float]:
-        """Measures on the development part; the first, the lower the better, decides when to stop and what to keep."""
-
-    @abstractmethod
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The model as named arrays for `segmenters.trained.save`."""
-
-    @abstractmethod
-    def about(self) -> dict[str, Any]:
-        """What using the weights needs to know, as plain data: at least what the method's segmenter reads."""
-
-
-class Recipe(BaseModel, ABC):
-    """How one method is trained: its fields are the settings of `fovea train segmenter METHOD`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: ClassVar[str]
-    reads_vectors: ClassVar[bool] = True
-    """Whether the method reads an encoder's vectors (the byte network reads none)."""
+class SegmenterRecipe(Recipe):
+    """How a segmenter is trained."""
 
     reads_sections: ClassVar[bool] = True
     """Whether the method learns from where sections end; the others take any text."""
-
-    steps: int = 1000
-    """Steps at most."""
-    every: int = 100
-    """Steps between two measurements, each of which is a checkpoint."""
-    patience: int = 4
-    """Measurements without improvement after which training stops."""
-    learning_rate: float = 1e-3
-    """The highest; it rises over the first tenth of the steps and falls by a cosine."""
-    weight_decay: float = 0.01
 
     @abstractmethod
     def prepare(self, train: Sequence[Sectioned], dev: Sequence[Sectioned], encoder: Encoder, seed: int) -> Task:

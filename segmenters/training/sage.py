@@ -21,11 +21,12 @@ from pydantic import Field, PositiveInt
 from torch import nn
 
 from rag.errors import ConfigError
+from rag.training.loop import seed_of
+from rag.training.recipe import Task
 from segmenters.gaps import Probability
 from segmenters.sage import SageSegmenter, change, same_topic
-from segmenters.training.loop import seed_of
 from segmenters.training.measure import Best, Scored, auc, best_threshold, chosen, examples
-from segmenters.training.recipe import Recipe, Task
+from segmenters.training.recipe import SegmenterRecipe
 from segmenters.training.sampling import Example, spliced
 from segmenters.training.stacked import Stacked
 
@@ -39,7 +40,7 @@ DEV_PAIRS, DEV_SPLICES = 4000, 60
 """How many the development part is measured on."""
 
 
-class SageRecipe(Recipe):
+class SageRecipe(SegmenterRecipe):
     """SAGE's segmentation model: from the vectors of two neighbouring blocks, whether they are of one topic."""
 
     method: ClassVar[str] = "sage"

@@ -22,11 +22,12 @@ from pydantic import Field, PositiveInt
 from torch import nn
 
 from rag.errors import ConfigError
+from rag.training.loop import seed_of
+from rag.training.recipe import Task
 from segmenters.pairs import COSINES, Paragraphs, features, same_topic
 from segmenters.topical_change import TopicalChangeSegmenter
-from segmenters.training.loop import seed_of
 from segmenters.training.measure import Best, auc, best_threshold, chosen, examples
-from segmenters.training.recipe import Recipe, Task
+from segmenters.training.recipe import SegmenterRecipe
 from segmenters.training.sampling import Example
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Regime = Literal["cp", "rp", "consecutive"]
 
 
-class TopicalChangeRecipe(Recipe):
+class TopicalChangeRecipe(SegmenterRecipe):
     """TopicalChange's pair scorer on frozen sentence vectors: whether two paragraphs are of one section."""
 
     method: ClassVar[str] = "topical_change"

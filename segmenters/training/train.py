@@ -10,10 +10,10 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, cast
 
-from rag import registry
+from rag import registry, trained
 from rag.errors import ConfigError, require
-from segmenters import trained, training
-from segmenters.training.recipe import Recipe
+from segmenters import training
+from segmenters.training.recipe import SegmenterRecipe
 
 if TYPE_CHECKING:
     from rag.encoder import Encoder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Result:
     """What a training gave."""
 
-    recipe: Recipe
+    recipe: SegmenterRecipe
     seed: int
     encoder_name: str
     ended: str
@@ -39,7 +39,7 @@ class Result:
     """Pk by corpus and split, on the development and test parts."""
 
 
-def recipe_class(method: str) -> type[Recipe]:
+def recipe_class(method: str) -> type[SegmenterRecipe]:
     """The recipe of a method; raises ConfigError with those there are."""
     require("torch", extra="models", needed_by="training")
     name = f"{training.__name__}.{method}"
@@ -50,7 +50,7 @@ def recipe_class(method: str) -> type[Recipe]:
 
 
 def train(
-    recipe: Recipe,
+    recipe: SegmenterRecipe,
     texts: Sequence[Sectioned],
     encoder: Encoder,
     out: Path,
@@ -60,13 +60,13 @@ def train(
     **sitting: Any,
 ) -> Result:
     """Train on the texts of split `train`, choose on `dev`, write `out`/weights.safetensors and measure on all but
-    `train`. `data` tells this data from other data; `sitting` takes what `segmenters.training.loop.fit` does.
+    `train`. `data` tells this data from other data; `sitting` takes what `rag.training.loop.fit` does.
 
     Raises ConfigError where a split is missing.
     """
     import torch
 
-    from segmenters.training.loop import fit
+    from rag.training.loop import fit
     from segmenters.training.measure import table
 
     parts = {split: [t for t in texts if t.split == split] for split in ("train", "dev", "test")}
@@ -97,7 +97,7 @@ def name_of(encoder: Encoder) -> str:
     )
 
 
-def _recipe_in(module: str, method: str) -> type[Recipe] | None:
+def _recipe_in(module: str, method: str) -> type[SegmenterRecipe] | None:
     found = vars(import_module(module)).values()
-    recipes = (v for v in found if isinstance(v, type) and issubclass(v, Recipe) and v.__module__ == module)
+    recipes = (v for v in found if isinstance(v, type) and issubclass(v, SegmenterRecipe) and v.__module__ == module)
     return next((r for r in recipes if getattr(r, "method", None) == method), None)

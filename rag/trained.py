@@ -1,4 +1,4 @@
-"""Trained: weights of a learned segmenter, with what they were trained for.
+"""Trained: weights of a learned component, with what they were trained for.
 
 A file holds named arrays and, in the header, the method, the encoder whose vectors it reads, and the settings of its
 training. It is safetensors, so that reading it runs nothing. Shipped weights are found by name, one's own by path.
@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rag import registry
 from rag.component import fingerprint
 from rag.errors import ConfigError, ModelError, require
 from rag.models import write_whole
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rag.encoder import Encoder
-
-SHIPPED = Path(__file__).with_name("weights")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Trained:
     about: Mapping[str, Any]
     digest: str
     """A hash of all of it: what decides results."""
+    kind: str = "segmenter"
+    """Of the component they belong to."""
 
     def check(self, encoder: Encoder, *, where: str = "segment") -> None:
         """Raise ConfigError unless `encoder` is the one whose vectors these weights read."""
@@ -44,12 +46,20 @@ class Trained:
                 f"the weights {self.name!r} of {self.about['method']} read vectors of {self.about['encoder_name']} "
                 f"({self.about['dim']} numbers), the encoder here is {named} ({encoder.dim})",
                 where=where,
-                fix=f"encoder: {{use: sentence_transformer, model: {self.about['encoder_name']}}} on the segmenter, or "
-                f"fovea train segmenter {self.about['method']} with this encoder",
+                fix=f"encoder: {{use: sentence_transformer, model: {self.about['encoder_name']}}}, or "
+                f"fovea train {self.kind} {self.about['method']} with this encoder",
             )
 
 
-def load(weights: str, method: str) -> Trained:
+def shipped(kind: str) -> Path:
+    """The folder of the weights that ship for components of a kind."""
+    spec = find_spec(registry.HOMES[kind].partition(".")[0])
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "weights"
+
+
+def load(weights: str, method: str, kind: str = "segmenter") -> Trained:
     """Weights by the name of shipped ones, or by the path of a file or of a training's output folder.
 
     Raises ModelError for what is not there, is damaged, or belongs to another method.
@@ -58,21 +68,21 @@ def load(weights: str, method: str) -> Trained:
     if path.is_dir():
         path = path / "weights.safetensors"
     elif "/" not in weights and not path.suffix:
-        path = SHIPPED / f"{weights}.safetensors"
+        path = shipped(kind) / f"{weights}.safetensors"
         if not path.exists():
-            names = sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
+            names = sorted(p.stem for p in shipped(kind).glob("*.safetensors"))
             raise ModelError(
                 f"no weights called {weights!r} ship with Fovea",
                 got=weights,
                 allowed=names,
-                fix=f"a path, or: fovea train segmenter {method} --data FOLDER --out FOLDER",
+                fix=f"a path, or: fovea train {kind} {method} --data FOLDER --out FOLDER",
             )
     if not path.exists():
         raise ModelError(
-            f"there are no weights at {path}", fix=f"fovea train segmenter {method} --data FOLDER --out {path.parent}"
+            f"there are no weights at {path}", fix=f"fovea train {kind} {method} --data FOLDER --out {path.parent}"
         )
     stat = path.stat()
-    found = _read(weights, str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+    found = _read(weights, kind, str(path.resolve()), stat.st_mtime_ns, stat.st_size)
     if found.about["method"] != method:
         raise ModelError(f"the weights {weights!r} belong to {found.about['method']}, not to {method}")
     return found
@@ -88,7 +98,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any])
 
 
 @lru_cache(maxsize=8)
-def _read(name: str, path: str, changed: int, size: int) -> Trained:
+def _read(name: str, kind: str, path: str, changed: int, size: int) -> Trained:
     """Cached by what tells a file from its next version."""
     from hashlib import sha256
 
@@ -100,10 +110,10 @@ def _read(name: str, path: str, changed: int, size: int) -> Trained:
             about = json.loads((file.metadata() or {})["fovea"])
             arrays = {key: _wide(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 (it is no dict)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ModelError(f"{path} holds no weights of a segmenter: {error}", fix="train again, or reinstall") from None
+        raise ModelError(f"{path} holds no weights of a {kind}: {error}", fix="train again, or reinstall") from None
     if "method" not in about:
         raise ModelError(f"{path} does not say which method its weights belong to")
-    return Trained(name, arrays, about, fingerprint([sha256(Path(path).read_bytes()).hexdigest()]))
+    return Trained(name, arrays, about, fingerprint([sha256(Path(path).read_bytes()).hexdigest()]), kind)
 
 
 def _wide(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The training loop of every learned segmenter: AdamW, a warm-up and a cosine, measurements, and checkpoints.
+"""The training loop of every learned part: AdamW, a warm-up and a cosine, measurements, and checkpoints.
 
     rate(t) = highest * (t + 1) / w                               for t < w, a tenth of the steps
               highest * (1 + cos(pi * (t - w) / (steps - w))) / 2 after
@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rag import progress
 from rag.component import fingerprint
 from rag.errors import ModelError
-from segmenters.training import checkpoint
-from segmenters.training.recipe import Recipe, Task
+from rag.training import checkpoint
+from rag.training.recipe import Recipe, Task
 
 if TYPE_CHECKING:
     import torch

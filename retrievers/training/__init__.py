@@ -1,0 +1,1 @@
+"""Training of learned retrievers and re-rankers: one file a method, named after the component."""

@@ -1,0 +1,1 @@
+"""Weights that ship with Fovea, each with its card."""
