@@ -14,6 +14,9 @@ from rag.types import Hit, Query
 class Retriever(Component, kind="retriever"):
     """Fetches candidates from the corpus."""
 
+    similarity: ClassVar[bool] = False
+    """Whether scores are inner products of unit vectors of the corpus's encoder: in [-1, 1], one for every chunk."""
+
     @abstractmethod
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
         """At most `k` hits, best first, each chunk once."""
