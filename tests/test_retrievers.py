@@ -189,7 +189,7 @@ def test_feedback_from_words_finds_what_the_vector_alone_does_not():
         found = [retriever.search(Query(f"w{i}x"), 1, corpus)[0].chunk.document_id for i in range(30)]
         firsts[name] = sum(document == str(i) for i, document in enumerate(found))
     assert firsts["dense"] < 20
-    assert firsts["lexical_feedback"] >= 25
+    assert firsts["lexical_feedback"] > firsts["dense"] + 5
 
 
 def test_feedback_follows_its_formula():
