@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from rag.encoder import Encoder
     from retrievers.collection import Collection
 
-HEADING = (
-    "With the weights, and by the encoder alone (dense), each part searched by itself where documents are divided:"
-)
+HEADING = "With the weights, and by the encoder alone (dense); a part that has documents of its own is searched alone:"
 """What the table of a result holds."""
 
 
@@ -27,7 +25,7 @@ def recipe_class(method: str) -> type[RetrieverRecipe]:
     """The recipe of a method; raises ConfigError with those there are."""
     from retrievers import training as package
 
-    return training.recipe_class(method, package, RetrieverRecipe, "retriever")
+    return training.recipe_class(method, package, RetrieverRecipe, "retriever")  # type: ignore[type-abstract]
 
 
 def train(

@@ -28,7 +28,7 @@ def recipe_class(method: str) -> type[SegmenterRecipe]:
     """The recipe of a method; raises ConfigError with those there are."""
     from segmenters import training as package
 
-    return training.recipe_class(method, package, SegmenterRecipe, "segmenter")
+    return training.recipe_class(method, package, SegmenterRecipe, "segmenter")  # type: ignore[type-abstract]
 
 
 def train(
