@@ -27,7 +27,7 @@ class QueryMapRecipe(RetrieverRecipe):
 
     steps: int = 300
     every: int = 20
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     """Draws the map to the identity."""
     batch: int = 64
@@ -48,6 +48,8 @@ class QueryMapRecipe(RetrieverRecipe):
 
 class QueryMapTask(Task):
     """A matrix added to the identity, zero at first."""
+
+    model: torch.nn.Linear
 
     def __init__(self, recipe: QueryMapRecipe, train: Asked, dev: Asked, seed: int) -> None:
         self.recipe, self.train, self.dev, self.seed = recipe, train, dev, seed
