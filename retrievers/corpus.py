@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rag.corpus import SPREAD_SAMPLE, VectorIndex, spread_of
+from rag.corpus import SPREAD_SAMPLE, VectorIndex, rarity_of, spread_of
 from rag.encoder import Encoder
 from rag.errors import QueryError
 from rag.filters import All, Filter
@@ -88,6 +88,11 @@ class LibraryCorpus:
                 while len(self._matched) > REMEMBERED:
                     self._matched.popitem(last=False)
         return hits[:k]
+
+    def rarity(self, words: Sequence[str]) -> dict[str, float]:
+        """How much each word says of a chunk that holds it."""
+        chunks, holding = self.library.holding(words)
+        return {word: rarity_of(chunks, holding[word]) for word in words}
 
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The stored vectors of chunks, float32 `(chunks, dim)`; raises QueryError for one that is not there."""

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from rag.component import fingerprint
-from rag.corpus import SPREAD_SAMPLE, spread_of
+from rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of
 from rag.encoder import Encoder
 from rag.errors import QueryError
 from rag.filters import Filter, matches
@@ -98,6 +98,10 @@ class MemoryCorpus:
             for no, f in found.items():
                 scores[no] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * self._lengths[no] / mean))
         return self._best(scores, k, where)
+
+    def rarity(self, words: Sequence[str]) -> dict[str, float]:
+        """How much each word says of a chunk that holds it."""
+        return {word: rarity_of(len(self._chunks), len(self._postings.get(word, ()))) for word in words}
 
     def _best(self, scores: Mapping[int, float], k: int, where: Filter | None) -> list[Hit]:
         order = sorted(scores, key=lambda no: (-scores[no], no))
