@@ -69,17 +69,18 @@ def joined(vectors: np.ndarray, owners: Sequence[int], weights: Sequence[int], t
     """
     import numpy as np
 
-    vectors = _scaled(vectors)
+    vectors = scaled(vectors)
     if len(owners) != texts:
         sums = np.zeros((texts, vectors.shape[1]), dtype=np.float64)
         np.add.at(sums, np.asarray(owners), vectors * np.asarray(weights, dtype=np.float64)[:, None])
-        vectors = _scaled(sums.astype(np.float32))
+        vectors = scaled(sums.astype(np.float32))
     empty = ~vectors.any(axis=1)
     vectors[empty, 0] = 1.0
     return vectors, int(empty.sum())
 
 
-def _scaled(vectors: np.ndarray) -> np.ndarray:
+def scaled(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to unit length; zero rows stay zero."""
     import numpy as np
 
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
