@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from rag.component import Component
+from rag.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,3 +55,14 @@ class Encoder(Component, kind="encoder"):
         A text longer than `window` is never cut in silence: it is encoded in windows whose mean is taken, and counted
         as a warning of the running trace.
         """
+
+    def states(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """What the model makes of each token, by text: float32 `(tokens, dim)`, a row for each of
+        `tokenizer.offsets(text)`, whose mean over a text, scaled to unit length, is its vector but for special tokens.
+
+        Raises ModelError where the encoder has no such states, and for a text of more tokens than `window`.
+        """
+        raise ModelError(
+            f"the encoder {self.name!r} does not give the states of tokens",
+            fix="encoder: {use: sentence_transformer}, with a model that pools by the mean",
+        )

@@ -1,6 +1,7 @@
 """What runs a model: ONNX Runtime, OpenVINO or torch, behind one call `engine(ids, mask) -> vectors`.
 
-`ids` and `mask` are int64 `(texts, tokens)`; the answer is float32 `(texts, dim)`, pooled by the model's own modules.
+`ids` and `mask` are int64 `(texts, tokens)`; the answer is float32 `(texts, dim)`, pooled by the model's own modules, or
+of an engine of token states `(texts, tokens, dim)`.
 """
 
 from __future__ import annotations
@@ -63,15 +64,17 @@ def openvino_engine(path: Path, threads: int | None, *, bfloat16: bool = False) 
     return run
 
 
-def torch_engine(model: Any) -> Engine:
-    """Run the modules of a loaded sentence-transformers model on token ids, where the model lies."""
+def torch_engine(model: Any, output: str = "sentence_embedding") -> Engine:
+    """Run the modules of a loaded sentence-transformers model on token ids, where the model lies; `output` is the name
+    that its modules give to what is wanted.
+    """
     import torch
 
     def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
             found = model({k: v.to(model.device) for k, v in features.items()})
-            return found["sentence_embedding"].float().cpu().numpy()
+            return found[output].float().cpu().numpy()
 
     return run
 

@@ -41,15 +41,16 @@ PROBES = (
 """Texts on which a graph must agree before it is trusted: padded rows, other scripts, nothing at all."""
 
 
-def exported(recipe: Recipe, *, int8: bool = False) -> Path:
-    """The verified graph of a model, made on first use; `int8` is its dynamically quantised form.
+def exported(recipe: Recipe, *, int8: bool = False, states: bool = False) -> Path:
+    """The verified graph of a model, made on first use; `int8` is its dynamically quantised form. With `states` it
+    gives the states of tokens, before pooling, of a model that pools by their mean.
 
     Raises ModelError where the graph cannot be made or does not agree with sentence-transformers.
     """
-    name = f"{recipe.identity}-v{VERSION}"
+    name = f"{recipe.identity}-v{VERSION}{'-states' if states else ''}"
     if not int8:
-        return _cached(name, lambda part: _export(recipe, part))
-    return _cached(f"{name}-int8", lambda part: _quantise(exported(recipe), part))
+        return _cached(name, lambda part: _export(recipe, part, states))
+    return _cached(f"{name}-int8", lambda part: _quantise(exported(recipe, states=states), part))
 
 
 def forget(recipe: Recipe) -> int:
@@ -85,7 +86,7 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def _export(recipe: Recipe, part: Path) -> None:
+def _export(recipe: Recipe, part: Path, states: bool) -> None:
     """Trace the modules of the model with two dynamic axes, and keep the graph only if it agrees with them.
 
     Attention is exported in its plain form: the fused one is traced into a graph that is larger and no faster.
@@ -101,17 +102,18 @@ def _export(recipe: Recipe, part: Path) -> None:
             f"sentence-transformers reads {model.max_seq_length} tokens, the files say {recipe.max_tokens}"
         )
     try:
-        _trace(model, part)
+        _trace(model, part, "token_embeddings" if states else "sentence_embedding")
     except Exception as error:  # an exporter fails in as many ways as there are models
         raise ModelError(f"torch cannot export it to ONNX: {type(error).__name__}: {error}") from error
     if len(list(part.parent.iterdir())) > 1:
         raise ModelError("it is larger than the 2 GB that one ONNX file holds")
-    least = agreement(recipe, model, onnx_engine(part))
+    engine = onnx_engine(part)
+    least = agreement(recipe, model, pooled(engine) if states else engine)
     if not least >= AGREEMENT:
         raise ModelError(f"its ONNX export does not agree with it: cosine {least:.6f}, needed {AGREEMENT}")
 
 
-def _trace(model: Any, part: Path) -> None:
+def _trace(model: Any, part: Path, output: str) -> None:
     import torch
 
     class Graph(torch.nn.Module):
@@ -122,13 +124,13 @@ def _trace(model: Any, part: Path) -> None:
             self.model = model
 
         def forward(self, ids: Any, mask: Any) -> Any:
-            return self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
+            return self.model({"input_ids": ids, "attention_mask": mask})[output]
 
     mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0]])
     axes = {
         "input_ids": {0: "texts", 1: "tokens"},
         "attention_mask": {0: "texts", 1: "tokens"},
-        "vectors": {0: "texts"},
+        "vectors": {0: "texts"} if output == "sentence_embedding" else {0: "texts", 1: "tokens"},
     }
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing warns of every branch on a shape; the check below is what counts
@@ -142,6 +144,15 @@ def _trace(model: Any, part: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
+
+
+def pooled(engine: Engine) -> Engine:
+    """The mean of the states that an engine gives, special tokens counted."""
+
+    def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return (engine(ids, mask) * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+
+    return run
 
 
 def agreement(recipe: Recipe, model: Any, engine: Engine) -> float:

@@ -79,6 +79,10 @@ class RememberingEncoder(Encoder):
         """That of the encoder behind."""
         return self.behind.fingerprint
 
+    def states(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Those of the encoder behind; they are not remembered."""
+        return self.behind.states(texts)
+
     def encode(self, texts: Sequence[str], role: Role = "document") -> np.ndarray:
         """Float32 `(texts, dim)`; only what the memory lacks is encoded, each text once, like lengths together."""
         import numpy as np

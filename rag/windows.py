@@ -24,6 +24,15 @@ def windows(tokens: int, most: int | None) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
+def around(start: int, end: int, most: int, length: int) -> tuple[int, int]:
+    """`[start, end)` widened to `most` within `[0, length)`, as far on either side where there is room; what one side
+    has no use for the other gets. A range that is as long already stays as it is.
+    """
+    room = max(0, most - (end - start))
+    before = min(start, max(room // 2, room - (length - end)))
+    return start - before, min(length, end + room - before)
+
+
 def text_windows(text: str, tokenizer: Tokenizer, most: int | None) -> list[str]:
     """Consecutive pieces of `text` that the tokenizer counts as at most `most`; nothing between them is left out.
 

@@ -148,6 +148,32 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         trace.warn("texts in which the model knows no token became the first unit vector", empty)
         return found
 
+    def states(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """What the model makes of each token: float32 `(tokens, dim)` a text, in the order of `tokenizer.offsets`.
+
+        Raises ModelError for a model whose vectors are not the mean of these, and for a text over the window.
+        """
+        if why := self.recipe.stateless:
+            raise ModelError(f"the states of tokens of {self.model} do not make its vectors: {why}")
+        rows, room = self.tokenizer.ids(texts), self.window
+        if room is not None and (most := max(map(len, rows), default=0)) > room:
+            raise ModelError(f"a text of {most} tokens is more than the {room} that {self.model} reads at once")
+        prompt = self.tokenizer.ids([self.prompt("document")])[0]
+        first = len(self.tokenizer.specials[0]) + len(prompt)
+
+        def of(row: list[int]) -> np.ndarray:
+            return self._states(*self.tokenizer.padded([prompt + row]))[0, first : first + len(row)]
+
+        with ThreadPoolExecutor((self.threads or cores()) if self._loaded.choice.backend == "onnx" else 1) as pool:
+            return list(pool.map(of, rows))
+
+    @cached_property
+    def _states(self) -> Engine:
+        loaded = self._loaded
+        if loaded.choice.backend == "torch":
+            return torch_engine(loaded.model, "token_embeddings")
+        return self._open(loaded.choice, states=True)
+
     def _windowed(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
         """Vectors of all windows `(windows, dim)`, whose text each is, and how many tokens it holds."""
         return (self._by_ids if self._loaded.engine else self._by_texts)(texts, role)
@@ -241,8 +267,8 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             trace.warn(f"the ONNX export could not be read and is made again: {error.what}")
             return self._open(choice)
 
-    def _open(self, choice: Choice) -> Engine:
-        graph = exported(self.recipe, int8=self.precision == "int8")
+    def _open(self, choice: Choice, *, states: bool = False) -> Engine:
+        graph = exported(self.recipe, int8=self.precision == "int8", states=states)
         if choice.backend == "openvino":
             return openvino_engine(graph, self.threads, bfloat16=self.precision == "bfloat16")
         return onnx_engine(graph)
