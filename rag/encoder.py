@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from rag.component import Component
-from rag.errors import ModelError
+from rag.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,17 @@ class Tokenizer(Protocol):
 
     def offsets(self, text: str) -> np.ndarray:
         """Where each token lies: int64 `(tokens, 2)`, half-open character ranges of `text`, in order."""
+
+
+class TokenStates(NamedTuple):
+    """A text as a model reads it."""
+
+    vector: np.ndarray
+    """What `Encoder.encode` gives for the text, float32 `(dim,)`."""
+    ids: np.ndarray
+    """Its tokens by their numbers, int64 `(tokens,)`, without special tokens and prompt."""
+    states: np.ndarray
+    """The model's last state at each token, float32 `(tokens, width)`."""
 
 
 class Encoder(Component, kind="encoder"):
@@ -56,13 +67,13 @@ class Encoder(Component, kind="encoder"):
         as a warning of the running trace.
         """
 
-    def states(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """What the model makes of each token, by text: float32 `(tokens, dim)`, a row for each of
-        `tokenizer.offsets(text)`, whose mean over a text, scaled to unit length, is its vector but for special tokens.
+    def token_states(self, texts: Sequence[str], role: Role = "document") -> list[TokenStates]:
+        """What `encode` gives and the states it is made of, by one run of the model.
 
-        Raises ModelError where the encoder has no such states, and for a text of more tokens than `window`.
+        Raises ConfigError for an encoder that shows no more than its vectors.
         """
-        raise ModelError(
-            f"the encoder {self.name!r} does not give the states of tokens",
-            fix="encoder: {use: sentence_transformer}, with a model that pools by the mean",
+        raise ConfigError(
+            f"the encoder {self.name} shows vectors of texts, but no states of their tokens",
+            where="encoder",
+            fix="encoder: {use: sentence_transformer, ...}",
         )

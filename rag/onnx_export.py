@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag import trace
-from rag.engines import Engine, load_torch, onnx_engine
+from rag.engines import OUTPUTS, Engine, load_torch, onnx_engine
 from rag.errors import ModelError, require
 from rag.models import cache_dir, digest, put, sha256_of
 from rag.recipe import NO_LIMIT, Recipe
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fovea")
 
-VERSION = 1
+VERSION = 2
 """Raise it when another graph comes of the same model."""
 
 AGREEMENT = 0.99999
@@ -41,16 +41,15 @@ PROBES = (
 """Texts on which a graph must agree before it is trusted: padded rows, other scripts, nothing at all."""
 
 
-def exported(recipe: Recipe, *, int8: bool = False, states: bool = False) -> Path:
-    """The verified graph of a model, made on first use; `int8` is its dynamically quantised form. With `states` it
-    gives the states of tokens, before pooling, of a model that pools by their mean.
+def exported(recipe: Recipe, *, int8: bool = False) -> Path:
+    """The verified graph of a model, made on first use; `int8` is its dynamically quantised form.
 
     Raises ModelError where the graph cannot be made or does not agree with sentence-transformers.
     """
-    name = f"{recipe.identity}-v{VERSION}{'-states' if states else ''}"
+    name = f"{recipe.identity}-v{VERSION}"
     if not int8:
-        return _cached(name, lambda part: _export(recipe, part, states))
-    return _cached(f"{name}-int8", lambda part: _quantise(exported(recipe, states=states), part))
+        return _cached(name, lambda part: _export(recipe, part))
+    return _cached(f"{name}-int8", lambda part: _quantise(exported(recipe), part))
 
 
 def forget(recipe: Recipe) -> int:
@@ -86,7 +85,7 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def _export(recipe: Recipe, part: Path, states: bool) -> None:
+def _export(recipe: Recipe, part: Path) -> None:
     """Trace the modules of the model with two dynamic axes, and keep the graph only if it agrees with them.
 
     Attention is exported in its plain form: the fused one is traced into a graph that is larger and no faster.
@@ -102,35 +101,36 @@ def _export(recipe: Recipe, part: Path, states: bool) -> None:
             f"sentence-transformers reads {model.max_seq_length} tokens, the files say {recipe.max_tokens}"
         )
     try:
-        _trace(model, part, "token_embeddings" if states else "sentence_embedding")
+        _trace(model, part)
     except Exception as error:  # an exporter fails in as many ways as there are models
         raise ModelError(f"torch cannot export it to ONNX: {type(error).__name__}: {error}") from error
     if len(list(part.parent.iterdir())) > 1:
         raise ModelError("it is larger than the 2 GB that one ONNX file holds")
-    engine = onnx_engine(part)
-    least = agreement(recipe, model, pooled(engine) if states else engine)
+    least = agreement(recipe, model, onnx_engine(part))
     if not least >= AGREEMENT:
         raise ModelError(f"its ONNX export does not agree with it: cosine {least:.6f}, needed {AGREEMENT}")
 
 
-def _trace(model: Any, part: Path, output: str) -> None:
+def _trace(model: Any, part: Path) -> None:
     import torch
 
     class Graph(torch.nn.Module):
-        """Token ids in, vectors out; inputs that the model can do without are left to its defaults."""
+        """Token ids in, vectors and states out; inputs that the model can do without are left to its defaults."""
 
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
         def forward(self, ids: Any, mask: Any) -> Any:
-            return self.model({"input_ids": ids, "attention_mask": mask})[output]
+            found = self.model({"input_ids": ids, "attention_mask": mask})
+            return found["sentence_embedding"], found["token_embeddings"]
 
     mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0]])
     axes = {
         "input_ids": {0: "texts", 1: "tokens"},
         "attention_mask": {0: "texts", 1: "tokens"},
-        "vectors": {0: "texts"} if output == "sentence_embedding" else {0: "texts", 1: "tokens"},
+        "vectors": {0: "texts"},
+        "states": {0: "texts", 1: "tokens"},
     }
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing warns of every branch on a shape; the check below is what counts
@@ -139,20 +139,11 @@ def _trace(model: Any, part: Path, output: str) -> None:
             (torch.ones_like(mask), mask),
             str(part),
             input_names=["input_ids", "attention_mask"],
-            output_names=["vectors"],
+            output_names=list(OUTPUTS),
             dynamic_axes=axes,
             opset_version=17,
             dynamo=False,
         )
-
-
-def pooled(engine: Engine) -> Engine:
-    """The mean of the states that an engine gives, special tokens counted."""
-
-    def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return (engine(ids, mask) * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-
-    return run
 
 
 def agreement(recipe: Recipe, model: Any, engine: Engine) -> float:

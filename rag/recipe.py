@@ -63,18 +63,6 @@ class Recipe:
         return ""
 
     @cached_property
-    def stateless(self) -> str:
-        """Why the mean of its tokens' states would not be the model's vector; empty where it is."""
-        if self.obstacle:
-            return self.obstacle
-        names = [kind.rsplit(".", 1)[-1] for kind, _ in self.modules]
-        if after := [n for n in names if n in ("Dense", "LayerNorm")]:
-            return f"it has {' and '.join(after)} behind the states of its tokens"
-        mode = self._pooling.get("pooling_mode") or [m for m in MODES if self._pooling.get(f"pooling_mode_{m}")]
-        told = [mode] if isinstance(mode, str) else list(mode)
-        return f"it pools by {', '.join(told)}" if told and set(told) - {"mean", "mean_tokens"} else ""
-
-    @cached_property
     def prompts(self) -> dict[str, str]:
         """What the model wants before a text, by role."""
         saved = _json(self.path / "config_sentence_transformers.json", {}).get("prompts") or {}

@@ -18,7 +18,7 @@ from pydantic import Field, PositiveInt, model_validator
 from rag import trace
 from rag.backend import RUNS, Backend, Choice, Precision, choose
 from rag.component import SpeedOnly, fingerprint
-from rag.encoder import Encoder, Role
+from rag.encoder import Encoder, Role, TokenStates
 from rag.engines import Engine, cores, load_torch, onnx_engine, openvino_engine, torch_engine
 from rag.errors import ConfigError, ModelError
 from rag.models import locate
@@ -148,31 +148,33 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         trace.warn("texts in which the model knows no token became the first unit vector", empty)
         return found
 
-    def states(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """What the model makes of each token: float32 `(tokens, dim)` a text, in the order of `tokenizer.offsets`.
+    def token_states(self, texts: Sequence[str], role: Role = "document") -> list[TokenStates]:
+        """Vectors, tokens and their last states. A text longer than the window has the states of all its windows.
 
-        Raises ModelError for a model whose vectors are not the mean of these, and for a text over the window.
+        Raises ConfigError for a model that is not a transformer followed by pooling.
         """
-        if why := self.recipe.stateless:
-            raise ModelError(f"the states of tokens of {self.model} do not make its vectors: {why}")
-        rows, room = self.tokenizer.ids(texts), self.window
-        if room is not None and (most := max(map(len, rows), default=0)) > room:
-            raise ModelError(f"a text of {most} tokens is more than the {room} that {self.model} reads at once")
-        prompt = self.tokenizer.ids([self.prompt("document")])[0]
-        first = len(self.tokenizer.specials[0]) + len(prompt)
+        import numpy as np
 
-        def of(row: list[int]) -> np.ndarray:
-            return self._states(*self.tokenizer.padded([prompt + row]))[0, first : first + len(row)]
-
-        with ThreadPoolExecutor((self.threads or cores()) if self._loaded.choice.backend == "onnx" else 1) as pool:
-            return list(pool.map(of, rows))
-
-    @cached_property
-    def _states(self) -> Engine:
-        loaded = self._loaded
-        if loaded.choice.backend == "torch":
-            return torch_engine(loaded.model, "token_embeddings")
-        return self._open(loaded.choice, states=True)
+        if self._loaded.engine is None:
+            raise ConfigError(
+                f"no states of tokens can be had from {self.model}: {self.recipe.obstacle or 'it has no token ids'}",
+                where="encoder",
+            )
+        if not texts:
+            return []
+        rows, owners, weights = self._windows(texts, role)
+        start, prompt = len(self.tokenizer.specials[0]), self.tokenizer.count(self.prompt(role))
+        vectors, parts = np.zeros((len(rows), self.dim), np.float32), [np.zeros((0, 0), np.float32)] * len(rows)
+        for batch in batches([len(row) for row in rows], texts=self.batch_size, tokens=CPU_TOKENS):
+            vectors[batch], states = self._loaded.engine.states(*self.tokenizer.padded([rows[i] for i in batch]))
+            for i, found in zip(batch, states):
+                parts[i] = found[start + prompt : start + len(rows[i])].copy()
+        joint, _ = joined(vectors, owners, weights, len(texts))
+        of: list[list[int]] = [[] for _ in texts]
+        for i, owner in enumerate(owners):
+            of[owner].append(i)
+        ids = [np.array([n for i in own for n in rows[i][prompt:]], np.int64) for own in of]
+        return [TokenStates(v, n, np.concatenate([parts[i] for i in own])) for v, n, own in zip(joint, ids, of)]
 
     def _windowed(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
         """Vectors of all windows `(windows, dim)`, whose text each is, and how many tokens it holds."""
@@ -267,8 +269,8 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             trace.warn(f"the ONNX export could not be read and is made again: {error.what}")
             return self._open(choice)
 
-    def _open(self, choice: Choice, *, states: bool = False) -> Engine:
-        graph = exported(self.recipe, int8=self.precision == "int8", states=states)
+    def _open(self, choice: Choice) -> Engine:
+        graph = exported(self.recipe, int8=self.precision == "int8")
         if choice.backend == "openvino":
             return openvino_engine(graph, self.threads, bfloat16=self.precision == "bfloat16")
         return onnx_engine(graph)
