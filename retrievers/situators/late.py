@@ -109,11 +109,11 @@ def stretches(text: str, chunks: Sequence[Chunk], tokenizer: Tokenizer, most: in
     def window(first: int, last: int, which: range) -> Window:
         return Window(int(places[first, 0]), int(places[last - 1, 1]), which)
 
-    i = 0
+    i = long = 0
     while i < len(chunks):
         first, last, end = firsts[i], lasts[i], i + 1
         if last - first > most:
-            trace.warn("chunks longer than the model's window were pooled over several windows")
+            long += 1
             yield from (window(first + a, first + b, range(i, end)) for a, b in windows(last - first, most))
         else:
             while end < len(chunks) and max(last, lasts[end]) - first <= most:
@@ -121,6 +121,7 @@ def stretches(text: str, chunks: Sequence[Chunk], tokenizer: Tokenizer, most: in
             if last > first:
                 yield window(*around(first, last, most, len(places)), range(i, end))
         i = end
+    trace.warn("chunks longer than the model's window were pooled over several windows", long)
 
 
 def _of_means(found: TokenStates, encoder: Encoder) -> np.ndarray:
