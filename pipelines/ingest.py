@@ -37,7 +37,7 @@ GROUP_CHUNKS = 1024
 SLICE_CHUNKS = 128
 """Texts encoded between two commits of vectors: what a kill can cost."""
 
-DOMINATED = "documents whose chunks have become hard to tell apart by {}: their situations weigh too much"
+DOMINATED = "documents whose chunks have become much more alike by {}: their context may hide what each of them says"
 
 
 @dataclass
