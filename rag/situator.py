@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Form = Literal["add", "prefix", "residual", "none"]
 
 ALARM = 0.2
-"""A rise of `alikeness` beyond which context dominates: the chunks of a document are hard to tell apart."""
+"""A rise of `alikeness`, on average over documents, beyond which context may hide what each chunk says."""
 
 
 class Situator(Component, kind="situator"):
@@ -93,8 +93,3 @@ def alikeness(vectors: np.ndarray) -> float:
         return 0.0
     total = vectors.sum(axis=0, dtype=np.float64)
     return float((total @ total - n) / (n * (n - 1)))
-
-
-def dominated(own: np.ndarray, situated: np.ndarray) -> bool:
-    """Whether situating has made the chunks of a document more alike by over `ALARM`."""
-    return alikeness(situated) - alikeness(own) > ALARM

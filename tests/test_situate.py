@@ -15,6 +15,7 @@ from pipelines.schema import pipeline_schema
 from pipelines.spec import check
 from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError
+from rag.situator import alikeness
 from rag.testing.corpus import MemoryCorpus, cut
 from rag.tokens import words
 from rag.types import Document
@@ -78,11 +79,7 @@ def ingested(folder, situate=None, **stages):
             document = corpus.document(chunk.document_id)
             assert document.text[chunk.start : chunk.end] == chunk.text, "what is said never enters the chunk"
         names = [(chunk.source.removeprefix("docs/"), chunk.text) for chunk in chunks]
-        nos = corpus.library.no_of([c.id for c in chunks])
-        heard = corpus.library.situations(list(nos.values()))
-        return report, dict(zip(names, corpus.vectors(chunks))), {
-            name: heard.get(nos[c.id], "") for name, c in zip(names, chunks)
-        }  # fmt: skip
+        return report, dict(zip(names, corpus.vectors(chunks))), dict(zip(names, corpus.situations(chunks)))
 
 
 FLOOD = "It was destroyed by a flood."
@@ -186,11 +183,21 @@ def test_a_removed_source_takes_its_words_along(folder):
         assert pipeline.corpus.match("Ashwick", 5) != []
 
 
-def test_documents_whose_chunks_are_hard_to_tell_apart_are_counted(folder):
-    report, *_ = ingested(folder, {"use": "headings", "weight": 3.0})
-    assert [times for text, times in report.trace.warnings.items() if "more alike" in text] == [2]
+def test_an_alarm_rings_when_context_takes_over(folder):
+    (folder / "docs" / "one.txt").write_text("One chunk alone.")
     report, *_ = ingested(folder, {"use": "headings", "weight": 0.1})
     assert not report.trace.warnings
+    report, vectors, _ = ingested(folder, {"use": "headings", "weight": 3.0})
+    _, plain, _ = ingested(folder)
+    each = [
+        alikeness(np.stack([v for (source, _), v in found.items() if source == name]))
+        for found in (vectors, plain)
+        for name in ("Velmora.md", "Ashwick.md")
+    ]
+    rise = (each[0] + each[1] - each[2] - each[3]) / 2
+    ((warning, times),) = report.trace.warnings.items()
+    assert f"headings made chunks of one document more alike, by {rise:.2f} in the mean" in warning
+    assert times == 2
 
 
 def test_the_trace_says_what_was_situated(folder):

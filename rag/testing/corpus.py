@@ -52,9 +52,10 @@ class MemoryCorpus:
         if vectors is None:
             vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dim), np.float32)
         self._vectors = vectors
+        self._said = list(situations or [""] * len(texts))
         self._lengths: list[int] = []
         self._postings: dict[str, dict[int, int]] = defaultdict(dict)
-        for no, (said, text) in enumerate(zip(situations or [""] * len(texts), texts, strict=True)):
+        for no, (said, text) in enumerate(zip(self._said, texts, strict=True)):
             self._lengths.append(len(found := words(f"{said}\n{text}")))
             for word, count in Counter(found).items():
                 self._postings[word][no] = count
@@ -120,6 +121,10 @@ class MemoryCorpus:
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The vectors of chunks, float32 `(chunks, dim)`; raises QueryError for a chunk that is not of this corpus."""
         return self._vectors[[self._number(c) for c in chunks]]
+
+    def situations(self, chunks: Sequence[Chunk]) -> list[str]:
+        """What is said of the place of each chunk, "" for nothing."""
+        return [self._said[self._no[c.id]] if c.id in self._no else "" for c in chunks]
 
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""

@@ -6,8 +6,8 @@ in it; with h_t the state of token t in its window,
     v(C) = sum of h_t over the tokens of C, scaled to unit length
 
 Günther et al., "Late chunking: contextual chunk embeddings using long-context embedding models" (2024). Every token is
-read once more than without, next to its neighbours, and a changed document is read anew. A model that was trained on
-single passages gains little or loses by it (benchmarks/situate.py): compare before use.
+read once more than without, next to its neighbours, and a changed document is read anew. Measured beside the other
+ways in benchmarks/situate.py.
 """
 
 from __future__ import annotations
