@@ -53,6 +53,11 @@ def headings(text: str, media_type: str) -> list[Heading]:
     return []
 
 
+def first_heading(text: str) -> str:
+    """The words of the first heading of Markdown, or an empty string."""
+    return next((heading.words for heading in _markdown(text)), "")
+
+
 def body(text: str, media_type: str) -> int:
     """Where a text begins, front matter of Markdown left out."""
     front = FRONT.match(text, 0, FRONT_LIMIT) if media_type in MARKDOWN else None
