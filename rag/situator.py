@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -42,6 +42,9 @@ class Situator(Component, kind="situator"):
     """Situates chunks by what `texts` says of them. What it says may depend on the document's text, title, media type
     and metadata, and on its chunks; never on the document's name.
     """
+
+    reads_states: ClassVar[bool] = False
+    """Whether it needs an encoder that shows the states of tokens."""
 
     form: Form = "add"
     """How what is said enters the vector: `add` its own vector, `prefix` it stands before the chunk, `residual` the

@@ -217,8 +217,8 @@ def test_the_stage_in_settings_recipe_and_schema():
     assert spec.settings()["situate"] == {
         "use": "headings", "form": "add", "weight": 0.7, "lexical": True, "separator": ". "}  # fmt: skip
     assert check(yaml_source.Source("p", spec.settings())) == spec
-    recipes = {check(yaml_source.parse(f"encoder: hash\nsituate: {s}")).recipe for s in ("headings", "late")}
-    assert len(recipes | {spec.recipe, plain.recipe}) == 4
+    other = check(yaml_source.parse("encoder: hash\nsituate: headings"))
+    assert len({other.recipe, spec.recipe, plain.recipe}) == 3
     assert plain.situate is None
     validator = jsonschema.Draft202012Validator(pipeline_schema())
     validator.validate({"situate": "headings"})
@@ -247,6 +247,11 @@ def test_the_stage_in_settings_recipe_and_schema():
             "p.yaml:1:34: situate.weight: input should be greater than or equal to 0, got -1",
         ),
         ("situate: {use: chat}\n", "p.yaml:1:10: situate.model: this setting is needed"),
+        (
+            "encoder: hash\nsituate: late\n",
+            "p.yaml:2:10: situate: late reads the states of tokens, and the encoder hash shows none\n"
+            "  fix: encoder: {use: sentence_transformer}, or situate: {use: headings}",
+        ),
     ],
 )
 def test_golden(text, expected):
@@ -255,13 +260,6 @@ def test_golden(text, expected):
     with pytest.raises(ConfigError) as caught:
         check(yaml_source.parse(text, file="p.yaml"))
     assert str(caught.value) == expected.replace("{names}", ", ".join(registry.names("situator")))
-
-
-def test_an_encoder_without_states_is_named_when_documents_come_in(folder):
-    with opened_pipeline(folder, {"use": "late"}) as pipeline:
-        report = pipeline.ingest(folder / "docs")
-    assert set(report.failed) == {"docs/Velmora.md", "docs/Ashwick.md"}
-    assert all("no states" in why and "fix:" in why for why in report.failed.values())
 
 
 # The library

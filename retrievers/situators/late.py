@@ -13,7 +13,7 @@ ways in benchmarks/situate.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from rag import trace
 from rag.encoder import Tokenizer, TokenStates
@@ -48,6 +48,8 @@ class LateSituator(HeadingSituator, name="late"):
     """The mean of the states of a chunk's tokens, read in their window of the document; alone, or as `residual` added
     to the chunk's own vector. The words to be found by are title and headings, as of `headings`.
     """
+
+    reads_states: ClassVar[bool] = True
 
     form: Literal["prefix", "residual", "none"] = "prefix"
     """`prefix` the pooled states alone, `residual` added to the chunk's own vector, `none` for the words alone."""
