@@ -31,6 +31,7 @@ from rag.loader import Loader
 from rag.pooler import Pooler
 from rag.retrieval import Fuser, Refiner, Retriever
 from rag.segmenter import Segmenter
+from rag.situator import Situator
 
 
 def _as_list(value: Any) -> Any:
@@ -56,6 +57,8 @@ class PipelineSpec(BaseModel):
     """Segmenters, coarse to fine: each refines the spans of the one before."""
     pool: Pooler = Field(default={"use": "separate"})  # type: ignore[assignment]
     """Makes the vectors of chunks: each chunk encoded by itself, or pooled from one reading of the document."""
+    situate: Situator | None = None
+    """Says where in its document a chunk stands, for its vector and for the words it is found by; left out, nothing."""
     store: VectorStore = Field(default={"use": "embedded"})  # type: ignore[assignment]
     """Where documents and vectors are kept; a relative path is relative to the YAML file."""
     retrieve: Annotated[list[Retriever], BeforeValidator(_as_list), Field(min_length=1)] = Field(
@@ -89,6 +92,12 @@ class PipelineSpec(BaseModel):
     def _misfits(self) -> Iterator[ConfigError]:
         yield from _segment_misfits(self.segment)
         yield from _refine_misfits(self.refine)
+        if self.situate and self.situate.reads_states and type(self.encoder).token_states is Encoder.token_states:
+            yield ConfigError(
+                f"situate: {self.situate.name} reads the states of tokens, and the encoder {self.encoder.name} shows "
+                "none",
+                fix="encoder: {use: sentence_transformer}, or situate: {use: headings}",
+            )
         if self.k > self.candidates:
             yield ConfigError(
                 f"k: {self.k} chunks cannot be kept of {self.candidates} candidates", fix=f"candidates: {self.k}"
@@ -102,7 +111,7 @@ class PipelineSpec(BaseModel):
     @property
     def recipe(self) -> str:
         """A hash of everything that decides which chunks and vectors a document gives."""
-        parts = [*self.load, *self.segment, self.pool, self.encoder]
+        parts = [*self.load, *self.segment, self.pool, self.encoder, *([self.situate] if self.situate else [])]
         return fingerprint([p.fingerprint for p in parts])
 
     def settings(self) -> dict[str, Any]:

@@ -44,6 +44,9 @@ class Corpus(Protocol):
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The stored vectors of chunks, float32 `(chunks, dim)`; raises QueryError for a chunk it does not hold."""
 
+    def situations(self, chunks: Sequence[Chunk]) -> list[str]:
+        """What is said of the place of each chunk, "" for nothing: words by which `match` finds it beside its own."""
+
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""
 

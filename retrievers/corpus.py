@@ -101,6 +101,12 @@ class LibraryCorpus:
             raise QueryError(f"the library has no chunk {lacking.where}", fix="ask again: its document has changed")
         return self.library.vectors_of([nos[c.id] for c in chunks])
 
+    def situations(self, chunks: Sequence[Chunk]) -> list[str]:
+        """What is said of the place of each chunk, "" for nothing."""
+        nos = self.library.no_of([c.id for c in chunks])
+        said = self.library.situations(list(nos.values()))
+        return [said.get(nos.get(c.id, 0), "") for c in chunks]
+
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""
         return self.library.document(document_id)

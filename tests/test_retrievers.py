@@ -13,7 +13,7 @@ from rag.retrieval import Retriever
 from rag.testing.corpus import MemoryCorpus, sample_corpus
 from rag.testing.retrievers import check_retriever
 from rag.trace import Trace
-from rag.types import Query
+from rag.types import Document, Query, Span
 from retrievers.bm25s import BM25SRetriever
 from retrievers.calibrated import CalibratedFuser
 from retrievers.convex import ConvexFuser
@@ -94,6 +94,16 @@ def test_bm25s_stems():
     corpus = MemoryCorpus.of({"a": "he was running home", "b": "a quiet evening", "c": "nothing else"}, ENCODER)
     assert BM25SRetriever().search(Query("runs"), 3, corpus) == []
     assert [h.chunk.document_id for h in BM25SRetriever(stemmer="english").search(Query("runs"), 3, corpus)] == ["a"]
+
+
+def test_bm25s_and_bm25_find_a_chunk_by_what_is_said_of_its_place():
+    documents = [Document(name, "It has no air.", source=name) for name in ("moon", "mercury", "tea")]
+    chunks = [document.chunk(Span(0, 14)) for document in documents]
+    corpus = MemoryCorpus(documents, chunks, ENCODER, situations=["The Moon", "The planet Mercury", ""])
+    assert corpus.situations(chunks) == ["The Moon", "The planet Mercury", ""]
+    for name in ("bm25", "bm25s"):
+        hits = registry.find("retriever", name)().search(Query("planet"), 3, corpus)
+        assert [h.chunk.document_id for h in hits] == ["mercury"], name
 
 
 def test_bm25s_over_a_corpus_without_words_and_with_a_wordless_first_chunk():
