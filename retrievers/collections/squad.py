@@ -1,8 +1,8 @@
 """SQuAD's form, in which XQuAD comes too: articles in paragraphs, and questions that a paragraph answers (P. Rajpurkar
 et al., "SQuAD", 2016; M. Artetxe et al., "On the cross-lingual transferability of monolingual representations", 2020).
 
-An article is a document, its paragraphs are the chunks. Articles of a file whose name says train are to train on, of one
-that says dev or test to test; those of any other are drawn by their place in it.
+An article is a document, its paragraphs are the chunks. Articles of a file whose name says train are to train on, those
+of one that says dev or test to test; those of any other are drawn by their place in it.
 """
 
 from __future__ import annotations
