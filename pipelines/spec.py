@@ -141,6 +141,8 @@ def _refine_misfits(chain: list[Refiner]) -> Iterator[ConfigError]:
                 f"refine[{i}]: {stage.name} needs {need} from a stage before it",
                 fix=f"put one of these before it: {', '.join(makers)}",
             )
+        for hidden in stage.hides & given.keys():
+            del given[hidden]
         for lost in sorted(stage.spoils & given.keys()):
             before = given.pop(lost)
             yield ConfigError(
