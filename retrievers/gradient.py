@@ -19,10 +19,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from retrievers.selection import Selection
+from retrievers.selection import PrefixSelection
 
 
-class GradientSelection(Selection, name="gradient"):
+class GradientSelection(PrefixSelection, name="gradient"):
     """Keeps the first `min_k` hits, and goes on until a score falls sharply from the one before it."""
 
     min_k: PositiveInt = 7

@@ -15,13 +15,13 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from retrievers.selection import Selection
+from retrievers.selection import PrefixSelection
 
 STEP = 0.05
 """How far one step of feedback moves the target."""
 
 
-class MassSelection(Selection, name="mass"):
+class MassSelection(PrefixSelection, name="mass"):
     """Keeps the smallest number of best hits that together hold the share `target` of all hits' probability."""
 
     target: Annotated[float, Field(gt=0, le=1)] = 0.8

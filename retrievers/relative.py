@@ -10,10 +10,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from retrievers.selection import Selection
+from retrievers.selection import PrefixSelection
 
 
-class RelativeSelection(Selection, name="relative"):
+class RelativeSelection(PrefixSelection, name="relative"):
     """Keeps the hits whose probability is at least `share` of the best one's.
 
     Unlike a floor on the score itself, it keeps something for every question, and it does not mind a re-ranker whose

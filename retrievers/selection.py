@@ -1,7 +1,7 @@
 """Selection: keeps as many of the best passages as their probabilities say, a number that differs by question.
 
-A rule looks at the falling probabilities `p_1 >= p_2 >= ... >= p_n` alone and says how many of the first to keep. What
-it cannot know from them (that equal scores are copies of one text, that everything scores alike) is a counted warning.
+A rule looks at the falling probabilities `p_1 >= p_2 >= ... >= p_n`. What it cannot know from them (that equal scores
+are copies of one text, that everything scores alike) is a counted warning.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SATURATED = 0.99
 
 
 class Selection(Refiner):
-    """Keeps the first K hits by falling probability, equal ones in the order given: `min_k <= K <= max_k`."""
+    """Keeps K of the hits, by falling probability and equal ones in the order given: `min_k <= K <= max_k`."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
     gives: ClassVar[frozenset[str]] = frozenset({"selection"})
@@ -44,12 +44,8 @@ class Selection(Refiner):
         return self
 
     @abstractmethod
-    def cut(self, scores: Sequence[float]) -> int:
-        """How many of the falling `scores` the rule itself keeps, before `min_k` and `max_k`."""
-
-    @abstractmethod
-    def reason(self, scores: Sequence[float], k: int, rank: int) -> str:
-        """Why the hit at `rank` (from 0) is not among the first `k`."""
+    def verdicts(self, ranked: Sequence[Hit], corpus: Corpus) -> list[str]:
+        """For each of the hits, which fall in score, why it is not kept; empty for those that are."""
 
     def doubts(self, scores: Sequence[float], k: int) -> Iterator[str]:
         """What the rule could not tell from these scores, of which it kept `k`; none of at most `min_k` scores."""
@@ -57,12 +53,6 @@ class Selection(Refiner):
             yield f"all probabilities are at least {SATURATED:g}: they do not say how many passages are needed"
         elif scores[0] <= scores[-1]:
             yield "all probabilities are the same: they do not say how many passages are needed"
-
-    def count(self, scores: Sequence[float]) -> int:
-        """K for falling `scores`; raises QueryError for a score that the rule cannot read."""
-        self.check(scores)
-        most = min(len(scores), self.max_k or len(scores))
-        return max(min(self.min_k, most), min(self.cut(scores), most)) if scores else 0
 
     def check(self, scores: Sequence[float]) -> None:
         """Raise QueryError for scores that are no probabilities: negative, or not finite."""
@@ -91,32 +81,57 @@ class Selection(Refiner):
         """The setting that `moved` moves, for the trace."""
         return {"min_k": self.min_k}
 
+    def over(self) -> str:
+        """Why a hit goes that the rule itself would keep."""
+        return f"below the first {self.max_k}, the most that are kept"
+
     def refine(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[Hit]:
-        """The first K hits by falling score. O(n log n), and the words of the hits for a warning of copies."""
+        """The hits that are kept, by falling score. O(n log n), and the words of the hits for a warning of copies."""
         ranked = sorted(hits, key=lambda hit: -hit.score)
-        scores = [float(hit.score) for hit in ranked]
-        k, stage = self.count(scores), trace.current()
-        for rank in range(k, len(ranked)):
-            stage.drop(ranked[rank], self._reason(scores, k, rank))
+        why = self.verdicts(ranked, corpus)
+        kept = [hit for hit, reason in zip(ranked, why) if not reason]
+        for hit, reason in zip(ranked, why):
+            if reason:
+                trace.current().drop(hit, reason)
         if len(ranked) > self.min_k:
-            for doubt in self.doubts(scores, k):
+            for doubt in self.doubts([float(hit.score) for hit in ranked], len(kept)):
                 trace.warn(f"{self.name}: {doubt}")
-        if copies := _copies(ranked, k):
+        if copies := _copies(kept):
             trace.warn(
                 f"{self.name}: passages that repeat a better one count twice; put near_duplicates before", copies
             )
-        return ranked[:k]
-
-    def _reason(self, scores: Sequence[float], k: int, rank: int) -> str:
-        at_most = self.max_k is not None and k == self.max_k and self.cut(scores) > k
-        return f"below the first {k}, the most that are kept" if at_most else self.reason(scores, k, rank)
+        return kept
 
 
-def _copies(ranked: Sequence[Hit], k: int) -> int:
-    """How many of the first `k` hits, or the one after, stand on a plateau with a better one whose words they repeat or
-    whose characters they share by more than half. O(words + plateau^2).
+class PrefixSelection(Selection):
+    """A rule that keeps the first K hits, by their probabilities alone."""
+
+    @abstractmethod
+    def cut(self, scores: Sequence[float]) -> int:
+        """How many of the falling `scores` the rule itself keeps, before `min_k` and `max_k`."""
+
+    @abstractmethod
+    def reason(self, scores: Sequence[float], k: int, rank: int) -> str:
+        """Why the hit at `rank` (from 0) is not among the first `k`."""
+
+    def count(self, scores: Sequence[float]) -> int:
+        """K for falling `scores`; raises QueryError for a score that the rule cannot read."""
+        self.check(scores)
+        most = min(len(scores), self.max_k or len(scores))
+        return max(min(self.min_k, most), min(self.cut(scores), most)) if scores else 0
+
+    def verdicts(self, ranked: Sequence[Hit], corpus: Corpus) -> list[str]:
+        """Nothing for the first K, a reason for the others."""
+        scores = [float(hit.score) for hit in ranked]
+        k = self.count(scores)
+        over = bool(scores) and k == self.max_k and self.cut(scores) > k
+        return [""] * k + [self.over() if over else self.reason(scores, k, rank) for rank in range(k, len(scores))]
+
+
+def _copies(seen: Sequence[Hit]) -> int:
+    """How many hits stand on a plateau with a better one whose words they repeat, or with which they share more than
+    half of the shorter one's characters. O(words + plateau^2).
     """
-    seen = [hit for hit in ranked[: k + 1]]
     texts = [words(hit.chunk.text) for hit in seen]
     found, start = 0, 0
     for i, hit in enumerate(seen):

@@ -17,6 +17,7 @@ from rag.testing.corpus import MemoryCorpus
 from rag.testing.refiners import check_refined
 from rag.trace import Trace
 from rag.types import Chunk, Hit, Query
+from retrievers.expected_recall import ExpectedRecallSelection
 from retrievers.gradient import GradientSelection
 from retrievers.mass import MassSelection
 from retrievers.relative import RelativeSelection
@@ -238,9 +239,79 @@ class TestRelative:
         assert RelativeSelection(share=0.3).count(smooth()) == 12
 
 
+class TestExpectedRecall:
+    def hits(self, scores: list[float], lengths: list[int]) -> tuple[MemoryCorpus, list[Hit]]:
+        texts = {f"d{i}": " ".join(["word"] * n) for i, n in enumerate(lengths)}
+        corpus = MemoryCorpus.of(texts, HashEncoder())
+        return corpus, [Hit(c, s) for c, s in zip(corpus.chunks(), scores)]
+
+    @given(
+        st.lists(st.tuples(st.integers(1, 1000), st.integers(1, 40)), min_size=1, max_size=12),
+        st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0]),
+        st.integers(1, 4),
+        st.one_of(st.none(), st.integers(4, 6)),
+    )
+    def test_is_the_formula(self, rows, worth, min_k, max_k):
+        rows = sorted(rows, key=lambda row: -row[0])
+        corpus, hits = self.hits([p / 1024 for p, _ in rows], [n for _, n in rows])
+        total = sum(p / 1024 for p, _ in rows)
+        good = [h for i, (h, (_, n)) in enumerate(zip(hits, rows)) if i < min_k or 100 * (h.score / total) >= worth * n]
+        rule = ExpectedRecallSelection(worth=worth, min_k=min_k, max_k=max_k)
+        assert rule.refine(QUERY, hits, corpus) == good[:max_k]
+
+    @given(st.lists(st.tuples(st.integers(1, 1000), st.integers(1, 40)), min_size=1, max_size=9), st.data())
+    def test_no_choice_of_as_many_tokens_is_expected_to_hold_more(self, rows, data):
+        """Over any other choice that costs no more than the rule's, its expected share is at least as high."""
+        rows = sorted(rows, key=lambda row: -row[0])
+        corpus, hits = self.hits([p / 1024 for p, _ in rows], [n for _, n in rows])
+        kept = ExpectedRecallSelection(worth=data.draw(st.floats(0.1, 3))).refine(QUERY, hits, corpus)
+        kept_ids = {h.chunk.id for h in kept}
+        assume(len(kept) > 1)  # One alone may be there only because something must be.
+        mine = [(p, n) for h, (p, n) in zip(hits, rows) if h.chunk.id in kept_ids]
+        price = min(p / n for p, n in mine[1:])
+        assume(mine[0][0] / mine[0][1] >= price)
+        other = data.draw(
+            st.lists(st.sampled_from(rows), max_size=9).filter(lambda o: all(o.count(r) <= rows.count(r) for r in o))
+        )
+        if sum(n for _, n in other) <= sum(n for _, n in mine):
+            assert sum(p for p, _ in other) <= sum(p for p, _ in mine)
+
+    def test_a_short_passage_needs_less(self):
+        corpus, hits = self.hits([0.4, 0.1, 0.1], [40, 40, 4])
+        trace = Trace()
+        with trace.stage("s") as stage:
+            kept = ExpectedRecallSelection(worth=1).refine(QUERY, hits, corpus)
+        assert [h.chunk.document_id for h in kept] == ["d0", "d2"]
+        assert list(stage.dropped.values()) == ["16.7% of the evidence expected in 40 tokens"]
+
+    def test_where_nothing_is_worth_it_the_best_are_kept_and_it_says_so(self):
+        corpus, hits = self.hits([0.1] * 3 + [0.0999] * 17, [40] * 20)
+        trace = Trace()
+        with trace.stage("s"):
+            assert ExpectedRecallSelection(worth=1, min_k=2).refine(QUERY, hits, corpus) == hits[:2]
+        said = "expected_recall: the best hits are hardly more likely than the others: the first 2 are kept"
+        assert said in trace.warnings
+        corpus, hits = self.hits([0.0, 0.0], [4, 4])
+        with trace.stage("zero"):
+            assert ExpectedRecallSelection().refine(QUERY, hits, corpus) == hits[:1]
+        assert "expected_recall: all probabilities are 0: the first 1 are kept" in trace.stages[1].warnings
+
+    def test_feedback_moves_the_price_within_bounds(self):
+        rule = ExpectedRecallSelection(worth=0.05)
+        assert rule.moved(1).worth == pytest.approx(0.04)
+        assert rule.moved(-1).worth == pytest.approx(0.0625)
+        assert rule.moved(31) is rule.moved(-31) is None
+        corpus, hits = self.hits([0.9 * 0.8**i for i in range(12)], [20] * 12)
+        counts = [len(rule.moved(i).refine(QUERY, hits, corpus)) for i in range(-30, 31)]
+        assert counts == sorted(counts)
+        assert (counts[0], counts[-1]) == (1, 12)
+
+
 class TestWarnings:
     @pytest.mark.parametrize(
-        "rule", [GradientSelection(min_k=1), MassSelection(), RelativeSelection()], ids=lambda r: r.name
+        "rule",
+        [GradientSelection(min_k=1), MassSelection(), RelativeSelection(), ExpectedRecallSelection()],
+        ids=lambda r: r.name,
     )
     def test_saturated_scores_say_nothing(self, rule):
         _, trace = run(rule, hits_of([0.999, 0.998, 0.997, 0.996]))
@@ -272,7 +343,10 @@ def test_chains_that_have_no_probabilities_are_refused():
         Pipeline(encoder="hash", refine=["cross_encoder", "mmr", "gradient"])
 
 
-@given(rules, st.lists(st.floats(0.001, 1), max_size=12))
+@given(
+    st.one_of(rules, st.builds(ExpectedRecallSelection, min_k=st.integers(1, 5), worth=st.floats(0.1, 20))),
+    st.lists(st.floats(0.001, 1), max_size=12),
+)
 def test_rules_are_refiners(rule, scores):
     texts = {f"n{i}": f"text {i}" for i in range(len(scores))}
     corpus = MemoryCorpus.of(texts, HashEncoder())
