@@ -11,6 +11,7 @@ import numpy as np
 
 from rag.encoder import Encoder
 from rag.trained import save
+from retrievers.evidence import NAMES
 
 
 def about(method: str, encoder: Encoder) -> dict:
@@ -95,11 +96,20 @@ def query_map(path: Path, encoder: Encoder) -> Path:
     return path
 
 
+def reranker(path: Path, encoder: Encoder) -> Path:
+    """Random weights on evidence."""
+    draw, size = np.random.default_rng(0), 3 * len(NAMES)
+    arrays = {"weight": draw.normal(size=size) / 4, "bias": np.zeros(()), "mean": draw.normal(size=size) / 9}
+    save(path, {**arrays, "scale": np.ones(size)}, about("reranker", encoder))
+    return path
+
+
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
     "hnet_bytes": hnet_bytes,
     "hnet_sentence": hnet_sentence,
     "pointer": pointer,
     "query_map": query_map,
+    "reranker": reranker,
     "sage": sage,
     "topical_change": topical_change,
 }
