@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from rag import trace
 from rag.encoders.sentence_transformer import SentenceTransformerEncoder
@@ -47,7 +47,7 @@ class SitEmbSituator(HeadingSituator, name="sitemb"):
 
     form: Literal["add", "none"] = "add"
     """`add` the residual, `none` for the words alone."""
-    weight: float = 1.0
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """How much the residual counts beside the chunk itself; 1 is what it was trained for."""
     weights: str = "sitemb"
     """The name of shipped weights, or the path of one's own; unused with `model`."""

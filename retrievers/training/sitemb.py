@@ -180,7 +180,8 @@ def placed(collection: Collection, encoder: Encoder, reach: int) -> Placed:
     places = {chunk.id: row for row, chunk in enumerate(collection.chunks)}
     relevant = [np.array([places[key] for key in q.relevant]) for q in collection.questions]
     asked = encoder.encode([q.query.text for q in collection.questions], "query")
-    return Placed(*map(torch.from_numpy, (asked, own, heads, around)), numbers, relevant)
+    tensors = [torch.from_numpy(rows) for rows in (asked, own, heads, around)]
+    return Placed(tensors[0], tensors[1], tensors[2], tensors[3], numbers, relevant)
 
 
 def situated(situator: SitEmbSituator, collection: Collection, encoder: Encoder) -> np.ndarray:
