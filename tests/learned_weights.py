@@ -104,6 +104,13 @@ def reranker(path: Path, encoder: Encoder) -> Path:
     return path
 
 
+def sitemb(path: Path, encoder: Encoder) -> Path:
+    """A map that turns vectors far, and weights of heading and neighbours."""
+    turn = np.random.default_rng(0).normal(size=(encoder.dim, encoder.dim)) / encoder.dim**0.5
+    _save(path, {"map": turn, "weights": np.array([0.5, 0.25])}, {**about("sitemb", encoder), "reach": 2})
+    return path
+
+
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
     "hnet_bytes": hnet_bytes,
     "hnet_sentence": hnet_sentence,
@@ -111,6 +118,7 @@ WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
     "query_map": query_map,
     "reranker": reranker,
     "sage": sage,
+    "sitemb": sitemb,
     "topical_change": topical_change,
 }
 """How to write weights of each method that needs them."""
