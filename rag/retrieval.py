@@ -14,6 +14,9 @@ from rag.types import Hit, Query
 class Retriever(Component, kind="retriever"):
     """Fetches candidates from the corpus."""
 
+    filter_moves_scores: ClassVar[bool] = False
+    """Whether a filter changes what is looked for, and not only what may be found."""
+
     @abstractmethod
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
         """At most `k` hits, best first, each chunk once."""
