@@ -31,6 +31,7 @@ from rag.loader import Loader
 from rag.pooler import Pooler
 from rag.retrieval import Fuser, Refiner, Retriever
 from rag.segmenter import Segmenter
+from rag.situator import Situator
 
 
 def _as_list(value: Any) -> Any:
@@ -56,6 +57,8 @@ class PipelineSpec(BaseModel):
     """Segmenters, coarse to fine: each refines the spans of the one before."""
     pool: Pooler = Field(default={"use": "separate"})  # type: ignore[assignment]
     """Makes the vectors of chunks: each chunk encoded by itself, or pooled from one reading of the document."""
+    situate: Situator | None = None
+    """Says where in its document a chunk stands, for its vector and for the words it is found by; left out, nothing."""
     store: VectorStore = Field(default={"use": "embedded"})  # type: ignore[assignment]
     """Where documents and vectors are kept; a relative path is relative to the YAML file."""
     retrieve: Annotated[list[Retriever], BeforeValidator(_as_list), Field(min_length=1)] = Field(
@@ -102,7 +105,7 @@ class PipelineSpec(BaseModel):
     @property
     def recipe(self) -> str:
         """A hash of everything that decides which chunks and vectors a document gives."""
-        parts = [*self.load, *self.segment, self.pool, self.encoder]
+        parts = [*self.load, *self.segment, self.pool, self.encoder, *([self.situate] if self.situate else [])]
         return fingerprint([p.fingerprint for p in parts])
 
     def settings(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rag.retrieval import Retriever as Retriever
     from rag.segmenter import Cut as Cut
     from rag.segmenter import Segmenter as Segmenter
+    from rag.situator import Situator as Situator
     from rag.trace import Trace as Trace
     from rag.types import Answer as Answer
     from rag.types import Chunk as Chunk
@@ -37,6 +38,7 @@ _HOMES = {
     "loader": ("Loader",),
     "retrieval": ("Fuser", "Refiner", "Retriever"),
     "segmenter": ("Cut", "Segmenter"),
+    "situator": ("Situator",),
     "trace": ("Trace",),
     "types": ("Answer", "Chunk", "Citation", "Document", "Hit", "Query", "Sentence", "Span"),
 }

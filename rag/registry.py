@@ -24,6 +24,7 @@ HOMES = {
     "encoder": "rag.encoders",
     "segmenter": "segmenters",
     "pooler": "segmenters.poolers",
+    "situator": "retrievers.situators",
     "store": "retrievers.stores",
     "retriever": "retrievers",
     "fuser": "retrievers",

@@ -31,18 +31,31 @@ K1, B, SMALLEST_IDF = 1.2, 0.75, 1e-6
 class MemoryCorpus:
     """The `rag.corpus.Corpus` protocol over lists: documents, their chunks, and one encoder."""
 
-    def __init__(self, documents: Iterable[Document], chunks: Iterable[Chunk], encoder: Encoder) -> None:
+    def __init__(
+        self,
+        documents: Iterable[Document],
+        chunks: Iterable[Chunk],
+        encoder: Encoder,
+        *,
+        vectors: np.ndarray | None = None,
+        situations: Sequence[str] | None = None,
+    ) -> None:
+        """`vectors`, where they are not what the encoder makes of the chunks' texts; `situations`, what is said of the
+        place of each chunk: words by which `match` finds it too.
+        """
         self.encoder = encoder
         self._documents = {d.id: d for d in documents}
         self._chunks = list(chunks)
         self._asked: dict[str, np.ndarray] = {}
         self._no = {c.id: no for no, c in enumerate(self._chunks)}
         texts = [c.text for c in self._chunks]
-        self._vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dim), np.float32)
+        if vectors is None:
+            vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dim), np.float32)
+        self._vectors = vectors
         self._lengths: list[int] = []
         self._postings: dict[str, dict[int, int]] = defaultdict(dict)
-        for no, text in enumerate(texts):
-            self._lengths.append(len(found := words(text)))
+        for no, (said, text) in enumerate(zip(situations or [""] * len(texts), texts, strict=True)):
+            self._lengths.append(len(found := words(f"{said}\n{text}")))
             for word, count in Counter(found).items():
                 self._postings[word][no] = count
 
