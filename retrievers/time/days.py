@@ -24,7 +24,8 @@ class Interval(NamedTuple):
     relation: Relation = "at"
 
     def __str__(self) -> str:
-        return f"{self.relation} [{'' if isinf(self.start) else iso(self.start)}, {'' if isinf(self.end) else iso(self.end)}]"
+        first, last = ("" if isinf(day) else iso(day) for day in self[:2])
+        return f"{self.relation} [{first}, {last}]"
 
 
 EVER = Interval(-inf, inf)

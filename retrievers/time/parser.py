@@ -1,8 +1,8 @@
 """What a question says of time: the intervals it names, and whether it asks for the newest.
 
-    "Who led it from Apr 1926 to 1927?"   from-to [1926-04-01, 1927-12-31]
-    "Wer gewann vor drei Jahren?"         at [2017-01-01, 2017-12-31], asked on a day of 2020
-    "Who coaches the team now?"           recent
+"Who led it from Apr 1926 to 1927?"   from-to [1926-04-01, 1927-12-31]
+"Wer gewann vor drei Jahren?"         at [2017-01-01, 2017-12-31], asked on a day of 2020
+"Who coaches the team now?"           recent
 """
 
 from __future__ import annotations
@@ -67,9 +67,8 @@ class TimeParser:
     def _last(self) -> re.Pattern[str]:
         last = "|".join(sorted(phrases(self.languages, "last"), key=len, reverse=True))
         number, units = self._lexicon.number, "|".join(sorted(self._lexicon.units, key=len, reverse=True))
-        return re.compile(
-            rf"(?<!\w)(?:(?:{last})\s+({number}\s+(?:{units}))|({number}\s+)(?:{last})\s+({units}))(?!\w)", re.IGNORECASE
-        )
+        either = rf"(?:{last})\s+({number}\s+(?:{units}))|({number}\s+)(?:{last})\s+({units})"
+        return re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
 
     @cached_property
     def _recent(self) -> re.Pattern[str]:

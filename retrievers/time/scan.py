@@ -37,6 +37,8 @@ _CENTURY = re.compile(
 )
 _CENTURY_HINTS = ("entur", "hundert", "iècle", "siglo", "ecolo", "éculo", "eeuw")
 _ROMAN = {"I": 1, "V": 5, "X": 10}
+_NO_YEAR = tuple("$€£#.,/+&_")
+"""Right before a number that is then no year."""
 _DASH = re.compile(r"\s*[–—-]\s*")
 _OPEN = re.compile(r"\s?[–—-]\s?(?=\))|\s?(?:[–—-]|to|until) ?(?:present|today|now)(?!\w)|[–—-](?:heute|aujourd'hui)")
 """After a year: "(1984–)", "1984–present"."""
@@ -62,6 +64,7 @@ class Scanner:
         self._fill = phrases(languages, "fill")
         self._third = {p: i for i, f in enumerate(("early", "middle", "late")) for p in phrases(languages, f)}
         self._units, self._never = phrases(languages, "units"), phrases(languages, "never")
+        self._year_words, self._decade = phrases(languages, "year"), phrases(languages, "decade")
         origin = phrases(languages, "origin")
         self._small = phrases(languages, "in_year") | {p.split()[-1] for p in self._relation} | self._to | origin
         self._goes_on = self._small | self._both | self._fill | self._to
@@ -127,12 +130,12 @@ class Scanner:
         era = _ERA.match(text, end) if eras else None
         after_christ = eras and text[max(0, start - 4) : start].rstrip().endswith(("AD", "A.D."))
         if era and era["bc"]:
-            last = 1 - int(form["to"] or year)
-            return Found(start, era.end(), Interval(span(1 - year).start, span(last).end, _range(form)))
+            until = span(1 - int(form["to"] or year)).end
+            return Found(start, era.end(), Interval(span(1 - year).start, until, _range(form)))
         if not (era or after_christ) and not self._is_year(text, start, end, form):
             return None
         end = era.end() if era else end
-        if form["decade"]:
+        if form["decade"] or (year % 10 == 0 and _word_before(text, start) in self._decade):
             return Found(start, end, Interval(span(year).start, span(year + 9).end)) if year % 10 == 0 else None
         begin, interval = self._with_month(text, start, year)
         if form["to"] and (last := _full(year, form["to"])):
@@ -144,7 +147,7 @@ class Scanner:
     def _is_year(self, text: str, start: int, end: int, form: re.Match[str]) -> bool:
         """Whether the number reads as a year where it stands."""
         digits, before = len(form["year"]), text[start - 1 : start]
-        if digits < 3 or before in "$€£#.,/+&_" and before or before.isalnum():
+        if digits < 3 or before in _NO_YEAR or before.isalnum():
             return False
         if before in ("-", "–", "—") and text[start - 2 : start - 1].isalnum():
             word = text[max(0, start - 12) : start - 1].split()[-1].lower()
@@ -159,7 +162,11 @@ class Scanner:
         if digits == 4:
             return FIRST_YEAR <= int(form["year"]) <= LAST_YEAR and follower.lower() not in self._units
         ends = not follower or follower[0].isupper() or follower.lower() in self._goes_on
-        return word in self._months or (ends and (word in self._small or len(form["to"] or "") == 3))
+        return (
+            word in self._months
+            or word in self._year_words
+            or (ends and (word in self._small or len(form["to"] or "") == 3))
+        )
 
     def _with_month(self, text: str, start: int, year: int) -> tuple[int, Interval]:
         """Where the date of a year begins, and what it names, with the month and day before it; a month or day before
@@ -247,6 +254,11 @@ def _related(interval: Interval, lead: Relation | None) -> Interval:
         case "until":
             return Interval(-inf, end, lead)
     return interval
+
+
+def _word_before(text: str, at: int) -> str:
+    words = text[max(0, at - 20) : at].lower().split()
+    return words[-1] if words else ""
 
 
 def _range(form: re.Match[str]) -> Relation:

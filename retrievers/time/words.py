@@ -1,5 +1,5 @@
-"""The words around dates: what turns a date into an interval, by language. Names of months, units of time and words such
-as "yesterday" are the library's (`retrievers.time.parser`).
+"""The words around dates: what turns a date into an interval, by language. Names of months, units of time and words
+such as "yesterday" are the library's (`retrievers.time.parser`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ class Words(NamedTuple):
     origin: str
     """Before the first end."""
     in_year: str
-    """Right before a number of three digits that is then a year; so are words of relations."""
+    """Right before a number of three digits that may then be a year; so may words of relations."""
+    year: str
+    """Right before a number that is a year, whatever comes after it."""
+    decade: str
+    """Right before a year that stands for ten: "les années 1960"."""
     fill: str
     """May stand between such a word and the date."""
     early: str
@@ -51,17 +55,21 @@ LANGUAGES: dict[str, Words] = {
         both="and",
         origin="from",
         in_year="in, year, anno",
+        year="year, anno",
+        decade="",
         fill="the, in, of, year, years, on, at, least, about, around, circa, c., ca., end, month",
         early="early",
         middle="mid",
         late="late",
         last="last, past, previous",
         recent="now, current, currently, latest, newest, most recent, most recently, today, nowadays, at present",
-        units="people, men, women, metre, metres, meter, meters, m, km, kilometres, kilometers, miles, foot, feet, ft, ton, tons, tonnes, kg, "
-        "copies, inhabitants, residents, soldiers, troops, houses, homes, households, votes, voters, seat, seats, students, "
-        "members, pounds, dollars, euros, francs, marks, points, hectares, acres, units, pages, employees, workers, "
-        "hours, minutes, days, times, percent, horsepower, hp, kw, mw, volts, v, hz, cc, items, species, passengers",
-        never="fiscal, fiscal year, financial year, fy, no, no., nos, nos., number, numbers, flight, route, highway, room, model, page",
+        units="people, men, women, metre, metres, meter, meters, m, km, kilometres, kilometers, miles, foot, feet, ft, "
+        "ton, tons, tonnes, kg, copies, inhabitants, residents, soldiers, troops, houses, homes, households, votes, "
+        "voters, seat, seats, students, members, pounds, dollars, euros, francs, marks, points, hectares, acres, "
+        "units, pages, employees, workers, hours, minutes, days, times, percent, horsepower, hp, kw, mw, volts, v, hz, "
+        "cc, items, species, passengers",
+        never="fiscal, fiscal year, financial year, fy, no, no., nos, nos., number, numbers, flight, route, highway, "
+        "room, model, page",
     ),
     "de": Words(
         before="vor, vor dem, bevor",
@@ -73,6 +81,8 @@ LANGUAGES: dict[str, Words] = {
         both="und",
         origin="von, vom",
         in_year="jahr, jahre, anno",
+        year="jahr, jahre, anno",
+        decade="",
         fill="dem, den, der, das, im, am, jahr, jahre, ende, etwa, circa, ca., um, monat",
         early="frühen, anfang",
         middle="mitte",
@@ -94,6 +104,8 @@ LANGUAGES: dict[str, Words] = {
         both="et",
         origin="de, du",
         in_year="en, l'an, an, année",
+        year="l'an, an, année",
+        decade="années",
         fill="le, la, l'an, l'année, année, années, les, fin, en, environ, vers, au, mois, de",
         early="début",
         middle="milieu",
@@ -114,13 +126,16 @@ LANGUAGES: dict[str, Words] = {
         both="y",
         origin="de, del",
         in_year="en, año",
+        year="año",
+        decade="años",
         fill="el, la, los, año, años, en, finales, de, del, hacia, mes",
         early="principios",
         middle="mediados",
         late="finales",
         last="últimos, últimas",
         recent="ahora, actual, actualmente, hoy, más reciente",
-        units="habitantes, personas, hombres, mujeres, metros, kilómetros, soldados, toneladas, ejemplares, casas, votos",
+        units="habitantes, personas, hombres, mujeres, metros, kilómetros, soldados, toneladas, ejemplares, casas, "
+        "votos",
         never="ejercicio",
     ),
     "it": Words(
@@ -133,6 +148,8 @@ LANGUAGES: dict[str, Words] = {
         both="e",
         origin="dal, dalla",
         in_year="nel, anno",
+        year="anno",
+        decade="anni",
         fill="il, la, gli, anno, anni, nel, circa, fine, di, del, mese",
         early="inizio",
         middle="metà",
@@ -152,6 +169,8 @@ LANGUAGES: dict[str, Words] = {
         both="en",
         origin="van",
         in_year="in, jaar",
+        year="jaar",
+        decade="jaren",
         fill="de, het, in, jaar, jaren, op, ongeveer, rond, eind, maand",
         early="begin",
         middle="midden",
@@ -171,6 +190,8 @@ LANGUAGES: dict[str, Words] = {
         both="e",
         origin="de, do",
         in_year="em, ano",
+        year="ano",
+        decade="anos",
         fill="o, a, os, ano, anos, em, cerca, finais, de, do, mês",
         early="início",
         middle="meados",
@@ -189,4 +210,4 @@ RELATIONS: tuple[Relation, ...] = ("before", "after", "since", "until", "between
 def phrases(languages: tuple[str, ...], field: str) -> set[str]:
     """All phrases of one field in those of `languages` that are in `LANGUAGES`."""
     lists = (getattr(LANGUAGES[name], field) for name in languages if name in LANGUAGES)
-    return {phrase.strip() for found in lists for phrase in found.split(",")}
+    return {phrase.strip() for found in lists for phrase in found.split(",") if phrase.strip()}
