@@ -37,6 +37,8 @@ _CENTURY = re.compile(
 )
 _CENTURY_HINTS = ("entur", "hundert", "iècle", "siglo", "ecolo", "éculo", "eeuw")
 _ROMAN = {"I": 1, "V": 5, "X": 10}
+_MONTHS = tuple(f"{month:02}" for month in range(1, 13))
+"""Behind a year and a hyphen, where that is no later year: "2020-06"."""
 _NO_YEAR = tuple("$€£#.,/+&_")
 """Right before a number that is then no year."""
 _DASH = re.compile(r"\s*[–—-]\s*")
@@ -140,6 +142,8 @@ class Scanner:
         begin, interval = self._with_month(text, start, year)
         if form["to"] and (last := _full(year, form["to"])):
             return Found(begin, end, Interval(interval.start, span(last).end, "from-to"))
+        if (form["to"] or "") in _MONTHS:
+            return Found(start, end, span(year, int(form["to"])))
         if goes_on := _OPEN.match(text, end):
             return Found(begin, goes_on.end(), Interval(interval.start, inf, "since"))
         return Found(begin, end, interval)
