@@ -23,7 +23,7 @@ from rag.component import fingerprint
 from rag.errors import DocumentError, FoveaError
 from rag.loader import Loader
 from rag.remember import RememberingEncoder
-from rag.situator import dominated
+from rag.situator import ALARM, alikeness
 from rag.trace import Trace
 from rag.types import Chunk, Document
 from retrievers.library.library import Library, SourceRow, chunk_keys, vector_key
@@ -36,8 +36,6 @@ GROUP_CHUNKS = 1024
 """Chunks gathered over files before they are encoded and committed."""
 SLICE_CHUNKS = 128
 """Texts encoded between two commits of vectors: what a kill can cost."""
-
-DOMINATED = "documents whose chunks have become hard to tell apart by {}: their situations weigh too much"
 
 
 @dataclass
@@ -114,7 +112,8 @@ class Ingest:
         self.encoder = spec.encoder
         self.situated = spec.situate.fingerprint if spec.situate and spec.situate.form != "none" else ""
         self.pooled = spec.pool.fingerprint if self.situated or not spec.pool.by_text else ""
-        self.dominated = 0
+        self.rises: list[float] = []
+        """How much more alike situating has made the chunks of each document."""
         if self.pooled:  # Segmenter, pooler and situator share one reading, which lasts: a kill costs one slice.
             memory = _LibraryMemory(library, spec.encoder.fingerprint, self.report)
             self.encoder = RememberingEncoder.of(spec.encoder, memory, SLICE_CHUNKS)
@@ -154,9 +153,7 @@ class Ingest:
                     group = []
                 bar.advance(1, path.name)
             self._commit(group)
-        if self.spec.situate:
-            with self.report.trace.stage("situate"):
-                trace.warn(DOMINATED.format(self.spec.situate.name), self.dominated)
+        self._alarm()
 
     def _prepare(self, path: Path) -> _Item | None:
         """Load and segment one file, or None if it is unchanged or cannot be read."""
@@ -233,8 +230,19 @@ class Ingest:
         if self.situated and self.spec.situate:
             with self.report.trace.stage("situate"):
                 own, found = found, self.spec.situate.vectors(document, chunks, found, self.encoder)
-                self.dominated += dominated(own, found)
+                if len(chunks) > 1:
+                    self.rises.append(alikeness(found) - alikeness(own))
         self.library.add_vectors(keys, found)
+
+    def _alarm(self) -> None:
+        """Warn where context dominates: chunks of a document that are nearly alike are found, or missed, together."""
+        if self.rises and (rise := sum(self.rises) / len(self.rises)) > ALARM and self.spec.situate:
+            with self.report.trace.stage("situate"):
+                trace.warn(
+                    f"{self.spec.situate.name} made chunks of one document more alike, by {rise:.2f} in the mean: "
+                    "compare with a smaller weight, or form: residual",
+                    len(self.rises),
+                )
 
     def _commit(self, group: list[_Item]) -> None:
         if not self.pooled:

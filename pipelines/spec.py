@@ -92,6 +92,12 @@ class PipelineSpec(BaseModel):
     def _misfits(self) -> Iterator[ConfigError]:
         yield from _segment_misfits(self.segment)
         yield from _refine_misfits(self.refine)
+        if self.situate and self.situate.reads_states and type(self.encoder).token_states is Encoder.token_states:
+            yield ConfigError(
+                f"situate: {self.situate.name} reads the states of tokens, and the encoder {self.encoder.name} shows "
+                "none",
+                fix="encoder: {use: sentence_transformer}, or situate: {use: headings}",
+            )
         if self.k > self.candidates:
             yield ConfigError(
                 f"k: {self.k} chunks cannot be kept of {self.candidates} candidates", fix=f"candidates: {self.k}"

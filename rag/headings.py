@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
 
 MARKDOWN = ("text/markdown", "text/x-markdown")
@@ -36,21 +36,31 @@ _TAG = re.compile(r"<[^<>]*+>")
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading of `level` 1 (highest) to 6 at `[start, end)` of a text, marks included, and its words."""
+    """A heading of `level` 1 (highest) to 6 at `[start, end)` of a text, marks included, and its words; `above` is the
+    nearest heading of a higher level before it.
+    """
 
     start: int
     end: int
     level: int
     words: str
+    above: Heading | None = None
 
 
 def headings(text: str, media_type: str) -> list[Heading]:
     """The headings of a text in order; linear in its length."""
-    if media_type in MARKDOWN:
-        return list(_markdown(text))
-    if media_type in HTML:
-        return list(_html(text))
-    return []
+    found: list[Heading] = []
+    above: Heading | None = None
+    for heading in _markdown(text) if media_type in MARKDOWN else _html(text) if media_type in HTML else ():
+        while above and above.level >= heading.level:
+            above = above.above
+        found.append(above := replace(heading, above=above))
+    return found
+
+
+def first_heading(text: str) -> str:
+    """The words of the first heading of Markdown, or an empty string."""
+    return next((heading.words for heading in _markdown(text)), "")
 
 
 def body(text: str, media_type: str) -> int:
@@ -60,8 +70,7 @@ def body(text: str, media_type: str) -> int:
 
 
 def trail(found: Sequence[Heading], start: int, end: int, text: str) -> list[Heading]:
-    """The headings above what `[start, end)` of the text says, highest first: of each level the last, those under an
-    older heading of a higher level left out. `found` are all headings of the text.
+    """The headings above what `[start, end)` of the text says, highest first; `found` are all headings of the text.
 
     A heading at the head of the range stands above what follows it there, and so do its betters; it is left out
     itself, since the range has it.
@@ -70,11 +79,11 @@ def trail(found: Sequence[Heading], start: int, end: int, text: str) -> list[Hea
     while here < len(found) and not text[at : found[here].start].strip() and found[here].start < end:
         at, here = found[here].end, here + 1
     above: list[Heading] = []
-    for heading in found[:here]:
-        while above and above[-1].level >= heading.level:
-            above.pop()
+    heading = found[here - 1] if here else None
+    while heading:
         above.append(heading)
-    return [heading for heading in above if heading.start < start]
+        heading = heading.above
+    return [heading for heading in reversed(above) if heading.start < start]
 
 
 def _markdown(text: str) -> Iterator[Heading]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -35,13 +35,16 @@ if TYPE_CHECKING:
 Form = Literal["add", "prefix", "residual", "none"]
 
 ALARM = 0.2
-"""A rise of `alikeness` beyond which context dominates: the chunks of a document are hard to tell apart."""
+"""A rise of `alikeness`, on average over documents, beyond which context may hide what each chunk says."""
 
 
 class Situator(Component, kind="situator"):
     """Situates chunks by what `texts` says of them. What it says may depend on the document's text, title, media type
     and metadata, and on its chunks; never on the document's name.
     """
+
+    reads_states: ClassVar[bool] = False
+    """Whether it needs an encoder that shows the states of tokens."""
 
     form: Form = "add"
     """How what is said enters the vector: `add` its own vector, `prefix` it stands before the chunk, `residual` the
@@ -93,8 +96,3 @@ def alikeness(vectors: np.ndarray) -> float:
         return 0.0
     total = vectors.sum(axis=0, dtype=np.float64)
     return float((total @ total - n) / (n * (n - 1)))
-
-
-def dominated(own: np.ndarray, situated: np.ndarray) -> bool:
-    """Whether situating has made the chunks of a document more alike by over `ALARM`."""
-    return alikeness(situated) - alikeness(own) > ALARM

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field, PositiveInt
 
 from rag.corpus import Corpus
-from rag.retrieval import Retriever
-from rag.types import Hit, Query
+from rag.types import Query
+from retrievers.query_side import QuerySideRetriever
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class LexicalFeedbackRetriever(Retriever, name="lexical_feedback"):
+class LexicalFeedbackRetriever(QuerySideRetriever, name="lexical_feedback"):
     """The chunks nearest to the question's vector after feedback from the chunks that share its words.
 
     Under a filter, feedback comes from matching chunks alone.
@@ -44,16 +44,11 @@ class LexicalFeedbackRetriever(Retriever, name="lexical_feedback"):
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """How much the feedback counts beside the question; 0 is plain dense retrieval."""
 
-    def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
-        """At most `k` hits in `[-1, 1]`, best first."""
-        found = corpus.nearest(self.vector(query, corpus), k, query.where)
-        return [hit.scored(self.name, hit.score) for hit in found]
-
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
         """The moved vector `(dim,)`; that of the question where no chunk shares a word with it."""
         import numpy as np
 
-        asked = corpus.embed(query.text)
+        asked = self.start(query, corpus)
         hits = corpus.match(query.text, self.chunks, query.where)
         if not hits or not self.weight:
             return asked

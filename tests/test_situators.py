@@ -19,7 +19,7 @@ from rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from rag.errors import ConfigError, MissingExtra, ModelError
 from rag.models import PACKAGED
 from rag.remember import RememberingEncoder
-from rag.situator import Situator, alikeness, dominated
+from rag.situator import Situator, alikeness
 from rag.testing.situators import MARKDOWN, check_situator, pieces
 from rag.trace import Trace
 from rag.types import Document, Span
@@ -139,13 +139,6 @@ def test_alikeness_is_the_mean_cosine_of_pairs(n, seed):
     rows = unit(np.random.default_rng(seed).normal(size=(n, 8)))
     pairs = [float(rows[i] @ rows[j]) for i in range(n) for j in range(i)]
     assert alikeness(rows) == pytest.approx(np.mean(pairs) if pairs else 0.0, abs=1e-9)
-
-
-def test_the_alarm_rings_when_context_takes_over():
-    own, context = np.eye(4, 8, dtype=np.float32), np.eye(1, 8, 7, dtype=np.float32)
-    assert not dominated(own, unit(own + 0.4 * context))  # cosines rise from 0 to .138
-    assert dominated(own, unit(own + 0.6 * context))  # to .265
-    assert not dominated(own[:1], context)
 
 
 def test_bad_settings_are_refused_with_what_is_allowed():

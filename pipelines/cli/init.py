@@ -26,7 +26,10 @@ segment:
 # The vectors of chunks: each encoded by itself, or `late`, pooled with its surroundings from one reading.
 pool: {{use: separate}}
 
-# Instead of these two: `passages`, small situated chunks; `topics`, the same and never across the end of a topic.
+# Say of each chunk where it stands: its vector and the words it is found by then know of title and headings.
+# situate: {{use: headings}}
+
+# For `segment` and `pool`: `passages`, small chunks; `topics`, the same and never across the end of a topic.
 # preset: passages
 
 # Where documents and vectors are kept; a relative path starts from this file's folder.

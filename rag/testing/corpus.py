@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from rag.component import fingerprint
-from rag.corpus import SPREAD_SAMPLE, spread_of
+from rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of
 from rag.encoder import Encoder
 from rag.errors import QueryError
 from rag.filters import Filter, matches
@@ -52,9 +52,10 @@ class MemoryCorpus:
         if vectors is None:
             vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dim), np.float32)
         self._vectors = vectors
+        self._said = list(situations or [""] * len(texts))
         self._lengths: list[int] = []
         self._postings: dict[str, dict[int, int]] = defaultdict(dict)
-        for no, (said, text) in enumerate(zip(situations or [""] * len(texts), texts, strict=True)):
+        for no, (said, text) in enumerate(zip(self._said, texts, strict=True)):
             self._lengths.append(len(found := words(f"{said}\n{text}")))
             for word, count in Counter(found).items():
                 self._postings[word][no] = count
@@ -112,6 +113,10 @@ class MemoryCorpus:
                 scores[no] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * self._lengths[no] / mean))
         return self._best(scores, k, where)
 
+    def rarity(self, words: Sequence[str]) -> dict[str, float]:
+        """How much each word says of a chunk that holds it."""
+        return {word: rarity_of(len(self._chunks), len(self._postings.get(word, ()))) for word in words}
+
     def _best(self, scores: Mapping[int, float], k: int, where: Filter | None) -> list[Hit]:
         order = sorted(scores, key=lambda no: (-scores[no], no))
         kept = (no for no in order if where is None or matches(where, self._chunks[no].metadata))
@@ -120,6 +125,10 @@ class MemoryCorpus:
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The vectors of chunks, float32 `(chunks, dim)`; raises QueryError for a chunk that is not of this corpus."""
         return self._vectors[[self._number(c) for c in chunks]]
+
+    def situations(self, chunks: Sequence[Chunk]) -> list[str]:
+        """What is said of the place of each chunk, "" for nothing."""
+        return [self._said[self._no[c.id]] if c.id in self._no else "" for c in chunks]
 
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""

@@ -257,6 +257,11 @@ class Library:
             condition, values = facts.documents_matching(self._db, where) if where is not None else ("", [])
             return self._ranking.best(lexicon.distinct(text), k, condition, values)
 
+    def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
+        """How many chunks there are, and how many hold each word."""
+        with self._db.snapshot():
+            return self._ranking.holding(words)
+
     def check(self) -> list[str]:
         """What is wrong with the file, in sentences; empty when all is well. Reads everything once."""
         return problems(self._db)

@@ -42,8 +42,8 @@ PATIENCE = 3
 
 
 class ChatSituator(ChatModel, Situator, name="chat"):
-    """What a chat model says of each chunk's place. A chunk about which it fails is counted as a warning, and indexed
-    as it is.
+    """What a chat model says of each chunk's place. A chunk about which it fails is counted as a warning and indexed as
+    it is; it is asked about again when its document is taken in again.
     """
 
     separator: str = "\n"

@@ -6,14 +6,14 @@ in it; with h_t the state of token t in its window,
     v(C) = sum of h_t over the tokens of C, scaled to unit length
 
 Günther et al., "Late chunking: contextual chunk embeddings using long-context embedding models" (2024). Every token is
-read once more than without, next to its neighbours, and a changed document is read anew. A model that was trained on
-single passages gains little or loses by it (benchmarks/situate.py): compare before use.
+read once more than without, next to its neighbours, and a changed document is read anew. Measured beside the other
+ways in benchmarks/situate.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from rag import trace
 from rag.encoder import Tokenizer, TokenStates
@@ -48,6 +48,8 @@ class LateSituator(HeadingSituator, name="late"):
     """The mean of the states of a chunk's tokens, read in their window of the document; alone, or as `residual` added
     to the chunk's own vector. The words to be found by are title and headings, as of `headings`.
     """
+
+    reads_states: ClassVar[bool] = True
 
     form: Literal["prefix", "residual", "none"] = "prefix"
     """`prefix` the pooled states alone, `residual` added to the chunk's own vector, `none` for the words alone."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import field_validator
 
 from rag import registry
 from rag.training.loop import seed_of
@@ -27,7 +28,7 @@ class QueryMapRecipe(RetrieverRecipe):
 
     steps: int = 300
     every: int = 20
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     """Draws the map to the identity."""
     batch: int = 64
@@ -39,6 +40,12 @@ class QueryMapRecipe(RetrieverRecipe):
     miner: str = "dense"
     """The retriever that finds them."""
 
+    @field_validator("miner")
+    @classmethod
+    def _known(cls, miner: str) -> str:
+        registry.find("retriever", miner)
+        return miner
+
     def prepare(self, collections: Sequence[Collection], encoder: Encoder, seed: int) -> QueryMapTask:
         """Encode questions and passages of both parts, and mine negatives for those trained on."""
         miner: Any = registry.find("retriever", self.miner)()
@@ -48,6 +55,8 @@ class QueryMapRecipe(RetrieverRecipe):
 
 class QueryMapTask(Task):
     """A matrix added to the identity, zero at first."""
+
+    model: torch.nn.Linear
 
     def __init__(self, recipe: QueryMapRecipe, train: Asked, dev: Asked, seed: int) -> None:
         self.recipe, self.train, self.dev, self.seed = recipe, train, dev, seed
