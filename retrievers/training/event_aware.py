@@ -95,9 +95,7 @@ class EventTask(Task):
     def __init__(self, recipe: EventAwareRecipe, train: Askings, dev: Askings, *, seed: int) -> None:
         self.recipe, self.train, self.dev, self.seed = recipe, train, dev, seed
         torch.manual_seed(seed)
-        self.model = EventHead(train.events[0].shape[1], recipe)
-        count = len(train.askings)
-        self.model.register_buffer("missed", torch.full((count, recipe.negatives), -1))
+        self.model = EventHead(train.events[0].shape[1], recipe, questions=len(train.askings))
         self.kinds = {k: [i for i, a in enumerate(train.askings) if a.kind == k] for k in SHARES}
         self.kinds = {kind: rows for kind, rows in self.kinds.items() if rows}
         self.candidates = [self._candidates(asking) for asking in train.askings]
@@ -124,8 +122,8 @@ class EventTask(Task):
         self, row: int, one: Asking, asked: torch.Tensor, moved: torch.Tensor, gates: torch.Tensor, *, coarse: bool
     ) -> torch.Tensor:
         world, recipe = self.train.worlds[one.world], self.recipe
-        missed = self.model.missed[row]
-        found = np.union1d(self.candidates[row], missed[missed >= 0].numpy())  # type: ignore[operator]
+        missed = self.model.missed[row].numpy()
+        found = np.union1d(self.candidates[row], missed[missed >= 0])
         gains, near = self._gains(self.train, one, found)
         right = np.isin(found, one.answers)
         if coarse and one.kind != "timeless":
@@ -167,19 +165,7 @@ class EventTask(Task):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The head in half precision."""
-        kept = (
-            "query.weight",
-            "query.bias",
-            "key.weight",
-            "null",
-            "down.weight",
-            "up.weight",
-            "gate.weight",
-            "gate.bias",
-        )
-        state = self.model.state_dict()
-        found = {name: state[name] for name in kept} | self.model.scaled()
-        return {name: value.detach().numpy().astype(np.float16) for name, value in found.items()}
+        return {name: value.detach().numpy().astype(np.float16) for name, value in self.model.used().items()}
 
     def about(self) -> dict[str, Any]:
         """The mean gate of the development part; a warning where events outweigh the questions."""
@@ -206,7 +192,7 @@ class EventTask(Task):
             scores = torch.from_numpy(world.passages) @ vector + self._added(one, gains, gate, world.spread)
             scores[torch.from_numpy(one.answers)] = -9
             best = scores.topk(min(self.recipe.negatives, len(scores))).indices
-            self.model.missed[row, : len(best)] = best  # type: ignore[operator]
+            self.model.missed[row, : len(best)] = best
 
     def _all(self, askings: Askings) -> tuple[torch.Tensor, torch.Tensor]:
         """q' and gates of all questions of a part, as they are used."""

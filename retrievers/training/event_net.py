@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 class EventHead(nn.Module):
     """`retrievers.event_head` on batches, with what is only there for training."""
 
-    def __init__(self, dim: int, recipe: EventAwareRecipe) -> None:
+    missed: torch.Tensor
+    """What the model of the first stage put too high for each question: int `(questions, negatives)`, -1 for none."""
+
+    def __init__(self, dim: int, recipe: EventAwareRecipe, *, questions: int) -> None:
         super().__init__()
+        self.register_buffer("missed", torch.full((questions, recipe.negatives), -1))
         heads, width, rank = recipe.heads, recipe.width, recipe.rank
         self.unseen = recipe.unseen
         self.query = nn.Linear(dim, heads * width)
