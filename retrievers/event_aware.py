@@ -81,7 +81,8 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         moved = self.moved(query, corpus, asked)
         hits = corpus.nearest(moved.vector, max(k, self.depth), query.where)
         if asked is not None:
-            hits = self._timed(hits, asked, moved.moment, corpus)
+            # Times only ever add, so what lies beyond `depth` stays behind.
+            hits = self._timed(hits[: self.depth], asked, moved.moment, corpus) + hits[self.depth :]
         return [hit.scored(self.name, hit.score) for hit in hits[:k]]
 
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
@@ -113,13 +114,15 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         from retrievers import event_head
 
         start, arrays = self.start(query, corpus), self.for_corpus(corpus).arrays
-        found = [] if asked is None else self._events(query, start, asked.at, corpus)
-        if asked is None or not found:
+        if asked is None:
             return event_head.Moved(start, 0.0, 0.0, 1.0)
-        starts, ends = np.array([(event.start, event.end) for event, _ in found]).T
+        found = self._events(query, start, asked.at, corpus)
+        starts, ends = np.array([(event.start, event.end) for event, _ in found]).reshape(-1, 2).T
         features = event_head.time_features(starts, ends, asked.first, asked.at)
-        moved = event_head.moved(start, np.stack([v for _, v in found]), features, arrays)
-        self._watch(moved.gate)
+        events = np.array([vector for _, vector in found], np.float32).reshape(-1, len(start))
+        moved = event_head.moved(start, events, features, arrays)
+        if found:
+            self._watch(moved.gate)
         return moved
 
     def _timed(self, hits: Sequence[Hit], asked: Asked, share: float, corpus: Corpus) -> list[Hit]:
