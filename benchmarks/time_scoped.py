@@ -12,6 +12,7 @@ decay      control: the newer, the better, whatever was asked
 `drifting` questions that name a time, without it (`retrievers.time.undated`), asked as of moments drawn evenly from it,
            three each: dense; with T of the moment of asking (`time_scope`, as_of); and the event-aware retriever
            with the events of the corpus. Intervals are over questions, each the mean of its moments.
+timeless   questions of XQuAD that name no time, asked as of 2021 over paragraphs full of dates: time must do no harm
 
 The event head is trained on the train part and stopped by the dev part (`retrievers/weights/event_aware.md`).
 """
@@ -52,10 +53,14 @@ from retrievers.time_scope import TimeScopeRefiner
 FETCHED, KEPT, MOMENTS = 50, 10, 3
 MEASURES = ("R@1", "R@5", "MRR@10")
 HALF_LIFE = 1826.0
+LAST = datetime(2021, 1, 1)
+"""The moment of asking where the question says none: after all that the passages tell of."""
 Search = Callable[[Query, MemoryCorpus], list[Hit]]
+Methods = dict[str, tuple[str, Search, tuple[str, ...]]]
+"""By name: which corpus, how to search it, and what it is compared with."""
 
 
-def corpora(part: Collection, reader: RememberingEncoder) -> tuple[MemoryCorpus, MemoryCorpus]:
+def corpora(part: Collection, reader: RememberingEncoder) -> dict[str, MemoryCorpus]:
     """The index of chunks alone, and that of chunks with their place."""
     plain, situator = reader.encode([c.text for c in part.chunks]), HeadingSituator()
     chunks: dict[str, list[Chunk]] = {}
@@ -69,11 +74,15 @@ def corpora(part: Collection, reader: RememberingEncoder) -> tuple[MemoryCorpus,
             made[there] = situator.vectors(document, chunks[document.id], plain[there], reader)
             for row, text in zip(there, situator.texts(document, chunks[document.id])):
                 said[row] = text
-    both = [
-        MemoryCorpus(part.documents, part.chunks, reader, vectors=plain),
-        MemoryCorpus(part.documents, part.chunks, reader, vectors=made, situations=said),
-    ]
-    return both[0], both[1]
+    return {
+        "plain": MemoryCorpus(part.documents, part.chunks, reader, vectors=plain),
+        "situated": MemoryCorpus(part.documents, part.chunks, reader, vectors=made, situations=said),
+    }
+
+
+def prepare(both: dict[str, MemoryCorpus], questions: Sequence[Judged]) -> None:
+    for corpus in both.values():
+        corpus.prepare(list(dict.fromkeys(q.query.text for q in questions)))
 
 
 def dense(query: Query, corpus: MemoryCorpus) -> list[Hit]:
@@ -81,7 +90,7 @@ def dense(query: Query, corpus: MemoryCorpus) -> list[Hit]:
 
 
 EVENTS = EventAwareRetriever(corpus_events=True)
-SCOPE, AS_OF, READER = TimeScopeRefiner(), TimeScopeRefiner(as_of=True), Reranker(top_n=FETCHED)
+SCOPE, AS_OF, READER = TimeScopeRefiner(), TimeScopeRefiner(as_of=True), Reranker()
 
 
 def aware(query: Query, corpus: MemoryCorpus) -> list[Hit]:
@@ -94,7 +103,10 @@ def without_events(query: Query, corpus: MemoryCorpus) -> list[Hit]:
 
 def hybrid(query: Query, corpus: MemoryCorpus, first: Search = dense) -> list[Hit]:
     found = first(query, corpus)
-    lists = {"dense" if first is dense else "event_aware": found, "bm25": BM25Retriever().search(query, FETCHED, corpus)}
+    lists = {
+        "dense" if first is dense else "event_aware": found,
+        "bm25": BM25Retriever().search(query, FETCHED, corpus),
+    }
     return CalibratedFuser().fuse(lists, FETCHED, query, corpus)
 
 
@@ -131,38 +143,42 @@ def shuffled(questions: Sequence[Judged]) -> Callable[[Query, Hit], float]:
 
 
 def decay(query: Query, hit: Hit) -> float:
-    return recency(passage_times(SPOKEN).of(hit.chunk).newest, moment(datetime(2021, 1, 1)), HALF_LIFE)
+    return recency(passage_times(SPOKEN).of(hit.chunk).newest, moment(LAST), HALF_LIFE)
 
 
-def dated(part: Collection) -> dict[str, tuple[str, Search, str]]:
-    """By name: which corpus, how to search it, and what it is compared with."""
+def dated(part: Collection) -> Methods:
     mixed = shuffled(part.questions)
     return {
-        "dense": ("plain", dense, ""),
-        "dense + T": ("plain", scoped(dense), "dense"),
-        "event_aware": ("plain", aware, "dense + T"),
-        "dense, situated": ("situated", dense, "dense"),
-        "dense, situated + T": ("situated", scoped(dense), "dense, situated"),
-        "event_aware, situated": ("situated", aware, "dense, situated + T"),
-        "hybrid, situated": ("situated", hybrid, "dense, situated"),
-        "hybrid, situated + T": ("situated", scoped(hybrid), "hybrid, situated"),
-        "hybrid, situated + shuffled T": ("situated", raised(hybrid, mixed), "hybrid, situated"),
-        "hybrid, situated + decay": ("situated", raised(hybrid, decay), "hybrid, situated"),
-        "hybrid of event_aware, situated + T": ("situated", scoped(aware_hybrid), "hybrid, situated + T"),
-        "hybrid, situated, reranker": ("situated", read_again(hybrid), "hybrid, situated"),
-        "hybrid, situated, reranker, + T": ("situated", scoped(read_again(hybrid)), "hybrid, situated + T"),
-        "hybrid, situated + T, reranker": ("situated", read_again(scoped(hybrid)), "hybrid, situated + T"),
+        "dense": ("plain", dense, ()),
+        "dense + T": ("plain", scoped(dense), ("dense",)),
+        "event_aware": ("plain", aware, ("dense + T",)),
+        "dense, situated": ("situated", dense, ("dense",)),
+        "dense, situated + T": ("situated", scoped(dense), ("dense, situated",)),
+        "event_aware, situated": ("situated", aware, ("dense, situated + T",)),
+        "hybrid, situated": ("situated", hybrid, ("dense, situated",)),
+        "hybrid, situated + T": ("situated", scoped(hybrid), ("hybrid, situated",)),
+        "hybrid, situated + shuffled T": ("situated", raised(hybrid, mixed), ("hybrid, situated",)),
+        "hybrid, situated + decay": ("situated", raised(hybrid, decay), ("hybrid, situated",)),
+        "hybrid of event_aware, situated + T": ("situated", scoped(aware_hybrid), ("hybrid, situated + T",)),
+        "hybrid, situated, reranker": ("situated", read_again(hybrid), ("hybrid, situated",)),
+        "hybrid, situated, reranker, + T": ("situated", scoped(read_again(hybrid)), ("hybrid, situated + T",)),
+        "hybrid, situated + T, reranker": ("situated", read_again(scoped(hybrid)), ("hybrid, situated + T",)),
     }
 
 
-DRIFTING: dict[str, tuple[str, Search, str]] = {
-    "dense": ("situated", dense, ""),
-    "dense + T without date": ("situated", scoped(dense), "dense"),
-    "dense + T of as_of": ("situated", scoped(dense, AS_OF), "dense"),
-    "event_aware without events": ("situated", without_events, "dense + T of as_of"),
-    "event_aware": ("situated", aware, "dense + T of as_of"),
-    "event_aware ": ("situated", aware, "dense + T without date"),
-    "hybrid + T of as_of": ("situated", scoped(hybrid, AS_OF), "dense + T of as_of"),
+DRIFTING: Methods = {
+    "dense": ("situated", dense, ()),
+    "dense + T without date": ("situated", scoped(dense), ("dense",)),
+    "dense + T of as_of": ("situated", scoped(dense, AS_OF), ("dense",)),
+    "hybrid + T of as_of": ("situated", scoped(hybrid, AS_OF), ("dense + T of as_of",)),
+    "event_aware without events": ("situated", without_events, ("dense + T of as_of",)),
+    "event_aware": ("situated", aware, ("dense + T without date", "dense + T of as_of")),
+}
+TIMELESS: Methods = {
+    "dense": ("situated", dense, ()),
+    "dense + T of as_of": ("situated", scoped(dense, AS_OF), ("dense",)),
+    "event_aware without events": ("situated", without_events, ("dense",)),
+    "event_aware": ("situated", aware, ("dense",)),
 }
 
 
@@ -179,10 +195,15 @@ def drifting(questions: Sequence[Judged]) -> list[Judged]:
     return found
 
 
+def timeless(questions: Sequence[Judged]) -> list[Judged]:
+    """Questions that name no time and do not ask for the newest, asked as of `LAST`."""
+    bare = [q for q in questions if time_parser(SPOKEN).read(q.query.text, LAST) == ((), False)]
+    return [replace(q, query=Query(q.query.text, as_of=LAST)) for q in bare]
+
+
 def measure(
-    questions: Sequence[Judged], methods: dict[str, tuple[str, Search, str]], both: dict[str, MemoryCorpus],
-    data: str, times: int = 1,
-) -> Iterator[Row]:  # fmt: skip
+    questions: Sequence[Judged], methods: Methods, both: dict[str, MemoryCorpus], data: str, times: int = 1
+) -> Iterator[Row]:
     """The methods' rows, and those of the paired differences; `times` questions in a row are one."""
     relevant, found = [q.relevant for q in questions], {}
     for name, (where, search, _) in methods.items():
@@ -191,15 +212,16 @@ def measure(
         found[name] = {metric: values[metric].reshape(-1, times).mean(axis=1) for metric in MEASURES}
         for metric, each in found[name].items():
             yield Row("time", data, name, metric, *interval(each), n=len(each))
-    for name, (_, _, base) in methods.items():
-        for metric in MEASURES if base else ():
+    pairs = [(name, base) for name, (_, _, bases) in methods.items() for base in bases]
+    for name, base in pairs:
+        for metric in MEASURES:
             row = interval(found[name][metric] - found[base][metric])
-            yield Row("time", f"{data}, difference", f"{name.strip()} - {base}", metric, *row, n=len(relevant) // times)
+            yield Row("time", f"{data}, difference", f"{name} - {base}", metric, *row, n=len(relevant) // times)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with temporal/timeqa")
+    parser.add_argument("--data", type=Path, required=True, help="folder with temporal/timeqa and qa/xquad_en")
     parser.add_argument("--split", choices=("train", "dev", "test"), default="test")
     parser.add_argument("--cache", type=Path, help="folder to keep vectors in")
     parser.add_argument("--json", action="store_true")
@@ -207,13 +229,15 @@ def main() -> None:
     encoder = SentenceTransformerEncoder(offline=True)
     reader = RememberingEncoder.of(encoder, FileMemory(args.cache, encoder) if args.cache else Kept())
     part = read(args.data / "temporal/timeqa/human_annotated_train.json").part(args.split)
-    both = dict(zip(("plain", "situated"), corpora(part, reader)))
-    drifted = drifting(part.questions)
-    for corpus in both.values():
-        corpus.prepare(list(dict.fromkeys(q.query.text for q in [*part.questions, *drifted])))
-    name = f"timeqa {args.split}: {len(part.questions)} questions, {len(part.chunks)} paragraphs"
+    both, drifted = corpora(part, reader), drifting(part.questions)
+    prepare(both, [*part.questions, *drifted])
+    name = f"timeqa {args.split}, {len(part.chunks)} paragraphs"
     rows = [*measure(part.questions, dated(part), both, f"{name}, dated")]
     rows += measure(drifted, DRIFTING, both, f"{name}, drifting", MOMENTS)
+    other = read(args.data / "qa/xquad_en").part("test")
+    both, bare = corpora(other, reader), timeless(other.questions)
+    prepare(both, bare)
+    rows += measure(bare, TIMELESS, both, f"xquad test, {len(other.chunks)} paragraphs, timeless")
     print(show(rows, as_json=args.json))
 
 
