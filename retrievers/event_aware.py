@@ -53,6 +53,9 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
 
     Events are those of the query, of a feed, and of the corpus itself where that is wanted; none that begins after
     `Query.as_of` is ever looked at.
+
+    Give `as_of` where the moment matters: questions of XQuAD, to which it does not, lose 0.021 MRR by it (and nothing
+    without it); questions of TimeQA without their date gain 0.28 (`benchmarks/time_scoped.py`).
     """
 
     weights: str = "event_aware"

@@ -144,6 +144,7 @@ class EventTask(Task):
         )
         return loss + recipe.time * inside
 
+    @torch.no_grad()
     def scores(self) -> dict[str, float]:
         """InfoNCE over all passages of a question's world, mean of the kinds; MRR of each kind, and the mean gate."""
         moved, gates = self._all(self.dev)

@@ -2,8 +2,9 @@
 
 A question that names a time is asked in two ways: as it is (`dated`), and without its date but as of a moment within
 it (`drifting`), several moments each. One that names none is asked as of a moment that has nothing to do with it
-(`timeless`). Events are the sentences of the same part's passages that name a time, of all documents alike; one that
-begins after the moment of asking is never among those looked at.
+(`timeless`). Events are the sentences of the collection's own passages, in the same part, that name a time, of all
+documents alike, or those of the other collections where it has none; one that begins after the moment of asking is
+never among those looked at.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def askings(worlds: Sequence[World], encoder: Encoder, *, top: int, moments: int
             intervals = time_parser(SPOKEN).read(question.query.text, question.query.as_of).intervals
             if not intervals:
                 for at in draw.choice(starts, moments) if len(starts) else ():
-                    rows = found.seen(vector, at, every)
+                    rows = found.seen(vector, at, own if world.events else every)
                     found.askings.append(Asking("timeless", number, vector, at, at, rows, answers))
                 continue
             first, last = closed(intervals[-1])
