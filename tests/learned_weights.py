@@ -111,7 +111,24 @@ def sitemb(path: Path, encoder: Encoder) -> Path:
     return path
 
 
+def event_aware(path: Path, encoder: Encoder) -> Path:
+    """An event head that moves vectors far."""
+    from retrievers.event_head import FEATURES
+
+    draw, dim, heads, width, rank = np.random.default_rng(0), encoder.dim, 2, 8, 4
+    shapes: dict[str, tuple[int, ...]] = {
+        "query.weight": (heads * width, dim), "query.bias": (heads * width,), "null": (heads, width),
+        "key.weight": (heads * width, dim + FEATURES), "down.weight": (rank, dim + FEATURES),
+        "up.weight": (dim, heads * rank), "gate.weight": (2, 3 * dim), "gate.bias": (2,),
+        "near": (heads,), "nothing": (heads,), "share": (heads,), "times": (heads, FEATURES),
+    }  # fmt: skip
+    arrays = {name: draw.normal(size=shape) / shape[-1] ** 0.5 for name, shape in shapes.items()}
+    _save(path, {**arrays, "moment": np.array([1.0, 2.0])}, about("event_aware", encoder))
+    return path
+
+
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
+    "event_aware": event_aware,
     "hnet_bytes": hnet_bytes,
     "hnet_sentence": hnet_sentence,
     "pointer": pointer,
