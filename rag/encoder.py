@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from rag.component import Component
+from rag.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,17 @@ class Tokenizer(Protocol):
 
     def offsets(self, text: str) -> np.ndarray:
         """Where each token lies: int64 `(tokens, 2)`, half-open character ranges of `text`, in order."""
+
+
+class TokenStates(NamedTuple):
+    """A text as a model reads it."""
+
+    vector: np.ndarray
+    """What `Encoder.encode` gives for the text, float32 `(dim,)`."""
+    ids: np.ndarray
+    """Its tokens by their numbers, int64 `(tokens,)`, without special tokens and prompt."""
+    states: np.ndarray
+    """The model's last state at each token, float32 `(tokens, width)`."""
 
 
 class Encoder(Component, kind="encoder"):
@@ -54,3 +66,14 @@ class Encoder(Component, kind="encoder"):
         A text longer than `window` is never cut in silence: it is encoded in windows whose mean is taken, and counted
         as a warning of the running trace.
         """
+
+    def token_states(self, texts: Sequence[str], role: Role = "document") -> list[TokenStates]:
+        """What `encode` gives and the states it is made of, by one run of the model.
+
+        Raises ConfigError for an encoder that shows no more than its vectors.
+        """
+        raise ConfigError(
+            f"the encoder {self.name} shows vectors of texts, but no states of their tokens",
+            where="encoder",
+            fix="encoder: {use: sentence_transformer, ...}",
+        )

@@ -1,6 +1,7 @@
 """What runs a model: ONNX Runtime, OpenVINO or torch, behind one call `engine(ids, mask) -> vectors`.
 
 `ids` and `mask` are int64 `(texts, tokens)`; the answer is float32 `(texts, dim)`, pooled by the model's own modules.
+`engine.states(ids, mask)` gives the states that are pooled beside it, float32 `(texts, tokens, width)`.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,24 @@ from rag.errors import ModelError, require
 if TYPE_CHECKING:
     import numpy as np
 
-Engine = Callable[["np.ndarray", "np.ndarray"], "np.ndarray"]
+OUTPUTS = ("vectors", "states")
+"""What a graph gives, by the names of its outputs."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`run(ids, mask, names)` gives those outputs that are named."""
+
+    run: Callable[[np.ndarray, np.ndarray, Sequence[str]], list[np.ndarray]]
+
+    def __call__(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Vectors of texts."""
+        return self.run(ids, mask, OUTPUTS[:1])[0]
+
+    def states(self, ids: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of texts, and states of their tokens."""
+        vectors, states = self.run(ids, mask, OUTPUTS)
+        return vectors, states
 
 
 def onnx_engine(path: Path) -> Engine:
@@ -35,7 +54,7 @@ def onnx_engine(path: Path) -> Engine:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's own exception classes share no public base
         raise ModelError(f"ONNX Runtime cannot read {path}: {error}") from None
-    return lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+    return Engine(lambda ids, mask, names: session.run(list(names), {"input_ids": ids, "attention_mask": mask}))
 
 
 def openvino_engine(path: Path, threads: int | None, *, bfloat16: bool = False) -> Engine:
@@ -55,25 +74,28 @@ def openvino_engine(path: Path, threads: int | None, *, bfloat16: bool = False) 
         raise ModelError(f"OpenVINO cannot read {path}: {error}") from None
     local = threading.local()  # a request is not for two threads at once
 
-    def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def run(ids: np.ndarray, mask: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         if not hasattr(local, "request"):
             local.request = compiled.create_infer_request()
-        return local.request.infer({"input_ids": ids, "attention_mask": mask})[0].astype("float32")
+        found = local.request.infer({"input_ids": ids, "attention_mask": mask})
+        return [found[name].astype("float32") for name in names]
 
-    return run
+    return Engine(run)
 
 
 def torch_engine(model: Any) -> Engine:
     """Run the modules of a loaded sentence-transformers model on token ids, where the model lies."""
     import torch
 
-    def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    outputs = dict(zip(OUTPUTS, ("sentence_embedding", "token_embeddings")))
+
+    def run(ids: np.ndarray, mask: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         with torch.inference_mode():
             features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
             found = model({k: v.to(model.device) for k, v in features.items()})
-            return found["sentence_embedding"].float().cpu().numpy()
+            return [found[outputs[name]].float().cpu().numpy() for name in names]
 
-    return run
+    return Engine(run)
 
 
 def load_torch(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag import trace
-from rag.engines import Engine, load_torch, onnx_engine
+from rag.engines import OUTPUTS, Engine, load_torch, onnx_engine
 from rag.errors import ModelError, require
 from rag.models import cache_dir, digest, put, sha256_of
 from rag.recipe import NO_LIMIT, Recipe
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fovea")
 
-VERSION = 1
+VERSION = 2
 """Raise it when another graph comes of the same model."""
 
 AGREEMENT = 0.99999
@@ -115,20 +115,22 @@ def _trace(model: Any, part: Path) -> None:
     import torch
 
     class Graph(torch.nn.Module):
-        """Token ids in, vectors out; inputs that the model can do without are left to its defaults."""
+        """Token ids in, vectors and states out; inputs that the model can do without are left to its defaults."""
 
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
         def forward(self, ids: Any, mask: Any) -> Any:
-            return self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
+            found = self.model({"input_ids": ids, "attention_mask": mask})
+            return found["sentence_embedding"], found["token_embeddings"]
 
     mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0]])
     axes = {
         "input_ids": {0: "texts", 1: "tokens"},
         "attention_mask": {0: "texts", 1: "tokens"},
         "vectors": {0: "texts"},
+        "states": {0: "texts", 1: "tokens"},
     }
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing warns of every branch on a shape; the check below is what counts
@@ -137,7 +139,7 @@ def _trace(model: Any, part: Path) -> None:
             (torch.ones_like(mask), mask),
             str(part),
             input_names=["input_ids", "attention_mask"],
-            output_names=["vectors"],
+            output_names=list(OUTPUTS),
             dynamic_axes=axes,
             opset_version=17,
             dynamo=False,

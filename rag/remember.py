@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from rag.encoder import Encoder, Role, Tokenizer
+from rag.encoder import Encoder, Role, Tokenizer, TokenStates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,3 +95,7 @@ class RememberingEncoder(Encoder):
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         return np.stack([found[text] for text in texts])
+
+    def token_states(self, texts: Sequence[str], role: Role = "document") -> list[TokenStates]:
+        """Those of the encoder behind, which are not remembered."""
+        return self.behind.token_states(texts, role)

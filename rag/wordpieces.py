@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rag.component import fingerprint
 from rag.errors import ModelError, require
 
 if TYPE_CHECKING:
@@ -77,6 +79,22 @@ class ModelTokenizer:
         whole = self._tokenizer.encode("a").ids
         at = next((i for i in range(len(whole)) if whole[i : i + len(inner)] == inner), 0)
         return whole[:at], whole[at + len(inner) :]
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of all that decides the tokens: weights trained on token ids work with tokenizers of one identity."""
+        return fingerprint(json.loads(self._tokenizer.to_str()))
+
+    @property
+    def label(self) -> str:
+        """What kind of tokenizer it is, for messages."""
+        return f"{type(self._tokenizer.model).__name__} with {self._tokenizer.get_vocab_size():,} tokens"
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids that stand for no text: marks of begin and end, filling, and what the model does not know."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return frozenset(i for i, token in added.items() if token.special)
 
     @cached_property
     def pad(self) -> int:

@@ -18,7 +18,7 @@ from pydantic import Field, PositiveInt, model_validator
 from rag import trace
 from rag.backend import RUNS, Backend, Choice, Precision, choose
 from rag.component import SpeedOnly, fingerprint
-from rag.encoder import Encoder, Role
+from rag.encoder import Encoder, Role, TokenStates
 from rag.engines import Engine, cores, load_torch, onnx_engine, openvino_engine, torch_engine
 from rag.errors import ConfigError, ModelError
 from rag.models import locate
@@ -147,6 +147,34 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         found, empty = joined(vectors, owners, weights, len(texts))
         trace.warn("texts in which the model knows no token became the first unit vector", empty)
         return found
+
+    def token_states(self, texts: Sequence[str], role: Role = "document") -> list[TokenStates]:
+        """Vectors, tokens and their last states. A text longer than the window has the states of all its windows.
+
+        Raises ConfigError for a model that is not a transformer followed by pooling.
+        """
+        import numpy as np
+
+        if self._loaded.engine is None:
+            raise ConfigError(
+                f"no states of tokens can be had from {self.model}: {self.recipe.obstacle or 'it has no token ids'}",
+                where="encoder",
+            )
+        if not texts:
+            return []
+        rows, owners, weights = self._windows(texts, role)
+        start, prompt = len(self.tokenizer.specials[0]), self.tokenizer.count(self.prompt(role))
+        vectors, parts = np.zeros((len(rows), self.dim), np.float32), [np.zeros((0, 0), np.float32)] * len(rows)
+        for batch in batches([len(row) for row in rows], texts=self.batch_size, tokens=CPU_TOKENS):
+            vectors[batch], states = self._loaded.engine.states(*self.tokenizer.padded([rows[i] for i in batch]))
+            for i, found in zip(batch, states):
+                parts[i] = found[start + prompt : start + len(rows[i])].copy()
+        joint, _ = joined(vectors, owners, weights, len(texts))
+        of: list[list[int]] = [[] for _ in texts]
+        for i, owner in enumerate(owners):
+            of[owner].append(i)
+        ids = [np.array([n for i in own for n in rows[i][prompt:]], np.int64) for own in of]
+        return [TokenStates(v, n, np.concatenate([parts[i] for i in own])) for v, n, own in zip(joint, ids, of)]
 
     def _windowed(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
         """Vectors of all windows `(windows, dim)`, whose text each is, and how many tokens it holds."""
