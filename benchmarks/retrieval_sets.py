@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rag.encoder import Encoder
 from rag.types import Chunk, Document, Span
+from retrievers.collections.read import read
 from segmenters.chain import segment
 from segmenters.sentence import SentenceSegmenter
 
@@ -38,34 +39,11 @@ def whole(name: str, texts: dict[str, str]) -> tuple[RetrievalSet, dict[str, str
     return RetrievalSet(name, documents, chunks), {c.document_id: c.id for c in chunks}
 
 
-def beir(data: Path, encoder: Encoder, *, folder: str) -> RetrievalSet:
-    """A folder in BEIR's layout; all questions that have a relevant document."""
-    home = data / "retrieval" / folder
-    rows = list(json_lines(home / "corpus.jsonl"))
-    found, ids = whole(folder, {r["_id"]: f"{r['title']}\n{r['text']}".strip() for r in rows})
-    relevant: dict[str, set[str]] = {}
-    for table in sorted((home / "qrels").glob("*.tsv")):
-        for line in table.read_text("utf-8").splitlines()[1:]:
-            question, document, grade = line.split("\t")
-            if int(grade) > 0:
-                relevant.setdefault(question, set()).add(ids[document])
-    for row in json_lines(home / "queries.jsonl"):
-        if row["_id"] in relevant:
-            found.questions.append(row["text"])
-            found.gold.append(relevant[row["_id"]])
-    return found
-
-
-def xquad(data: Path, encoder: Encoder) -> RetrievalSet:
-    """XQuAD English: which of the 240 paragraphs answers."""
-    articles = json.loads((data / "qa/xquad_en/xquad.en.json").read_text("utf-8"))["data"]
-    paragraphs = [p for a in articles for p in a["paragraphs"]]
-    found, ids = whole("xquad_en", {str(i): p["context"] for i, p in enumerate(paragraphs)})
-    for i, paragraph in enumerate(paragraphs):
-        for row in paragraph["qas"]:
-            found.questions.append(row["question"])
-            found.gold.append({ids[str(i)]})
-    return found
+def collection(data: Path, encoder: Encoder, *, path: str) -> RetrievalSet:
+    """All questions of a collection that `fovea bench retrieval` reads too."""
+    one = read(data / path)
+    asked, gold = [q.query.text for q in one.questions], [set(q.relevant) for q in one.questions]
+    return RetrievalSet(one.name, list(one.documents), list(one.chunks), asked, gold)
 
 
 def timeqa(data: Path, encoder: Encoder, *, part: int) -> RetrievalSet:
@@ -126,11 +104,11 @@ def json_lines(path: Path) -> Iterator[dict]:
 
 
 SETS: dict[str, Reader] = {
-    "scifact": partial(beir, folder="scifact"),
-    "xquad": xquad,
+    "scifact": partial(collection, path="retrieval/scifact"),
+    "xquad": partial(collection, path="qa/xquad_en"),
     "timeqa": partial(timeqa, part=0),
-    "msmarco": partial(beir, folder="msmarco_sample"),
-    "hotpotqa": partial(beir, folder="hotpotqa_100"),
+    "msmarco": partial(collection, path="retrieval/msmarco_sample"),
+    "hotpotqa": partial(collection, path="retrieval/hotpotqa_100"),
     "spans-200": partial(spans, tokens=200),
     "spans-400": partial(spans, tokens=400),
     "spans-finance": partial(spans, tokens=200, corpus="finance"),

@@ -31,9 +31,13 @@ class Collection:
     documents: Sequence[Document]
     chunks: Sequence[Chunk]
     questions: Sequence[Judged] = field(default_factory=list)
+    parts: Mapping[str, Split] = field(default_factory=dict)
+    """What each document is for, by its id, where documents are divided and not questions alone."""
 
     def part(self, split: Split) -> Collection:
-        """The same index with the questions of one part."""
+        """The questions of one part: over the same index, or over the documents of that part where they have one."""
+        if self.parts:
+            return self.only([d.id for d in self.documents if self.parts[d.id] == split])
         return replace(self, questions=[q for q in self.questions if q.split == split])
 
     def only(self, documents: Sequence[str]) -> Collection:

@@ -10,7 +10,8 @@ import pytest
 from pipelines.segmentation_metrics import pk
 from rag.errors import ConfigError, DocumentError
 from rag.trace import Trace
-from segmenters.corpora.files import drawn, eighth
+from rag.training.files import eighth
+from segmenters.corpora.drawn import drawn
 from segmenters.corpora.read import read
 from tests.conftest import SHARED
 

@@ -21,7 +21,7 @@ from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError, ModelError
 from rag.trained import load, shipped
 from rag.training.loop import Run, fit, rate
-from segmenters.corpora.files import drawn
+from segmenters.corpora.drawn import drawn
 from segmenters.corpora.read import read
 from segmenters.sage import SageSegmenter
 from segmenters.training.card import digest_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segmenters.corpora.files import read_text
+from rag.training.files import read_text
 from segmenters.sectioned import Sectioned
 from segmenters.units import Units
 

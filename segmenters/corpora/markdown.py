@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rag.sentences import sentences
-from segmenters.corpora.files import drawn, read_text
+from rag.training.files import read_text
+from segmenters.corpora.drawn import drawn
 from segmenters.corpora.sections import Paragraph, sectioned
 from segmenters.sectioned import Sectioned
 

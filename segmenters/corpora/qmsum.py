@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from segmenters.corpora.files import eighth, malformed
+from rag.training.files import eighth, malformed
 from segmenters.sectioned import Sectioned, Split
 from segmenters.units import Units
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rag import trace
 from rag.errors import ConfigError, DocumentError
+from rag.training.files import read_json
 from segmenters.corpora.choi import read_choi
-from segmenters.corpora.files import read_json
 from segmenters.corpora.markdown import read_markdown
 from segmenters.corpora.qmsum import is_qmsum, read_qmsum
 from segmenters.corpora.timeqa import is_timeqa, read_timeqa

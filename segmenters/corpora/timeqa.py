@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rag.sentences import sentences
-from segmenters.corpora.files import drawn, malformed
+from rag.training.files import malformed
+from segmenters.corpora.drawn import drawn
 from segmenters.corpora.sections import Paragraph, sectioned
 from segmenters.sectioned import Sectioned, Split
 
