@@ -58,7 +58,7 @@ class LexSemBridgeRetriever(Retriever, name="lexsembridge"):
     """
 
     weights: str = "lexsembridge_slr"
-    """The name of shipped weights (`lexsembridge_slr`, `_llr`, `_clr`), or the path of one's own; they say the variant."""
+    """The name of shipped weights (`lexsembridge_slr`, `_llr`, `_clr`), or the path of one's own. They say which w."""
 
     @cached_property
     def trained(self) -> Trained:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
@@ -26,7 +26,7 @@ from rag.errors import ModelError
 try:
     from sentence_transformers.base.modules import Module
 except ImportError:  # sentence-transformers 5
-    from sentence_transformers.models import Module
+    from sentence_transformers.models import Module  # type: ignore[no-redef]
 
 Variant = Literal["slr", "llr", "clr"]
 LONGEST_ROW = 3.0
@@ -36,8 +36,8 @@ LONGEST_ROW = 3.0
 class LexSemBridge(Module):
     """`normalise(softmax(A w + a) * q)` for queries; starts as the identity, since A and a start at zero."""
 
-    forward_kwargs: ClassVar[set[str]] = {"task"}
-    config_keys: ClassVar[list[str]] = ["variant", "kept", "dim", "width"]
+    forward_kwargs = {"task"}
+    config_keys = ["variant", "kept", "dim", "width"]
 
     def __init__(self, variant: Variant, kept: int, dim: int, width: int | None = None) -> None:
         """`kept` tokens of the vocabulary count, in a space of `dim` numbers; `width` is that of the token states (LLR)
@@ -86,7 +86,7 @@ class LexSemBridge(Module):
         made.load_state_dict({name: torch.as_tensor(arrays[name]) for name in made.state_dict()})
         return made
 
-    def forward(self, features: dict[str, Any], task: str | None = None) -> dict[str, Any]:
+    def forward(self, features: dict[str, Any], task: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Multiply `sentence_embedding` by `dim` s where the task is "query": s is 1 / dim on the average."""
         if (task or features.get("task")) == "query":
             features["sentence_embedding"] = features["sentence_embedding"] * self.shares(features) * self.dim
@@ -124,10 +124,10 @@ class LexSemBridge(Module):
         self.save_torch_weights(output_path, safe_serialization=True)
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> LexSemBridge:
+    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> LexSemBridge:  # type: ignore[override]
         """Read what `save` wrote. Raises ModelError where arrays are missing or others: never an identity instead."""
-        place = {key: kwargs.get(key) for key in ("token", "cache_folder", "revision")}
-        place |= {"subfolder": subfolder, "local_files_only": kwargs.get("local_files_only", False)}
+        keys = ("token", "cache_folder", "revision", "local_files_only")
+        place: dict[str, Any] = {"subfolder": subfolder, **{key: kwargs[key] for key in keys if key in kwargs}}
         where = str(Path(model_name_or_path) / subfolder)
         path = cls.load_file_path(model_name_or_path, filename="model.safetensors", **place)
         if path is None:

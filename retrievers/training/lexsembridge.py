@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from rag.encoder import Encoder
     from retrievers.collection import Collection
 
+DEV_MADE = 2
+"""Queries made of each passage of the development part: one of either kind."""
 LLR_LONGEST = 64
 """Tokens of a query whose states are kept for training; parts and questions are shorter."""
 
@@ -73,9 +75,8 @@ class LexSemBridgeRecipe(RetrieverRecipe):
                 where="--encoder",
                 fix="--encoder '{use: sentence_transformer, ...}'",
             )
-        rng = np.random.default_rng(seed_of(seed, -1))
-        train = Pool.of(collections, "train", encoder, rng, self.made)
-        dev = Pool.of(collections, "dev", encoder, rng, 1)
+        train = Pool.of(collections, "train", encoder, np.random.default_rng(seed_of(seed, -1)), self.made)
+        dev = Pool.of(collections, "dev", encoder, np.random.default_rng(seed_of(seed, -2)), DEV_MADE)
         return LexSemBridgeTask(self, train, dev, encoder, seed)
 
 
@@ -196,6 +197,7 @@ def word_vectors(encoder: Encoder) -> np.ndarray:
         encoder = encoder.behind
     if not isinstance(encoder, SentenceTransformerEncoder):
         raise ConfigError(
-            f"CLR needs the word vectors of a transformer, which {encoder.name} does not have", where="--set variant=clr"
+            f"CLR needs the word vectors of a transformer, which {encoder.name} does not have",
+            where="--set variant=clr",
         )
     return load_torch(encoder.recipe.path)[0].auto_model.get_input_embeddings().weight.detach().float().numpy()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.errors import ConfigError
-from rag.training.files import eighth
+from retrievers.collections.drawn import drawn
 from retrievers.training.queries import Passages
 
 if TYPE_CHECKING:
@@ -92,10 +92,8 @@ class Pool:
 
 def _asked(collection: Collection, split: Split, texts: dict[str, int]) -> Iterator[tuple[str, str, list[int]]]:
     """Put the passages of the part into `texts`, numbered, and give its questions."""
-    parts = _parts(collection)
-    number = {
-        c.id: texts.setdefault(c.text, len(texts)) for c in collection.chunks if parts[c.document_id] == split
-    }
+    parts = collection.parts or _parts(collection)
+    number = {c.id: texts.setdefault(c.text, len(texts)) for c in collection.chunks if parts[c.document_id] == split}
     for question in collection.questions:
         places = sorted({number[i] for i in question.relevant if i in number})
         if places and question.split == split:
@@ -105,8 +103,7 @@ def _asked(collection: Collection, split: Split, texts: dict[str, int]) -> Itera
 def _parts(collection: Collection) -> dict[str, Split]:
     """What each document is for: what the questions that it answers are for, the held-out part first; else drawn."""
     document = {c.id: c.document_id for c in collection.chunks}
-    drawn: dict[int, Split] = {0: "test", 1: "test", 2: "dev"}
-    found = {d.id: drawn.get(eighth(d.id), "train") for d in collection.documents}
+    found = {d.id: drawn(d.id) for d in collection.documents}
     order: tuple[Split, ...] = ("train", "dev", "test")
     for split in order:
         for question in collection.questions:
