@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from retrieval_sets import SETS, RetrievalSet, overlap
 
+from pipelines import ranking_metrics
 from pipelines.measurements import Row, interval, show
 from rag import registry
-from rag.errors import require
 from rag.retrieval import Fuser
 from rag.testing.corpus import MemoryCorpus
 from rag.types import Hit, Query
@@ -99,18 +99,10 @@ def learnt(runs: Runs, gold: list[set[str]]) -> list[list[Hit]]:
 
 def score(data: RetrievalSet, lists: list[list[Hit]]) -> dict[str, np.ndarray]:
     """By metric, one value a question."""
-    ir = require("ir_measures", extra="peers", needed_by="benchmarks/fusion.py")
-    measures = {"recall@5": ir.R @ 5, "MRR@10": ir.RR @ 10, "nDCG@10": ir.nDCG @ 10}
-    judged = [ir.Qrel(str(i), chunk, 1) for i, gold in enumerate(data.gold) for chunk in gold]
-    ranked = [
-        ir.ScoredDoc(str(i), hit.chunk.id, -rank)  # by place, so that ties keep the order that a user sees
-        for i, hits in enumerate(lists)
-        for rank, hit in enumerate(hits[:KEPT])
-    ]
-    values = {metric: np.zeros(len(lists)) for metric in measures}
-    names = {str(measure): metric for metric, measure in measures.items()}
-    for value in ir.iter_calc(list(measures.values()), judged, ranked):
-        values[names[str(value.measure)]][int(value.query_id)] = value.value
+    ranked = [[hit.chunk.id for hit in hits[:KEPT]] for hits in lists]
+    relevant = [dict.fromkeys(gold, 1) for gold in data.gold]
+    found = ranking_metrics.scores(ranked, relevant, needed_by="benchmarks/fusion.py")
+    values = {"recall@5": found["R@5"], "MRR@10": found["MRR@10"], "nDCG@10": found["nDCG@10"]}
     if data.spans is not None:
         values["recall@5"] = np.array([covered(hits[:5], wanted) for hits, wanted in zip(lists, data.spans)])
     return values

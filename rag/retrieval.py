@@ -14,6 +14,11 @@ from rag.types import Hit, Query
 class Retriever(Component, kind="retriever"):
     """Fetches candidates from the corpus."""
 
+    similarity: ClassVar[bool] = False
+    """Whether scores are inner products of unit vectors of the corpus's encoder: in [-1, 1], one for every chunk."""
+    filter_moves_scores: ClassVar[bool] = False
+    """Whether a filter changes what is looked for, and not only what may be found."""
+
     @abstractmethod
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
         """At most `k` hits, best first, each chunk once."""

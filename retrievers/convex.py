@@ -8,7 +8,7 @@ from rag.corpus import Corpus
 from rag.retrieval import Fuser
 from rag.types import Hit, Query
 from retrievers.joined import best, join
-from retrievers.scales import Scale, Weights, last_scores, retriever_of, weighted_sum, weights_of
+from retrievers.scales import Scale, Weights, is_similarity, last_scores, retriever_of, weighted_sum, weights_of
 
 SMALLEST = 1e-9
 """Stands for the range of a list whose scores are all the lowest possible."""
@@ -24,8 +24,8 @@ class ConvexFuser(Fuser, name="convex"):
 
     weights: Weights = {}
     """Weight by retriever, such as `{dense: 0.6, bm25: 0.4}`: 0 leaves a list out; without weights all count alike."""
-    floors: dict[str, float] = {"dense": -1.0}
-    """The lowest possible score by retriever, where it is not 0."""
+    floors: dict[str, float] = {}
+    """The lowest possible score by retriever, where it is neither -1, as of similarities, nor 0, as of any other."""
 
     def fuse(self, lists: Mapping[str, Sequence[Hit]], k: int, query: Query, corpus: Corpus) -> list[Hit]:
         """At most `k` hits with scores in `[0, 1]`, best first; raises ConfigError for weights that do not fit the
@@ -38,13 +38,15 @@ class ConvexFuser(Fuser, name="convex"):
         weights = weights_of(lists, self.weights, self.name)
         total = sum(weights.values())
         lists = {name: hits for name, hits in lists.items() if weights[name] > 0 and hits}
-        endless = {name for name, floor in self.floors.items() if floor < 0}
-        lasts, scales, shares, outside = last_scores(lists, endless), {}, {}, 0.0
+        lasts, scales, shares, outside = last_scores(lists, lambda name: self._floor(name) < 0), {}, {}, 0.0
         for name in sorted(lists):
-            floor = self.floors.get(retriever_of(name), 0.0)
+            floor = self._floor(name)
             top = max(h.score for h in lists[name])
             scales[name] = Scale(lasts[name], max(top - floor, SMALLEST))
             shares[name] = weights[name] / total
             outside += shares[name] * (lasts[name] - floor) / scales[name].unit
         found = weighted_sum(join(lists), scales, shares)
         return best(((score + outside, one) for score, one in found), k, "convex")
+
+    def _floor(self, name: str) -> float:
+        return self.floors.get(retriever_of(name), -1.0 if is_similarity(name) else 0.0)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 REMEMBERED = 64
+MATCHED = 50
+"""Chunks a lexical search fetches at least: the next stage may want more of them, and they cost hardly more."""
 """Questions whose vectors are kept."""
 READ = 4096
 """Chunks kept for the next question, and for the next retriever of this one."""
@@ -29,6 +31,7 @@ class LibraryCorpus:
     def __init__(self, library: Library, index: VectorIndex, encoder: Encoder) -> None:
         self.library, self.index, self.encoder = library, index, encoder
         self._embedded: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._matched: OrderedDict[tuple[str, str, str], tuple[int, list[Hit]]] = OrderedDict()
         self._spread = "", 0.0
         self._read: tuple[str, dict[int, Chunk]] = "", {}
         self._lock = threading.RLock()
@@ -72,8 +75,19 @@ class LibraryCorpus:
         return self._hits(search)
 
     def match(self, text: str, k: int, where: Filter | None = None) -> list[Hit]:
-        """The `k` chunks of highest BM25 score for the words of `text`, best first."""
-        return self._hits(lambda: self.library.match(text, k, where))
+        """The `k` chunks of highest BM25 score for the words of `text`, best first; the last lists are remembered, so
+        that several stages of one question share them.
+        """
+        key = (self.version, text, repr(where))
+        with self._lock:
+            depth, hits = self._matched.get(key, (0, []))
+        if depth < k:
+            depth, hits = max(k, MATCHED), self._hits(lambda: self.library.match(text, max(k, MATCHED), where))
+            with self._lock:
+                self._matched[key] = depth, hits
+                while len(self._matched) > REMEMBERED:
+                    self._matched.popitem(last=False)
+        return hits[:k]
 
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The stored vectors of chunks, float32 `(chunks, dim)`; raises QueryError for one that is not there."""

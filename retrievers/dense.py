@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rag.corpus import Corpus
 from rag.retrieval import Retriever
 from rag.types import Hit, Query
@@ -9,6 +11,8 @@ from rag.types import Hit, Query
 
 class DenseRetriever(Retriever, name="dense"):
     """The chunks of highest inner product with the question, in the encoder's space; the score is that product."""
+
+    similarity: ClassVar[bool] = True
 
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
         """At most `k` hits in `[-1, 1]`, best first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 from rag import trace
 from rag.corpus import Corpus
 from rag.retrieval import Refiner
-from rag.tokens import words
 from rag.types import Hit, Query
+from retrievers.shingles import shingles
 from retrievers.vectors import vectors_of
 
 if TYPE_CHECKING:
@@ -44,29 +44,29 @@ class NearDuplicates(Refiner, name="near_duplicates"):
         kept: list[int] = []
         holders: dict[str, list[int]] = defaultdict(list)
         for i, hit in enumerate(hits):
-            shingles = set(_shingles(hit.chunk.text, self.shingle))
-            if reason := self._repeats(i, shingles, holders, kept, products):
+            own = shingles(hit.chunk.text, self.shingle)
+            if reason := self._repeats(i, own, holders, kept, products):
                 at, how = reason
                 stage.drop(hit, f"repeats {hits[at].chunk.where} ({how})")
                 continue
             kept.append(i)
-            for shingle in shingles:
+            for shingle in own:
                 holders[shingle].append(i)
         return [hits[i] for i in kept]
 
     def _repeats(
         self,
         i: int,
-        shingles: set[str],
+        own: set[str],
         holders: dict[str, list[int]],
         kept: list[int],
         products: np.ndarray | None,
     ) -> tuple[int, str] | None:
         """The better hit that hit `i` repeats, and in what sense."""
-        shared = Counter(at for shingle in shingles for at in holders.get(shingle, ()))
+        shared = Counter(at for shingle in own for at in holders.get(shingle, ()))
         for at, count in shared.most_common(1):
-            if count >= self.repeated * len(shingles):
-                return at, f"{count / len(shingles):.0%} of its text"
+            if count >= self.repeated * len(own):
+                return at, f"{count / len(own):.0%} of its text"
         if products is not None and kept:
             at = max(kept, key=lambda j: float(products[i, j]))
             if products[i, at] >= self.cosine:
@@ -78,9 +78,3 @@ class NearDuplicates(Refiner, name="near_duplicates"):
             return None
         vectors = vectors_of(hits, corpus)
         return vectors @ vectors.T
-
-
-def _shingles(text: str, size: int) -> Iterator[str]:
-    """Every run of `size` words; of a text with no words at all, the text."""
-    found = words(text) or text.split() or [""]
-    return (" ".join(found[i : i + size]) for i in range(max(1, len(found) - size + 1)))

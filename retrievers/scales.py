@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from rag import registry
 from rag.errors import ConfigError
 from rag.types import Hit
 from retrievers.joined import Joined
@@ -37,17 +38,17 @@ def weighted_sum(
         yield sum(weights[n] * (s - scales[n].last) / scales[n].unit for n, s in one.scores.items()), one
 
 
-def last_scores(lists: Mapping[str, Sequence[Hit]], endless: Container[str]) -> dict[str, float]:
+def last_scores(lists: Mapping[str, Sequence[Hit]], endless: Callable[[str], bool]) -> dict[str, float]:
     """By list, the most that a chunk outside it can have scored.
 
-    A list as long as the longest was cut there, and one of an `endless` retriever, which has a score for every chunk,
+    A list as long as the longest was cut there, and an `endless` one, which has a score for every chunk,
     ends somewhere too: its last score. Any other shorter list had no more to give: 0, or its last score if lower.
     """
     longest = max(map(len, lists.values()), default=0)
     lasts = {}
     for name, hits in lists.items():
         low = min((hit.score for hit in hits), default=0.0)
-        cut = len(hits) == longest or retriever_of(name) in endless
+        cut = len(hits) == longest or endless(name)
         lasts[name] = low if cut else min(low, 0.0)
     return lasts
 
@@ -71,6 +72,11 @@ def weights_of(names: Iterable[str], weights: Mapping[str, float], fuser: str) -
         name = missing.args[0]
         what = f"{fuser}: 'weights' says nothing of the retriever {name!r}"
         raise ConfigError(what, fix=f"add '{name}: 0' to leave it out, or a larger weight") from None
+
+
+def is_similarity(name: str) -> bool:
+    """Whether the retriever of a list says that its scores are inner products; one that nobody knows says nothing."""
+    return bool(getattr(registry.components("retriever").get(retriever_of(name)), "similarity", False))
 
 
 def retriever_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from rag import registry
@@ -15,6 +16,7 @@ from rag.trace import Trace
 from rag.types import Query
 from retrievers.bm25s import BM25SRetriever
 from retrievers.dense import DenseRetriever
+from retrievers.lexical_feedback import LexicalFeedbackRetriever
 
 ENCODER = HashEncoder()
 
@@ -166,3 +168,78 @@ class TestLangChain:
         pipeline = make(retrieve=[wrap(("Green tea is brewed at 80 degrees.", {"source": "tea.md"})), "bm25"])
         pipeline.ingest([docs])
         assert "80 degrees" in pipeline.retrieve("how hot is tea?", 1)[0].chunk.text
+
+
+class Vague(HashEncoder):
+    """Reads questions badly: their vectors are mostly noise."""
+
+    def encode(self, texts, role="document"):
+        vectors = super().encode(texts, role)
+        if role == "query":
+            vectors = vectors + 0.5 * np.random.default_rng(len(texts[0])).normal(size=vectors.shape)
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_feedback_from_words_finds_what_the_vector_alone_does_not():
+    common = "the river carries boats past the town and the bridge over the water where people walk at night"
+    corpus = MemoryCorpus.of({str(i): f"{common} w{i}x w{i}y {common}" for i in range(30)}, Vague())
+    firsts = {}
+    for name in ("dense", "lexical_feedback"):
+        retriever = registry.find("retriever", name)()
+        found = [retriever.search(Query(f"w{i}x"), 1, corpus)[0].chunk.document_id for i in range(30)]
+        firsts[name] = sum(document == str(i) for i, document in enumerate(found))
+    assert firsts["dense"] < 20
+    assert firsts["lexical_feedback"] > firsts["dense"] + 5
+
+
+def test_feedback_follows_its_formula():
+    corpus = sample_corpus(ENCODER)
+    query = Query("green tea")
+    retriever = LexicalFeedbackRetriever(chunks=3, sharpness=2, weight=0.5)
+    hits = corpus.match("green tea", 3)
+    feedback = sum((h.score / hits[0].score) ** 2 * corpus.vectors([h.chunk])[0] for h in hits)
+    moved = corpus.embed("green tea") + 0.5 * feedback / np.linalg.norm(feedback)
+    np.testing.assert_allclose(retriever.vector(query, corpus), moved / np.linalg.norm(moved), atol=1e-6)
+    dense = DenseRetriever().search(query, 9, corpus)
+    for settings in ({"weight": 0}, {"weight": 0, "chunks": 50}):
+        found = LexicalFeedbackRetriever(**settings).search(query, 9, corpus)
+        assert [h.chunk.id for h in found] == [h.chunk.id for h in dense]
+    assert (LexicalFeedbackRetriever().vector(Query("qqq zzz"), corpus) == corpus.embed("qqq zzz")).all()
+    opposite = MemoryCorpus.of({"a": "a b", "b": "c"}, ENCODER)
+    opposite.embed("a")
+    opposite._asked["a"] = -opposite.vectors(list(opposite.chunks()))[0]
+    assert np.isfinite(LexicalFeedbackRetriever().vector(Query("a"), opposite)).all(), (
+        "feedback that cancels the vector"
+    )
+
+
+def test_lexical_searches_of_one_question_are_done_once(tmp_path, monkeypatch):
+    from retrievers.corpus import LibraryCorpus
+    from retrievers.library.library import Library, SourceRow, vector_key
+    from retrievers.stores.embedded import EmbeddedStore
+
+    sample, done = sample_corpus(ENCODER), []
+    with Library.open(tmp_path, encoder=ENCODER) as library:
+
+        def take(name: str) -> None:
+            chunks = [c for c in sample.chunks() if c.document_id == name]
+            library.add_vectors([vector_key(c.text, ENCODER.fingerprint) for c in chunks], sample.vectors(chunks))
+            library.replace(SourceRow(name, digest=name, recipe="test"), [(sample.document(name), chunks)])
+
+        take("tea")
+        index = EmbeddedStore(path=tmp_path, index="flat").open(library)
+        try:
+            index.sync()
+            corpus, match = LibraryCorpus(library, index, ENCODER), library.match
+            monkeypatch.setattr(library, "match", lambda *a: done.append(a) or match(*a))
+            few = corpus.match("green tea", 2)
+            assert few == corpus.match("green tea", 40)[:2]
+            assert len(done) == 1
+            assert corpus.match("green tea", 200)[:2] == few
+            corpus.match("green tea", 2, parse("year == 2001"))
+            assert len(done) == 3
+            take("copy")
+            assert len(corpus.match("green tea", 40)) > len(few)
+            assert len(done) == 4
+        finally:
+            index.close()

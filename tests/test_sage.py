@@ -174,7 +174,7 @@ def test_the_wrong_encoder_is_refused(tmp_path):
         list(SageSegmenter(weights=str(path)).cuts("One. Two.", Document("d", "One. Two."), HashEncoder(size=32)))
     assert str(error.value) == (
         f"segment: the weights '{path}' of sage read vectors of hash (64 numbers), the encoder here is hash (32)\n"
-        "  fix: encoder: {use: sentence_transformer, model: hash} on the segmenter, or "
+        "  fix: encoder: {use: sentence_transformer, model: hash}, or "
         "fovea train segmenter sage with this encoder"
     )
     own = SageSegmenter(weights=str(path), encoder=HASH)

@@ -20,11 +20,11 @@ from pipelines.cli.main import main
 from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError, ModelError
 from rag.trained import load, shipped
+from rag.training.card import digest_of
 from rag.training.loop import Run, fit, rate
 from segmenters.corpora.drawn import drawn
 from segmenters.corpora.read import read
 from segmenters.sage import SageSegmenter
-from segmenters.training.card import digest_of
 from segmenters.training.measure import pk
 from tests.test_sage import WORDS
 from tests.toy_training import Toy, ToyRecipe

@@ -6,21 +6,33 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.measurements import Row
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments: one set a bench."""
     benches = parser.add_subparsers(title="benches", metavar="NAME", dest="bench", required=True)
     one = benches.add_parser("segmentation", help="how well segmenters find where topics end")
-    what = "Choi's set, QMSum, TimeQA, or Markdown of one's own; may be given several times"
-    one.add_argument("--data", action="append", required=True, type=Path, metavar="DIR", help=what)
-    one.add_argument("--methods", metavar="A,B,...", help="these only; {use: NAME, setting: value} sets something")
-    one.add_argument("--split", choices=["test", "dev", "train", "all"], default="test", help="which texts (test)")
+    _common(one, data="Choi's set, QMSum, TimeQA, or Markdown of one's own; may be given several times")
     one.add_argument("--limit", type=_positive, metavar="N", help="the first N documents of each corpus")
-    one.add_argument("--encoder", default="sentence_transformer", help="a name, or {use: NAME, ...}")
     one.add_argument("--level", type=_positive, default=2, help="the deepest Markdown heading of a section (2)")
+    one = benches.add_parser("retrieval", help="how well retrievers find the passages that answer")
+    _common(one, data="a folder of BEIR, TimeQA, SQuALITY or XQuAD; may be given several times")
+    tasks = "queries (if left out), keyword3, pop16, ...: by K salient words of a passage, or a part of it of K tokens"
+    one.add_argument("--tasks", default="queries", metavar="A,B,...", help=tasks)
+    one.add_argument("--limit", type=_positive, metavar="N", help="the first N questions; of made ones 600 if left out")
+
+
+def _common(one: argparse.ArgumentParser, *, data: str) -> None:
+    one.add_argument("--data", action="append", required=True, type=Path, metavar="DIR", help=data)
+    one.add_argument("--methods", metavar="A,B,...", help="these only; {use: NAME, setting: value} sets something")
+    one.add_argument("--split", choices=["test", "dev", "train", "all"], default="test", help="which part (test)")
+    one.add_argument("--encoder", default="sentence_transformer", help="a name, or {use: NAME, ...}")
     one.add_argument("--cache", type=Path, metavar="DIR", help="keep vectors here, for the next run")
-    one.add_argument("--seed", type=int, default=0, help="of the random reference (0)")
+    one.add_argument("--seed", type=int, default=0, help="of what is drawn (0)")
     one.add_argument("--json", action="store_true", help="print the rows as JSON")
     one.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -59,4 +71,25 @@ def segmentation(args: argparse.Namespace) -> str:
     return show(measured, as_json=args.json)
 
 
-BENCHES: dict[str, Callable[[argparse.Namespace], str]] = {"segmentation": segmentation}
+def retrieval(args: argparse.Namespace) -> str:
+    """The table, or the JSON, of `fovea bench retrieval`."""
+    from pipelines.bench.retrieval import part, rows, shared, task
+    from pipelines.bench.retrieval_methods import chosen
+    from pipelines.bench.segmentation_methods import chosen_encoder
+    from pipelines.measurements import show
+    from rag.errors import require
+    from retrievers.collections.read import read
+
+    require("ir_measures", extra="bench", needed_by="fovea bench retrieval")
+    methods, encoder = chosen(args.methods), chosen_encoder(args.encoder)
+    measured: list[Row] = []
+    for data in args.data:
+        found = part(read(data), None if args.split == "all" else args.split)
+        reader = shared(found, encoder, args.cache)
+        tasks = [task(name.strip(), found, encoder, args.seed, args.limit) for name in args.tasks.split(",")]
+        for one in tasks:
+            measured += rows(one, methods, reader, missing=lambda why: print(why, file=sys.stderr))
+    return show(measured, as_json=args.json)
+
+
+BENCHES: dict[str, Callable[[argparse.Namespace], str]] = {"segmentation": segmentation, "retrieval": retrieval}

@@ -13,12 +13,12 @@ VERBS = {
     "ingest": "bring the store in step with files and folders",
     "retry": "take the files again that could not be read",
     "remove": "take sources out of the store",
-    "train": "train a learned segmenter on sectioned texts",
+    "train": "train a learned segmenter or retriever on data",
     "ask": "answer a question, with citations",
     "search": "show the passages for a question",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
-    "bench": "measure on data: segmentation",
+    "bench": "measure on data: segmentation, retrieval",
     "doctor": "versions, back-ends, GPU, caches",
 }
 

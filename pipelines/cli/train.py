@@ -1,10 +1,13 @@
-"""`fovea train segmenter NAME --data PATH --out FOLDER`: train a learned segmenter on sectioned texts."""
+"""`fovea train KIND NAME --data PATH --out FOLDER`: train a learned segmenter on sectioned texts, or a retriever,
+re-ranker or situator on collections of questions and what answers them.
+"""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +18,9 @@ R = TypeVar("R", bound=Recipe)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("what", choices=["segmenter"], help="what to train")
-    parser.add_argument("method", metavar="NAME", help="the segmenter's name, as in YAML")
-    parser.add_argument("--data", action="append", required=True, metavar="PATH", help="sectioned texts; repeatable")
+    parser.add_argument("what", choices=["segmenter", "retriever"], help="what to train")
+    parser.add_argument("method", metavar="NAME", help="the component's name, as in YAML")
+    parser.add_argument("--data", action="append", required=True, metavar="PATH", help="what to learn from; repeatable")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for weights, card and checkpoint")
     parser.add_argument("--seed", type=int, default=0, help="0 if left out")
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="repeatable")
@@ -32,28 +35,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, and write weights and card; exit code 0 also where --max-seconds ended it."""
     from pipelines.bench.segmentation_methods import chosen_encoder
-    from pipelines.bench.shared_encoder import SharedEncoder
     from rag import progress
     from rag.component import fingerprint
-    from segmenters.corpora.read import read
-    from segmenters.training import card
-    from segmenters.training.train import recipe_class, train
+    from rag.training import card
 
-    recipe, out = recipe_of(recipe_class(args.method), args.set), Path(args.out)
-    texts = [text for path in args.data for text in read(path)]
-    units = [unit for text in texts for unit in text.units.texts]
-    encoder = SharedEncoder.over(chosen_encoder(args.encoder), units, label="units", cache=Path(args.cache or out))
-    data = {path: card.digest_of(Path(path)) for path in args.data}
+    kind, out = import_module(f"pipelines.training.{args.what}"), Path(args.out)
+    recipe, encoder = recipe_of(kind.recipe_class(args.method), args.set), chosen_encoder(args.encoder)
+    digests = {path: card.digest_of(Path(path)) for path in args.data}
+    asked = {"seed": args.seed, "data": fingerprint([*digests.values()]), "cache": Path(args.cache or out)}
     sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
     with progress.shown(not args.quiet):
-        found = train(recipe, texts, encoder, out, seed=args.seed, data=fingerprint([*data.values()]), **sitting)
-    names = {Path(path).name: digest for path, digest in data.items()}
+        found, counts = kind.trained(recipe, args.data, encoder, out, **asked, **sitting)
+    data = card.Data({Path(path).name: digest for path, digest in digests.items()}, counts, args.licence)
     command = shlex.join(["fovea", *sys.argv[1:]])
-    card.write(out / "README.md", found, texts, command=command, data=names, licence=args.licence)
-    for row in found.table:
-        where = f"{row['corpus']} ({row['split']}, {row['texts']} texts)"
-        print(f"{where}: Pk {row['Pk %']:.1f} %, without a boundary {row['no boundary']:.1f} %")
+    card.write(out / "README.md", found, data, command=command, heading=kind.HEADING)
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
+    print(*kind.lines(found), sep="\n")
     print(f"{out / 'weights.safetensors'}: {found.steps} steps, ended by {found.ended}{more}")
     return 0
 

@@ -58,7 +58,7 @@ class MemoryCorpus:
         count = len(self._chunks)
         return spread_of(self._vectors[:: max(1, -(-count // SPREAD_SAMPLE))])
 
-    @property
+    @cached_property
     def version(self) -> str:
         """A hash of the chunks."""
         return fingerprint(list(self._no))
@@ -80,6 +80,8 @@ class MemoryCorpus:
     def nearest(self, vector: np.ndarray, k: int, where: Filter | None = None) -> list[Hit]:
         """The `k` chunks of highest inner product, best first; equal scores in the order of the chunks."""
         scores = self._vectors @ vector
+        if where is None:
+            return [Hit(self._chunks[no], float(scores[no])) for no in np.argsort(-scores, kind="stable")[:k]]
         return self._best({no: float(s) for no, s in enumerate(scores)}, k, where)
 
     def match(self, text: str, k: int, where: Filter | None = None) -> list[Hit]:

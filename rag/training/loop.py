@@ -167,7 +167,7 @@ def _scores(task: Task, step: int) -> dict[str, float]:
     with torch.no_grad():
         scores = task.scores()
     if not scores or not all(math.isfinite(value) for value in scores.values()):
-        raise ModelError(f"the scores after step {step} are {scores}", fix="a development part with boundaries in it")
+        raise ModelError(f"the scores after step {step} are {scores}", fix="a larger development part")
     return scores
 
 

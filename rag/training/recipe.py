@@ -41,6 +41,8 @@ class Recipe(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: ClassVar[str]
+    """Of the component that uses the weights."""
     method: ClassVar[str]
     reads_vectors: ClassVar[bool] = True
     """Whether the method reads an encoder's vectors (the byte network reads none)."""

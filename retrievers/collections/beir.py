@@ -8,6 +8,7 @@ break and the text. All questions are asked of the whole corpus.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -29,11 +30,14 @@ def read_beir(folder: Path) -> Collection:
     twice, an empty corpus, and where one of questions and judgments is missing; what does not fit together (judgments
     of texts or questions that are not there, questions without a text that answers) is counted as warnings.
     """
-    documents = [_document(place, key, row) for place, key, row in _rows(folder / "corpus.jsonl")]
+    rows = list(_rows(folder / "corpus.jsonl"))
+    documents = [_document(place, key, row) for place, key, row in rows]
     kept = [d for d in documents if d.text]
     if not kept:
         raise malformed(folder / "corpus.jsonl", "the corpus is empty")
     trace.warn("texts of a corpus that are empty were left out", len(documents) - len(kept))
+    given = sum(len(row.get("metadata") or {}) for _, _, row in rows)
+    trace.warn("metadata that are no plain values were left out", given - sum(len(d.metadata) for d in documents))
     chunks = [d.chunk(Span(0, len(d.text))) for d in kept]
     ids = {c.document_id: c.id for c in chunks}
     name, tables = folder.resolve().name, sorted((folder / "qrels").glob("*.tsv"))
@@ -46,7 +50,9 @@ def read_beir(folder: Path) -> Collection:
     judged = {table.stem: _grades(table, ids, asked) for table in tables}
     if odd := next((table for table in tables if table.stem not in get_args(Split)), None):
         raise DocumentError("it is named after no part", where=str(odd), got=odd.stem, allowed=get_args(Split))
-    return Collection(name, kept, chunks, list(_questions(asked, judged, ids)))
+    questions = list(_questions(asked, judged))
+    trace.warn("questions that no text answers were left out", len(asked) - len(questions))
+    return Collection(name, kept, chunks, questions)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -77,13 +83,13 @@ def _document(place: str, key: str, row: Mapping[str, Any]) -> Document:
     if not isinstance(given, dict):
         raise malformed(place, f"'metadata' is no mapping: {given!r}")
     metadata = {str(name): value for name, value in given.items() if isinstance(value, Scalar)}
-    trace.warn("metadata that are no plain values were left out", len(given) - len(metadata))
     return Document(key, text, source=key, title=title, metadata=metadata)
 
 
 def _grades(table: Path, ids: Mapping[str, str], asked: Mapping[str, Query]) -> Grades:
     """The grades over 0 of one table, by question, by chunk."""
     found: dict[str, dict[str, int]] = {}
+    odd: Counter[str] = Counter()
     for number, line in enumerate(read_text(table).splitlines(), 1):
         question, *rest = line.split("\t")
         if not line.strip() or (number == 1 and not _is_grade(rest[-1:])):
@@ -91,11 +97,13 @@ def _grades(table: Path, ids: Mapping[str, str], asked: Mapping[str, Query]) -> 
         if len(rest) != 2 or not _is_grade(rest[1:]):
             raise malformed(f"{table}:{number}", f"expected question, text and a whole number, got {line!r}")
         if question not in asked:
-            trace.warn(f"{table.name} judges questions that are not in queries.jsonl; they were left out")
+            odd["questions that are not in queries.jsonl"] += 1
         elif rest[0] not in ids:
-            trace.warn(f"{table.name} judges texts that are not in the corpus; they were left out")
+            odd["texts that are not in the corpus"] += 1
         elif int(rest[1]) > 0:
             found.setdefault(question, {})[ids[rest[0]]] = int(rest[1])
+    for what, times in odd.items():
+        trace.warn(f"{table.name} judges {what}; they were left out", times)
     return found
 
 
@@ -103,13 +111,13 @@ def _is_grade(words: list[str]) -> bool:
     return bool(words) and words[0].strip().lstrip("-").isdecimal()
 
 
-def _questions(asked: Mapping[str, Query], judged: Mapping[str, Grades], ids: Mapping[str, str]) -> Iterator[Judged]:
+def _questions(asked: Mapping[str, Query], judged: Mapping[str, Grades]) -> Iterator[Judged]:
     """Each question once; one judged in several parts counts for the part that is held out."""
     order: tuple[Split, ...] = ("test", "dev", "train")
+    again = 0
     for key, query in asked.items():
         parts = [split for split in order if key in judged.get(split, {})]
+        again += len(parts[1:])
         if parts:
-            trace.warn("questions judged in several parts count for the one that is held out", len(parts) - 1)
             yield Judged(key, query, judged[parts[0]][key], parts[0])
-        else:
-            trace.warn("questions that no text answers were left out")
+    trace.warn("questions judged in several parts count for the one that is held out", again)

@@ -32,17 +32,20 @@ def read_squad(files: Mapping[Path, Any]) -> Collection:
     documents: list[Document] = []
     chunks: list[Chunk] = []
     questions: list[Judged] = []
+    count = 0
     for path in sorted(files):
         split: Split = "train" if "train" in path.name.lower() else "test"
         for number, article in enumerate(files[path]["data"]):
             try:
                 document, found = _article(f"{path.stem}/{number}", article)
                 questions += _judged(article, found, split)
+                count += sum(len(paragraph["qas"]) for paragraph in article["paragraphs"])
             except (KeyError, TypeError) as error:
                 what = f"article {number} is none of SQuAD: {type(error).__name__}: {error}"
                 raise malformed(path, what) from None
             documents.append(document)
             chunks += found
+    trace.warn("questions that no text answers were left out", count - len(questions))
     return Collection(min(files).stem, documents, chunks, questions)
 
 
@@ -55,7 +58,5 @@ def _article(key: str, article: Mapping[str, Any]) -> tuple[Document, list[Chunk
 def _judged(article: Mapping[str, Any], chunks: list[Chunk], split: Split) -> Iterator[Judged]:
     for chunk, paragraph in zip(chunks, article["paragraphs"]):
         for row in paragraph["qas"]:
-            if row.get("is_impossible"):
-                trace.warn("questions that no text answers were left out")
-            else:
+            if not row.get("is_impossible"):
                 yield Judged(str(row["id"]), Query(str(row["question"])), {chunk.id: 1}, split)

@@ -53,6 +53,7 @@ def read_squality(files: Mapping[Path, Any]) -> Collection:
     chunks: list[Chunk] = []
     questions: list[Judged] = []
     parts: dict[str, Split] = {}
+    count = 0
     for path in sorted(files):
         for number, row in enumerate(files[path]):
             try:
@@ -60,6 +61,7 @@ def read_squality(files: Mapping[Path, Any]) -> Collection:
                 asked = [
                     (str(q["question_text"]), [str(r["response_text"]) for r in q["responses"]])
                     for q in row["questions"]
+                    if str(q["question_text"]).strip().lower() != PLOT
                 ]
             except (KeyError, TypeError) as error:
                 raise malformed(path, f"row {number} is no story: {type(error).__name__}: {error}") from None
@@ -68,7 +70,9 @@ def read_squality(files: Mapping[Path, Any]) -> Collection:
             parts[key] = drawn(key)
             documents.append(document := _document(key, text))
             chunks += (found := list(_chunks(document)))
+            count += len(asked)
             questions += _judged(key, asked, found, parts[key])
+    trace.warn("questions to which the answers point to no chunk were left out", count - len(questions))
     return Collection("squality", documents, chunks, questions, parts)
 
 
@@ -99,13 +103,9 @@ def _judged(
     held = [set(words(chunk.text)) for chunk in chunks]
     counts = Counter(word for one in held for word in one)
     for number, (text, answers) in enumerate(asked):
-        if text.strip().lower() == PLOT:
-            continue
         people = Counter(c for answer in answers for c in _pointed(answer, held, counts))
         if relevant := {chunks[c].id: 1 for c in sorted(people) if people[c] >= LEAST_PEOPLE}:
             yield Judged(f"{key}.{number}", Query(text), relevant, split)
-        else:
-            trace.warn("questions to which the answers point to no chunk were left out")
 
 
 def _pointed(answer: str, held: Sequence[set[str]], counts: Mapping[str, int]) -> set[int]:

@@ -44,6 +44,7 @@ def read_timeqa(files: Mapping[Path, Any]) -> Collection:
     articles: dict[str, tuple[Document, Mapping[int, Chunk]]] = {}
     parts: dict[str, Split] = {}
     questions: list[Judged] = []
+    count = 0
     for path in sorted(files, key=lambda p: (not _held_out(p), p)):
         for number, entry in enumerate(files[path]):
             try:
@@ -55,7 +56,9 @@ def read_timeqa(files: Mapping[Path, Any]) -> Collection:
             if link not in articles:
                 articles[link] = _article(link, paragraphs)
                 parts[link] = "test" if _held_out(path) else drawn(link)
+            count += len(asked)
             questions += _judged(f"{path.stem} {number}", asked, articles[link][1], parts[link])
+    trace.warn("questions that no text answers were left out", count - len(questions))
     documents = [document for document, _ in articles.values()]
     chunks = [chunk for _, found in articles.values() for chunk in found.values()]
     return Collection("timeqa", documents, chunks, questions, parts)
@@ -88,5 +91,3 @@ def _judged(name: str, asked: Asked, chunks: Mapping[int, Chunk], split: Split) 
     for number, (text, answers) in enumerate(asked):
         if relevant := {chunks[a].id: 1 for a in answers if a in chunks}:
             yield Judged(f"{name}.{number}", Query(text), relevant, split)
-        else:
-            trace.warn("questions that no text answers were left out")

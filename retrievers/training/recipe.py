@@ -6,10 +6,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from rag import registry
 from rag.training.recipe import Recipe, Task
 
 if TYPE_CHECKING:
     from rag.encoder import Encoder
+    from rag.types import Hit
     from retrievers.collection import Collection
 
 
@@ -17,8 +19,16 @@ class RetrieverRecipe(Recipe):
     """How a retriever is trained, on the questions of split `train`; those of `dev` decide when to stop."""
 
     kind: ClassVar[str] = "retriever"
-    """Of the component that uses the weights."""
+    reads_questions: ClassVar[bool] = True
+    """Whether the method learns from questions; the others make their own of the passages."""
 
     @abstractmethod
     def prepare(self, collections: Sequence[Collection], encoder: Encoder, seed: int) -> Task:
         """Encode once what is needed, and make the model with the seed."""
+
+    def ranked(self, weights: str, collection: Collection, encoder: Encoder) -> list[list[Hit]]:
+        """What the component finds with these weights for each question of a collection, ten hits, to measure them."""
+        from retrievers.training.measure import ranked
+
+        component = registry.find(self.kind, self.method).model_validate({"weights": weights})
+        return ranked(component, collection, encoder)

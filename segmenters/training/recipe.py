@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class SegmenterRecipe(Recipe):
     """How a segmenter is trained."""
 
+    kind: ClassVar[str] = "segmenter"
     reads_sections: ClassVar[bool] = True
     """Whether the method learns from where sections end; the others take any text."""
 

@@ -1,18 +1,18 @@
-"""Train one method: from sectioned texts to weights that can be used, and a card that says how they came about."""
+"""Train one method: from sectioned texts to weights that can be used, and what the card says of the texts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, cast
 
-from rag import registry, trained
-from rag.errors import ConfigError, require
-from segmenters import training
+from rag import registry
+from rag.errors import ConfigError
+from rag.sentences import sentences
+from rag.training import train as training
+from rag.training.train import Result
 from segmenters.training.recipe import SegmenterRecipe
 
 if TYPE_CHECKING:
@@ -20,33 +20,15 @@ if TYPE_CHECKING:
     from segmenters.gaps import GapSegmenter
     from segmenters.sectioned import Sectioned
 
-
-@dataclass(frozen=True)
-class Result:
-    """What a training gave."""
-
-    recipe: SegmenterRecipe
-    seed: int
-    encoder_name: str
-    ended: str
-    """Why it ended: `steps`, `patience` or `seconds`."""
-    steps: int
-    best_step: int
-    scores: Mapping[str, float]
-    """The task's own, of the best model, on the development part."""
-    seconds: float
-    table: Sequence[Mapping[str, str | float]] = field(default_factory=list)
-    """Pk by corpus and split, on the development and test parts."""
+HEADING = "With the settings that the weights bring, the number of sections unknown:"
+"""What the table of a result holds."""
 
 
 def recipe_class(method: str) -> type[SegmenterRecipe]:
     """The recipe of a method; raises ConfigError with those there are."""
-    require("torch", extra="models", needed_by="training")
-    name = f"{training.__name__}.{method}"
-    if method.isidentifier() and find_spec(name) and (found := _recipe_in(name, method)):
-        return found
-    names = [m.name for m in iter_modules(training.__path__) if _recipe_in(f"{training.__name__}.{m.name}", m.name)]
-    raise ConfigError(f"no segmenter called {method!r} can be trained", got=method, allowed=names)
+    from segmenters import training as package
+
+    return training.recipe_class(method, package, SegmenterRecipe, "segmenter")  # type: ignore[type-abstract]
 
 
 def train(
@@ -66,7 +48,6 @@ def train(
     """
     import torch
 
-    from rag.training.loop import fit
     from segmenters.training.measure import table
 
     parts = {split: [t for t in texts if t.split == split] for split in ("train", "dev", "test")}
@@ -79,25 +60,19 @@ def train(
             )
     torch.manual_seed(seed)
     task = recipe.prepare(parts["train"], parts["dev"], encoder, seed)
-    reads = encoder.space if recipe.reads_vectors else ""
-    run, ended = fit(task, recipe, out, seed, given={"data": data, "encoder": reads}, **sitting)
-    name = name_of(encoder) if recipe.reads_vectors else ""
-    about = {"method": recipe.method, "encoder": reads, "encoder_name": name, "dim": encoder.dim, **task.about()}
-    about["training"] = {**recipe.model_dump(mode="json"), "seed": seed}
-    trained.save(out / "weights.safetensors", task.arrays(), about)
+    result = training.complete(task, recipe, encoder, out, seed=seed, data=data, **sitting)
     segmenter = cast("GapSegmenter", registry.find("segmenter", recipe.method).model_validate({"weights": str(out)}))
-    rows = table(segmenter, [*parts["dev"], *parts["test"]], encoder)
-    return Result(recipe, seed, name, ended, run.step, run.best_step, dict(run.best), run.seconds, rows)
+    return replace(result, table=table(segmenter, [*parts["dev"], *parts["test"]], encoder))
 
 
-def name_of(encoder: Encoder) -> str:
-    """The model's name where the encoder has one, else the encoder's own."""
-    return str(
-        getattr(encoder, "model", None) or (name_of(i) if (i := getattr(encoder, "behind", None)) else encoder.name)
-    )
-
-
-def _recipe_in(module: str, method: str) -> type[SegmenterRecipe] | None:
-    found = vars(import_module(module)).values()
-    recipes = (v for v in found if isinstance(v, type) and issubclass(v, SegmenterRecipe) and v.__module__ == module)
-    return next((r for r in recipes if getattr(r, "method", None) == method), None)
+def counts(texts: Sequence[Sectioned]) -> list[dict[str, str]]:
+    """Texts, units, sentences and sections by corpus and split."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for text in texts:
+        count = found.setdefault((text.corpus, text.split), Counter())
+        count.update(texts=1, units=len(text.units), sections=int(text.boundaries.sum()) + 1)
+        count.update(sentences=sum(max(1, len(sentences(unit))) for unit in text.units.texts))
+    return [
+        {"corpus": corpus, "split": split, **{key: f"{number:,}" for key, number in count.items()}}
+        for (corpus, split), count in sorted(found.items())
+    ]

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.models import sha256_of, write_whole
-from rag.sentences import sentences
 
 if TYPE_CHECKING:
-    from segmenters.sectioned import Sectioned
-    from segmenters.training.train import Result
+    from rag.training.train import Result
 
 VERSIONS = ("fovea", "torch", "numpy", "safetensors")
+Table = Sequence[Mapping[str, str | float]]
+"""Rows of cells by heading; a number stands with one digit behind the point unless it is text already."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was trained on and measured with."""
+
+    digests: Mapping[str, str]
+    """SHA-256 by name."""
+    counts: Table
+    """What it holds, by set and part."""
+    licence: str = ""
 
 
 def digest_of(path: Path) -> str:
@@ -29,31 +40,21 @@ def digest_of(path: Path) -> str:
     return sha256("".join(lines).encode()).hexdigest()
 
 
-def write(
-    path: Path,
-    result: Result,
-    texts: Sequence[Sectioned],
-    *,
-    command: str,
-    data: Mapping[str, str],
-    licence: str = "",
-) -> None:
-    """Write the card as Markdown; `data` is SHA-256 by name."""
-    text = "\n".join(_lines(result, texts, command, data, licence)) + "\n"
+def write(path: Path, result: Result, data: Data, *, command: str, heading: str) -> None:
+    """Write the card as Markdown; `heading` says what the table of scores holds."""
+    text = "\n".join(_lines(result, data, command, heading)) + "\n"
     write_whole(path, lambda part: part.write_text(text, "utf-8"))
 
 
-def _lines(
-    result: Result, texts: Sequence[Sectioned], command: str, data: Mapping[str, str], licence: str
-) -> Iterable[str]:
+def _lines(result: Result, data: Data, command: str, heading: str) -> Iterable[str]:
     recipe = result.recipe
-    yield f"# Weights of the segmenter `{recipe.method}`\n"
+    yield f"# Weights of the {recipe.kind} `{recipe.method}`\n"
     yield f"{(type(recipe).__doc__ or '').split(chr(10) + chr(10))[0]}\n"
     yield f"    {command}\n"
     yield "## Data\n"
-    yield from _table([{"name": name, "SHA-256": found} for name, found in data.items()])
-    yield from _table(_counts(texts))
-    yield f"Licence of the data: {licence or 'not stated'}\n"
+    yield from _table([{"name": name, "SHA-256": found} for name, found in data.digests.items()])
+    yield from _table(data.counts)
+    yield f"Licence of the data: {data.licence or 'not stated'}\n"
     yield "## Training\n"
     yield f"- encoder: {result.encoder_name or 'none; the method reads text itself'}"
     yield f"- seed: {result.seed}"
@@ -66,26 +67,17 @@ def _lines(
     yield "What decided when to stop, on the development part: " + ", ".join(
         f"{name} {value:.4f}" for name, value in result.scores.items()
     )
-    yield "\nWith the settings that the weights bring, the number of sections unknown:\n"
-    yield from _table([{k: f"{v:.1f}" if isinstance(v, float) else str(v) for k, v in r.items()} for r in result.table])
+    yield f"\n{heading}\n"
+    yield from _table(result.table)
 
 
-def _counts(texts: Sequence[Sectioned]) -> list[dict[str, str]]:
-    """Texts, units, sentences and sections by corpus and split."""
-    found: dict[tuple[str, str], Counter[str]] = {}
-    for text in texts:
-        count = found.setdefault((text.corpus, text.split), Counter())
-        count.update(texts=1, units=len(text.units), sections=int(text.boundaries.sum()) + 1)
-        count.update(sentences=sum(max(1, len(sentences(unit))) for unit in text.units.texts))
-    return [
-        {"corpus": corpus, "split": split, **{key: f"{number:,}" for key, number in count.items()}}
-        for (corpus, split), count in sorted(found.items())
-    ]
-
-
-def _table(rows: Sequence[Mapping[str, str]]) -> Iterable[str]:
+def _table(rows: Table) -> Iterable[str]:
     if rows:
         yield f"| {' | '.join(rows[0])} |"
         yield f"|{'---|' * len(rows[0])}"
-        yield from (f"| {' | '.join(row.values())} |" for row in rows)
+        yield from (f"| {' | '.join(map(_cell, row.values()))} |" for row in rows)
         yield ""
+
+
+def _cell(value: str | float) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

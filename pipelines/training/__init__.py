@@ -1,0 +1,1 @@
+"""What `fovea train` trains: one module a kind."""

@@ -1,0 +1,36 @@
+"""`fovea train retriever`: collections in, and how well the weights find what answers. Re-rankers and situators are
+trained by it too: their recipes say whose weights they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.bench.shared_encoder import SharedEncoder
+from rag.encoder import Encoder
+from rag.training.train import Result
+from retrievers.collections.read import read
+from retrievers.training import train
+from retrievers.training.train import HEADING, recipe_class
+
+__all__ = ["HEADING", "lines", "recipe_class", "trained"]
+
+
+def trained(
+    recipe: Any, paths: Sequence[str], encoder: Encoder, out: Path, *, cache: Path, **asked: Any
+) -> tuple[Result, Sequence[Mapping[str, str]]]:
+    """Train on the collections of all paths; what came of it, and what they hold."""
+    collections = [read(path) for path in paths]
+    texts = [chunk.text for one in collections for chunk in one.chunks]
+    shared = SharedEncoder.over(encoder, texts, label="chunks", cache=cache)
+    return train.train(recipe, collections, shared, out, **asked), train.counts(collections)
+
+
+def lines(result: Result) -> Iterator[str]:
+    """What is printed of the scores."""
+    for row in result.table:
+        where = f"{row['collection']} ({row['split']}, {row['questions']} questions)"
+        others = (f"{key} {value}" for key, value in row.items() if key not in ("collection", "split", "questions"))
+        yield f"{where}: {', '.join(others)}"

@@ -1,0 +1,74 @@
+"""How well trained weights find what answers, beside the encoder they were trained for: the table of their card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rag.component import Component
+from rag.errors import ConfigError
+from rag.retrieval import Refiner, Retriever
+from rag.testing.corpus import MemoryCorpus
+from rag.types import Hit
+from retrievers.dense import DenseRetriever
+from retrievers.training.recipe import RetrieverRecipe
+
+if TYPE_CHECKING:
+    from rag.encoder import Encoder
+    from retrievers.collection import Collection, Judged
+
+KEPT, READ = 10, 50
+"""Hits that are judged, and hits that a re-ranker is given."""
+
+
+def ranked(component: Component, collection: Collection, encoder: Encoder) -> list[list[Hit]]:
+    """Ten hits for each question: of a retriever its own, of a refiner those of dense retrieval in its order.
+
+    Raises ConfigError for another kind, whose recipe says by `ranked` how it is measured.
+    """
+    corpus = MemoryCorpus(collection.documents, collection.chunks, encoder)
+    corpus.prepare([q.query.text for q in collection.questions])
+    if isinstance(component, Retriever):
+        return [component.search(q.query, KEPT, corpus) for q in collection.questions]
+    if isinstance(component, Refiner):
+        dense = DenseRetriever()
+        given = ((q.query, dense.search(q.query, READ, corpus)) for q in collection.questions)
+        return [component.refine(query, hits, corpus)[:KEPT] for query, hits in given]
+    what = f"a {component.kind} is not measured by itself"
+    raise ConfigError(what, fix=f"say how by `ranked` in the recipe of {component.name}")
+
+
+def scores(found: Iterable[Sequence[Hit]], questions: Sequence[Judged]) -> dict[str, float]:
+    """Means over questions: R@1 and R@5 (the share of what answers that is found), MRR@10.
+
+    `pipelines.ranking_metrics`, which is a floor above, has the whole family; tests hold the two equal.
+    """
+    rows = []
+    for hits, question in zip(found, questions):
+        right = np.array([hit.chunk.id in question.relevant for hit in hits[:KEPT]], float)
+        first = np.flatnonzero(right)
+        recalls = [right[:k].sum() / len(question.relevant) for k in (1, 5)]
+        rows.append([*recalls, 1 / (first[0] + 1) if len(first) else 0.0])
+    return dict(zip(("R@1", "R@5", "MRR@10"), np.mean(rows, axis=0).tolist()))
+
+
+def table(
+    recipe: RetrieverRecipe, weights: str, collections: Sequence[Collection], encoder: Encoder
+) -> Iterator[Mapping[str, str]]:
+    """A row for every collection and part with questions, but for `train`: the weights, and dense retrieval."""
+    for collection in collections:
+        for split in ("dev", "test"):
+            part = collection.part(split)
+            if part.questions:
+                both = {
+                    "": recipe.ranked(weights, part, encoder),
+                    " of dense": ranked(DenseRetriever(), part, encoder),
+                }
+                cells = {
+                    f"{name}{whose}": f"{value:.3f}"
+                    for whose, found in both.items()
+                    for name, value in scores(found, part.questions).items()
+                }
+                yield {"collection": part.name, "split": split, "questions": f"{len(part.questions):,}", **cells}

@@ -1,0 +1,70 @@
+"""Train one method: from collections to weights that can be used, and what the card says of the collections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from rag.errors import ConfigError
+from rag.training import train as training
+from rag.training.train import Result
+from retrievers.collection import Split
+from retrievers.training.recipe import RetrieverRecipe
+
+if TYPE_CHECKING:
+    from rag.encoder import Encoder
+    from retrievers.collection import Collection
+
+HEADING = "With the weights, and by the encoder alone (dense); a part that has documents of its own is searched alone:"
+"""What the table of a result holds."""
+
+
+def recipe_class(method: str) -> type[RetrieverRecipe]:
+    """The recipe of a method; raises ConfigError with those there are."""
+    from retrievers import training as package
+
+    return training.recipe_class(method, package, RetrieverRecipe, "retriever")  # type: ignore[type-abstract]
+
+
+def train(
+    recipe: RetrieverRecipe,
+    collections: Sequence[Collection],
+    encoder: Encoder,
+    out: Path,
+    *,
+    seed: int = 0,
+    data: str = "",
+    **sitting: Any,
+) -> Result:
+    """Train on the questions of split `train`, choose on `dev`, write `out`/weights.safetensors and measure on all but
+    `train`. `data` tells this data from other data; `sitting` takes what `rag.training.loop.fit` does.
+
+    Raises ConfigError where a method that learns from questions is given none for a split.
+    """
+    import torch
+
+    from retrievers.training.measure import table
+
+    for split in ("train", "dev"):
+        if recipe.reads_questions and not any(q.split == split for one in collections for q in one.questions):
+            what = f"no question is for {split!r}, of {sum(len(one.questions) for one in collections)} questions"
+            raise ConfigError(what, where="--data", fix="collections with questions of both parts")
+    torch.manual_seed(seed)
+    task = recipe.prepare(collections, encoder, seed)
+    result = training.complete(task, recipe, encoder, out, seed=seed, data=data, **sitting)
+    return replace(result, table=list(table(recipe, str(out), collections, encoder)))
+
+
+def counts(collections: Sequence[Collection]) -> list[dict[str, str]]:
+    """Documents, chunks and questions by collection and split; of undivided documents all stand at every split."""
+    found = []
+    for one in collections:
+        parts = {split: one.part(split) for split in get_args(Split)}
+        asked = {split: part for split, part in parts.items() if part.questions}
+        for split, part in (asked or {"all": one}).items():
+            numbers = {"documents": part.documents, "chunks": part.chunks, "questions": part.questions}
+            row = {"collection": one.name, "split": split}
+            found.append({**row, **{key: f"{len(value):,}" for key, value in numbers.items()}})
+    return found
