@@ -17,8 +17,6 @@ minutes of one core.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,14 +26,15 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 
+from rag import trained
 from rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from rag.engines import load_torch
 from rag.models import locate
 from rag.training.loop import seed_of
+from retrievers.collections.read import read
 from retrievers.modules.lexsembridge import LexSemBridge
-from retrievers.training.queries import Passages
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+from retrievers.training.lexsembridge import packed
+from retrievers.training.queries import LEAST_WORDS, Passages
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 PAIRS, TEMPERATURE, FROZEN = 24, 0.05, 3
@@ -63,11 +62,8 @@ def main() -> None:
 
 def train_passages(path: Path) -> list[str]:
     """Paragraphs of at least 40 words of the training articles, each once."""
-    from hashlib import sha256
-
-    rows = {row["link"]: row for row in json.loads(path.read_text("utf-8"))}
-    kept = [row for link, row in rows.items() if sha256(link.encode()).digest()[0] % 8 > 2]
-    return list(dict.fromkeys(text for row in kept for text in row["paras"][1:] if len(text.split()) >= 40))
+    chunks = read(path).part("train").chunks
+    return list(dict.fromkeys(c.text for c in chunks if len(c.text.split()) >= LEAST_WORDS))
 
 
 def tuned(
@@ -134,6 +130,23 @@ def write(folder: Path, model: SentenceTransformer, bridge: LexSemBridge | None)
         transformer, pooling, normalize = list(model.children())
         whole = SentenceTransformer(modules=[transformer, pooling, bridge, normalize], device="cpu")
         whole.save(str(folder / "whole"), create_model_card=False)
+        write_weights(folder, bridge)
+
+
+def write_weights(folder: Path, bridge: LexSemBridge) -> None:
+    """The modulation for the retriever, which applies it to vectors of the model beside it."""
+    encoder = SentenceTransformerEncoder(model=str(folder / "model"))
+    about = {
+        "method": "lexsembridge",
+        "encoder": encoder.space,
+        "encoder_name": str(folder / "model"),
+        "dim": encoder.dim,
+        "variant": bridge.variant,
+        "tokenizer": encoder.tokenizer.identity,
+        "tokenizer_name": encoder.tokenizer.label,
+    }
+    arrays = {name: value.numpy() for name, value in bridge.state_dict().items()}
+    trained.save(folder / "weights.safetensors", packed(arrays), about)
 
 
 if __name__ == "__main__":

@@ -26,15 +26,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from rag import trace
 from rag.corpus import Corpus
 from rag.errors import ConfigError
-from rag.retrieval import Retriever
-from rag.trained import Trained, load
-from rag.types import Hit, Query
+from rag.trained import Trained
+from rag.types import Query
 from rag.wordpieces import ModelTokenizer
+from retrievers.learned import LearnedRetriever
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from rag.encoder import Encoder
 
 SATURATED = 20
 """A dimension with so many times its even share 1 / dim has taken over; that is a training gone wrong."""
@@ -51,69 +49,56 @@ class Read(NamedTuple):
     """The encoder's last states, float32 `(tokens, width)`; LLR alone needs them."""
 
 
-class LexSemBridgeRetriever(Retriever, name="lexsembridge"):
-    """The chunks nearest to the question's vector after the modulation; the score is their inner product.
+class LexSemBridgeRetriever(LearnedRetriever, name="lexsembridge"):
+    """The chunks nearest to the question's vector after the modulation. O(tokens * dim) beside the search, for CLR
+    O(kept tokens * dim).
 
-    What the paper's forms gain over `dense` with a frozen encoder is little; the cards of the weights say how much.
+    What the paper's forms gain over `dense` is little; the cards of the weights say how much.
     """
 
     weights: str = "lexsembridge_slr"
     """The name of shipped weights (`lexsembridge_slr`, `_llr`, `_clr`), or the path of one's own. They say which w."""
 
-    @cached_property
-    def trained(self) -> Trained:
-        """The weights. Raises ModelError where they cannot be had."""
-        return load(self.weights, self.name, self.kind)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What decides the results: settings and the content of the weights, wherever they lie."""
-        return self.fingerprint_with(weights=self.trained.digest)
-
-    def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
-        """At most `k` hits in `[-1, 1]`, best first.
+    def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
+        """q' of a question: float32 `(dim,)`, of unit length.
 
         Raises ConfigError for another encoder or tokenizer than those of the weights, ModelError for weights that
         cannot be had.
         """
-        hits = corpus.nearest(self.vector(query.text, corpus), k, query.where)
-        return [hit.scored(self.name, hit.score) for hit in hits]
-
-    def vector(self, text: str, corpus: Corpus) -> np.ndarray:
-        """q' of a question: float32 `(dim,)`, of unit length. O(tokens * dim), for CLR O(kept tokens * dim)."""
-        import numpy as np
-
-        encoder = corpus.encoder
-        self.check(encoder)
-        variant = self.trained.about["variant"]
-        if variant == "llr":
-            [(vector, ids, states)] = encoder.token_states([text], "query")
-            read = Read(vector, ids, states)
-        else:
-            assert isinstance(encoder.tokenizer, ModelTokenizer)
-            read = Read(corpus.embed(text), np.array(encoder.tokenizer.ids([text])[0], np.int64))
-        shares = modulation(read, variant, self.arrays)
+        variant = self.for_corpus(corpus).about["variant"]
+        shares = modulation(read := self._read(query, corpus, variant), variant, self.arrays)
         trace.warn(
-            f"questions of which one dimension took over {SATURATED} times its share: train {self.weights!r} again, "
-            "with a lower learning_rate",
+            f"one dimension took over {SATURATED} times its share: train {self.weights!r} again, with a lower "
+            "learning_rate",
             bool(shares.max() > SATURATED / len(shares)),
         )
         return enhance(read.vector, shares)
 
-    def check(self, encoder: Encoder) -> None:
-        """Raise ConfigError unless the weights were trained with this encoder and its tokenizer."""
-        self.trained.check(encoder, where="retrieve")
-        about, tokenizer = self.trained.about, encoder.tokenizer
-        found = tokenizer.identity if isinstance(tokenizer, ModelTokenizer) else ""
-        if found != about["tokenizer"]:
-            named = tokenizer.label if isinstance(tokenizer, ModelTokenizer) else type(tokenizer).__name__
+    def _read(self, query: Query, corpus: Corpus, variant: str) -> Read:
+        import numpy as np
+
+        if variant == "llr":  # One run of the model gives the vector too.
+            [(vector, ids, states)] = corpus.encoder.token_states([query.text], "query")
+            return Read(self.start(query, corpus) if self.after else vector, ids, states)
+        assert isinstance(corpus.encoder.tokenizer, ModelTokenizer)
+        ids = np.array(corpus.encoder.tokenizer.ids([query.text])[0], np.int64)
+        return Read(self.start(query, corpus), ids)
+
+    def for_corpus(self, corpus: Corpus) -> Trained:
+        """The weights, once they are known to be for the corpus's encoder and its tokenizer; raises ConfigError where
+        they are not.
+        """
+        trained, tokenizer = super().for_corpus(corpus), corpus.encoder.tokenizer
+        named = tokenizer.label if isinstance(tokenizer, ModelTokenizer) else type(tokenizer).__name__
+        if not isinstance(tokenizer, ModelTokenizer) or tokenizer.identity != trained.about["tokenizer"]:
             raise ConfigError(
-                f"the weights {self.weights!r} of {self.name} read tokens of {about['tokenizer_name']}, the encoder "
-                f"here has {named}",
-                where="retrieve",
-                fix=f"encoder: {{use: sentence_transformer, model: {about['encoder_name']}}}, or "
+                f"the weights {self.weights!r} of {self.name} read tokens of {trained.about['tokenizer_name']}, the "
+                f"encoder here has {named}",
+                where=f"retrieve {self.name}",
+                fix=f"encoder: {{use: sentence_transformer, model: {trained.about['encoder_name']}}}, or "
                 f"fovea train {self.kind} {self.name} with this encoder",
             )
+        return trained
 
     @cached_property
     def arrays(self) -> Mapping[str, np.ndarray]:

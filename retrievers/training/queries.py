@@ -11,14 +11,22 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rag.types import Query
+from retrievers.collection import Judged, Split
+from retrievers.collections.drawn import drawn
+
 if TYPE_CHECKING:
     from rag.encoder import Tokenizer
+    from retrievers.collection import Collection
+
+LEAST_WORDS = 40
+"""Words of a passage that queries are made of."""
 
 KEYWORDS = (2, 5)
 """Words of a query, at least and at most."""
@@ -66,3 +74,39 @@ class Passages:
     def draw(self, at: int, rng: np.random.Generator) -> str:
         """A query of either kind, as likely one as the other."""
         return self.keywords(at, rng) if rng.random() < 0.5 else self.part(at, rng)
+
+
+def with_made(
+    collection: Collection, split: Split, tokenizer: Tokenizer, rng: np.random.Generator, count: int
+) -> tuple[Collection, list[str]]:
+    """A part of a collection with `count` more questions for each passage of 40 words or more of its documents,
+    keywords and parts in turn; and the kind of each question: "asked", "keywords" or "part".
+
+    Where documents are not divided, no query is made of one that a question of another part is about, nor of one that
+    is drawn for another part.
+    """
+    part, parts = collection.part(split), collection.parts or _parts(collection)
+    own = [c for c in part.chunks if parts[c.document_id] == split and len(c.text.split()) >= LEAST_WORDS]
+    passages = Passages.of([c.text for c in own], tokenizer)
+    made: list[Judged] = []
+    kinds = ["asked"] * len(part.questions)
+    for at, chunk in enumerate(own):
+        for turn in range(count):
+            kind = "part" if (at + turn) % 2 else "keywords"
+            text = passages.part(at, rng) if kind == "part" else passages.keywords(at, rng)
+            if text.strip():
+                made.append(Judged(f"{kind} {turn}:{chunk.id}", Query(text), {chunk.id: 1}, split))
+                kinds.append(kind)
+    return replace(part, questions=[*part.questions, *made]), kinds
+
+
+def _parts(collection: Collection) -> Mapping[str, Split]:
+    """What each document is for: what the questions that it answers are for, the held-out part first; else drawn."""
+    document = {c.id: c.document_id for c in collection.chunks}
+    found = {d.id: drawn(d.id) for d in collection.documents}
+    order: tuple[Split, ...] = ("train", "dev", "test")
+    for split in order:
+        for question in collection.questions:
+            if question.split == split:
+                found |= {document[i]: split for i in question.relevant if i in document}
+    return found
