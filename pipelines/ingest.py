@@ -23,6 +23,7 @@ from rag.component import fingerprint
 from rag.errors import DocumentError, FoveaError
 from rag.loader import Loader
 from rag.remember import RememberingEncoder
+from rag.situator import ALARM, alikeness
 from rag.trace import Trace
 from rag.types import Chunk, Document
 from retrievers.library.library import Library, SourceRow, chunk_keys, vector_key
@@ -73,6 +74,8 @@ class _Item:
     row: SourceRow
     new: bool
     documents: list[tuple[Document, list[Chunk]]]
+    said: dict[str, str] = field(default_factory=dict)
+    """What is said of the place of a chunk, by its id."""
 
     @property
     def chunks(self) -> int:
@@ -80,7 +83,9 @@ class _Item:
 
 
 class _LibraryMemory:
-    """Vectors of sentences in the library, beside those of chunks: a changed document costs its changed sentences."""
+    """Vectors of sentences and situations in the library, beside those of chunks: a changed document costs its changed
+    sentences, and another weight costs nothing.
+    """
 
     def __init__(self, library: Library, fingerprint: str, report: IngestReport) -> None:
         self.library, self.fingerprint, self.report = library, fingerprint, report
@@ -105,7 +110,11 @@ class Ingest:
         self.spec, self.loaders, self.library, self.base = spec, loaders, library, base
         self.report = IngestReport()
         self.encoder = spec.encoder
-        if not spec.pool.by_text:  # Segmenter and pooler share one reading, which lasts: a kill costs one slice.
+        self.situated = spec.situate.fingerprint if spec.situate and spec.situate.form != "none" else ""
+        self.pooled = spec.pool.fingerprint if self.situated or not spec.pool.by_text else ""
+        self.rises: list[float] = []
+        """How much more alike situating has made the chunks of each document."""
+        if self.pooled:  # Segmenter, pooler and situator share one reading, which lasts: a kill costs one slice.
             memory = _LibraryMemory(library, spec.encoder.fingerprint, self.report)
             self.encoder = RememberingEncoder.of(spec.encoder, memory, SLICE_CHUNKS)
 
@@ -144,6 +153,7 @@ class Ingest:
                     group = []
                 bar.advance(1, path.name)
             self._commit(group)
+        self._alarm()
 
     def _prepare(self, path: Path) -> _Item | None:
         """Load and segment one file, or None if it is unchanged or cannot be read."""
@@ -157,7 +167,8 @@ class Ingest:
             if old and old.status == "ok" and (old.digest, old.recipe) == (row.digest, row.recipe):
                 self.report.unchanged += 1
                 return None
-            item = _Item(row, old is None, list(self._documents(path, name, loader)))
+            item = _Item(row, old is None, [])
+            item.documents += self._documents(path, name, loader, item.said)
             if self._stamp(path, name, loader).digest != row.digest:
                 raise DocumentError("the file changed while it was read", fix="run the same command again")
             return item
@@ -180,7 +191,10 @@ class Ingest:
         recipe = fingerprint([loader.fingerprint, self.spec.recipe])
         return SourceRow(name, digest=digest.hexdigest(), size=stat.st_size, mtime_ns=stat.st_mtime_ns, recipe=recipe)
 
-    def _documents(self, path: Path, name: str, loader: Loader) -> Iterator[tuple[Document, list[Chunk]]]:
+    def _documents(
+        self, path: Path, name: str, loader: Loader, said: dict[str, str]
+    ) -> Iterator[tuple[Document, list[Chunk]]]:
+        """The documents of a file with their chunks; what is said of chunks is put into `said`."""
         stages = self.report.trace
         with stages.stage("load") as load:
             documents = loader.load(path)
@@ -195,26 +209,49 @@ class Ingest:
             with stages.stage("segment") as cut:
                 chunks = segment(document, self.spec.segment, self.encoder)
                 cut.count(chunks=len(chunks))
-            if not self.spec.pool.by_text:
+            if self.spec.situate and self.spec.situate.lexical:
+                with stages.stage("situate") as stage:
+                    heard = self.spec.situate.texts(document, chunks)
+                    said.update((c.id, text) for c, text in zip(chunks, heard, strict=True) if text)
+                    stage.count(chunks=len(chunks), said=sum(map(bool, heard)))
+            if self.pooled:
                 self._pool(document, chunks)
             yield document, chunks
 
     def _pool(self, document: Document, chunks: list[Chunk]) -> None:
-        """Make the vectors of one document's chunks out of what was read of it, and keep them."""
+        """Make the vectors of one document's chunks out of what was read of it, situate them, and keep them."""
+        keys = chunk_keys(document, chunks, self.spec.encoder.fingerprint, self.pooled, self.situated)
+        lacking = self.library.missing(keys)
         with self.report.trace.stage("pool") as stage:
-            keys = chunk_keys(document.text, chunks, self.spec.encoder.fingerprint, self.spec.pool.fingerprint)
-            if lacking := self.library.missing(keys):
-                found = self.spec.pool.vectors(document, chunks, self.encoder)
-                self.library.add_vectors(keys, found)
             stage.count(chunks=len(chunks), reused=len(keys) - len(lacking))
+            if not lacking:
+                return
+            found = self.spec.pool.vectors(document, chunks, self.encoder)
+        if self.situated and self.spec.situate:
+            with self.report.trace.stage("situate"):
+                own, found = found, self.spec.situate.vectors(document, chunks, found, self.encoder)
+                if len(chunks) > 1:
+                    self.rises.append(alikeness(found) - alikeness(own))
+        self.library.add_vectors(keys, found)
+
+    def _alarm(self) -> None:
+        """Warn where context dominates: chunks of a document that are nearly alike are found, or missed, together."""
+        if self.rises and (rise := sum(self.rises) / len(self.rises)) > ALARM and self.spec.situate:
+            with self.report.trace.stage("situate"):
+                trace.warn(
+                    f"{self.spec.situate.name} made chunks of one document more alike, by {rise:.2f} in the mean: "
+                    "compare with a smaller weight, or form: residual",
+                    len(self.rises),
+                )
 
     def _commit(self, group: list[_Item]) -> None:
-        by_text = self.spec.pool.by_text
-        if by_text:
+        if not self.pooled:
             self._encode([c.text for item in group for _, chunks in item.documents for c in chunks])
         with self.report.trace.stage("store") as store:
             for item in group:
-                self.library.replace(item.row, item.documents, pooled="" if by_text else self.spec.pool.fingerprint)
+                self.library.replace(
+                    item.row, item.documents, pooled=self.pooled, situated=self.situated, said=item.said
+                )
                 (self.report.added if item.new else self.report.changed).append(item.row.name)
                 self.report.chunks += item.chunks
                 store.count(sources=1, chunks=item.chunks)

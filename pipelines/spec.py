@@ -26,11 +26,13 @@ from rag.component import Component, fingerprint
 from rag.corpus import VectorStore
 from rag.encoder import Encoder
 from rag.errors import ConfigError, ConfigErrors
+from rag.feedback import Feedback
 from rag.generation import Generator
 from rag.loader import Loader
 from rag.pooler import Pooler
 from rag.retrieval import Fuser, Refiner, Retriever
 from rag.segmenter import Segmenter
+from rag.situator import Situator
 
 
 def _as_list(value: Any) -> Any:
@@ -56,6 +58,8 @@ class PipelineSpec(BaseModel):
     """Segmenters, coarse to fine: each refines the spans of the one before."""
     pool: Pooler = Field(default={"use": "separate"})  # type: ignore[assignment]
     """Makes the vectors of chunks: each chunk encoded by itself, or pooled from one reading of the document."""
+    situate: Situator | None = None
+    """Says where in its document a chunk stands, for its vector and for the words it is found by; left out, nothing."""
     store: VectorStore = Field(default={"use": "embedded"})  # type: ignore[assignment]
     """Where documents and vectors are kept; a relative path is relative to the YAML file."""
     retrieve: Annotated[list[Retriever], BeforeValidator(_as_list), Field(min_length=1)] = Field(
@@ -68,12 +72,15 @@ class PipelineSpec(BaseModel):
     """Re-rankers, filters and budgets, in the order in which they run."""
     generate: Generator = Field(default={"use": "extractive"})  # type: ignore[assignment]
     """Writes the answer."""
+    feedback: Feedback | None = None
+    """Looks at the passages, or at the answer, and lets a part of the pipeline run again."""
     candidates: PositiveInt = 50
     """How many chunks each retriever fetches."""
-    k: PositiveInt = 5
-    """How many chunks are kept in the end."""
+    k: PositiveInt | None = None
+    """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
+    DEFAULT_K: ClassVar[int] = 5
 
     @model_validator(mode="before")
     @classmethod
@@ -88,11 +95,24 @@ class PipelineSpec(BaseModel):
 
     def _misfits(self) -> Iterator[ConfigError]:
         yield from _segment_misfits(self.segment)
-        yield from _refine_misfits(self.refine)
-        if self.k > self.candidates:
+        yield from _refine_misfits(self.refine, self.feedback)
+        if self.situate and self.situate.reads_states and type(self.encoder).token_states is Encoder.token_states:
             yield ConfigError(
-                f"k: {self.k} chunks cannot be kept of {self.candidates} candidates", fix=f"candidates: {self.k}"
+                f"situate: {self.situate.name} reads the states of tokens, and the encoder {self.encoder.name} shows "
+                "none",
+                fix="encoder: {use: sentence_transformer}, or situate: {use: headings}",
             )
+        if self.kept > self.candidates:
+            yield ConfigError(
+                f"k: {self.kept} chunks cannot be kept of {self.candidates} candidates", fix=f"candidates: {self.kept}"
+            )
+
+    @property
+    def kept(self) -> int:
+        """How many chunks are kept at most: `k`, and without it all that a selection rule lets through."""
+        if self.k is None and any("selection" in stage.gives for stage in self.refine):
+            return self.candidates
+        return self.k or self.DEFAULT_K
 
     @property
     def fuser(self) -> Fuser:
@@ -102,7 +122,7 @@ class PipelineSpec(BaseModel):
     @property
     def recipe(self) -> str:
         """A hash of everything that decides which chunks and vectors a document gives."""
-        parts = [*self.load, *self.segment, self.pool, self.encoder]
+        parts = [*self.load, *self.segment, self.pool, self.encoder, *([self.situate] if self.situate else [])]
         return fingerprint([p.fingerprint for p in parts])
 
     def settings(self) -> dict[str, Any]:
@@ -132,15 +152,16 @@ def _segment_misfits(chain: list[Segmenter]) -> Iterator[ConfigError]:
             )
 
 
-def _refine_misfits(chain: list[Refiner]) -> Iterator[ConfigError]:
+def _refine_misfits(chain: list[Refiner], feedback: Feedback | None) -> Iterator[ConfigError]:
     given: dict[str, int] = {}
     for i, stage in enumerate(chain):
         for need in sorted(stage.needs - given.keys()):
-            makers = sorted(n for n, c in registry.components("refiner").items() if need in c.gives)  # type: ignore[attr-defined]
             yield ConfigError(
                 f"refine[{i}]: {stage.name} needs {need} from a stage before it",
-                fix=f"put one of these before it: {', '.join(makers)}",
+                fix=f"put one of these before it: {_makers(need)}",
             )
+        for hidden in stage.hides & given.keys():
+            del given[hidden]
         for lost in sorted(stage.spoils & given.keys()):
             before = given.pop(lost)
             yield ConfigError(
@@ -148,6 +169,15 @@ def _refine_misfits(chain: list[Refiner]) -> Iterator[ConfigError]:
                 fix=f"put {stage.name} before {chain[before].name}",
             )
         given.update(dict.fromkeys(stage.gives, i))
+    for need in sorted(feedback.needs - given.keys() if feedback else ()):
+        yield ConfigError(
+            f"feedback: {feedback.name} needs {need} from refine",  # type: ignore[union-attr]
+            fix=f"put one of these into refine, with nothing behind it that scores otherwise: {_makers(need)}",
+        )
+
+
+def _makers(need: str) -> str:
+    return ", ".join(sorted(n for n, c in registry.components("refiner").items() if need in c.gives))  # type: ignore[attr-defined]
 
 
 def load_spec(path: Path) -> PipelineSpec:

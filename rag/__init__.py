@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from rag.corpus import VectorStore as VectorStore
     from rag.encoder import Encoder as Encoder
     from rag.errors import FoveaError as FoveaError
+    from rag.feedback import AnswerFeedback as AnswerFeedback
+    from rag.feedback import Judge as Judge
+    from rag.feedback import PassageFeedback as PassageFeedback
     from rag.generation import Generator as Generator
     from rag.loader import Loader as Loader
     from rag.retrieval import Fuser as Fuser
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from rag.retrieval import Retriever as Retriever
     from rag.segmenter import Cut as Cut
     from rag.segmenter import Segmenter as Segmenter
+    from rag.situator import Situator as Situator
     from rag.trace import Trace as Trace
     from rag.types import Answer as Answer
     from rag.types import Chunk as Chunk
@@ -33,10 +37,12 @@ _HOMES = {
     "corpus": ("Corpus", "VectorStore"),
     "encoder": ("Encoder",),
     "errors": ("FoveaError",),
+    "feedback": ("AnswerFeedback", "Judge", "PassageFeedback"),
     "generation": ("Generator",),
     "loader": ("Loader",),
     "retrieval": ("Fuser", "Refiner", "Retriever"),
     "segmenter": ("Cut", "Segmenter"),
+    "situator": ("Situator",),
     "trace": ("Trace",),
     "types": ("Answer", "Chunk", "Citation", "Document", "Hit", "Query", "Sentence", "Span"),
 }

@@ -6,6 +6,7 @@ rebuilt from it. Rows are named by `no`, an integer given once and never reused.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,14 @@ class Corpus(Protocol):
     def match(self, text: str, k: int, where: Filter | None = None) -> list[Hit]:
         """The `k` chunks of highest BM25 score for the words of `text`, best first."""
 
+    def rarity(self, words: Sequence[str]) -> dict[str, float]:
+        """`rarity_of` each word (as `rag.tokens.words` gives them), by word, in the order given."""
+
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The stored vectors of chunks, float32 `(chunks, dim)`; raises QueryError for a chunk it does not hold."""
+
+    def situations(self, chunks: Sequence[Chunk]) -> list[str]:
+        """What is said of the place of each chunk, "" for nothing: words by which `match` finds it beside its own."""
 
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""
@@ -56,6 +63,13 @@ class Corpus(Protocol):
 
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk, one at a time, in the order in which they were added."""
+
+
+def rarity_of(chunks: int, holding: int) -> float:
+    """How much it says that a chunk holds a word that `holding` of all `chunks` hold: `ln((chunks + 1) / (holding +
+    1))`, and a little for a word that all of them hold.
+    """
+    return max(0.01, math.log((chunks + 1) / (holding + 1)))
 
 
 SPREAD_SAMPLE = 256

@@ -24,6 +24,7 @@ HOMES = {
     "encoder": "rag.encoders",
     "segmenter": "segmenters",
     "pooler": "segmenters.poolers",
+    "situator": "retrievers.situators",
     "store": "retrievers.stores",
     "retriever": "retrievers",
     "fuser": "retrievers",
@@ -31,6 +32,8 @@ HOMES = {
     "attention": "attention_retrieval",
     "loader": "pipelines.loaders",
     "generator": "pipelines.generators",
+    "feedback": "pipelines.feedback",
+    "judge": "pipelines.judges",
 }
 """The package in which the built-ins of each kind live."""
 

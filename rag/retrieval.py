@@ -47,7 +47,9 @@ class Refiner(Component, kind="refiner"):
     needs: ClassVar[frozenset[str]] = frozenset()
     """What must hold of the hits before it."""
     spoils: ClassVar[frozenset[str]] = frozenset()
-    """What no longer holds after it."""
+    """What no longer holds after it, though it was asked for: a chain that undoes it is refused."""
+    hides: ClassVar[frozenset[str]] = frozenset()
+    """What later stages can no longer rely on, though nothing is wrong with that unless they need it."""
 
     @abstractmethod
     def refine(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[Hit]:

@@ -24,6 +24,15 @@ def windows(tokens: int, most: int | None) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
+def around(start: int, end: int, most: int, length: int) -> tuple[int, int]:
+    """`[start, end)` widened to `most` within `[0, length)`, as far on either side where there is room; what one side
+    has no use for the other gets. A range that is as long already stays as it is.
+    """
+    room = max(0, most - (end - start))
+    before = min(start, max(room // 2, room - (length - end)))
+    return start - before, min(length, end + room - before)
+
+
 def text_windows(text: str, tokenizer: Tokenizer, most: int | None) -> list[str]:
     """Consecutive pieces of `text` that the tokenizer counts as at most `most`; nothing between them is left out.
 
@@ -69,17 +78,18 @@ def joined(vectors: np.ndarray, owners: Sequence[int], weights: Sequence[int], t
     """
     import numpy as np
 
-    vectors = _scaled(vectors)
+    vectors = scaled(vectors)
     if len(owners) != texts:
         sums = np.zeros((texts, vectors.shape[1]), dtype=np.float64)
         np.add.at(sums, np.asarray(owners), vectors * np.asarray(weights, dtype=np.float64)[:, None])
-        vectors = _scaled(sums.astype(np.float32))
+        vectors = scaled(sums.astype(np.float32))
     empty = ~vectors.any(axis=1)
     vectors[empty, 0] = 1.0
     return vectors, int(empty.sum())
 
 
-def _scaled(vectors: np.ndarray) -> np.ndarray:
+def scaled(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to unit length; zero rows stay zero."""
     import numpy as np
 
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -33,7 +33,8 @@ class Index(NamedTuple):
 class BM25SRetriever(Retriever, name="bm25s"):
     """BM25 by the library bm25s (Lù, 2024, "BM25S"), which scores every word of every chunk when it builds.
 
-    Holds all chunks in memory and is rebuilt on the first question after a change: O(words of the corpus).
+    Holds all chunks in memory and is rebuilt on the first question after a change: O(words of the corpus). Words that
+    are said of a chunk's place count as its own.
     """
 
     method: Literal["robertson", "lucene", "atire"] = "lucene"
@@ -93,7 +94,8 @@ class BM25SRetriever(Retriever, name="bm25s"):
         bm25s = require("bm25s", extra="bm25s", needed_by="bm25s")
         chunks = list(corpus.chunks())
         bm25 = bm25s.BM25(method=self.method, k1=self.k1, b=self.b)
-        if any(found := [self._words(c.text) for c in chunks]):
+        said = corpus.situations(chunks)
+        if any(found := [self._words(f"{place}\n{c.text}") for place, c in zip(said, chunks)]):
             bm25.index(found, show_progress=False)
         else:
             chunks = []

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rag.corpus import SPREAD_SAMPLE, VectorIndex, spread_of
+from rag.corpus import SPREAD_SAMPLE, VectorIndex, rarity_of, spread_of
 from rag.encoder import Encoder
 from rag.errors import QueryError
 from rag.filters import All, Filter
@@ -89,12 +89,23 @@ class LibraryCorpus:
                     self._matched.popitem(last=False)
         return hits[:k]
 
+    def rarity(self, words: Sequence[str]) -> dict[str, float]:
+        """How much each word says of a chunk that holds it."""
+        chunks, holding = self.library.holding(words)
+        return {word: rarity_of(chunks, holding[word]) for word in words}
+
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The stored vectors of chunks, float32 `(chunks, dim)`; raises QueryError for one that is not there."""
         nos = self.library.no_of([c.id for c in chunks])
         if lacking := next((c for c in chunks if c.id not in nos), None):
             raise QueryError(f"the library has no chunk {lacking.where}", fix="ask again: its document has changed")
         return self.library.vectors_of([nos[c.id] for c in chunks])
+
+    def situations(self, chunks: Sequence[Chunk]) -> list[str]:
+        """What is said of the place of each chunk, "" for nothing."""
+        nos = self.library.no_of([c.id for c in chunks])
+        said = self.library.situations(list(nos.values()))
+        return [said.get(nos.get(c.id, 0), "") for c in chunks]
 
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""

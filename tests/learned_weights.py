@@ -1,4 +1,4 @@
-"""Random weights of learned segmenters for an encoder, so that the laws of segmenters are tried on them too."""
+"""Random weights of learned components for an encoder, so that the laws of their kinds are tried on them too."""
 
 from __future__ import annotations
 
@@ -88,10 +88,18 @@ def hnet_bytes(path: Path, encoder: Encoder) -> Path:
     return path
 
 
+def query_map(path: Path, encoder: Encoder) -> Path:
+    """A map that turns vectors far."""
+    turn = np.random.default_rng(0).normal(size=(encoder.dim, encoder.dim)) / encoder.dim**0.5
+    _save(path, {"map": turn}, about("query_map", encoder))
+    return path
+
+
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
     "hnet_bytes": hnet_bytes,
     "hnet_sentence": hnet_sentence,
     "pointer": pointer,
+    "query_map": query_map,
     "sage": sage,
     "topical_change": topical_change,
 }

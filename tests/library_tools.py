@@ -25,11 +25,15 @@ def put(library: Library, name: str, text: str, *, size: int = 20, metadata: Map
     return document, chunks
 
 
-def put_chunks(library: Library, name: str, documents: Sequence[tuple[Document, Sequence[Chunk]]]) -> None:
+def put_chunks(
+    library: Library, name: str, documents: Sequence[tuple[Document, Sequence[Chunk]]], *, said: Sequence[str] = ()
+) -> None:
+    """Ingest documents as one source; `said` of the places of its chunks, in order."""
+    ids = [c.id for _, chunks in documents for c in chunks]
     texts = {vector_key(c.text, ENCODER.fingerprint): c.text for _, chunks in documents for c in chunks}
     if lacking := sorted(library.missing(list(texts))):
         library.add_vectors(lacking, ENCODER.encode([texts[key] for key in lacking]))
-    library.replace(SourceRow(name, digest=str(len(documents))), documents)
+    library.replace(SourceRow(name, digest=str(len(documents))), documents, said=dict(zip(ids, said)))
 
 
 def contents(library: Library) -> dict[str, tuple[Document, list[Chunk]]]:

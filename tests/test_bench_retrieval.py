@@ -63,11 +63,14 @@ def test_rows_by_hand(data, capsys):
 
 
 def test_the_default_methods_run_and_are_measured_against_dense(data, capsys):
-    found, _ = bench(capsys, "--data", data, "--limit", 1)
+    found, err = bench(capsys, "--data", data, "--limit", 1)
     methods = list(dict.fromkeys(method for _, method, _ in found))
     assert methods[:3] == ["dense", "bm25", "dense + bm25"]
     assert "dense + bm25, rrf - dense" in methods
     assert found["toy", "dense", "R@1"]["n"] == 1
+    assert found["toy", "lexical_feedback", "R@1"]["value"] is not None
+    assert found["toy", "query_map", "R@1"]["value"] is None, "its weights are for another encoder"
+    assert "the weights 'query_map' of query_map read vectors of" in err
 
 
 def test_tasks_share_one_encoding_of_the_chunks(large, capsys, monkeypatch):

@@ -10,6 +10,7 @@ from rag.errors import ConfigError, DocumentError
 from rag.trace import Trace
 from rag.training.files import eighth
 from retrievers.collection import Collection
+from retrievers.collections.drawn import drawn
 from retrievers.collections.read import read
 from tests.conftest import SHARED
 
@@ -202,8 +203,11 @@ def test_squad(tmp_path):
     assert found.documents[0].text == "First one.\n\nSecond."
     assert found.documents[0].title == "The Moon"
     assert answers(found) == {"when?": [("First one.", 1)]}
-    assert found.questions[0].split == "test"
+    assert found.questions[0].split == found.parts["x.en/0"] == drawn("x.en/0")
     assert warnings == {"questions that no text answers were left out": 1}
+    for name, split in {"train-v1.json": "train", "dev-v1.json": "test"}.items():
+        (tmp_path / name).write_text(json.dumps(data))
+        assert {q.split for q in read(tmp_path / name).questions} == {split}
 
 
 def story(facts, questions, key="10"):
@@ -256,7 +260,7 @@ def test_squality(tmp_path):
         ("retrieval/hotpotqa_100", 994, 994, {"dev": 100}),
         ("temporal/timeqa", 318, 9440, {"train": 553, "test": 231, "dev": 98}),
         ("stories/squality", 75, None, None),
-        ("qa/xquad_en", 48, 240, {"test": 1190}),
+        ("qa/xquad_en", 48, 240, {"train": 722, "test": 328, "dev": 140}),
     ],
 )
 def test_shared_data(path, documents, chunks, questions):

@@ -31,7 +31,7 @@ def encode(self, texts, role="document"):
 
 HashEncoder.encode = encode
 with Pipeline(base=sys.argv[1], encoder="hash", segment={"use": "sentence", "max_tokens": 16},
-              store={"use": sys.argv[3]}, pool={"use": sys.argv[4]}) as pipeline:
+              store={"use": sys.argv[3]}, pool={"use": sys.argv[4]}, situate=sys.argv[5] or None) as pipeline:
     pipeline.ingest(Path(sys.argv[1]) / "docs")
 """
 FILES, SENTENCES = 40, 25
@@ -47,21 +47,23 @@ def write_docs(root: Path) -> None:
         path.write_text("\n".join(lines) + "\n")
 
 
-def state(root: Path, store: str, pool: str) -> dict:
+def state(root: Path, store: str, pool: str, situate: str) -> dict:
     stages = {"segment": {"use": "sentence", "max_tokens": 16}, "store": {"use": store}, "pool": pool}
+    stages["situate"] = situate or None
     with Pipeline(base=root, encoder="hash", **stages) as p:
         assert p.verify() == []
         library = p.corpus.library
         return {
             "chunks": sorted((c.id, c.source, c.text) for d in library.documents() for c in library.chunks_of(d.id)),
+            "said": sorted(library.situations(range(1, 20_000)).values()),
             "sources": sorted((r.name, r.digest, r.status, r.chunks) for r in p.status()),
             "hits": [[(h.chunk.id, round(h.score, 5)) for h in p.retrieve(q)] for q in ("w1 w2 w3", "File 7 line 3")],
         }
 
 
-def run(root: Path, log: Path, store: str, pool: str, kill_after: float | None) -> bool:
+def run(root: Path, log: Path, stages: tuple[str, str, str], kill_after: float | None) -> bool:
     """Whether the child came to its end by itself."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(root), str(log), store, pool], stderr=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(root), str(log), *stages], stderr=subprocess.PIPE)
     if kill_after is None:
         _, errors = child.communicate()
         assert child.returncode == 0, errors.decode()
@@ -80,24 +82,33 @@ def encoded(log: Path) -> int:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-@pytest.mark.parametrize(("store", "pool"), [("embedded", "separate"), ("embedded", "late"), ("chroma", "separate")])
-def test_kill_at_random_moments_then_go_on(tmp_path, store, pool):
+@pytest.mark.parametrize(
+    ("store", "pool", "situate"),
+    [
+        ("embedded", "separate", ""),
+        ("embedded", "late", ""),
+        ("embedded", "separate", "headings"),
+        ("chroma", "separate", ""),
+    ],
+)
+def test_kill_at_random_moments_then_go_on(tmp_path, store, pool, situate):
     if store == "chroma":
         pytest.importorskip("chromadb")
+    stages = (store, pool, situate)
     clean, torn = tmp_path / "clean", tmp_path / "torn"
     for root in (clean, torn):
         write_docs(root)
     began = time.monotonic()
-    run(clean, tmp_path / "clean.log", store, pool, None)
+    run(clean, tmp_path / "clean.log", stages, None)
     took = min(time.monotonic() - began, 3.0)
     draw, kills = random.Random(os.getpid()), 0
     for _ in range(8 if store == "embedded" else 2):
-        if run(torn, tmp_path / "torn.log", store, pool, draw.uniform(0, took / 3)):
+        if run(torn, tmp_path / "torn.log", stages, draw.uniform(0, took / 3)):
             break
         kills += 1
-    run(torn, tmp_path / "torn.log", store, pool, None)
+    run(torn, tmp_path / "torn.log", stages, None)
     assert kills
-    assert state(torn, store, pool) == state(clean, store, pool)
+    assert state(torn, *stages) == state(clean, *stages)
     slice_chunks = 8
     again = encoded(tmp_path / "torn.log") - encoded(tmp_path / "clean.log")
     assert 0 <= again <= kills * slice_chunks, f"{again} texts encoded twice over {kills} kills"

@@ -12,11 +12,12 @@ from pipelines.loaders.csv import CsvLoader
 from pipelines.loaders.docx import DocxLoader
 from pipelines.loaders.html import HtmlLoader
 from pipelines.loaders.jsonl import JsonlLoader
-from pipelines.loaders.markdown import MarkdownLoader, heading
+from pipelines.loaders.markdown import MarkdownLoader
 from pipelines.loaders.pdf import PdfLoader, join
 from pipelines.loaders.scalar import scalar
 from pipelines.loaders.text import TextLoader
 from rag import registry
+from rag.headings import first_heading
 from rag.testing.loaders import check_loader, check_refusals
 from rag.trace import Trace
 from tests.loader_samples import HTML, MARKDOWN, SAMPLES, TEXT, pdf, sample
@@ -101,7 +102,7 @@ def test_markdown_keeps_its_text_and_gives_title_and_metadata(tmp_path):
     ],
 )
 def test_the_title_is_the_first_heading(text, title):
-    assert heading(text) == title
+    assert first_heading(text) == title
 
 
 @pytest.mark.parametrize("front", ["- a\n- b", "a: [", "just words", "{[: x"])

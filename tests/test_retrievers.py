@@ -13,18 +13,25 @@ from rag.retrieval import Retriever
 from rag.testing.corpus import MemoryCorpus, sample_corpus
 from rag.testing.retrievers import check_retriever
 from rag.trace import Trace
-from rag.types import Query
+from rag.types import Document, Query, Span
 from retrievers.bm25s import BM25SRetriever
+from retrievers.calibrated import CalibratedFuser
+from retrievers.convex import ConvexFuser
 from retrievers.dense import DenseRetriever
 from retrievers.lexical_feedback import LexicalFeedbackRetriever
+from retrievers.query_map import QueryMapRetriever
+from retrievers.query_side import QuerySideRetriever
+from tests.learned_weights import weights_of
 
 ENCODER = HashEncoder()
 
 
 @pytest.mark.parametrize("name", registry.names("retriever"))
 def test_laws(name: str):
+    cls = registry.find("retriever", name)
+    settings = {"weights": weights_of(name, ENCODER)} if "weights" in cls.model_fields else {}
     try:
-        check_retriever(registry.find("retriever", name)())  # type: ignore[arg-type]
+        check_retriever(cls(**settings))  # type: ignore[arg-type]
     except (MissingExtra, ModelError) as error:
         pytest.skip(str(error))
 
@@ -89,6 +96,16 @@ def test_bm25s_stems():
     assert [h.chunk.document_id for h in BM25SRetriever(stemmer="english").search(Query("runs"), 3, corpus)] == ["a"]
 
 
+def test_bm25s_and_bm25_find_a_chunk_by_what_is_said_of_its_place():
+    documents = [Document(name, "It has no air.", source=name) for name in ("moon", "mercury", "tea")]
+    chunks = [document.chunk(Span(0, 14)) for document in documents]
+    corpus = MemoryCorpus(documents, chunks, ENCODER, situations=["The Moon", "The planet Mercury", ""])
+    assert corpus.situations(chunks) == ["The Moon", "The planet Mercury", ""]
+    for name in ("bm25", "bm25s"):
+        hits = registry.find("retriever", name)().search(Query("planet"), 3, corpus)
+        assert [h.chunk.document_id for h in hits] == ["mercury"], name
+
+
 def test_bm25s_over_a_corpus_without_words_and_with_a_wordless_first_chunk():
     assert BM25SRetriever().search(Query("a"), 3, MemoryCorpus.of({"a": "--- ***"}, ENCODER)) == []
     corpus = MemoryCorpus.of({"a": "---", "b": "words here", "c": "more"}, ENCODER)
@@ -99,6 +116,59 @@ def test_bm25s_with_an_unknown_stemmer_says_which_there_are():
     with pytest.raises(FoveaError, match="elvish") as error:
         BM25SRetriever(stemmer="elvish").search(Query("tea"), 3, sample_corpus(ENCODER))
     assert "english" in str(error.value)
+
+
+def test_the_query_map_is_its_formula():
+    corpus, retriever = sample_corpus(ENCODER), QueryMapRetriever(weights=weights_of("query_map", ENCODER))
+    own = corpus.embed("green tea")
+    mapped = own + retriever.trained.arrays["map"] @ own
+    np.testing.assert_allclose(
+        retriever.vector(Query("green tea"), corpus), mapped / np.linalg.norm(mapped), rtol=0, atol=1e-6
+    )
+    hits = retriever.search(Query("green tea"), 4, corpus)
+    products = corpus.vectors([h.chunk for h in hits]) @ mapped / np.linalg.norm(mapped)
+    assert [h.score for h in hits] == pytest.approx(products.tolist(), abs=1e-5)
+    assert hits != DenseRetriever().search(Query("green tea"), 4, corpus)
+
+
+def test_changes_of_the_query_come_one_after_another():
+    corpus, weights = sample_corpus(ENCODER), weights_of("query_map", ENCODER)
+    query, alone = Query("green tea moon"), QueryMapRetriever(weights=weights)
+    both = QueryMapRetriever.model_validate({"weights": weights, "after": {"use": "lexical_feedback", "sharpness": 2}})
+    moved = LexicalFeedbackRetriever(sharpness=2).vector(query, corpus)
+    mapped = moved + alone.trained.arrays["map"] @ moved
+    np.testing.assert_allclose(both.vector(query, corpus), mapped / np.linalg.norm(mapped), rtol=0, atol=1e-6)
+    turned = LexicalFeedbackRetriever(weight=0, after=alone)
+    assert np.array_equal(turned.vector(query, corpus), alone.vector(query, corpus))
+    check_retriever(LexicalFeedbackRetriever(after=alone))
+    with pytest.raises(ValueError, match="bm25 does not change the question's vector"):
+        QueryMapRetriever.model_validate({"after": "bm25"})
+    assert len({both.fingerprint, alone.fingerprint, QueryMapRetriever(weights=weights, after=turned).fingerprint}) == 3
+
+
+def test_what_gives_inner_products_is_fused_as_such():
+    """Whatever its name is: the same hits count as much under the name of another similarity."""
+    corpus, query = sample_corpus(ENCODER), Query("green tea at 80 degrees")
+    dense, words = DenseRetriever().search(query, 6, corpus), corpus.match(query.text, 4)
+    similarities = [n for n, cls in registry.components("retriever").items() if cls.similarity]  # type: ignore[attr-defined]
+    assert {"dense", "query_map", "lexical_feedback"} <= set(similarities)
+    for fuser in (CalibratedFuser(), ConvexFuser()):
+        expected = [(h.chunk.id, h.score) for h in fuser.fuse({"dense": dense, "bm25": words}, 9, query, corpus)]
+        for name in similarities:
+            found = fuser.fuse({f"{name}#2": dense, "bm25": words}, 9, query, corpus)
+            assert [(h.chunk.id, h.score) for h in found] == expected
+        other = fuser.fuse({"bm25s": dense, "bm25": words}, 9, query, corpus)
+        assert [(h.chunk.id, h.score) for h in other] != expected
+
+
+def test_every_change_of_the_query_gives_a_unit_vector():
+    corpus = sample_corpus(ENCODER)
+    for name, cls in registry.components("retriever").items():
+        if issubclass(cls, QuerySideRetriever):
+            settings = {"weights": weights_of(name, ENCODER)} if "weights" in cls.model_fields else {}
+            vector = cls(**settings).vector(Query("green tea"), corpus)
+            assert (vector.shape, vector.dtype) == ((ENCODER.dim,), np.float32)
+            assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
 
 
 class TestLangChain:

@@ -11,6 +11,7 @@ from pipelines.spec import PipelineSpec, check
 from pipelines.yaml_source import Source
 from rag import registry
 from rag.errors import ConfigError, FoveaError
+from retrievers.query_side import QuerySideRetriever
 
 STAGES = ("retrieve", "fuse", "refine", "candidates")
 _BOTH = ["dense", "bm25"]
@@ -51,7 +52,7 @@ class Method:
 
 
 def chosen(text: str | None) -> list[Method]:
-    """The methods of `--methods`, or the default ones and every retriever that was learned.
+    """The methods of `--methods`, or the default ones and every retriever that was learned or changes the question.
 
     `text` is a YAML flow sequence without its brackets. A method is a retriever, several of them in brackets, joined
     as a pipeline does by default, or a mapping of a pipeline's stages, which may have a `name`:
@@ -72,9 +73,11 @@ def chosen(text: str | None) -> list[Method]:
 
 
 def _learned() -> Iterator[Method]:
-    """Retrievers with weights as they ship; one that cannot be made by its name alone says so when it is run."""
+    """Those with weights, as they ship, and those that change the question's vector; what cannot be made by its name
+    alone says so when it is run.
+    """
     for name, cls in registry.components("retriever").items():
-        if "weights" in cls.model_fields:
+        if "weights" in cls.model_fields or issubclass(cls, QuerySideRetriever):
             try:
                 yield _method(name)
             except ConfigError as error:

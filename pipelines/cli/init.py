@@ -26,7 +26,10 @@ segment:
 # The vectors of chunks: each encoded by itself, or `late`, pooled with its surroundings from one reading.
 pool: {{use: separate}}
 
-# Instead of these two: `passages`, small situated chunks; `topics`, the same and never across the end of a topic.
+# Say of each chunk where it stands: its vector and the words it is found by then know of title and headings.
+# situate: {{use: headings}}
+
+# For `segment` and `pool`: `passages`, small chunks; `topics`, the same and never across the end of a topic.
 # preset: passages
 
 # Where documents and vectors are kept; a relative path starts from this file's folder.
@@ -41,8 +44,9 @@ fuse: {{use: {fuser}}}
 refine: []
 #  - {{use: near_duplicates}}
 #  - {{use: cross_encoder, top_n: 20}}      # needs a cross-encoder model
+#  - {{use: mass, target: 0.8}}             # after a re-ranker: as many passages as the question needs
 #  - {{use: token_budget, max_tokens: 1500}}
-k: 5
+# k: 5                                       # how many are kept at most; left to a selection rule if there is one
 
 # Who answers: `extractive` quotes the documents and needs no model; see also `chat` and `transformers`.
 generate: {{use: extractive}}

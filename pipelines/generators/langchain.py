@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 from pipelines.citing import cite
 from pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
-from pipelines.provider_errors import explain
 from rag import registry, trace
+from rag.chat import is_secret
 from rag.corpus import Corpus
 from rag.errors import ModelError
 from rag.generation import Generator
+from rag.provider_errors import explain
 from rag.types import Answer, Hit, Query
 
 CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
@@ -136,13 +137,6 @@ def _called(model: Any) -> str:
         if isinstance(name := getattr(model, attribute, None), str) and name:
             return name
     return type(model).__name__
-
-
-def is_secret(key: str) -> bool:
-    """Whether a setting of this name holds something that must not be written down."""
-    return any(word in key.lower() for word in ("key", "secret", "token", "password", "credential")) and (
-        not key.lower().endswith("tokens")
-    )
 
 
 @registry.adapter("generator")

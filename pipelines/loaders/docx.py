@@ -10,6 +10,7 @@ from zipfile import BadZipFile, ZipFile
 
 from pipelines.loaders.file_loader import FileLoader
 from rag.errors import DocumentError, require
+from rag.headings import first_heading
 from rag.types import Document, Scalar
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class DocxLoader(FileLoader, name="docx"):
         if text.strip():
             metadata = _metadata(word)
             name, title = path.as_posix(), str(metadata.pop("title", ""))
-            yield Document(name, text, name, title or _first_heading(text), "text/markdown", metadata)
+            yield Document(name, text, name, title or first_heading(text), "text/markdown", metadata)
 
     def _check_archive(self, path: Path) -> None:
         """Refuse what is no archive, and what would unpack to far more than the size limit."""
@@ -110,11 +111,6 @@ def _table(table: Table) -> str:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _first_heading(text: str) -> str:
-    found = re.search(r"^#{1,6} (.+)$", text, re.MULTILINE)
-    return found[1] if found else ""
 
 
 def _metadata(word: WordDocument) -> dict[str, Scalar]:

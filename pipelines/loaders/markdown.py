@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.loaders.decode import Encoding, open_text
 from pipelines.loaders.file_loader import FileLoader
 from pipelines.loaders.scalar import scalar
+from rag.headings import FRONT, FRONT_LIMIT, first_heading
 from rag.trace import warn
 from rag.types import Document, Scalar
-
-FRONT = re.compile(r"---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
-FENCE = re.compile(r" {0,3}(```+|~~~+)")
-ATX = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$")
-UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
-FRONT_LIMIT = 1 << 16
-"""Front matter is a few lines: beyond this many characters nobody looks for its end."""
 
 
 class MarkdownLoader(FileLoader, name="markdown"):
@@ -41,7 +34,7 @@ class MarkdownLoader(FileLoader, name="markdown"):
             return
         front = FRONT.match(text, 0, FRONT_LIMIT)
         metadata = front_matter(front[1]) if front else {}
-        title = str(metadata.pop("title", "")) or heading(text[front.end() :] if front else text)
+        title = str(metadata.pop("title", "")) or first_heading(text)
         name = path.as_posix()
         yield Document(name, text, name, title, "text/markdown", metadata)
 
@@ -62,19 +55,3 @@ def front_matter(text: str) -> dict[str, Scalar]:
         for key, value in data.items()
         if isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
     }
-
-
-def heading(text: str) -> str:
-    """The words of the first heading outside code, `# ATX` or underlined, or an empty string."""
-    fence, before = "", ""
-    for line in text.splitlines():
-        if mark := FENCE.match(line):
-            closes = fence and mark[1].startswith(fence)
-            fence = "" if closes else fence or mark[1]
-        elif not fence:
-            if found := ATX.match(line):
-                return found[1].strip()
-            if before and UNDERLINE.match(line):
-                return before
-        before = "" if fence else line.strip()
-    return ""

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from rag.component import fingerprint
-from rag.corpus import SPREAD_SAMPLE, spread_of
+from rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of
 from rag.encoder import Encoder
 from rag.errors import QueryError
 from rag.filters import Filter, matches
@@ -31,18 +31,32 @@ K1, B, SMALLEST_IDF = 1.2, 0.75, 1e-6
 class MemoryCorpus:
     """The `rag.corpus.Corpus` protocol over lists: documents, their chunks, and one encoder."""
 
-    def __init__(self, documents: Iterable[Document], chunks: Iterable[Chunk], encoder: Encoder) -> None:
+    def __init__(
+        self,
+        documents: Iterable[Document],
+        chunks: Iterable[Chunk],
+        encoder: Encoder,
+        *,
+        vectors: np.ndarray | None = None,
+        situations: Sequence[str] | None = None,
+    ) -> None:
+        """`vectors`, where they are not what the encoder makes of the chunks' texts; `situations`, what is said of the
+        place of each chunk: words by which `match` finds it too.
+        """
         self.encoder = encoder
         self._documents = {d.id: d for d in documents}
         self._chunks = list(chunks)
         self._asked: dict[str, np.ndarray] = {}
         self._no = {c.id: no for no, c in enumerate(self._chunks)}
         texts = [c.text for c in self._chunks]
-        self._vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dim), np.float32)
+        if vectors is None:
+            vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dim), np.float32)
+        self._vectors = vectors
+        self._said = list(situations or [""] * len(texts))
         self._lengths: list[int] = []
         self._postings: dict[str, dict[int, int]] = defaultdict(dict)
-        for no, text in enumerate(texts):
-            self._lengths.append(len(found := words(text)))
+        for no, (said, text) in enumerate(zip(self._said, texts, strict=True)):
+            self._lengths.append(len(found := words(f"{said}\n{text}")))
             for word, count in Counter(found).items():
                 self._postings[word][no] = count
 
@@ -99,6 +113,10 @@ class MemoryCorpus:
                 scores[no] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * self._lengths[no] / mean))
         return self._best(scores, k, where)
 
+    def rarity(self, words: Sequence[str]) -> dict[str, float]:
+        """How much each word says of a chunk that holds it."""
+        return {word: rarity_of(len(self._chunks), len(self._postings.get(word, ()))) for word in words}
+
     def _best(self, scores: Mapping[int, float], k: int, where: Filter | None) -> list[Hit]:
         order = sorted(scores, key=lambda no: (-scores[no], no))
         kept = (no for no in order if where is None or matches(where, self._chunks[no].metadata))
@@ -107,6 +125,10 @@ class MemoryCorpus:
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The vectors of chunks, float32 `(chunks, dim)`; raises QueryError for a chunk that is not of this corpus."""
         return self._vectors[[self._number(c) for c in chunks]]
+
+    def situations(self, chunks: Sequence[Chunk]) -> list[str]:
+        """What is said of the place of each chunk, "" for nothing."""
+        return [self._said[self._no[c.id]] if c.id in self._no else "" for c in chunks]
 
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""

@@ -1,7 +1,8 @@
 """SQuAD's form, in which XQuAD comes too: articles in paragraphs, and questions that a paragraph answers (P. Rajpurkar
 et al., "SQuAD", 2016; M. Artetxe et al., "On the cross-lingual transferability of monolingual representations", 2020).
 
-An article is a document, its paragraphs are the chunks. A file whose name says train is to train on, any other to test.
+An article is a document, its paragraphs are the chunks. Articles of a file whose name says train are to train on, those
+of one that says dev or test to test; those of any other are drawn by their place in it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rag.training.files import malformed
 from rag.types import Chunk, Document, Query
 from retrievers.collection import Collection, Judged, Split
 from retrievers.collections.blocks import joined
+from retrievers.collections.drawn import drawn
 
 
 def is_squad(data: Any) -> bool:
@@ -32,12 +34,13 @@ def read_squad(files: Mapping[Path, Any]) -> Collection:
     documents: list[Document] = []
     chunks: list[Chunk] = []
     questions: list[Judged] = []
+    parts: dict[str, Split] = {}
     count = 0
     for path in sorted(files):
-        split: Split = "train" if "train" in path.name.lower() else "test"
         for number, article in enumerate(files[path]["data"]):
             try:
                 document, found = _article(f"{path.stem}/{number}", article)
+                parts[document.id] = split = _split(path, document.id)
                 questions += _judged(article, found, split)
                 count += sum(len(paragraph["qas"]) for paragraph in article["paragraphs"])
             except (KeyError, TypeError) as error:
@@ -46,7 +49,14 @@ def read_squad(files: Mapping[Path, Any]) -> Collection:
             documents.append(document)
             chunks += found
     trace.warn("questions that no text answers were left out", count - len(questions))
-    return Collection(min(files).stem, documents, chunks, questions)
+    return Collection(min(files).stem, documents, chunks, questions, parts)
+
+
+def _split(path: Path, key: str) -> Split:
+    name = path.name.lower()
+    if "train" in name:
+        return "train"
+    return "test" if any(part in name for part in ("test", "val", "dev")) else drawn(key)
 
 
 def _article(key: str, article: Mapping[str, Any]) -> tuple[Document, list[Chunk]]:

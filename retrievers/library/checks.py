@@ -10,10 +10,10 @@ from functools import lru_cache
 from rag.errors import StoreError
 from rag.tokens import words
 from rag.types import Chunk
-from retrievers.library import chunks, lexicon
+from retrievers.library import chunks, lexicon, situations
 from retrievers.library.database import Database
 from retrievers.library.values import unpack
-from retrievers.library.vectors import matrix, pooled_key, text_digest, vector_key
+from retrievers.library.vectors import document_digest, matrix, pooled_key, text_digest, vector_key
 
 SHOWN = 5
 """Findings of one kind that are named; the rest are counted."""
@@ -65,21 +65,24 @@ def _counts(db: Database) -> Iterator[str]:
 
 def _contents(db: Database) -> Iterator[str]:
     """Chunks hold what was stored, have the vector of their text, and the lexical index has just their words."""
-    made_by, poolers = str(db.meta("encoder")), json.loads(str(db.meta("poolers") or "[]"))
+    made_by = str(db.meta("encoder"))
+    poolers, situators = (json.loads(str(db.meta(kind) or "[]")) for kind in ("poolers", "situators"))
 
     @lru_cache(maxsize=1)  # Chunks of a document follow each other: its text is read once.
-    def whole(document_id: str) -> str:
-        return text_digest(chunks.document(db, document_id).text)
+    def makers(document_id: str) -> list[tuple[str, str]]:
+        document = chunks.document(db, document_id)
+        digests = (text_digest(document.text) if poolers else "", document_digest(document) if situators else "")
+        return [(whole, maker) for whole, known in zip(digests, (poolers, situators)) for maker in known]
 
     def is_right(key: str, chunk: Chunk) -> bool:
         return key == vector_key(chunk.text, made_by) or any(
-            key == pooled_key(whole(chunk.document_id), chunk, made_by, pooler) for pooler in poolers
+            key == pooled_key(whole, chunk, made_by, maker) for whole, maker in makers(chunk.document_id)
         )
 
     held: Counter[str] = Counter()
     occurs: Counter[str] = Counter()
-    for no, chunk in chunks.every(db):
-        mine = words(chunk.text)
+    for no, chunk, text in situations.indexed(db, chunks.every(db)):
+        mine = words(text)
         occurs.update(mine)
         held.update(set(mine))
         yield from _key(db, no, chunk, is_right)

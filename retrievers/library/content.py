@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rag.errors import DocumentError, StoreError
 from rag.types import Chunk, Document
-from retrievers.library import lexicon, vectors
+from retrievers.library import lexicon, situations, vectors
 from retrievers.library.chunks import every_of
 from retrievers.library.database import Database
 from retrievers.library.schema import BLOCK
@@ -19,19 +19,22 @@ def put(
     owner: int,
     documents: Iterable[tuple[Document, Sequence[Chunk]]],
     *,
-    fingerprint: str,
-    pooled: str,
+    makers: tuple[str, str, str],
+    said: Mapping[str, str],
     sequence: int,
 ) -> tuple[int, int]:
     """Write documents with their chunks; returns how many of each. Raises StoreError for a chunk without a vector.
 
-    `fingerprint` and `pooled` say whose vectors the chunks have (`vectors.chunk_keys`).
+    `makers` are the fingerprints of encoder, pooler and situator, which say whose vectors the chunks have
+    (`vectors.chunk_keys`); `said` is what is said of a chunk's place, by its id.
     """
     n_documents = n_chunks = 0
     for document, chunks in documents:
         number = _put_document(db, owner, document)
-        keys = vectors.chunk_keys(document.text, chunks, fingerprint, pooled)
-        _put_chunks(db, number, document, chunks, keys, sequence)
+        nos = _put_chunks(db, number, document, chunks, vectors.chunk_keys(document, chunks, *makers), sequence)
+        heard = [said.get(c.id, "") for c in chunks] if said else [""] * len(chunks)
+        situations.add(db, zip(nos, heard))
+        lexicon.add(db, ((no, situations.together(text, c.text)) for no, text, c in zip(nos, heard, chunks)))
         n_documents, n_chunks = n_documents + 1, n_chunks + len(chunks)
     return n_documents, n_chunks
 
@@ -39,7 +42,8 @@ def put(
 def take_out(db: Database, owner: int, sequence: int) -> None:
     """Remove every document of a source, with all that hangs on it; leave a mark for the indexes that follow."""
     for (number,) in db.all("SELECT id FROM documents WHERE owner = ?", (owner,)):
-        lexicon.remove(db, ((no, chunk.text) for no, chunk in every_of(db, number)))
+        lexicon.remove(db, ((no, text) for no, _, text in situations.indexed(db, every_of(db, number))))
+        situations.remove(db, number)
         db.run("INSERT INTO removed SELECT no, ? FROM chunks WHERE document = ?", (sequence, number))
         for table in ("chunks", "facts", "texts"):
             db.run(f"DELETE FROM {table} WHERE document = ?", (number,))
@@ -75,7 +79,7 @@ def _put_document(db: Database, owner: int, document: Document) -> int:
 
 def _put_chunks(
     db: Database, number: int, document: Document, chunks: Sequence[Chunk], keys: Sequence[str], sequence: int
-) -> None:
+) -> range:
     _refuse_wrong(document, chunks)
     known = vectors.ids(db, dict.fromkeys(keys))
     if lacking := next((c for c, key in zip(chunks, keys) if key not in known), None):
@@ -90,7 +94,7 @@ def _put_chunks(
             yield no, number, c.start, c.end, c.page, bytes.fromhex(c.id), known[key], sequence
 
     db.many("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows())
-    lexicon.add(db, ((no, c.text) for no, c in zip(nos, chunks)))
+    return nos
 
 
 def _refuse_wrong(document: Document, chunks: Sequence[Chunk]) -> None:

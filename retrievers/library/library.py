@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace as with_changes
 from pathlib import Path
@@ -22,7 +22,7 @@ from rag.corpus import Rows
 from rag.encoder import Encoder
 from rag.filters import Filter
 from rag.types import Chunk, Document
-from retrievers.library import chunks, content, facts, journal, lexicon, opening, sources, vectors
+from retrievers.library import chunks, content, facts, journal, lexicon, opening, situations, sources, vectors
 from retrievers.library.checks import problems
 from retrievers.library.database import Database
 from retrievers.library.lock import WriterLock
@@ -137,12 +137,19 @@ class Library:
         return sources.every(self._db, status)
 
     def replace(
-        self, row: SourceRow, documents: Iterable[tuple[Document, Sequence[Chunk]]], *, pooled: str = ""
+        self,
+        row: SourceRow,
+        documents: Iterable[tuple[Document, Sequence[Chunk]]],
+        *,
+        pooled: str = "",
+        situated: str = "",
+        said: Mapping[str, str] | None = None,
     ) -> None:
         """What a source holds now, in one transaction: its old documents go, these come, its status is "ok".
 
         `pooled` is the fingerprint of the pooler that made the vectors of the chunks, where it used more than their
-        text; they were added under the names that `chunk_keys` gives.
+        text or they were situated, and `situated` that of the situator; they were added under the names that
+        `chunk_keys` gives. `said` is what is said of the place of a chunk, by its id: its words are indexed too.
 
         Raises StoreError for a chunk whose vector was not added, DocumentError for one that is no slice of its
         document and for an id that another source has.
@@ -151,11 +158,15 @@ class Library:
             sequence = self._next()
             owner = sources.save(self._db, with_changes(row, status="ok", error="", attempts=0))
             content.take_out(self._db, owner, sequence)
-            made_by = str(self._db.meta("encoder"))
-            n = content.put(self._db, owner, documents, fingerprint=made_by, pooled=pooled, sequence=sequence)
-            if pooled and pooled not in (known := json.loads(str(self._db.meta("poolers") or "[]"))):
-                self._db.set_meta("poolers", json.dumps([*known, pooled]))
+            makers = (str(self._db.meta("encoder")), pooled, situated)
+            n = content.put(self._db, owner, documents, makers=makers, said=said or {}, sequence=sequence)
+            self._know("situators" if situated else "poolers", pooled + situated)
             self._db.run("UPDATE sources SET documents = ?, chunks = ? WHERE id = ?", (*n, owner))
+
+    def _know(self, kind: str, maker: str) -> None:
+        """Remember who has made vectors of more than a chunk's text."""
+        if maker and maker not in (known := json.loads(str(self._db.meta(kind) or "[]"))):
+            self._db.set_meta(kind, json.dumps([*known, maker]))
 
     def fail(self, row: SourceRow, error: str) -> None:
         """Note that a source could not be taken, and why. What was stored of it before stays as it was."""
@@ -228,6 +239,10 @@ class Library:
         """Chunks by `no`; those that are gone are left out."""
         return chunks.by_no(self._db, nos)
 
+    def situations(self, nos: Sequence[int]) -> dict[int, str]:
+        """What is said of the places of chunks, by `no`; those of which nothing is said are left out."""
+        return situations.of_chunks(self._db, nos)
+
     def no_of(self, chunk_ids: Sequence[str]) -> dict[str, int]:
         """The `no` of each chunk id that is there."""
         return chunks.numbers(self._db, chunk_ids)
@@ -241,6 +256,11 @@ class Library:
         with self._db.snapshot():
             condition, values = facts.documents_matching(self._db, where) if where is not None else ("", [])
             return self._ranking.best(lexicon.distinct(text), k, condition, values)
+
+    def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
+        """How many chunks there are, and how many hold each word."""
+        with self._db.snapshot():
+            return self._ranking.holding(words)
 
     def check(self) -> list[str]:
         """What is wrong with the file, in sentences; empty when all is well. Reads everything once."""

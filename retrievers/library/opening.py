@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from rag.encoder import Encoder
 from rag.errors import StoreError
-from retrievers.library import chunks, lexicon
+from retrievers.library import chunks, lexicon, situations
 from retrievers.library.database import MAGIC, Database
 from retrievers.library.lock import WriterLock
-from retrievers.library.schema import APPLICATION_ID, FORMAT, TABLES
+from retrievers.library.schema import APPLICATION_ID, FORMAT, SITUATIONS, TABLES
 
 FILE = "library.sqlite"
 
@@ -59,6 +59,7 @@ def _for_writing(path: Path, encoder: Encoder | None, reset: bool) -> Database:
         if reset or not _made(db):
             _begin(db, encoder)
         _refuse_other(db, encoder)
+        _bring_up(db)
         if db.meta("words") != lexicon.VERSION:
             _index_words(db)
     except BaseException:
@@ -89,11 +90,19 @@ def _begin(db: Database, encoder: Encoder | None) -> None:
         db.run(f"PRAGMA user_version = {FORMAT}")
 
 
+def _bring_up(db: Database) -> None:
+    """Give a library of an older format what it lacks; what it holds stays as it is."""
+    if not situations.made(db):
+        with db.transaction():
+            db.run(SITUATIONS)
+            db.run(f"PRAGMA user_version = {FORMAT}")
+
+
 def _drop_tables(db: Database) -> None:
     db.run("PRAGMA defer_foreign_keys = ON")
     tables = [name for (name,) in db.all("SELECT name FROM sqlite_master WHERE type = 'table'")]
     # Those that refer to others go first, which saves looking for what still refers to each row.
-    order = ("lexicon", "removed", "chunks", "facts", "texts", "documents", "sources", "vectors", "meta")
+    order = ("lexicon", "removed", "situations", "chunks", "facts", "texts", "documents", "sources", "vectors", "meta")
     for name in order:
         if name in tables:
             db.run(f"DROP TABLE {name}")
@@ -112,7 +121,7 @@ def _refuse_other(db: Database, encoder: Encoder | None) -> None:
 def _index_words(db: Database) -> None:
     with db.transaction():
         lexicon.clear(db)
-        lexicon.add(db, ((no, chunk.text) for no, chunk in chunks.every(db)))
+        lexicon.add(db, ((no, text) for no, _, text in situations.indexed(db, chunks.every(db))))
         db.set_meta("words", lexicon.VERSION)
 
 

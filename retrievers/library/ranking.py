@@ -61,6 +61,11 @@ class Ranking:
             return self._scored(asked, k, inside, values)
         return self._scored(asked, k, f"AND +rowid IN ({', '.join(str(no) for no in some)})", ())
 
+    def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
+        """How many chunks there are, and how many of them hold each word."""
+        self._follow()
+        return self._count, {word: self._held(word) for word in words}
+
     def _candidates(
         self, rarest: list[str], weights: dict[str, float], k: int, inside: str, values: Sequence[Scalar]
     ) -> list[int] | None:
@@ -88,12 +93,16 @@ class Ranking:
 
     def _idf(self, word: str) -> float | None:
         """How much a word counts, or None if no chunk holds it."""
+        if (n := self._held(word)) == 0:
+            return None
+        return max(SMALLEST_IDF, math.log((self._count - n + 0.5) / (n + 0.5)))
+
+    def _held(self, word: str) -> int:
+        """How many chunks hold a word."""
         if word not in self._holding:
             row = self._db.one("SELECT doc FROM temp.lexicon_words WHERE term = ?", (word,))
             self._holding[word] = row[0] if row else 0
-        if (n := self._holding[word]) == 0:
-            return None
-        return max(SMALLEST_IDF, math.log((self._count - n + 0.5) / (n + 0.5)))
+        return self._holding[word]
 
     def _follow(self) -> None:
         """Forget what was counted before the library changed."""

@@ -6,13 +6,14 @@ is only the place of its slice, and the hash of what must be found there. `no` i
 
 from __future__ import annotations
 
-FORMAT = 1
-"""Raise it with every change that an older Fovea cannot read."""
+FORMAT = 2
+"""Raise it with every change that an older Fovea cannot read, or would undo: 2 brought the situations of chunks."""
 APPLICATION_ID = 0x466F7665
 """The mark in the file's header: "Fove"."""
 BLOCK = 2000
 """Characters of a document in one row: of plain ASCII, four rows fill a page of 8 KiB."""
 
+SITUATIONS = "CREATE TABLE situations (no INTEGER PRIMARY KEY REFERENCES chunks(no), text NOT NULL)"
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
     """CREATE TABLE sources (
@@ -40,6 +41,7 @@ TABLES = (
     "CREATE INDEX chunks_name ON chunks(name)",
     "CREATE INDEX chunks_vector ON chunks(vector)",
     "CREATE INDEX chunks_added ON chunks(added)",
+    SITUATIONS,
     "CREATE TABLE removed (no INTEGER PRIMARY KEY, sequence INTEGER NOT NULL)",
     "CREATE INDEX removed_sequence ON removed(sequence)",
     # `ascii` takes every character over 127 for a letter: our words, set apart by spaces, are its tokens as they are.

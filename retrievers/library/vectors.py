@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from rag.errors import StoreError
-from rag.types import Chunk
+from rag.types import Chunk, Document
 from retrievers.library.database import Database, damaged, sound
 
 if TYPE_CHECKING:
@@ -23,16 +24,25 @@ def vector_key(text: str, encoder_fingerprint: str) -> str:
     return blake2b(content, digest_size=16).hexdigest()
 
 
-def chunk_keys(text: str, chunks: Sequence[Chunk], encoder_fingerprint: str, pooled: str = "") -> list[str]:
-    """The names of the vectors of `chunks` of the document with this `text`.
+def chunk_keys(
+    document: Document, chunks: Sequence[Chunk], encoder_fingerprint: str, pooled: str = "", situated: str = ""
+) -> list[str]:
+    """The names of the vectors of `chunks` of a document.
 
     A vector that a pooler made of more than the chunk (`pooled`: the pooler's fingerprint) is named by the whole text
-    and the chunk's place in it; any other by the chunk's text.
+    and the chunk's place in it; one that was situated (`situated`: the situator's fingerprint, beside the pooler's) by
+    title, media type and metadata too; any other by the chunk's text.
     """
     if not pooled:
         return [vector_key(chunk.text, encoder_fingerprint) for chunk in chunks]
-    whole = text_digest(text)
-    return [pooled_key(whole, chunk, encoder_fingerprint, pooled) for chunk in chunks]
+    whole = document_digest(document) if situated else text_digest(document.text)
+    return [pooled_key(whole, chunk, encoder_fingerprint, pooled + situated) for chunk in chunks]
+
+
+def document_digest(document: Document) -> str:
+    """What tells all that a situator may read of a document from any other: not its name."""
+    facts = [document.title, document.media_type, dict(document.metadata)]
+    return text_digest(json.dumps(facts, sort_keys=True) + "\0" + document.text)
 
 
 def text_digest(text: str) -> str:

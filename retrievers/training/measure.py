@@ -36,8 +36,8 @@ def ranked(component: Component, collection: Collection, encoder: Encoder) -> li
         dense = DenseRetriever()
         given = ((q.query, dense.search(q.query, READ, corpus)) for q in collection.questions)
         return [component.refine(query, hits, corpus)[:KEPT] for query, hits in given]
-    what = f"a {component.kind} is not measured by itself"
-    raise ConfigError(what, fix=f"say how by `ranked` in the recipe of {component.name}")
+    what = f"nobody knows how to measure {component.name!r}, of the kind {component.kind}"
+    raise ConfigError(what, fix="say so by `ranked` in its recipe")
 
 
 def scores(found: Iterable[Sequence[Hit]], questions: Sequence[Judged]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import field_validator
 
 from rag import registry
 from rag.training.loop import seed_of
@@ -38,6 +39,12 @@ class QueryMapRecipe(RetrieverRecipe):
     """Hard negatives a question."""
     miner: str = "dense"
     """The retriever that finds them."""
+
+    @field_validator("miner")
+    @classmethod
+    def _known(cls, miner: str) -> str:
+        registry.find("retriever", miner)
+        return miner
 
     def prepare(self, collections: Sequence[Collection], encoder: Encoder, seed: int) -> QueryMapTask:
         """Encode questions and passages of both parts, and mine negatives for those trained on."""
