@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from rag.corpus import Corpus
+from rag.encoder import Encoder
 from rag.filters import matches, parse
 from rag.retrieval import Retriever
 from rag.testing.corpus import MemoryCorpus, sample_corpus
@@ -46,7 +47,7 @@ def check_retriever(retriever: Retriever, corpus: Corpus | None = None) -> None:
             check_prefix(retriever, query, k, corpus)
         for where in FILTERS:
             check_where(retriever, query, where, corpus)
-    check_empty(retriever)
+    check_empty(retriever, corpus.encoder)
 
 
 def check_hits(hits: Sequence[Hit], k: int, name: str, corpus: Corpus) -> None:
@@ -83,6 +84,6 @@ def check_where(retriever: Retriever, query: Query, where: str, corpus: Corpus) 
     assert [h.chunk.id for h in found] == expected[:2], f"{where}: a filtered search is the search, filtered"
 
 
-def check_empty(retriever: Retriever) -> None:
+def check_empty(retriever: Retriever, encoder: Encoder) -> None:
     """A corpus without chunks has no hits."""
-    assert retriever.search(Query("tea"), 5, MemoryCorpus((), (), sample_corpus().encoder)) == []
+    assert retriever.search(Query("tea"), 5, MemoryCorpus((), (), encoder)) == []

@@ -1,0 +1,1 @@
+"""Modules of sentence-transformers models; importing one imports torch."""

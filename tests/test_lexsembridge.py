@@ -1,0 +1,619 @@
+"""LexSemBridge: numpy gives what torch gives, it starts as the identity, only queries change, nothing reverts in
+silence, and it learns."""
+
+import json
+from importlib.metadata import version
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("sentence_transformers")
+
+import torch
+from sentence_transformers import SentenceTransformer
+
+from rag import trained
+from rag.encoders.hash import HashEncoder
+from rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from rag.errors import ConfigError, ModelError
+from rag.remember import RememberingEncoder
+from rag.retrieval import Retriever
+from rag.testing.corpus import sample_corpus
+from rag.testing.retrievers import check_retriever
+from rag.trace import Trace
+from rag.training.loop import fit
+from rag.types import Document, Query, Span
+from rag.wordpieces import ModelTokenizer
+from retrievers.collection import Collection, Judged
+from retrievers.lexsembridge import LexSemBridgeRetriever, Read, enhance, modulation, widened
+from retrievers.modules.lexsembridge import LexSemBridge
+from retrievers.training.lexsembridge import LexSemBridgeRecipe, packed, word_vectors
+from retrievers.training.pool import Pool
+from retrievers.training.queries import KEYWORDS, PART, Passages
+from tests.tiny import WORDS, save_encoder
+
+VARIANTS = ("slr", "llr", "clr")
+TEXTS = ["is tea brewed at 80 degrees", "the moon orbits the earth", "rivers flow, rivers", "", "月亮 ???", "zq qz zq"]
+DIM = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOVEA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield save_encoder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def encoder(folder):
+    return SentenceTransformerEncoder(model=str(folder), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def random(encoder):
+    """A random module of each variant, far from the identity."""
+    return {variant: random_bridge(variant, encoder) for variant in VARIANTS}
+
+
+def random_bridge(variant, encoder, seed=0, spread=0.5):
+    torch.manual_seed(seed)
+    ids = set(range(5, encoder.tokenizer._tokenizer.get_vocab_size(), 2))
+    words = torch.from_numpy(word_vectors(encoder))
+    bridge = LexSemBridge.of(variant, sorted(ids), DIM, words=words)
+    with torch.no_grad():
+        for parameter in bridge.parameters():
+            parameter.add_(torch.randn_like(parameter) * spread)
+    return bridge.eval()
+
+
+def numbers(bridge):
+    return {name: value.numpy() for name, value in bridge.state_dict().items()}
+
+
+def save(path, bridge, maker, **about):
+    plain = {
+        "method": "lexsembridge", "encoder": maker.space, "encoder_name": "tiny", "dim": maker.dim,
+        "variant": bridge.variant, "tokenizer": maker.tokenizer.identity,
+        "tokenizer_name": maker.tokenizer.label, **about,
+    }  # fmt: skip
+    trained.save(path, packed(numbers(bridge)), plain)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def retrievers(tmp_path_factory, encoder, random):
+    home = tmp_path_factory.mktemp("weights")
+    return {v: LexSemBridgeRetriever(weights=save(home / f"{v}.safetensors", b, encoder)) for v, b in random.items()}
+
+
+def base(folder):
+    return SentenceTransformer(str(folder), device="cpu")
+
+
+def bridged(folder, bridge):
+    transformer, pooling, normalize = list(base(folder).children())
+    return SentenceTransformer(modules=[transformer, pooling, bridge, normalize], device="cpu")
+
+
+# The formulas
+
+
+@st.composite
+def questions(draw):
+    """Arrays of a variant, and a question of known and unknown tokens."""
+    variant, seed = draw(st.sampled_from(VARIANTS)), draw(st.integers(0, 999))
+    rng, dim, kept = np.random.default_rng(seed), draw(st.integers(2, 12)), draw(st.integers(1, 9))
+    bridge = LexSemBridge(variant, kept, dim, width=dim)
+    with torch.no_grad():
+        for parameter in bridge.parameters():
+            parameter.copy_(torch.from_numpy(rng.standard_normal(parameter.shape).astype(np.float32)))
+        bridge.tokens.copy_(torch.from_numpy(np.sort(rng.choice(30, kept, replace=False))))
+        if variant == "clr":
+            bridge.words.copy_(torch.from_numpy(rng.standard_normal((kept, dim)).astype(np.float32)))
+    ids = np.array(draw(st.lists(st.integers(0, 40), max_size=12)), np.int64)
+    vector = rng.standard_normal(dim).astype(np.float32)
+    states = rng.standard_normal((len(ids), dim)).astype(np.float32)
+    return bridge, Read(vector / np.linalg.norm(vector), ids, states)
+
+
+@given(questions())
+def test_numpy_gives_what_the_module_gives(question):
+    bridge, read = question
+    features = {
+        "sentence_embedding": torch.from_numpy(read.vector)[None] * 3,
+        "input_ids": torch.from_numpy(np.append(read.ids, 7))[None],  # the last one is filling
+        "attention_mask": torch.tensor([[1] * len(read.ids) + [0]]),
+        "token_embeddings": torch.from_numpy(np.vstack([read.states, np.full(len(read.vector), 9, np.float32)]))[None],
+    }
+    shares = modulation(read, bridge.variant, numbers(bridge))
+    with torch.no_grad():
+        theirs = bridge.shares(features)[0].numpy()
+        turned = torch.nn.functional.normalize(bridge(dict(features), task="query")["sentence_embedding"], dim=-1)
+    np.testing.assert_allclose(shares, theirs, atol=2e-5)
+    np.testing.assert_allclose(enhance(read.vector, shares), turned[0].numpy(), atol=2e-5)
+
+
+@given(questions())
+def test_shares_are_positive_of_sum_one_and_no_dimension_changes_its_sign(question):
+    bridge, read = question
+    shares = modulation(read, bridge.variant, numbers(bridge))
+    assert (shares > 0).all()
+    assert shares.sum() == pytest.approx(1, abs=1e-5)
+    turned = enhance(read.vector, shares)
+    assert turned.dtype == np.float32
+    assert np.linalg.norm(turned) == pytest.approx(1, abs=1e-5)
+    assert (np.sign(turned) == np.sign(read.vector)).all()
+
+
+@given(questions())
+def test_unknown_tokens_contribute_nothing(question):
+    bridge, read = question
+    arrays = numbers(bridge)
+    known = np.isin(read.ids, arrays["tokens"])
+    alone = Read(read.vector, read.ids[known], read.states[known])
+    np.testing.assert_array_equal(modulation(read, bridge.variant, arrays), modulation(alone, bridge.variant, arrays))
+    if bridge.variant != "clr":
+        nothing = modulation(Read(read.vector, read.ids[:0], read.states[:0]), bridge.variant, arrays)
+        np.testing.assert_allclose(nothing, np.exp(arrays["bias"]) / np.exp(arrays["bias"]).sum(), rtol=1e-5)
+
+
+def by_hand(variant, read, arrays):
+    """w by the definition, over a whole vocabulary of 41 tokens."""
+    w = np.zeros(41)
+    for token, row in zip(arrays["tokens"], range(len(arrays["tokens"]))):
+        places = np.flatnonzero(read.ids == token)
+        if variant == "slr" and len(places):
+            w[token] = arrays["scale"][0]
+        if variant == "llr" and len(places):
+            w[token] = max(max(0, float(arrays["direction"] @ read.states[j] + arrays["floor"][0])) for j in places)
+        if variant == "clr":
+            x = arrays["hidden.weight"] @ (read.vector * len(read.vector) ** 0.5) + arrays["hidden.bias"]
+            x = torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
+            x = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+            w[token] = np.log(1 + max(0, float(arrays["words"][row] @ x)))
+    return w
+
+
+@given(questions())
+def test_the_formula_by_hand(question):
+    bridge, read = question
+    arrays = numbers(bridge)
+    matrix = np.zeros((41, len(read.vector)))
+    matrix[arrays["tokens"]] = arrays["matrix"]
+    logits = by_hand(bridge.variant, read, arrays) @ matrix + arrays["bias"]
+    expected = np.exp(logits - logits.max())
+    np.testing.assert_allclose(modulation(read, bridge.variant, arrays), expected / expected.sum(), atol=1e-5)
+
+
+@given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 99))
+def test_eight_bits_keep_rows_to_a_hundredth_of_their_largest_number(kept, dim, seed):
+    rng = np.random.default_rng(seed)
+    matrix = (rng.standard_normal((kept, dim)) * rng.choice([0, 1e-3, 3], (kept, 1))).astype(np.float32)
+    arrays = packed({"tokens": np.arange(kept), "matrix": matrix, "bias": rng.standard_normal(dim)})
+    assert arrays["matrix"].dtype == np.int8
+    again = widened(arrays)["matrix"]
+    assert again.dtype == np.float32
+    assert (np.abs(again - matrix) <= np.abs(matrix).max(1, keepdims=True) / 200 + 1e-7).all()
+
+
+def test_long_rows_are_clipped():
+    bridge = LexSemBridge("slr", 2, 4)
+    with torch.no_grad():
+        bridge.matrix[0], bridge.matrix[1] = 10, 0.1
+    bridge.clip()
+    assert torch.linalg.norm(bridge.matrix, dim=1).tolist() == pytest.approx([3, 0.2])
+
+
+# The module in a sentence-transformers model
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_starts_as_the_identity(folder, encoder, variant):
+    words = torch.from_numpy(word_vectors(encoder))
+    model = bridged(folder, LexSemBridge.of(variant, range(5, 60), DIM, words=words))
+    np.testing.assert_allclose(model.encode_query(TEXTS), base(folder).encode(TEXTS), atol=1e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_queries_alone_are_changed_and_by_the_modulation_alone(folder, random, variant):
+    plain, model = base(folder), bridged(folder, random[variant])
+    expected = plain.encode(TEXTS)
+    np.testing.assert_array_equal(model.encode_document(TEXTS), expected)
+    np.testing.assert_array_equal(model.encode(TEXTS), expected)
+    turned = model.encode_query(TEXTS)
+    np.testing.assert_array_equal(model.encode(TEXTS, task="query"), turned)
+    assert np.abs(turned - expected).max() > 0.05
+    for text, query in zip(TEXTS, turned):
+        with torch.no_grad():
+            one = plain(plain.tokenize([text]))
+        found = (one[name][0].numpy() for name in ("sentence_embedding", "input_ids", "token_embeddings"))
+        seen = Read(*found)
+        shares = modulation(seen, variant, numbers(random[variant]))
+        np.testing.assert_allclose(query, enhance(seen.vector, shares), atol=1e-5)
+
+
+def test_the_trainer_says_which_column_holds_queries(folder, random):
+    collator = pytest.importorskip("sentence_transformers.sentence_transformer.data_collator")
+    model = bridged(folder, random["slr"])
+    collate = collator.SentenceTransformerDataCollator(
+        preprocess_fn=model.preprocess, router_mapping={"anchor": "query", "positive": "document"}
+    )
+    batch = collate([{"anchor": TEXTS[0], "positive": TEXTS[1]}])
+    for column, expected in (("anchor", model.encode_query(TEXTS[0])), ("positive", model.encode_document(TEXTS[1]))):
+        features = {k.removeprefix(f"{column}_"): v for k, v in batch.items() if k.startswith(f"{column}_")}
+        with torch.no_grad():
+            found = model(features)["sentence_embedding"][0].numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_saved_model_is_the_same_to_the_bit(folder, random, variant, tmp_path):
+    model = bridged(folder, random[variant])
+    model.save(str(tmp_path / "m"), create_model_card=False)
+    again = SentenceTransformer(str(tmp_path / "m"), device="cpu", trust_remote_code=True)
+    assert [type(m).__name__ for m in again.children()] == ["Transformer", "Pooling", "LexSemBridge", "Normalize"]
+    before, after = random[variant].state_dict(), again[2].state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    np.testing.assert_array_equal(again.encode_query(TEXTS), model.encode_query(TEXTS))
+    again.save(str(tmp_path / "n"), create_model_card=False)
+    files = [(tmp_path / name / "2_LexSemBridge" / "model.safetensors").read_bytes() for name in "mn"]
+    assert files[0] == files[1]
+
+
+@pytest.mark.skipif(int(version("sentence-transformers")[0]) < 6, reason="version 5 trusts local folders")
+def test_foreign_code_is_asked_for(folder, random, tmp_path):
+    bridged(folder, random["slr"]).save(str(tmp_path / "m"), create_model_card=False)
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
+        SentenceTransformer(str(tmp_path / "m"), device="cpu")
+    with pytest.raises(ModelError, match="trust_remote_code"):
+        SentenceTransformerEncoder(model=str(tmp_path / "m"), device="cpu").encode(["tea"])
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "another", "settings"])
+def test_a_model_saved_without_its_modulation_is_refused(folder, random, tmp_path, damage):
+    bridged(folder, random["slr"]).save(str(tmp_path / "m"), create_model_card=False)
+    home = tmp_path / "m" / "2_LexSemBridge"
+    path = home / "model.safetensors"
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "another":
+        settings = json.loads((home / "config.json").read_text())
+        (home / "config.json").write_text(json.dumps({**settings, "variant": "clr"}))
+    else:
+        (home / "config.json").unlink()
+    with pytest.raises(ModelError, match="not saved with its model" if damage == "gone" else "cannot be read"):
+        SentenceTransformer(str(tmp_path / "m"), device="cpu", trust_remote_code=True)
+
+
+def test_it_is_pushed_like_any_other(folder, random, tmp_path, monkeypatch):
+    import shutil
+
+    import huggingface_hub
+
+    class Hub(huggingface_hub.HfApi):
+        """A hub that is a folder."""
+
+        def create_repo(self, repo_id, **_):
+            return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+
+        def upload_folder(self, *, folder_path, **_):
+            shutil.copytree(folder_path, tmp_path / "hub")
+            return SimpleNamespace(commit_url="https://huggingface.co/me/bridged/commit/1")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    monkeypatch.setattr("sentence_transformers.base.model.HfApi", Hub, raising=False)
+    model = bridged(folder, random["llr"])
+    model.push_to_hub("me/bridged")
+    again = SentenceTransformer(str(tmp_path / "hub"), device="cpu", trust_remote_code=True)
+    np.testing.assert_array_equal(again.encode_query(TEXTS), model.encode_query(TEXTS))
+
+
+def test_weights_become_a_module(folder, random, retrievers):
+    for variant, retriever in retrievers.items():
+        model = bridged(folder, LexSemBridge.read(variant, retriever.arrays))
+        theirs, ours = model.encode_query(TEXTS), bridged(folder, random[variant]).encode_query(TEXTS)
+        np.testing.assert_allclose(theirs, ours, atol=0.05)  # 8 bits
+
+
+# The retriever
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_keeps_the_laws_of_retrievers(retrievers, encoder, variant):
+    check_retriever(retrievers[variant], sample_corpus(encoder))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_searches_with_the_vector_of_the_whole_model(folder, retrievers, encoder, variant):
+    corpus, retriever = sample_corpus(encoder), retrievers[variant]
+    model = bridged(folder, LexSemBridge.read(variant, retriever.arrays))
+    moved = 0
+    for text in TEXTS[:3]:
+        vector = model.encode_query(text)
+        hits = retriever.search(Query(text), 5, corpus)
+        expected = corpus.nearest(vector, 5)
+        assert [h.score for h in hits] == pytest.approx([h.score for h in expected], abs=1e-4)
+        moved += [h.chunk.id for h in hits] != [h.chunk.id for h in corpus.nearest(corpus.embed(text), 5)]
+        np.testing.assert_array_equal(retriever.vector(text, corpus), retriever.vector(text, corpus))
+    assert moved, "random weights change the order"
+
+
+@pytest.mark.parametrize("text", ["", "   ", "🙂", "月亮", "zq " * 300])
+def test_odd_questions_have_a_vector(retrievers, encoder, text):
+    corpus = sample_corpus(encoder)
+    for retriever in retrievers.values():
+        vector = retriever.vector(text, corpus)
+        assert vector.shape == (DIM,)
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_another_encoder_is_refused_with_both_names(retrievers):
+    with pytest.raises(ConfigError, match=r"read vectors of tiny \(32 numbers\), the encoder here is hash \(256\)"):
+        retrievers["slr"].search(Query("tea"), 3, sample_corpus(HashEncoder()))
+
+
+def test_another_tokenizer_is_refused_with_both_names(encoder, random, tmp_path):
+    foreign = save(
+        tmp_path / "w.safetensors", random["slr"], encoder, tokenizer="x", tokenizer_name="BPE with 9 tokens"
+    )
+    with pytest.raises(ConfigError, match=r"tokens of BPE with 9 tokens, the encoder here has WordPiece with \d+ tok"):
+        LexSemBridgeRetriever(weights=foreign).search(Query("tea"), 3, sample_corpus(encoder))
+    hashed = save(tmp_path / "h.safetensors", random["slr"], encoder, encoder=HashEncoder().space)
+    with pytest.raises(ConfigError, match=r"WordPiece with \d+ tokens, the encoder here has WordTokenizer"):
+        LexSemBridgeRetriever(weights=hashed).search(Query("tea"), 3, sample_corpus(HashEncoder()))
+
+
+def test_llr_needs_an_encoder_that_shows_states(random, encoder, tmp_path):
+    class Shy(SentenceTransformerEncoder):
+        token_states = SentenceTransformerEncoder.__mro__[1].token_states
+
+    path = save(tmp_path / "w.safetensors", random["llr"], encoder)
+    with pytest.raises(ConfigError, match="no states of their tokens"):
+        LexSemBridgeRetriever(weights=path).search(Query("tea"), 3, sample_corpus(Shy(model=encoder.model)))
+
+
+def test_a_dimension_that_takes_over_is_warned_of(encoder, tmp_path):
+    bridge = random_bridge("slr", encoder, spread=0.01)
+    calm = LexSemBridgeRetriever(weights=save(tmp_path / "a.safetensors", bridge, encoder))
+    with torch.no_grad():
+        bridge.bias[3] = 9
+    loud = LexSemBridgeRetriever(weights=save(tmp_path / "b.safetensors", bridge, encoder))
+    for retriever, expected in ((calm, 0), (loud, 1)):
+        trace = Trace()
+        with trace.stage("retrieve"):
+            retriever.search(Query("tea"), 3, sample_corpus(encoder))
+        assert sum("took over 20 times its share" in message for message in trace.warnings) == expected
+
+
+def test_weights_of_another_method_and_names_there_are_not(tmp_path, encoder, random):
+    with pytest.raises(ModelError, match="no weights called 'lexsembrige'"):
+        LexSemBridgeRetriever(weights="lexsembrige").search(Query("x"), 1, sample_corpus(encoder))
+    other = save(tmp_path / "w.safetensors", random["slr"], encoder, method="other")
+    with pytest.raises(ModelError, match="belong to other"):
+        LexSemBridgeRetriever(weights=other).search(Query("x"), 1, sample_corpus(encoder))
+
+
+def test_the_fingerprint_follows_the_weights(retrievers, encoder, tmp_path):
+    prints = {r.fingerprint for r in retrievers.values()}
+    assert len(prints) == 3
+    one = random_bridge("slr", encoder, seed=1)
+    path = save(tmp_path / "w.safetensors", one, encoder)
+    before = LexSemBridgeRetriever(weights=path).fingerprint
+    with torch.no_grad():
+        one.bias[0] += 1
+    assert LexSemBridgeRetriever(weights=save(tmp_path / "w.safetensors", one, encoder)).fingerprint != before
+
+
+def test_in_a_pipeline_from_plain_settings(retrievers, make, docs, folder):
+    stages = {"use": "lexsembridge", "weights": retrievers["slr"].weights}
+    pipeline = make(encoder={"use": "sentence_transformer", "model": str(folder), "device": "cpu"}, retrieve=[stages])
+    pipeline.ingest([docs])
+    hits = pipeline.retrieve("how hot is tea?", 3)
+    assert [h.scores["lexsembridge"] for h in hits] == [h.score for h in hits]
+    assert Retriever.model_validate(stages) == LexSemBridgeRetriever(weights=stages["weights"])
+
+
+# States of tokens
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_states_are_those_of_sentence_transformers(folder, backend):
+    encoder = SentenceTransformerEncoder(model=str(folder), device="cpu", backend=backend)
+    model = base(folder)
+    found = RememberingEncoder.of(encoder).token_states(TEXTS, "query")
+    for one, text, states in zip(found, TEXTS, model.encode(TEXTS, output_value="token_embeddings")):
+        assert one.ids.tolist() == encoder.tokenizer.ids([text])[0]
+        np.testing.assert_allclose(one.states, states[1:-1].numpy(), atol=1e-5)
+    np.testing.assert_allclose([one.vector for one in found], encoder.encode(TEXTS), atol=1e-6)
+    assert encoder.token_states([]) == []
+
+
+def test_states_of_a_text_in_windows_and_behind_a_prompt(folder):
+    encoder = SentenceTransformerEncoder(model=str(folder), device="cpu", query_prompt="tea: ")
+    long = "the moon orbits earth " * 30
+    [plain, cut] = encoder.token_states(["the moon", long], "query")
+    assert cut.ids.tolist() == encoder.tokenizer.ids([long])[0]
+    assert len(cut.states) == len(cut.ids) == 120
+    np.testing.assert_allclose(cut.vector, encoder.encode([long], "query")[0], atol=1e-6)
+    expected = base(folder).encode("tea: the moon", output_value="token_embeddings")[3:-1]
+    np.testing.assert_allclose(plain.states, expected.numpy(), atol=1e-5)
+
+
+def test_an_encoder_without_a_model_shows_no_states():
+    with pytest.raises(ConfigError, match="the encoder hash shows vectors of texts"):
+        HashEncoder().token_states(["tea"])
+
+
+# Training
+
+
+def page(rng, name):
+    """A document of paragraphs of fifty words, each about five words of its own."""
+    texts = [" ".join(rng.choice(rng.choice(WORDS, 5, replace=False), 50)) for _ in range(4)]
+    document = Document(name, "\n\n".join(texts))
+    starts = np.cumsum([0, *(len(t) + 2 for t in texts)])
+    return document, [document.chunk(Span(int(s), int(s) + len(t))) for s, t in zip(starts, texts)]
+
+
+@pytest.fixture(scope="module")
+def collection():
+    rng = np.random.default_rng(0)
+    pages = [page(rng, f"{i}") for i in range(24)]
+    parts = {d.id: split for (d, _), split in zip(pages, ["train"] * 14 + ["dev"] * 6 + ["test"] * 4)}
+    asked = [
+        Judged(f"q{d.id}", Query(f"which {chunks[1].text[:20]}"), {chunks[1].id: 1}, parts[d.id]) for d, chunks in pages
+    ]
+    return Collection("made", [d for d, _ in pages], [c for _, cs in pages for c in cs], asked, parts)
+
+
+@given(st.integers(0, 3), st.integers(0, 999))
+@settings(max_examples=30)
+def test_made_queries_are_of_their_passage(at, seed):
+    texts = ["the moon orbits earth and tea is brewed in days of rivers that flow", "tea", "", "rivers, of; a 12 moon!"]
+    tokenizer = word_tokenizer()
+    passages, rng = Passages.of(texts, tokenizer), np.random.default_rng(seed)
+    part = passages.part(at, rng)
+    assert part in texts[at]
+    assert tokenizer.count(part) == min(tokenizer.count(texts[at]), tokenizer.count(part))
+    assert PART[0] <= tokenizer.count(part) <= PART[1] or part == texts[at].strip()
+    found = passages.keywords(at, rng).split()
+    assert set(found) <= set(texts[at].lower().replace(",", "").replace(";", "").replace("!", "").split())
+    assert len(found) <= KEYWORDS[1]
+    assert len(set(found)) == len(found)
+    assert all(len(word) > 2 for word in found)
+    assert passages.draw(at, np.random.default_rng(seed)) == passages.draw(at, np.random.default_rng(seed))
+
+
+def word_tokenizer():
+    from rag.tokens import WordTokenizer
+
+    return WordTokenizer()
+
+
+def test_words_of_every_passage_come_last():
+    passages = Passages.of(["moon tea", "tea rivers", "tea earth"], word_tokenizer())
+    assert passages.idf["tea"] == 0
+    drawn = [passages.keywords(0, np.random.default_rng(i)).split()[0] for i in range(20)]
+    assert set(drawn) == {"moon"}
+
+
+def test_a_pool_holds_one_part_alone(collection, encoder):
+    pools = {s: Pool.of([collection], s, encoder, np.random.default_rng(0), 2) for s in ("train", "dev")}
+    for split, pool in pools.items():
+        chunks = [c for c in collection.chunks if collection.parts[c.document_id] == split]
+        texts = list(dict.fromkeys(c.text for c in chunks))
+        assert len(pool.vectors) == len(texts)
+        assert sum(pool.kinds == "asked") == len({c.document_id for c in chunks})
+        assert sum(pool.kinds == "keywords") == sum(pool.kinds == "part") == len(texts)
+        for query, kind, right in zip(pool.queries, pool.kinds, pool.right):
+            [place] = right[right >= 0]
+            assert query.removeprefix("which ") in texts[place] or kind == "keywords"
+            assert set(query.split()) - {"which"} <= set(texts[place].split()) or kind == "asked"
+    with pytest.raises(ConfigError, match="no document of the part 'dev'"):
+        Pool.of([Collection("x", [], [])], "dev", encoder, np.random.default_rng(0), 1)
+
+
+def test_documents_without_a_part_follow_their_questions(encoder):
+    documents = [Document(f"d{i}", f"number {i} moon tea " * 20) for i in range(30)]
+    chunks = [d.chunk(Span(0, len(d.text))) for d in documents]
+    asked = [
+        Judged("a", Query("moon"), {chunks[0].id: 1, chunks[1].id: 1}, "train"),
+        Judged("b", Query("tea"), {chunks[1].id: 1}, "test"),
+        Judged("c", Query("sun"), {chunks[2].id: 1}, "dev"),
+    ]
+    one = Collection("x", documents, chunks, asked)
+    pool = Pool.of([one], "train", encoder, np.random.default_rng(0), 1)
+    held = [d.text for d in documents[1:3]]
+    assert not any(q in text for q, k in zip(pool.queries, pool.kinds) if k == "part" for text in held)
+    [row] = pool.right[pool.kinds == "asked"]
+    assert (row >= 0).sum() == 1, "a passage that a held-out question is about is no answer to train on"
+    assert 0 < len(pool.vectors) < 28
+
+
+@given(st.integers(0, 99))
+@settings(max_examples=20)
+def test_wrong_passages_are_wrong_and_near(seed):
+    rng = np.random.default_rng(seed)
+    unit = lambda n: (x := rng.standard_normal((n, 4)).astype(np.float32)) / np.linalg.norm(x, axis=1)[:, None]  # noqa: E731
+    right = np.array([[0, 3], [2, -1], [5, 1]])
+    pool = Pool(["a", "b", "c"], np.array(["asked", "part", "part"]), right, unit(3), unit(7))
+    wrong = pool.nearest_wrong(3)
+    scores = pool.asked @ pool.vectors.T
+    for row, bad, good in zip(scores, wrong, right):
+        others = [i for i in np.argsort(-row) if i not in good]
+        assert set(bad) == set(others[:3])
+    places = pool.places(scores)
+    for row, good, place in zip(scores, right, places):
+        order = np.argsort(-row).tolist()
+        assert place == min(order.index(i) for i in good if i >= 0)
+    at = np.array([0, 2, 1])
+    assert all(p in right[q] for q, p in zip(at, pool.one_right(at, rng)))
+    np.testing.assert_array_equal(pool.answers(at, np.array([3, 1])), [[True, False], [False, True], [False, False]])
+    assert set(pool.kinds[pool.draw(8, 0.25, rng)].tolist()) == {"asked", "part"}
+    assert sum(pool.kinds[pool.draw(8, 0.25, rng)] == "asked") == 2
+
+
+QUICK = {"steps": 40, "every": 10, "batch": 32, "learning_rate": 3e-2, "made": 6, "vocabulary": 50}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_learns_on_a_frozen_encoder(collection, encoder, tmp_path, variant):
+    recipe = LexSemBridgeRecipe(variant=variant, **{**QUICK, "learning_rate": 3e-3 if variant == "clr" else 3e-2})
+    task = recipe.prepare([collection], encoder, 0)
+    with torch.no_grad():
+        task.model.eval()
+        before = task.scores()
+        unmoved = 1 - np.where((p := task.dev.places(task.dev.asked @ task.dev.vectors.T)) < 10, 1 / (1 + p), 0)
+        kinds = [unmoved[task.dev.kinds == kind].mean() for kind in ("asked", "keywords", "part")]
+        assert before["1 - MRR@10"] == pytest.approx(np.mean(kinds)), "untrained it is the encoder itself"
+        first = float(task.loss(0))
+    run, _ = fit(task, recipe, tmp_path, 0)
+    assert run.best["1 - MRR@10"] < before["1 - MRR@10"]
+    with torch.no_grad():
+        assert float(task.loss(0)) < first
+    arrays = task.arrays()
+    assert len(arrays["tokens"]) <= 50
+    assert not set(arrays["tokens"].tolist()) & encoder.tokenizer.special_ids
+    about = {"method": "lexsembridge", "encoder": encoder.space, "encoder_name": "tiny", "dim": DIM, **task.about()}
+    trained.save(tmp_path / "weights.safetensors", arrays, about)
+    retriever, corpus = LexSemBridgeRetriever(weights=str(tmp_path)), sample_corpus(encoder)
+    with torch.no_grad():
+        turned = task._turned(task.dev_inputs, slice(0, 5)).numpy()
+    for query, vector in zip(task.dev.queries, turned):
+        np.testing.assert_allclose(retriever.vector(query, corpus), vector, atol=0.02)
+
+
+def test_the_same_seed_gives_the_same_weights(collection, encoder, tmp_path):
+    recipe = LexSemBridgeRecipe(**{**QUICK, "steps": 12})
+    made = []
+    for place in "ab":
+        task = recipe.prepare([collection], encoder, 3)
+        fit(task, recipe, tmp_path / place, 3)
+        made.append(task.arrays())
+    assert made[0].keys() == made[1].keys()
+    assert all(np.array_equal(made[0][name], made[1][name]) for name in made[0])
+
+
+def test_training_refuses_an_encoder_without_token_numbers(collection):
+    with pytest.raises(ConfigError, match="reads token numbers, which the tokenizer of hash does not give"):
+        LexSemBridgeRecipe().prepare([collection], HashEncoder(), 0)
+
+
+def test_clr_refuses_an_encoder_without_word_vectors():
+    with pytest.raises(ConfigError, match="CLR needs the word vectors of a transformer, which hash does not have"):
+        word_vectors(RememberingEncoder.of(HashEncoder()))
+    with pytest.raises(ModelError, match="CLR needs the word embedding matrix"):
+        LexSemBridge.of("clr", [1, 2], 4)
+
+
+def test_word_vectors_are_those_of_the_model(encoder, folder):
+    model = base(folder)[0].auto_model
+    np.testing.assert_array_equal(word_vectors(encoder), model.get_input_embeddings().weight.detach().numpy())
+    assert isinstance(encoder.tokenizer, ModelTokenizer)
+    assert encoder.tokenizer.special_ids == {0, 1, 2, 3, 4}
