@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import search, yaml_source
 from pipelines.ingest import Ingest, IngestReport
+from pipelines.rounds import Asked
 from pipelines.spec import PipelineSpec, check, load_spec
 from rag import registry
-from rag.corpus import VectorIndex
+from rag.corpus import Corpus, VectorIndex
 from rag.errors import QueryError
+from rag.feedback import AnswerFeedback
 from rag.filters import Filter, parse
 from rag.loader import Loader
 from rag.trace import Trace
@@ -121,8 +123,7 @@ class Pipeline:
     def retrieve(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
                  as_of: datetime | None = None, trace: Trace | None = None) -> list[Hit]:  # fmt: skip
         """The `k` passages that answer best, best first. `where` keeps chunks whose metadata match."""
-        query = self._query(question, where, as_of)
-        return search.retrieve(self.spec, query, k or self.spec.k, self.corpus, trace or Trace())
+        return self._asked(self._query(question, where, as_of), k, self.corpus, trace or Trace()).passages()
 
     def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
             as_of: datetime | None = None) -> Answer:  # fmt: skip
@@ -133,10 +134,18 @@ class Pipeline:
 
     def stream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
                as_of: datetime | None = None) -> Iterator[str | Answer]:  # fmt: skip
-        """The answer's text piece by piece, as the model makes it; the last item is the Answer itself."""
+        """The answer's text piece by piece, as the model makes it; the last item is the Answer itself. Where answers
+        are graded (`feedback`), the pieces come once the best is known.
+        """
         query, trace, corpus = self._query(question, where, as_of), Trace(), self.corpus
-        hits = search.retrieve(self.spec, query, k or self.spec.k, corpus, trace)
-        yield from search.answer(self.spec.generate, query, hits, corpus, trace)
+        asked = self._asked(query, k, corpus, trace)
+        if isinstance(self.spec.feedback, AnswerFeedback):
+            yield from asked.drafted()
+        else:
+            yield from search.answer(self.spec.generate, query, asked.passages(), corpus, trace)
+
+    def _asked(self, query: Query, k: int | None, corpus: Corpus, trace: Trace) -> Asked:
+        return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
 
     def _query(self, question: str | Query, where: str | Filter | None, as_of: datetime | None) -> Query:
         query = question if isinstance(question, Query) else Query(question, as_of)
@@ -182,10 +191,17 @@ class Pipeline:
 
     async def astream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
                       as_of: datetime | None = None) -> AsyncIterator[str | Answer]:  # fmt: skip
-        """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one."""
+        """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one,
+        save where answers are graded: those rounds run in a worker thread.
+        """
         query, trace = self._query(question, where, as_of), Trace()
         corpus = await asyncio.to_thread(lambda: self.corpus)
-        hits = await asyncio.to_thread(search.retrieve, self.spec, query, k or self.spec.k, corpus, trace)
+        asked = self._asked(query, k, corpus, trace)
+        if isinstance(self.spec.feedback, AnswerFeedback):
+            for piece in await asyncio.to_thread(lambda: list(asked.drafted())):
+                yield piece
+            return
+        hits = await asyncio.to_thread(asked.passages)
         async for piece in search.aanswer(self.spec.generate, query, hits, corpus, trace):
             yield piece
 
@@ -212,7 +228,7 @@ class Pipeline:
         """This pipeline as a LangChain retriever (and so a Runnable)."""
         from pipelines.langchain import as_langchain
 
-        return as_langchain(self, k=k or self.spec.k)
+        return as_langchain(self, k=k or self.spec.kept)
 
     def as_runnable(self) -> Runnable[Any, dict[str, Any]]:
         """This pipeline as a LangChain Runnable from a question to `Answer.to_dict()`, streamed if the model does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pipelines.spec import PipelineSpec
@@ -16,23 +16,49 @@ from rag.types import Answer, Hit, Query
 
 def retrieve(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Trace) -> list[Hit]:
     """Retrieve with every retriever, fuse, refine, keep `k`."""
+    hits = candidates(spec, query, k, corpus, trace)
+    return keep(refine(enumerate(spec.refine), query, hits, corpus, trace), k, trace)
+
+
+def candidates(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Trace, turn: str = "") -> list[Hit]:
+    """What the retrievers find, as one list. `turn` stands before the names of the stages."""
     lists: dict[str, list[Hit]] = {}
     for retriever in spec.retrieve:
         name = _fresh(retriever.name, lists)
-        with trace.stage(f"retrieve {name}") as stage:
+        with trace.stage(f"{turn}retrieve {name}") as stage:
             lists[name] = retriever.search(query, max(k, spec.candidates), corpus)
             stage.count(hits=len(lists[name]))
             stage.keep(lists[name])
     hits = next(iter(lists.values()))
     if len(lists) > 1:
         fuser = spec.fuser
-        with trace.stage(f"fuse {fuser.name}") as stage:
+        with trace.stage(f"{turn}fuse {fuser.name}") as stage:
             hits = fuser.fuse(lists, max(k, spec.candidates), query, corpus)
             stage.count(hits=len(hits))
             stage.keep(hits)
-    for i, refiner in enumerate(spec.refine):
-        hits = _refine(refiner, i, query, hits, corpus, trace)
-    with trace.stage("keep") as stage:
+    return hits
+
+
+def refine(
+    chain: Iterable[tuple[int, Refiner]], query: Query, hits: list[Hit], corpus: Corpus, trace: Trace, turn: str = ""
+) -> list[Hit]:
+    """What the refiners, each with its place in the whole chain, leave."""
+    for i, refiner in chain:
+        with trace.stage(f"{turn}refine[{i}] {refiner.name}") as stage:
+            kept = refiner.refine(query, hits, corpus)
+            ids = {h.chunk.id for h in kept}
+            for hit in hits:
+                if hit.chunk.id not in ids and hit.chunk.id not in stage.dropped:
+                    stage.drop(hit, f"not kept by {refiner.name}")
+            stage.count(hits=len(kept), dropped=len(stage.dropped))
+            stage.keep(kept)
+        hits = kept
+    return hits
+
+
+def keep(hits: list[Hit], k: int, trace: Trace, turn: str = "") -> list[Hit]:
+    """The first `k`."""
+    with trace.stage(f"{turn}keep") as stage:
         for hit in hits[k:]:
             stage.drop(hit, f"below the first {k}")
         hits = hits[:k]
@@ -41,37 +67,25 @@ def retrieve(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Tr
     return hits
 
 
-def _refine(refiner: Refiner, i: int, query: Query, hits: list[Hit], corpus: Corpus, trace: Trace) -> list[Hit]:
-    with trace.stage(f"refine[{i}] {refiner.name}") as stage:
-        kept = refiner.refine(query, hits, corpus)
-        ids = {h.chunk.id for h in kept}
-        for hit in hits:
-            if hit.chunk.id not in ids and hit.chunk.id not in stage.dropped:
-                stage.drop(hit, f"not kept by {refiner.name}")
-        stage.count(hits=len(kept), dropped=len(stage.dropped))
-        stage.keep(kept)
-    return kept
-
-
 def _fresh(name: str, taken: dict[str, list[Hit]]) -> str:
     return next(n for i in range(1, len(taken) + 2) if (n := name if i == 1 else f"{name}#{i}") not in taken)
 
 
 def answer(
-    generator: Generator, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace
+    generator: Generator, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace, turn: str = ""
 ) -> Iterator[str | Answer]:
     """The pieces of the answer as they come, then the Answer."""
     pieces: list[str] = []
     stream = generator.stream(query, hits, corpus)
     while True:
-        with trace.stage(f"generate {generator.name}") as stage:
+        with trace.stage(f"{turn}generate {generator.name}") as stage:
             piece = next(stream, None)
             if piece is None:
                 break
             stage.count(pieces=1)
         pieces.append(piece)
         yield piece
-    yield finish(generator, "".join(pieces), query, hits, corpus, trace)
+    yield finish(generator, "".join(pieces), query, hits, corpus, trace, turn)
 
 
 async def aanswer(
@@ -91,9 +105,11 @@ async def aanswer(
     yield await asyncio.to_thread(finish, generator, "".join(pieces), query, hits, corpus, trace)
 
 
-def finish(generator: Generator, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace) -> Answer:
+def finish(
+    generator: Generator, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace, turn: str = ""
+) -> Answer:
     """The cited answer, with its hits and the trace."""
-    with trace.stage(f"cite {generator.name}") as stage:
+    with trace.stage(f"{turn}cite {generator.name}") as stage:
         found = generator.finish(text, query, hits, corpus)
         unsupported = sum(1 for _ in found.unsupported)
         stage.count(sentences=len(found.sentences), citations=len(found.citations), unsupported=unsupported)

@@ -26,6 +26,7 @@ from rag.component import Component, fingerprint
 from rag.corpus import VectorStore
 from rag.encoder import Encoder
 from rag.errors import ConfigError, ConfigErrors
+from rag.feedback import Feedback
 from rag.generation import Generator
 from rag.loader import Loader
 from rag.pooler import Pooler
@@ -71,12 +72,15 @@ class PipelineSpec(BaseModel):
     """Re-rankers, filters and budgets, in the order in which they run."""
     generate: Generator = Field(default={"use": "extractive"})  # type: ignore[assignment]
     """Writes the answer."""
+    feedback: Feedback | None = None
+    """Looks at the passages, or at the answer, and lets a part of the pipeline run again."""
     candidates: PositiveInt = 50
     """How many chunks each retriever fetches."""
-    k: PositiveInt = 5
-    """How many chunks are kept in the end."""
+    k: PositiveInt | None = None
+    """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
+    DEFAULT_K: ClassVar[int] = 5
 
     @model_validator(mode="before")
     @classmethod
@@ -91,17 +95,31 @@ class PipelineSpec(BaseModel):
 
     def _misfits(self) -> Iterator[ConfigError]:
         yield from _segment_misfits(self.segment)
-        yield from _refine_misfits(self.refine)
+        yield from _refine_misfits(self.refine, self.feedback)
         if self.situate and self.situate.reads_states and type(self.encoder).token_states is Encoder.token_states:
             yield ConfigError(
                 f"situate: {self.situate.name} reads the states of tokens, and the encoder {self.encoder.name} shows "
                 "none",
                 fix="encoder: {use: sentence_transformer}, or situate: {use: headings}",
             )
-        if self.k > self.candidates:
+        for retriever in self.retrieve:
+            if retriever.situated_by and _sides(self.situate) != _sides(retriever, retriever.situated_by):
+                yield ConfigError(
+                    f"retrieve: {retriever.name} searches what the situator {retriever.situated_by} has made with the "
+                    f"same weights, and situate is {self.situate!r}",
+                    fix=f"situate: {_sides(retriever, retriever.situated_by)}",
+                )
+        if self.kept > self.candidates:
             yield ConfigError(
-                f"k: {self.k} chunks cannot be kept of {self.candidates} candidates", fix=f"candidates: {self.k}"
+                f"k: {self.kept} chunks cannot be kept of {self.candidates} candidates", fix=f"candidates: {self.kept}"
             )
+
+    @property
+    def kept(self) -> int:
+        """How many chunks are kept at most: `k`, and without it all that a selection rule lets through."""
+        if self.k is None and any("selection" in stage.gives for stage in self.refine):
+            return self.candidates
+        return self.k or self.DEFAULT_K
 
     @property
     def fuser(self) -> Fuser:
@@ -126,6 +144,13 @@ class PipelineSpec(BaseModel):
         return plain
 
 
+def _sides(component: Component | None, name: str = "") -> dict[str, str]:
+    """What a situator and its retriever must have in common: name, weights, model."""
+    known = {key: str(getattr(component, key, "") or "") for key in ("model", "weights")}
+    of = next(({key: value} for key, value in known.items() if value), {})
+    return {"use": name or (component.name if component else ""), **of}
+
+
 def _segment_misfits(chain: list[Segmenter]) -> Iterator[ConfigError]:
     for i, (coarse, fine) in enumerate(pairwise(chain)):
         if coarse.overlap:
@@ -141,15 +166,16 @@ def _segment_misfits(chain: list[Segmenter]) -> Iterator[ConfigError]:
             )
 
 
-def _refine_misfits(chain: list[Refiner]) -> Iterator[ConfigError]:
+def _refine_misfits(chain: list[Refiner], feedback: Feedback | None) -> Iterator[ConfigError]:
     given: dict[str, int] = {}
     for i, stage in enumerate(chain):
         for need in sorted(stage.needs - given.keys()):
-            makers = sorted(n for n, c in registry.components("refiner").items() if need in c.gives)  # type: ignore[attr-defined]
             yield ConfigError(
                 f"refine[{i}]: {stage.name} needs {need} from a stage before it",
-                fix=f"put one of these before it: {', '.join(makers)}",
+                fix=f"put one of these before it: {_makers(need)}",
             )
+        for hidden in stage.hides & given.keys():
+            del given[hidden]
         for lost in sorted(stage.spoils & given.keys()):
             before = given.pop(lost)
             yield ConfigError(
@@ -157,6 +183,15 @@ def _refine_misfits(chain: list[Refiner]) -> Iterator[ConfigError]:
                 fix=f"put {stage.name} before {chain[before].name}",
             )
         given.update(dict.fromkeys(stage.gives, i))
+    for need in sorted(feedback.needs - given.keys() if feedback else ()):
+        yield ConfigError(
+            f"feedback: {feedback.name} needs {need} from refine",  # type: ignore[union-attr]
+            fix=f"put one of these into refine, with nothing behind it that scores otherwise: {_makers(need)}",
+        )
+
+
+def _makers(need: str) -> str:
+    return ", ".join(sorted(n for n, c in registry.components("refiner").items() if need in c.gives))  # type: ignore[attr-defined]
 
 
 def load_spec(path: Path) -> PipelineSpec:

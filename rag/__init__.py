@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from rag.corpus import VectorStore as VectorStore
     from rag.encoder import Encoder as Encoder
     from rag.errors import FoveaError as FoveaError
+    from rag.feedback import AnswerFeedback as AnswerFeedback
+    from rag.feedback import Judge as Judge
+    from rag.feedback import PassageFeedback as PassageFeedback
     from rag.generation import Generator as Generator
     from rag.loader import Loader as Loader
     from rag.retrieval import Fuser as Fuser
@@ -34,6 +37,7 @@ _HOMES = {
     "corpus": ("Corpus", "VectorStore"),
     "encoder": ("Encoder",),
     "errors": ("FoveaError",),
+    "feedback": ("AnswerFeedback", "Judge", "PassageFeedback"),
     "generation": ("Generator",),
     "loader": ("Loader",),
     "retrieval": ("Fuser", "Refiner", "Retriever"),

@@ -32,6 +32,8 @@ HOMES = {
     "attention": "attention_retrieval",
     "loader": "pipelines.loaders",
     "generator": "pipelines.generators",
+    "feedback": "pipelines.feedback",
+    "judge": "pipelines.judges",
 }
 """The package in which the built-ins of each kind live."""
 

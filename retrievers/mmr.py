@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -21,6 +21,8 @@ class MaximalMarginalRelevance(Refiner, name="mmr"):
     """Takes, one by one, the hit of highest `balance * relevance - (1 - balance) * nearest taken`, where the last term
     is the highest inner product with a hit already taken, at least 0 (Carbonell and Goldstein, SIGIR 1998).
     """
+
+    hides: ClassVar[frozenset[str]] = frozenset({"probabilities"})
 
     keep: PositiveInt = 10
     """How many hits are taken."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from rag.encoder import Encoder
 from rag.trained import save
+from retrievers.evidence import NAMES
 
 
 def about(method: str, encoder: Encoder) -> dict:
@@ -111,13 +112,30 @@ def event_aware(path: Path, encoder: Encoder) -> Path:
     return path
 
 
+def reranker(path: Path, encoder: Encoder) -> Path:
+    """Random weights on evidence."""
+    draw, size = np.random.default_rng(0), 3 * len(NAMES)
+    arrays = {"weight": draw.normal(size=size) / 4, "bias": np.zeros(()), "mean": draw.normal(size=size) / 9}
+    save(path, {**arrays, "scale": np.ones(size)}, about("reranker", encoder))
+    return path
+
+
+def sitemb(path: Path, encoder: Encoder) -> Path:
+    """A map that turns vectors far, and weights of heading and neighbours."""
+    turn = np.random.default_rng(0).normal(size=(encoder.dim, encoder.dim)) / encoder.dim**0.5
+    _save(path, {"map": turn, "weights": np.array([0.5, 0.25])}, {**about("sitemb", encoder), "reach": 2})
+    return path
+
+
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
     "event_aware": event_aware,
     "hnet_bytes": hnet_bytes,
     "hnet_sentence": hnet_sentence,
     "pointer": pointer,
     "query_map": query_map,
+    "reranker": reranker,
     "sage": sage,
+    "sitemb": sitemb,
     "topical_change": topical_change,
 }
 """How to write weights of each method that needs them."""

@@ -44,8 +44,9 @@ fuse: {{use: {fuser}}}
 refine: []
 #  - {{use: near_duplicates}}
 #  - {{use: cross_encoder, top_n: 20}}      # needs a cross-encoder model
+#  - {{use: mass, target: 0.8}}             # after a re-ranker: as many passages as the question needs
 #  - {{use: token_budget, max_tokens: 1500}}
-k: 5
+# k: 5                                       # how many are kept at most; left to a selection rule if there is one
 
 # Who answers: `extractive` quotes the documents and needs no model; see also `chat` and `transformers`.
 generate: {{use: extractive}}

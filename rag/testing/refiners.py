@@ -18,13 +18,15 @@ QUESTIONS = ("How hot is green tea?", "moon oceans ships", "多瑙河")
 
 
 def check_refiner(refiner: Refiner, corpus: Corpus | None = None) -> None:
-    """Every law below, over lists of every length from none to the whole corpus."""
+    """Every law below, over lists of every length from none to the whole corpus; of probabilities, if it needs them."""
     corpus = corpus or sample_corpus()
     total = len(list(corpus.chunks()))
     for text in QUESTIONS:
         query = Query(text)
         for k in (0, 1, 2, 7, total):
             hits = [h.scored("dense", h.score) for h in corpus.nearest(corpus.embed(text), k)] if k else []
+            if "probabilities" in refiner.needs:
+                hits = [h.scored("probability", 1 / (1 + math.exp(4 - 10 * h.score))) for h in hits]
             check_refined(refiner, query, hits, corpus)
 
 

@@ -1,0 +1,1 @@
+"""Judges: who grades an answer."""
