@@ -2,6 +2,7 @@
 silence, and it learns."""
 
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -24,15 +25,15 @@ from rag.retrieval import Retriever
 from rag.testing.corpus import sample_corpus
 from rag.testing.retrievers import check_retriever
 from rag.trace import Trace
-from rag.training.loop import fit
+from rag.training.loop import fit, seed_of
 from rag.types import Document, Query, Span
 from rag.wordpieces import ModelTokenizer
 from retrievers.collection import Collection, Judged
 from retrievers.lexsembridge import LexSemBridgeRetriever, Read, enhance, modulation, widened
 from retrievers.modules.lexsembridge import LexSemBridge
-from retrievers.training.lexsembridge import LexSemBridgeRecipe, packed, word_vectors
-from retrievers.training.pool import Pool
-from retrievers.training.queries import KEYWORDS, PART, Passages
+from retrievers.training.lexsembridge import LexSemBridgeRecipe, Queries, packed, word_vectors
+from retrievers.training.queries import KEYWORDS, PART, Passages, with_made
+from retrievers.training.train import train
 from tests.tiny import WORDS, save_encoder
 
 VARIANTS = ("slr", "llr", "clr")
@@ -309,7 +310,7 @@ def test_it_is_pushed_like_any_other(folder, random, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     monkeypatch.setattr("sentence_transformers.base.model.HfApi", Hub, raising=False)
     model = bridged(folder, random["llr"])
-    model.push_to_hub("me/bridged")
+    model.push_to_hub("me/bridged", replace_model_card=True)
     again = SentenceTransformer(str(tmp_path / "hub"), device="cpu", trust_remote_code=True)
     np.testing.assert_array_equal(again.encode_query(TEXTS), model.encode_query(TEXTS))
 
@@ -340,7 +341,7 @@ def test_it_searches_with_the_vector_of_the_whole_model(folder, retrievers, enco
         expected = corpus.nearest(vector, 5)
         assert [h.score for h in hits] == pytest.approx([h.score for h in expected], abs=1e-4)
         moved += [h.chunk.id for h in hits] != [h.chunk.id for h in corpus.nearest(corpus.embed(text), 5)]
-        np.testing.assert_array_equal(retriever.vector(text, corpus), retriever.vector(text, corpus))
+        np.testing.assert_array_equal(retriever.vector(Query(text), corpus), retriever.vector(Query(text), corpus))
     assert moved, "random weights change the order"
 
 
@@ -348,7 +349,7 @@ def test_it_searches_with_the_vector_of_the_whole_model(folder, retrievers, enco
 def test_odd_questions_have_a_vector(retrievers, encoder, text):
     corpus = sample_corpus(encoder)
     for retriever in retrievers.values():
-        vector = retriever.vector(text, corpus)
+        vector = retriever.vector(Query(text), corpus)
         assert vector.shape == (DIM,)
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
 
@@ -503,20 +504,27 @@ def test_words_of_every_passage_come_last():
     assert set(drawn) == {"moon"}
 
 
-def test_a_pool_holds_one_part_alone(collection, encoder):
-    pools = {s: Pool.of([collection], s, encoder, np.random.default_rng(0), 2) for s in ("train", "dev")}
-    for split, pool in pools.items():
-        chunks = [c for c in collection.chunks if collection.parts[c.document_id] == split]
-        texts = list(dict.fromkeys(c.text for c in chunks))
-        assert len(pool.vectors) == len(texts)
-        assert sum(pool.kinds == "asked") == len({c.document_id for c in chunks})
-        assert sum(pool.kinds == "keywords") == sum(pool.kinds == "part") == len(texts)
-        for query, kind, right in zip(pool.queries, pool.kinds, pool.right):
-            [place] = right[right >= 0]
-            assert query.removeprefix("which ") in texts[place] or kind == "keywords"
-            assert set(query.split()) - {"which"} <= set(texts[place].split()) or kind == "asked"
-    with pytest.raises(ConfigError, match="no document of the part 'dev'"):
-        Pool.of([Collection("x", [], [])], "dev", encoder, np.random.default_rng(0), 1)
+def test_queries_are_made_of_one_part_alone(collection, encoder):
+    for split in ("train", "dev"):
+        rng = np.random.default_rng(0)
+        found, kinds = with_made(collection, split, encoder.tokenizer, rng, 2)
+        chunks = {c.id: c.text for c in collection.chunks if collection.parts[c.document_id] == split}
+        assert {c.id for c in found.chunks} == chunks.keys()
+        assert len(kinds) == len(found.questions)
+        assert kinds.count("asked") == len({c.document_id for c in found.chunks})
+        assert kinds.count("keywords") == kinds.count("part") == len(chunks)
+        for question, kind in zip(found.questions, kinds):
+            [home] = question.relevant
+            text = question.query.text
+            if kind == "asked":
+                assert text.startswith("which ")
+            elif kind == "part":
+                assert text in chunks[home]
+            else:
+                assert set(text.split()) <= set(chunks[home].split())
+        assert len({q.id for q in found.questions}) == len(found.questions)
+        again, _ = with_made(collection, split, encoder.tokenizer, np.random.default_rng(0), 2)
+        assert again.questions == found.questions
 
 
 def test_documents_without_a_part_follow_their_questions(encoder):
@@ -528,76 +536,90 @@ def test_documents_without_a_part_follow_their_questions(encoder):
         Judged("c", Query("sun"), {chunks[2].id: 1}, "dev"),
     ]
     one = Collection("x", documents, chunks, asked)
-    pool = Pool.of([one], "train", encoder, np.random.default_rng(0), 1)
-    held = [d.text for d in documents[1:3]]
-    assert not any(q in text for q, k in zip(pool.queries, pool.kinds) if k == "part" for text in held)
-    [row] = pool.right[pool.kinds == "asked"]
-    assert (row >= 0).sum() == 1, "a passage that a held-out question is about is no answer to train on"
-    assert 0 < len(pool.vectors) < 28
+    held = {}
+    for split in ("train", "dev", "test"):
+        found, kinds = with_made(one, split, encoder.tokenizer, np.random.default_rng(0), 1)
+        made = [q for q, kind in zip(found.questions, kinds) if kind != "asked"]
+        held[split] = {i for q in made for i in q.relevant}
+        assert kinds.count("asked") == 1
+        assert len(found.chunks) == 30
+    assert chunks[0].id in held["train"]
+    assert chunks[1].id in held["test"]
+    assert chunks[2].id in held["dev"]
+    assert sum(map(len, held.values())) == len(set.union(*held.values())) == 30
 
 
-@given(st.integers(0, 99))
-@settings(max_examples=20)
-def test_wrong_passages_are_wrong_and_near(seed):
-    rng = np.random.default_rng(seed)
-    unit = lambda n: (x := rng.standard_normal((n, 4)).astype(np.float32)) / np.linalg.norm(x, axis=1)[:, None]  # noqa: E731
-    right = np.array([[0, 3], [2, -1], [5, 1]])
-    pool = Pool(["a", "b", "c"], np.array(["asked", "part", "part"]), right, unit(3), unit(7))
-    wrong = pool.nearest_wrong(3)
-    scores = pool.asked @ pool.vectors.T
-    for row, bad, good in zip(scores, wrong, right):
-        others = [i for i in np.argsort(-row) if i not in good]
-        assert set(bad) == set(others[:3])
-    places = pool.places(scores)
-    for row, good, place in zip(scores, right, places):
-        order = np.argsort(-row).tolist()
-        assert place == min(order.index(i) for i in good if i >= 0)
-    at = np.array([0, 2, 1])
-    assert all(p in right[q] for q, p in zip(at, pool.one_right(at, rng)))
-    np.testing.assert_array_equal(pool.answers(at, np.array([3, 1])), [[True, False], [False, True], [False, False]])
-    assert set(pool.kinds[pool.draw(8, 0.25, rng)].tolist()) == {"asked", "part"}
-    assert sum(pool.kinds[pool.draw(8, 0.25, rng)] == "asked") == 2
+def test_a_batch_has_its_share_of_real_questions(collection, encoder):
+    queries = Queries.of(LexSemBridgeRecipe(made=1), [collection], "train", encoder, 0)
+    rng = np.random.default_rng(0)
+    for share in (0, 0.25, 1):
+        drawn = queries.draw(8, share, rng)
+        assert len(drawn) == 8
+        assert sum(queries.kinds[drawn] == "asked") == 8 * share
+    alone = Queries.of(LexSemBridgeRecipe(made=0), [collection], "train", encoder, 0)
+    assert set(alone.kinds[alone.draw(8, 0.25, rng)]) == {"asked"}
+    unasked = replace(collection, questions=[])
+    made = Queries.of(LexSemBridgeRecipe(made=1), [unasked], "train", encoder, 0)
+    assert "asked" not in made.kinds
+    assert len(made.draw(8, 0.25, rng)) == 8
+    with pytest.raises(ConfigError, match="no question for 'train', and no passage to make one of"):
+        Queries.of(LexSemBridgeRecipe(), [Collection("x", [], [])], "train", encoder, 0)
+
+
+def test_places_count_the_passages_of_a_query_s_own_collection(collection, encoder):
+    both = [collection, replace(collection, name="again")]
+    queries = Queries.of(LexSemBridgeRecipe(made=1), both, "dev", encoder, 0)
+    products = np.random.default_rng(0).random((len(queries.kinds), len(queries.asked.passages)))
+    half = len(queries.asked.passages) // 2
+    for i, place in enumerate(queries.places(products)):
+        home = slice(0, half) if i < len(queries.kinds) // 2 else slice(half, None)
+        [answer] = queries.asked.relevant[i]
+        order = np.argsort(-products[i, home]).tolist()
+        assert order[place] == answer - (home.start or 0)
 
 
 QUICK = {"steps": 40, "every": 10, "batch": 32, "learning_rate": 3e-2, "made": 6, "vocabulary": 50}
 
 
+def quick(variant):
+    return LexSemBridgeRecipe(variant=variant, **{**QUICK, "learning_rate": 3e-3 if variant == "clr" else 3e-2})
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_it_learns_on_a_frozen_encoder(collection, encoder, tmp_path, variant):
-    recipe = LexSemBridgeRecipe(variant=variant, **{**QUICK, "learning_rate": 3e-3 if variant == "clr" else 3e-2})
-    task = recipe.prepare([collection], encoder, 0)
+    task = quick(variant).prepare([collection], encoder, 0)
     with torch.no_grad():
         task.model.eval()
-        before = task.scores()
-        unmoved = 1 - np.where((p := task.dev.places(task.dev.asked @ task.dev.vectors.T)) < 10, 1 / (1 + p), 0)
-        kinds = [unmoved[task.dev.kinds == kind].mean() for kind in ("asked", "keywords", "part")]
+        before, first = task.scores(), float(task.loss(0))
+        places = task.dev.places(task.dev.asked.questions @ task.dev.asked.passages.T)
+        missed = 1 - np.where(places < 10, 1 / (1 + places), 0)
+        kinds = [missed[task.dev.kinds == kind].mean() for kind in ("asked", "keywords", "part")]
         assert before["1 - MRR@10"] == pytest.approx(np.mean(kinds)), "untrained it is the encoder itself"
-        first = float(task.loss(0))
-    run, _ = fit(task, recipe, tmp_path, 0)
+    run, _ = fit(task, quick(variant), tmp_path, 0)
     assert run.best["1 - MRR@10"] < before["1 - MRR@10"]
     with torch.no_grad():
         assert float(task.loss(0)) < first
     arrays = task.arrays()
     assert len(arrays["tokens"]) <= 50
     assert not set(arrays["tokens"].tolist()) & encoder.tokenizer.special_ids
-    about = {"method": "lexsembridge", "encoder": encoder.space, "encoder_name": "tiny", "dim": DIM, **task.about()}
-    trained.save(tmp_path / "weights.safetensors", arrays, about)
-    retriever, corpus = LexSemBridgeRetriever(weights=str(tmp_path)), sample_corpus(encoder)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_trained_weights_are_used_as_they_were_trained(collection, encoder, tmp_path, variant):
+    recipe = quick(variant)
+    for name in "ab":
+        result = train(recipe, [collection], encoder, tmp_path / name, seed=3)
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "ab"]
+    assert files[0] == files[1], "the same seed gives the same weights"
+    assert [row["split"] for row in result.table] == ["dev", "test"]
+    retriever, corpus = LexSemBridgeRetriever(weights=str(tmp_path / "a")), sample_corpus(encoder)
+    task = recipe.prepare([collection], encoder, 3)
+    fit(task, recipe, tmp_path / "c", 3)
+    made, _ = with_made(collection, "dev", encoder.tokenizer, np.random.default_rng(seed_of(3, -2)), 2)
     with torch.no_grad():
-        turned = task._turned(task.dev_inputs, slice(0, 5)).numpy()
-    for query, vector in zip(task.dev.queries, turned):
-        np.testing.assert_allclose(retriever.vector(query, corpus), vector, atol=0.02)
-
-
-def test_the_same_seed_gives_the_same_weights(collection, encoder, tmp_path):
-    recipe = LexSemBridgeRecipe(**{**QUICK, "steps": 12})
-    made = []
-    for place in "ab":
-        task = recipe.prepare([collection], encoder, 3)
-        fit(task, recipe, tmp_path / place, 3)
-        made.append(task.arrays())
-    assert made[0].keys() == made[1].keys()
-    assert all(np.array_equal(made[0][name], made[1][name]) for name in made[0])
+        turned = task.turned(task.dev, slice(0, 8)).numpy()
+    for question, vector in zip(made.questions, turned):
+        np.testing.assert_allclose(retriever.vector(question.query, corpus), vector, atol=0.03)
 
 
 def test_training_refuses_an_encoder_without_token_numbers(collection):

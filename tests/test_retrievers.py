@@ -26,7 +26,11 @@ from tests.learned_weights import weights_of
 ENCODER = HashEncoder()
 
 
-@pytest.mark.parametrize("name", registry.names("retriever"))
+NUMBERED = {"lexsembridge"}
+"""These read token numbers, which the hashing encoder has none of: their own tests try the laws on them."""
+
+
+@pytest.mark.parametrize("name", sorted({*registry.names("retriever")} - NUMBERED))
 def test_laws(name: str):
     cls = registry.find("retriever", name)
     settings = {"weights": weights_of(name, ENCODER)} if "weights" in cls.model_fields else {}
