@@ -102,6 +102,13 @@ class PipelineSpec(BaseModel):
                 "none",
                 fix="encoder: {use: sentence_transformer}, or situate: {use: headings}",
             )
+        for retriever in self.retrieve:
+            if retriever.situated_by and _sides(self.situate) != _sides(retriever, retriever.situated_by):
+                yield ConfigError(
+                    f"retrieve: {retriever.name} searches what the situator {retriever.situated_by} has made with the "
+                    f"same weights, and situate is {self.situate!r}",
+                    fix=f"situate: {_sides(retriever, retriever.situated_by)}",
+                )
         if self.kept > self.candidates:
             yield ConfigError(
                 f"k: {self.kept} chunks cannot be kept of {self.candidates} candidates", fix=f"candidates: {self.kept}"
@@ -135,6 +142,13 @@ class PipelineSpec(BaseModel):
             else:
                 plain[key] = value.settings() if isinstance(value, Component) else value
         return plain
+
+
+def _sides(component: Component | None, name: str = "") -> dict[str, str]:
+    """What a situator and its retriever must have in common: name, weights, model."""
+    known = {key: str(getattr(component, key, "") or "") for key in ("model", "weights")}
+    of = next(({key: value} for key, value in known.items() if value), {})
+    return {"use": name or (component.name if component else ""), **of}
 
 
 def _segment_misfits(chain: list[Segmenter]) -> Iterator[ConfigError]:

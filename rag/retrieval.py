@@ -18,6 +18,8 @@ class Retriever(Component, kind="retriever"):
     """Whether scores are inner products of unit vectors of the corpus's encoder: in [-1, 1], one for every chunk."""
     filter_moves_scores: ClassVar[bool] = False
     """Whether a filter changes what is looked for, and not only what may be found."""
+    situated_by: ClassVar[str] = ""
+    """The situator, with the same weights and model, whose vectors of chunks it searches; "" where any will do."""
 
     @abstractmethod
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:

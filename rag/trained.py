@@ -38,6 +38,11 @@ class Trained:
     kind: str = "segmenter"
     """Of the component they belong to."""
 
+    @property
+    def trained_by(self) -> str:
+        """The word after `fovea train`: segmenters have their own data, all others learn to retrieve."""
+        return _trained_by(self.kind)
+
     def check(self, encoder: Encoder, *, where: str = "segment") -> None:
         """Raise ConfigError unless `encoder` is the one whose vectors these weights read."""
         if self.about["encoder"] != encoder.space:
@@ -47,7 +52,7 @@ class Trained:
                 f"({self.about['dim']} numbers), the encoder here is {named} ({encoder.dim})",
                 where=where,
                 fix=f"encoder: {{use: sentence_transformer, model: {self.about['encoder_name']}}}, or "
-                f"fovea train {self.kind} {self.about['method']} with this encoder",
+                f"fovea train {self.trained_by} {self.about['method']} with this encoder",
             )
 
 
@@ -75,17 +80,22 @@ def load(weights: str, method: str, kind: str = "segmenter") -> Trained:
                 f"no weights called {weights!r} ship with Fovea",
                 got=weights,
                 allowed=names,
-                fix=f"a path, or: fovea train {kind} {method} --data FOLDER --out FOLDER",
+                fix=f"a path, or: fovea train {_trained_by(kind)} {method} --data FOLDER --out FOLDER",
             )
     if not path.exists():
         raise ModelError(
-            f"there are no weights at {path}", fix=f"fovea train {kind} {method} --data FOLDER --out {path.parent}"
+            f"there are no weights at {path}",
+            fix=f"fovea train {_trained_by(kind)} {method} --data FOLDER --out {path.parent}",
         )
     stat = path.stat()
     found = _read(weights, kind, str(path.resolve()), stat.st_mtime_ns, stat.st_size)
     if found.about["method"] != method:
         raise ModelError(f"the weights {weights!r} belong to {found.about['method']}, not to {method}")
     return found
+
+
+def _trained_by(kind: str) -> str:
+    return "segmenter" if kind == "segmenter" else "retriever"
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:

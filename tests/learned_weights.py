@@ -11,6 +11,7 @@ import numpy as np
 
 from rag.encoder import Encoder
 from rag.trained import save
+from retrievers.evidence import NAMES
 
 
 def about(method: str, encoder: Encoder) -> dict:
@@ -95,12 +96,46 @@ def query_map(path: Path, encoder: Encoder) -> Path:
     return path
 
 
+def reranker(path: Path, encoder: Encoder) -> Path:
+    """Random weights on evidence."""
+    draw, size = np.random.default_rng(0), 3 * len(NAMES)
+    arrays = {"weight": draw.normal(size=size) / 4, "bias": np.zeros(()), "mean": draw.normal(size=size) / 9}
+    save(path, {**arrays, "scale": np.ones(size)}, about("reranker", encoder))
+    return path
+
+
+def sitemb(path: Path, encoder: Encoder) -> Path:
+    """A map that turns vectors far, and weights of heading and neighbours."""
+    turn = np.random.default_rng(0).normal(size=(encoder.dim, encoder.dim)) / encoder.dim**0.5
+    _save(path, {"map": turn, "weights": np.array([0.5, 0.25])}, {**about("sitemb", encoder), "reach": 2})
+    return path
+
+
+def event_aware(path: Path, encoder: Encoder) -> Path:
+    """An event head that moves vectors far."""
+    from retrievers.event_head import FEATURES
+
+    draw, dim, heads, width, rank = np.random.default_rng(0), encoder.dim, 2, 8, 4
+    shapes: dict[str, tuple[int, ...]] = {
+        "query.weight": (heads * width, dim), "query.bias": (heads * width,), "null": (heads, width),
+        "key.weight": (heads * width, dim + FEATURES), "down.weight": (rank, dim + FEATURES),
+        "up.weight": (dim, heads * rank), "gate.weight": (2, 3 * dim), "gate.bias": (2,),
+        "near": (heads,), "nothing": (heads,), "share": (heads,), "times": (heads, FEATURES),
+    }  # fmt: skip
+    arrays = {name: draw.normal(size=shape) / shape[-1] ** 0.5 for name, shape in shapes.items()}
+    _save(path, {**arrays, "moment": np.array([1.0, 2.0])}, about("event_aware", encoder))
+    return path
+
+
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
+    "event_aware": event_aware,
     "hnet_bytes": hnet_bytes,
     "hnet_sentence": hnet_sentence,
     "pointer": pointer,
     "query_map": query_map,
+    "reranker": reranker,
     "sage": sage,
+    "sitemb": sitemb,
     "topical_change": topical_change,
 }
 """How to write weights of each method that needs them."""

@@ -20,6 +20,7 @@ from retrievers.neighbours import Neighbours
 from retrievers.score_floor import ScoreFloor
 from retrievers.token_budget import TokenBudget
 from retrievers.top_k import TopK
+from tests.learned_weights import WEIGHTS, weights_of
 
 ENCODER = HashEncoder()
 QUERY = Query("green tea")
@@ -40,10 +41,16 @@ OTHERS = [
 ]
 
 
+def settings(name: str) -> dict:
+    """Those that a refiner cannot do without, and weights for this encoder."""
+    learned = {"weights": weights_of(name, ENCODER)} if name in WEIGHTS else {}
+    return {**NEEDED.get(name, {}), **learned}
+
+
 @pytest.mark.parametrize("name", registry.names("refiner"))
 def test_laws(name: str):
     try:
-        check_refiner(registry.find("refiner", name)(**NEEDED.get(name, {})))  # type: ignore[arg-type]
+        check_refiner(registry.find("refiner", name)(**settings(name)))  # type: ignore[arg-type]
     except (MissingExtra, ModelError) as error:
         pytest.skip(str(error))
 

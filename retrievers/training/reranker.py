@@ -87,7 +87,7 @@ class RerankerTask(Task):
 
     def scores(self) -> dict[str, float]:
         """The loss on the development part, collections alike; MRR of the candidates beside it."""
-        losses = torch.stack([self._loss(found) for found in self.dev])
+        losses = torch.stack([self._loss(found).detach() for found in self.dev])
         return {"loss": float(losses.mean()), "MRR": float(np.mean([self._mrr(found) for found in self.dev]))}
 
     def arrays(self) -> dict[str, np.ndarray]:

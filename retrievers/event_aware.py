@@ -1,0 +1,200 @@
+"""Event-aware retrieval: what a question asks for depends on when it is asked, and on what has happened by then.
+
+    score(c) = q' . c + deviation (scope T(asked, c))                                  the question names a time
+             = q' . c + deviation share (near_weight near(as_of, c) + new_weight R(c))   it does not, but is asked then
+
+q' is the question's vector after it has looked at events that had begun by then (`retrievers.event_head`), T and R are
+those of `retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where the newest is asked
+for. A question without any time (none named, no `as_of`, no events given) is left as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from rag import trace
+from rag.corpus import Corpus
+from rag.types import Hit, Query
+from retrievers.learned import LearnedRetriever
+from retrievers.time.days import Interval, moment
+from retrievers.time.fit import closed, fit, near, recency
+from retrievers.time.parser import SPOKEN
+from retrievers.time.passages import DATES, PassageTimes, Spoken, passage_times
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from retrievers.event_head import Moved
+    from retrievers.events import Event, EventStore
+
+ALARM, WATCHED = 0.5, 20
+"""A mean gate over so many questions above which events outweigh what is asked."""
+
+
+class Asked(NamedTuple):
+    """The time of a question: the `intervals` that it names, or else the moment at which it is asked, `at`, in days."""
+
+    intervals: tuple[Interval, ...]
+    recent: bool
+    first: float
+    at: float
+
+
+class EventAwareRetriever(LearnedRetriever, name="event_aware"):
+    """Dense retrieval with a sense of time. Needs the extra `time`.
+
+    Events are those of the query, of a feed, and of the corpus itself where that is wanted; none that begins after
+    `Query.as_of` is ever looked at.
+
+    Give `as_of` where the moment matters: questions of XQuAD, to which it does not, lose 0.021 MRR by it (and nothing
+    without it); questions of TimeQA without their date gain 0.28 (`benchmarks/time_scoped.py`).
+    """
+
+    weights: str = "event_aware"
+    """The name of shipped weights, or the path of one's own."""
+    feed: Path | None = None
+    """A file of events, JSON lines with `text`, `start` and maybe `end`, `about`, `entities`, `weight`."""
+    corpus_events: bool = False
+    """Make events of the corpus's own sentences that name a time. They are encoded on the first question after a change
+    of the corpus."""
+    top_events: PositiveInt = 16
+    """How many events a question looks at."""
+    depth: PositiveInt = 100
+    """How many chunks nearest to q' are judged by their times."""
+    scope: NonNegativeFloat = 3.0
+    """Deviations of similarity that a perfect fit is worth, where the question names a time."""
+    half_life: PositiveFloat = 1826.0
+    """Days after which a passage counts as half as new."""
+    languages: Spoken = SPOKEN
+    """Languages of questions and passages, as the library dateparser writes them."""
+    dates: tuple[str, ...] = DATES
+    """Metadata of documents that hold their dates; the first one there counts."""
+
+    def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
+        """At most `k` hits, best first; raises what `vector` does. O(events + depth) beside the search."""
+        asked = self.asked(query)
+        moved = self.moved(query, corpus, asked)
+        hits = corpus.nearest(moved.vector, max(k, self.depth), query.where)
+        if asked is not None:
+            # Times only ever add, so what lies beyond `depth` stays behind.
+            hits = self._timed(hits[: self.depth], asked, moved.moment, corpus) + hits[self.depth :]
+        return [hit.scored(self.name, hit.score) for hit in hits[:k]]
+
+    def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
+        """q', float32 `(dim,)`.
+
+        Raises ConfigError for another encoder than that of the weights, ModelError for weights that cannot be had,
+        MissingExtra without the library that reads dates, DocumentError for a feed that cannot be read.
+        """
+        return self.moved(query, corpus, self.asked(query)).vector
+
+    def asked(self, query: Query) -> Asked | None:
+        """The time of a question; None where it has none."""
+        from retrievers.time.parser import time_parser
+
+        intervals, recent = time_parser(self.languages).read(query.text, query.as_of)
+        now = moment(query.as_of) if query.as_of is not None else moment(datetime.now(UTC)) // 1
+        if intervals:
+            spans = [closed(one) for one in intervals]
+            last = max(end for _, end in spans) + 1
+            return Asked(intervals, recent, min(s for s, _ in spans), min(last, now) if query.as_of else last)
+        if query.as_of is None and not recent and not query.events:
+            return None
+        return Asked((), recent, now, now)
+
+    def moved(self, query: Query, corpus: Corpus, asked: Asked | None) -> Moved:
+        """What the head makes of the question and of the events that had begun."""
+        import numpy as np
+
+        from retrievers import event_head
+
+        start, arrays = self.start(query, corpus), self.for_corpus(corpus).arrays
+        if asked is None:
+            return event_head.Moved(start, 0.0, 0.0, 1.0)
+        found = self._events(query, start, asked.at, corpus)
+        starts, ends = np.array([(event.start, event.end) for event, _ in found]).reshape(-1, 2).T
+        features = event_head.time_features(starts, ends, asked.first, asked.at)
+        events = np.array([vector for _, vector in found], np.float32).reshape(-1, len(start))
+        moved = event_head.moved(start, events, features, arrays)
+        if found:
+            self._watch(moved.gate)
+        return moved
+
+    def _timed(self, hits: Sequence[Hit], asked: Asked, share: float, corpus: Corpus) -> list[Hit]:
+        """The hits with what their times add to their scores, best first; of equal ones the order stays."""
+        judged = self._times.of_hits(hits)
+        if asked.intervals:
+            gains = [self.scope * fit(asked.intervals, times.stated) for times in judged]
+        else:
+            share = 1.0 if asked.recent else share
+            near_weight, new_weight = self.trained.arrays["moment"].tolist()
+            gains = [
+                share * (near_weight * _near(asked.at, times.stated)
+                         + new_weight * recency(times.newest, asked.at, self.half_life))
+                for times in judged
+            ]  # fmt: skip
+        raised = [Hit(h.chunk, h.score + corpus.spread * gain, h.scores) for h, gain in zip(hits, gains)]
+        return sorted(raised, key=lambda hit: -hit.score)
+
+    def _events(self, query: Query, vector: np.ndarray, at: float, corpus: Corpus) -> list[tuple[Event, np.ndarray]]:
+        """The query's own events, then those of the store, none of which begins after `at`."""
+        from retrievers.event_feed import event_of
+
+        given = [event_of(text, at, self.languages) for text in query.events if text.strip()]
+        begun = [event for event in given if event.start <= at]
+        trace.warn("events that begin after the moment of asking were not looked at", len(given) - len(begun))
+        own = [(event, corpus.embed(event.text)) for event in begun[: self.top_events]]
+        return own + self.store(corpus).search(vector, at, self.top_events - len(own))
+
+    def store(self, corpus: Corpus) -> EventStore:
+        """The events of the feed and of the corpus; made anew where either has changed."""
+        from retrievers.event_feed import events_in, read_events
+        from retrievers.events import EventStore
+
+        changed = self.feed.stat().st_mtime_ns if self.feed and self.feed.exists() else 0
+        key = (corpus.encoder.fingerprint, corpus.version if self.corpus_events else "", changed)
+        with self._lock:
+            if key not in self._stores:
+                self._stores.clear()
+                events = read_events(self.feed, languages=self.languages) if self.feed else []
+                if self.corpus_events:
+                    events += events_in(corpus.chunks(), self.languages)
+                self._stores[key] = EventStore.of(events, corpus.encoder)
+                trace.current().count(events=len(events))
+            return self._stores[key]
+
+    def _watch(self, gate: float) -> None:
+        """Say so where the gate stands open for question after question."""
+        trace.current().note(event_gate=round(gate, 3))
+        self._gates.append(gate)
+        mean = sum(self._gates) / len(self._gates)
+        if len(self._gates) == WATCHED and mean > ALARM:
+            trace.warn(f"events outweigh the questions: their mean gate is over {ALARM}")
+
+    @cached_property
+    def _times(self) -> PassageTimes:
+        return passage_times(self.languages, self.dates)
+
+    @cached_property
+    def _gates(self) -> deque[float]:
+        return deque(maxlen=WATCHED)
+
+    @cached_property
+    def _stores(self) -> dict[tuple[str, str, int], EventStore]:
+        return {}
+
+    @cached_property
+    def _lock(self) -> threading.Lock:
+        return threading.Lock()
+
+
+def _near(at: float, stated: Sequence[Interval]) -> float:
+    return near(at, at, [closed(one) for one in stated]) if stated else 0.0

@@ -1,0 +1,63 @@
+"""How well the times of a passage fit those of a question.
+
+    T = mean over asked [a, b] of  max over stated [s, e] of  exp(-gap / 2) / 2
+                                 + max over stated [s, e] of  exp(-late) / 2
+
+`gap` is the distance of the two intervals in years, 0 where they overlap; `late` that of a, the day on which the asked
+interval begins, from the first year of a stated one. The first term asks whether the passage speaks of that time, the
+second whether it tells what began then: texts say when something began far more often than that it went on. A question
+without a beginning ("before 1950") has the first term alone, in full. T is 0 where either side names no time.
+
+The recency of a passage at a moment is R = 2^(-age / half-life), its age that of the newest interval begun by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, inf
+
+from retrievers.time.days import DAYS_A_YEAR, Interval
+
+OPEN_YEARS = 8
+"""How far an open side reaches: "before 1950" asks for the eight years before."""
+GAP_YEARS, LATE_YEARS = 2.0, 1.0
+"""The distances at which the terms fall to 1/e."""
+
+
+def closed(interval: Interval, years: float = OPEN_YEARS) -> tuple[float, float]:
+    """First and last day, an open side `years` from the other; both are open only where nothing was asked."""
+    start, end = interval.start, interval.end
+    if start == -inf:
+        start = end - years * DAYS_A_YEAR
+    if end == inf:
+        end = start + years * DAYS_A_YEAR
+    return start, end
+
+
+def fit(asked: Sequence[Interval], stated: Sequence[Interval]) -> float:
+    """T, between 0 and 1. O(asked * stated)."""
+    if not asked or not stated:
+        return 0.0
+    spans = [closed(one) for one in stated]
+    return sum(_fit_one(one, spans) for one in asked) / len(asked)
+
+
+def near(start: float, end: float, spans: Sequence[tuple[float, float]]) -> float:
+    """The first term, in full: how close the nearest of `spans` lies to the days `start` to `end`."""
+    gap = min(max(s - end, start - e, 0.0) for s, e in spans)
+    return exp(-gap / DAYS_A_YEAR / GAP_YEARS)
+
+
+def recency(stated: Sequence[Interval], moment: float, half_life: float) -> float:
+    """R at `moment`, both in days: of the newest interval that had begun; 0 where none had. Between 0 and 1."""
+    begun = [start for one in stated if (start := closed(one)[0]) <= moment]
+    return 2 ** (-(moment - max(begun)) / half_life) if begun else 0.0
+
+
+def _fit_one(asked: Interval, spans: Sequence[tuple[float, float]]) -> float:
+    start, end = closed(asked)
+    speaks = near(start, end, spans)
+    if asked.start == -inf:
+        return speaks
+    late = min(max(s - start, start - min(e, s + DAYS_A_YEAR), 0.0) for s, e in spans)
+    return (speaks + exp(-late / DAYS_A_YEAR / LATE_YEARS)) / 2

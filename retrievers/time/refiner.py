@@ -1,0 +1,60 @@
+"""What refiners that look at times share: the languages read, and the unit in which a gain is added to a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rag.corpus import Corpus
+from rag.retrieval import Refiner
+from rag.types import Hit, Query
+from retrievers.scales import is_similarity
+from retrievers.time.parser import SPOKEN, Scope, time_parser
+from retrievers.time.passages import DATES, PassageTimes, Spoken, passage_times
+
+WORTH = 5.0
+"""Deviations that the best score of any other scale counts as: that of calibrated fusion."""
+DEVIATIONS = frozenset({"calibrated"})
+"""Stages whose scores are deviations already."""
+KEEPS_UNIT = frozenset({"time_scope", "recency"})
+"""Stages that add to a score in its own unit."""
+
+
+class TimeRefiner(Refiner):
+    """Reads the times of the question and of the hits. Needs the extra `time`."""
+
+    languages: Spoken = SPOKEN
+    """Languages of questions and passages, as the library dateparser writes them; the first decides how 03/04/2015 is
+    read."""
+    dates: tuple[str, ...] = DATES
+    """Metadata of documents that hold their dates; the first one there counts."""
+
+    def scope(self, query: Query) -> Scope:
+        """What the question says of time; raises MissingExtra without the library."""
+        return time_parser(self.languages).read(query.text, query.as_of)
+
+    @property
+    def times(self) -> PassageTimes:
+        """Reads the times of chunks."""
+        return passage_times(self.languages, self.dates)
+
+    def raised(self, hits: Sequence[Hit], gains: Sequence[float], weight: float, corpus: Corpus) -> list[Hit]:
+        """The hits with `weight * gain` deviations of similarity added to their scores, best first; of equal ones the
+        order stays.
+        """
+        unit = weight * deviation(hits, corpus)
+        found = [hit.scored(self.name, hit.score + unit * gain) for hit, gain in zip(hits, gains)]
+        return sorted(found, key=lambda hit: -hit.score)
+
+
+def deviation(hits: Sequence[Hit], corpus: Corpus) -> float:
+    """What a standard deviation of similarity is on the scale of these scores.
+
+    Calibrated fusion counts in deviations: 1. An inner product's is that of the corpus's chunks, `corpus.spread`. On
+    any other scale it is a fifth of the best score, as calibrated fusion has it.
+    """
+    scale = next((s for s in reversed([*hits[0].scores]) if s not in KEEPS_UNIT), "") if hits else ""
+    if scale in DEVIATIONS:
+        return 1.0
+    if is_similarity(scale):
+        return corpus.spread
+    return max((abs(hit.score) for hit in hits), default=0.0) / WORTH or 1.0

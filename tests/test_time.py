@@ -1,0 +1,249 @@
+"""Times: expressions read as intervals, how well they fit, and the refiners that use them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from math import inf, isinf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.encoders.hash import HashEncoder
+from rag.errors import ConfigError, MissingExtra
+from rag.testing.corpus import MemoryCorpus
+from rag.testing.refiners import check_refiner
+from rag.trace import Trace
+from rag.types import Document, Hit, Query, Span
+from retrievers.time.days import Interval, calendar, day_number, iso, moment, span
+from retrievers.time.fit import fit, recency
+from tests.time_expressions import FIRST, SECOND
+
+pytest.importorskip("dateparser", reason="needs the extra 'time'")
+
+from retrievers.calibrated import CalibratedFuser
+from retrievers.recency import RecencyRefiner
+from retrievers.time.parser import TimeParser
+from retrievers.time.passages import UNDATED
+from retrievers.time.scan import scanner
+from retrievers.time_filter import TimeFilterRefiner
+from retrievers.time_scope import TimeScopeRefiner
+
+PARSER, SCANNER = TimeParser(), scanner(("en", "de", "fr", "es"))
+ASKED_ON = datetime(2020, 6, 15, 12)
+ENCODER = HashEncoder()
+
+
+def plain(interval: Interval) -> tuple[str, str, str]:
+    first, last = ("" if isinf(day) else iso(day) for day in interval[:2])
+    return interval.relation, first, last
+
+
+def read(text: str) -> tuple[list[tuple[str, str, str]], bool]:
+    scope = PARSER.read(text, ASKED_ON)
+    return [plain(one) for one in scope.intervals], scope.recent
+
+
+def test_sixty_expressions():
+    table = [*FIRST, *SECOND]
+    wrong = [(text, read(text)) for text, intervals, recent in table if read(text) != (intervals, recent)]
+    assert len(table) == 60
+    assert len(wrong) <= 3, wrong
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1,500 people", "He paid $1950.", "the 2000 metres final", "aged 45", "Flight 1549 and Boeing 747", "in 843 cases",
+     "fiscal year 2012", "FY 2012", "1500 Einwohner", "2000 habitants", "No. 1984", "B-1234", "3.1415", "page 1999",
+     "a 1500-seat hall", "in May", "31 February", "Geschäftsjahr 2011", "12:45", "x1999y"],
+)  # fmt: skip
+def test_what_is_no_date(text):
+    assert SCANNER.intervals(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1914–18", ("from-to", "1914-01-01", "1918-12-31")),
+        ("the 2004-05 season", ("from-to", "2004-01-01", "2005-12-31")),
+        ("( b . September 5 , 1847 )", ("at", "1847-09-05", "1847-09-05")),
+        ("from 3 May to 5 June 1848", ("from-to", "1848-05-03", "1848-06-05")),
+        ("On 25 December 800 he", ("at", "0800-12-25", "0800-12-25")),
+        ("3rd century BC", ("at", "-0299-01-01", "-0200-12-31")),
+        ("44-31 BC", ("from-to", "-0043-01-01", "-0030-12-31")),
+        ("mid-1990s", ("at", "1994-01-01", "1996-12-31")),
+        ("(1984– )", ("since", "1984-01-01", "")),
+        ("12.3.1999", ("at", "1999-03-12", "1999-03-12")),
+        ("nach dem 3. März 2005", ("after", "2005-03-04", "")),
+        ("hasta finales de 1989", ("until", "", "1989-12-31")),
+        ("29 February 2000", ("at", "2000-02-29", "2000-02-29")),
+    ],
+)
+def test_passages(text, expected):
+    assert [plain(one) for one in SCANNER.intervals(text)] == [expected]
+
+
+def test_a_day_that_the_calendar_lacks_is_none():
+    assert SCANNER.intervals("on 2001-02-29 and 30 February 2001") == ()
+
+
+@given(st.text(alphabet="0123456789 -–./,abcMay'BC", max_size=60))
+def test_anything_can_be_scanned(text):
+    for one in SCANNER.find(text):
+        assert 0 <= one.start < one.end <= len(text)
+        assert one.interval.start <= one.interval.end
+
+
+@given(st.integers(-4000, 4000), st.integers(1, 12), st.integers(1, 28))
+def test_days_there_and_back(year, month, day):
+    number = day_number(year, month, day)
+    assert calendar(number) == (year, month, day)
+    assert day_number(year, month, day + 1 if day < 28 else day) - number == (day < 28)
+    if year >= 1:
+        assert number == date(year, month, day).toordinal()
+
+
+@given(st.integers(1, 9999), st.integers(1, 12))
+def test_months_fill_the_year(year, month):
+    whole, part = span(year), span(year, month)
+    assert whole.start <= part.start <= part.end <= whole.end
+    assert part.end + 1 == (span(year, month + 1).start if month < 12 else span(year + 1).start)
+
+
+def test_moments_with_and_without_a_zone():
+    berlin = timezone(timedelta(hours=2))
+    assert moment(datetime(2020, 6, 15, 12)) == moment(datetime(2020, 6, 15, 12, tzinfo=UTC))
+    assert moment(datetime(2020, 6, 15, 1, tzinfo=berlin)) == moment(datetime(2020, 6, 14, 23))
+    assert moment(datetime(2020, 6, 15, 18)) == day_number(2020, 6, 15) + 0.75
+
+
+def test_as_of_with_a_zone_decides_the_day():
+    late = datetime(2020, 1, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert PARSER.read("yesterday", late).intervals == (span(2019, 12, 30),)
+
+
+def test_an_unknown_language_is_named():
+    with pytest.raises(ConfigError, match="klingon"):
+        TimeParser(("klingon",))
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    import sys
+
+    from retrievers.time.lexicon import Lexicon
+
+    monkeypatch.setitem(sys.modules, "dateparser", None)
+    with pytest.raises((MissingExtra, ModuleNotFoundError), match="dateparser"):
+        Lexicon(("en",))
+
+
+class TestFit:
+    asked = (span(1950),)
+
+    def test_by_hand(self):
+        year = 365.2425
+        assert fit(self.asked, (span(1950),)) == 1
+        assert fit(self.asked, (Interval(day_number(1940), day_number(1960)),)) == pytest.approx(
+            0.5 + 0.5 * 2.718281828 ** -((day_number(1950) - day_number(1940) - year) / year)
+        )
+        assert fit(self.asked, ()) == fit((), (span(1950),)) == 0
+        before = (Interval(-inf, day_number(1950) - 1, "before"),)
+        assert fit(before, (span(1945),)) == 1
+
+    @given(st.integers(1000, 2000), st.integers(0, 40), st.integers(0, 40))
+    def test_nearer_fits_better(self, year, near, further):
+        near, further = sorted((near, further))
+        one, other = (fit((span(year),), (span(year + d),)) for d in (near, further))
+        assert 0 <= other <= one <= 1
+
+    def test_recency(self):
+        now = day_number(2020)
+        assert recency((span(2019),), now, 365) == pytest.approx(0.5)
+        assert recency((span(2021),), now, 365) == 0, "what has not begun counts for nothing"
+        assert recency((span(2019), span(2021)), now, 365) == pytest.approx(0.5)
+
+
+TEXTS = {
+    "early": "She led the institute from 1950 to 1960.",
+    "late": "She led the institute from 1990 to 1999.",
+    "never": "She led the institute for years.",
+}
+
+
+def corpus_of(**metadata: dict) -> MemoryCorpus:
+    documents = [Document(n, t, source=n, metadata=metadata.get(n, {})) for n, t in TEXTS.items()]
+    return MemoryCorpus(documents, [d.chunk(Span(0, len(d.text))) for d in documents], ENCODER)
+
+
+def found(refiner, text, corpus, *, as_of=None, score=1.0):
+    trace = Trace()
+    hits = [Hit(c, score).scored("dense", score) for c in corpus.chunks()]
+    with trace.stage("s") as stage:
+        refined = refiner.refine(Query(text, as_of), hits, corpus)
+    return [h.chunk.document_id for h in refined], refined, stage
+
+
+def test_time_scope_puts_what_fits_first_and_drops_nothing():
+    ids, hits, stage = found(TimeScopeRefiner(), "Who led it in 1990?", corpus := corpus_of())
+    assert ids[0] == "late"
+    assert set(ids) == set(TEXTS)
+    assert stage.warnings[UNDATED] == 1
+    assert hits[0].score == pytest.approx(1 + 3 * corpus.spread), "a perfect fit is worth `weight` deviations"
+    assert found(TimeScopeRefiner(), "Who led it?", corpus)[0] == list(TEXTS), "nothing asked, nothing moved"
+
+
+def test_time_scope_adds_in_the_unit_of_the_scores():
+    corpus = corpus_of()
+    hits = [h.scored("dense", h.score) for h in corpus.nearest(corpus.embed("institute"), 9)]
+    fused = CalibratedFuser().fuse({"dense": hits, "bm25": hits[:2]}, 9, Query("x"), corpus)
+    raised = TimeScopeRefiner().refine(Query("in 1990"), fused, corpus)
+    before = {h.chunk.id: h.score for h in fused}
+    late = next(h for h in raised if h.chunk.document_id == "late")
+    assert late.score - before[late.chunk.id] == pytest.approx(3)
+    again = RecencyRefiner(always=True).refine(Query("in 1990", datetime(1990, 1, 1)), raised, corpus)
+    gained = next(h for h in again if h.chunk.document_id == "late").score - late.score
+    assert gained == pytest.approx(2), "the unit is still that of the fusion"
+
+
+def test_time_scope_may_take_the_moment_of_asking_for_the_time():
+    corpus, at = corpus_of(), datetime(1955, 5, 5)
+    assert found(TimeScopeRefiner(), "Who led it?", corpus, as_of=at)[0] == list(TEXTS)
+    assert found(TimeScopeRefiner(as_of=True), "Who led it?", corpus, as_of=at)[0][0] == "early"
+
+
+def test_a_documents_date_counts_where_its_text_names_none():
+    corpus = corpus_of(never={"published_at": "2010-03-04T10:00:00+02:00"}, early={"published_at": "2010-03-05"})
+    ids, _, stage = found(TimeScopeRefiner(), "What was written in March 2010?", corpus)
+    assert ids[0] == "never"
+    assert not stage.warnings
+    assert found(TimeScopeRefiner(), "Who led it in 1950?", corpus)[0][0] == "early", "told, not published"
+
+
+def test_a_date_that_cannot_be_read_is_counted_and_the_passage_still_found():
+    _, hits, stage = found(TimeScopeRefiner(), "in 1990", corpus_of(never={"date": "someday soon-ish"}))
+    assert len(hits) == 3
+    assert any("could not be read" in warning for warning in stage.warnings)
+
+
+def test_recency_is_off_unless_the_newest_is_asked_for():
+    corpus, at = corpus_of(), datetime(2000, 1, 1)
+    assert found(RecencyRefiner(), "Who led it in 1955?", corpus, as_of=at)[0] == list(TEXTS)
+    assert found(RecencyRefiner(), "Who leads it now?", corpus, as_of=at)[0][0] == "late"
+    assert found(RecencyRefiner(always=True), "Who led it in 1955?", corpus, as_of=at)[0][0] == "late"
+    assert found(RecencyRefiner(), "Who leads it now?", corpus, as_of=datetime(1970, 1, 1))[0][0] == "early"
+
+
+def test_the_time_filter_drops_with_reasons():
+    ids, _, stage = found(TimeFilterRefiner(), "Who led it in 1990?", corpus_of())
+    assert ids == ["late", "never"]
+    assert list(stage.dropped.values()) == ["names no time near that of the question"]
+    assert found(TimeFilterRefiner(keep_undated=False), "in 1990", corpus_of())[0] == ["late"]
+    assert found(TimeFilterRefiner(slack=30.0), "in 1990", corpus_of())[0] == list(TEXTS)
+
+
+ACTING = [TimeScopeRefiner(as_of=True), RecencyRefiner(always=True), TimeFilterRefiner(keep_undated=False)]
+
+
+@pytest.mark.parametrize("refiner", ACTING, ids=repr)
+def test_laws_where_they_act(refiner):
+    check_refiner(refiner)
