@@ -168,7 +168,7 @@ def test_what_gives_inner_products_is_fused_as_such():
 def test_every_change_of_the_query_gives_a_unit_vector():
     corpus = sample_corpus(ENCODER)
     for name, cls in registry.components("retriever").items():
-        if issubclass(cls, QuerySideRetriever):
+        if issubclass(cls, QuerySideRetriever) and name not in NUMBERED:
             settings = {"weights": weights_of(name, ENCODER)} if "weights" in cls.model_fields else {}
             vector = cls(**settings).vector(Query("green tea"), corpus)
             assert (vector.shape, vector.dtype) == ((ENCODER.dim,), np.float32)
