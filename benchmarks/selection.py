@@ -51,6 +51,7 @@ from retrievers.gradient import GradientSelection
 from retrievers.mass import MassSelection
 from retrievers.relative import RelativeSelection
 from retrievers.selection import Selection
+from retrievers.vectors import vectors_of
 
 RULES: dict[str, Selection] = {
     **{f"expected_recall {w}": ExpectedRecallSelection(worth=w) for w in (0.1, 0.05, 0.03, 0.02)},
@@ -130,7 +131,7 @@ def measure(data: RetrievalSet, encoder: Encoder, reranker: Refiner | None, args
 
 def means(row: Any, values: dict[str, np.ndarray]) -> Iterator[Row]:
     for metric, each in values.items():
-        mean, low, high = interval(each)
+        mean, low, high = interval(np.round(each, 12))
         yield row(metric=metric, value=mean, low=low, high=high)
 
 
@@ -209,7 +210,7 @@ class Logistic(Refiner):
 
 def features(query: Query, hits: Sequence[Hit], corpus: Corpus) -> np.ndarray:
     """Float `(hits, 3)`."""
-    dense = corpus.vectors([h.chunk for h in hits]) @ corpus.embed(query.text)
+    dense = vectors_of(hits, corpus) @ corpus.embed(query.text)
     lexical = np.array([h.scores.get("bm25", 0.0) for h in hits])
     return np.stack([dense, lexical / (lexical.max() or 1.0), np.ones(len(hits))], axis=1)
 
