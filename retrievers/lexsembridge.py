@@ -57,7 +57,7 @@ class LexSemBridgeRetriever(LearnedRetriever, name="lexsembridge"):
     """
 
     weights: str = "lexsembridge_slr"
-    """The name of shipped weights (`lexsembridge_slr`, `_llr`, `_clr`), or the path of one's own. They say which w."""
+    """The name of shipped weights, or the path of one's own. They say which w."""
 
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
         """q' of a question: float32 `(dim,)`, of unit length.
