@@ -48,6 +48,27 @@ def make(tmp_path: Path):
         one.close()
 
 
+@pytest.fixture
+def one_thread():
+    """torch on one thread, on which it sums in one order, so that the same training gives the same weights."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory):
+    """A small random sentence-transformers model, its exports in a cache of its own."""
+    from tests.tiny import save_encoder
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOVEA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield save_encoder(tmp_path_factory.mktemp("tiny"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _offline():
     """Tests never ask the network for a model."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rag.encoders.hash import HashEncoder
-from rag.testing.corpus import cut
+from rag.testing.corpus import MemoryCorpus, cut
 from rag.types import Chunk, Document, Scalar
+from retrievers.corpus import LibraryCorpus
 from retrievers.library.library import Library, SourceRow, vector_key
+from retrievers.stores.embedded import EmbeddedStore
 
 ENCODER = HashEncoder(size=32)
 
@@ -34,6 +37,29 @@ def put_chunks(
     if lacking := sorted(library.missing(list(texts))):
         library.add_vectors(lacking, ENCODER.encode([texts[key] for key in lacking]))
     library.replace(SourceRow(name, digest=str(len(documents))), documents, said=dict(zip(ids, said)))
+
+
+@contextmanager
+def over_a_library(path: Path, sample: MemoryCorpus) -> Iterator[LibraryCorpus]:
+    """The documents and chunks of a corpus in memory, as a library under `path` with a flat index shows them."""
+    encoder = sample.encoder
+    with Library.open(path, encoder=encoder) as library:
+        for name in dict.fromkeys(c.document_id for c in sample.chunks()):
+            take(library, name, sample)
+        index = EmbeddedStore(path=path, index="flat").open(library)
+        try:
+            index.sync()
+            yield LibraryCorpus(library, index, encoder)
+        finally:
+            index.close()
+
+
+def take(library: Library, name: str, sample: MemoryCorpus) -> None:
+    """Put one document of `sample` into a library."""
+    chunks = [c for c in sample.chunks() if c.document_id == name]
+    keys = [vector_key(c.text, sample.encoder.fingerprint) for c in chunks]
+    library.add_vectors(keys, sample.vectors(chunks))
+    library.replace(SourceRow(name, digest=name, recipe="test"), [(sample.document(name), chunks)])
 
 
 def contents(library: Library) -> dict[str, tuple[Document, list[Chunk]]]:

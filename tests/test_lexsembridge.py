@@ -2,13 +2,12 @@
 silence, and it learns."""
 
 import json
-from dataclasses import replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("sentence_transformers")
@@ -25,16 +24,10 @@ from rag.retrieval import Retriever
 from rag.testing.corpus import sample_corpus
 from rag.testing.retrievers import check_retriever
 from rag.trace import Trace
-from rag.training.loop import fit, seed_of
-from rag.types import Document, Query, Span
-from rag.wordpieces import ModelTokenizer
-from retrievers.collection import Collection, Judged
+from rag.types import Query
 from retrievers.lexsembridge import LexSemBridgeRetriever, Read, enhance, modulation, widened
 from retrievers.modules.lexsembridge import LexSemBridge
-from retrievers.training.lexsembridge import LexSemBridgeRecipe, Queries, packed, word_vectors
-from retrievers.training.queries import KEYWORDS, PART, Passages, with_made
-from retrievers.training.train import train
-from tests.tiny import WORDS, save_encoder
+from retrievers.training.lexsembridge import packed, word_vectors
 
 VARIANTS = ("slr", "llr", "clr")
 TEXTS = ["is tea brewed at 80 degrees", "the moon orbits the earth", "rivers flow, rivers", "", "月亮 ???", "zq qz zq"]
@@ -42,15 +35,8 @@ DIM = 32
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FOVEA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield save_encoder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def encoder(folder):
-    return SentenceTransformerEncoder(model=str(folder), device="cpu")
+def encoder(tiny_folder):
+    return SentenceTransformerEncoder(model=str(tiny_folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +76,12 @@ def retrievers(tmp_path_factory, encoder, random):
     return {v: LexSemBridgeRetriever(weights=save(home / f"{v}.safetensors", b, encoder)) for v, b in random.items()}
 
 
-def base(folder):
-    return SentenceTransformer(str(folder), device="cpu")
+def base(tiny_folder):
+    return SentenceTransformer(str(tiny_folder), device="cpu")
 
 
-def bridged(folder, bridge):
-    transformer, pooling, normalize = list(base(folder).children())
+def bridged(tiny_folder, bridge):
+    transformer, pooling, normalize = list(base(tiny_folder).children())
     return SentenceTransformer(modules=[transformer, pooling, bridge, normalize], device="cpu")
 
 
@@ -212,15 +198,15 @@ def test_long_rows_are_clipped():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_it_starts_as_the_identity(folder, encoder, variant):
+def test_it_starts_as_the_identity(tiny_folder, encoder, variant):
     words = torch.from_numpy(word_vectors(encoder))
-    model = bridged(folder, LexSemBridge.of(variant, range(5, 60), DIM, words=words))
-    np.testing.assert_allclose(model.encode_query(TEXTS), base(folder).encode(TEXTS), atol=1e-3)
+    model = bridged(tiny_folder, LexSemBridge.of(variant, range(5, 60), DIM, words=words))
+    np.testing.assert_allclose(model.encode_query(TEXTS), base(tiny_folder).encode(TEXTS), atol=1e-3)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_queries_alone_are_changed_and_by_the_modulation_alone(folder, random, variant):
-    plain, model = base(folder), bridged(folder, random[variant])
+def test_queries_alone_are_changed_and_by_the_modulation_alone(tiny_folder, random, variant):
+    plain, model = base(tiny_folder), bridged(tiny_folder, random[variant])
     expected = plain.encode(TEXTS)
     np.testing.assert_array_equal(model.encode_document(TEXTS), expected)
     np.testing.assert_array_equal(model.encode(TEXTS), expected)
@@ -236,9 +222,9 @@ def test_queries_alone_are_changed_and_by_the_modulation_alone(folder, random, v
         np.testing.assert_allclose(query, enhance(seen.vector, shares), atol=1e-5)
 
 
-def test_the_trainer_says_which_column_holds_queries(folder, random):
+def test_the_trainer_says_which_column_holds_queries(tiny_folder, random):
     collator = pytest.importorskip("sentence_transformers.sentence_transformer.data_collator")
-    model = bridged(folder, random["slr"])
+    model = bridged(tiny_folder, random["slr"])
     collate = collator.SentenceTransformerDataCollator(
         preprocess_fn=model.preprocess, router_mapping={"anchor": "query", "positive": "document"}
     )
@@ -251,8 +237,8 @@ def test_the_trainer_says_which_column_holds_queries(folder, random):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_saved_model_is_the_same_to_the_bit(folder, random, variant, tmp_path):
-    model = bridged(folder, random[variant])
+def test_a_saved_model_is_the_same_to_the_bit(tiny_folder, random, variant, tmp_path):
+    model = bridged(tiny_folder, random[variant])
     model.save(str(tmp_path / "m"), create_model_card=False)
     again = SentenceTransformer(str(tmp_path / "m"), device="cpu", trust_remote_code=True)
     assert [type(m).__name__ for m in again.children()] == ["Transformer", "Pooling", "LexSemBridge", "Normalize"]
@@ -266,8 +252,8 @@ def test_a_saved_model_is_the_same_to_the_bit(folder, random, variant, tmp_path)
 
 
 @pytest.mark.skipif(int(version("sentence-transformers")[0]) < 6, reason="version 5 trusts local folders")
-def test_foreign_code_is_asked_for(folder, random, tmp_path):
-    bridged(folder, random["slr"]).save(str(tmp_path / "m"), create_model_card=False)
+def test_foreign_code_is_asked_for(tiny_folder, random, tmp_path):
+    bridged(tiny_folder, random["slr"]).save(str(tmp_path / "m"), create_model_card=False)
     with pytest.raises(ValueError, match="trust_remote_code=True"):
         SentenceTransformer(str(tmp_path / "m"), device="cpu")
     with pytest.raises(ModelError, match="trust_remote_code"):
@@ -275,8 +261,8 @@ def test_foreign_code_is_asked_for(folder, random, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "another", "settings"])
-def test_a_model_saved_without_its_modulation_is_refused(folder, random, tmp_path, damage):
-    bridged(folder, random["slr"]).save(str(tmp_path / "m"), create_model_card=False)
+def test_a_model_saved_without_its_modulation_is_refused(tiny_folder, random, tmp_path, damage):
+    bridged(tiny_folder, random["slr"]).save(str(tmp_path / "m"), create_model_card=False)
     home = tmp_path / "m" / "2_LexSemBridge"
     path = home / "model.safetensors"
     if damage == "gone":
@@ -292,7 +278,7 @@ def test_a_model_saved_without_its_modulation_is_refused(folder, random, tmp_pat
         SentenceTransformer(str(tmp_path / "m"), device="cpu", trust_remote_code=True)
 
 
-def test_it_is_pushed_like_any_other(folder, random, tmp_path, monkeypatch):
+def test_it_is_pushed_like_any_other(tiny_folder, random, tmp_path, monkeypatch):
     import shutil
 
     import huggingface_hub
@@ -309,16 +295,16 @@ def test_it_is_pushed_like_any_other(folder, random, tmp_path, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     monkeypatch.setattr("sentence_transformers.base.model.HfApi", Hub, raising=False)
-    model = bridged(folder, random["llr"])
+    model = bridged(tiny_folder, random["llr"])
     model.push_to_hub("me/bridged", replace_model_card=True)
     again = SentenceTransformer(str(tmp_path / "hub"), device="cpu", trust_remote_code=True)
     np.testing.assert_array_equal(again.encode_query(TEXTS), model.encode_query(TEXTS))
 
 
-def test_weights_become_a_module(folder, random, retrievers):
+def test_weights_become_a_module(tiny_folder, random, retrievers):
     for variant, retriever in retrievers.items():
-        model = bridged(folder, LexSemBridge.read(variant, retriever.arrays))
-        theirs, ours = model.encode_query(TEXTS), bridged(folder, random[variant]).encode_query(TEXTS)
+        model = bridged(tiny_folder, LexSemBridge.read(variant, retriever.arrays))
+        theirs, ours = model.encode_query(TEXTS), bridged(tiny_folder, random[variant]).encode_query(TEXTS)
         np.testing.assert_allclose(theirs, ours, atol=0.05)  # 8 bits
 
 
@@ -331,9 +317,9 @@ def test_it_keeps_the_laws_of_retrievers(retrievers, encoder, variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_it_searches_with_the_vector_of_the_whole_model(folder, retrievers, encoder, variant):
+def test_it_searches_with_the_vector_of_the_whole_model(tiny_folder, retrievers, encoder, variant):
     corpus, retriever = sample_corpus(encoder), retrievers[variant]
-    model = bridged(folder, LexSemBridge.read(variant, retriever.arrays))
+    model = bridged(tiny_folder, LexSemBridge.read(variant, retriever.arrays))
     moved = 0
     for text in TEXTS[:3]:
         vector = model.encode_query(text)
@@ -411,9 +397,11 @@ def test_the_fingerprint_follows_the_weights(retrievers, encoder, tmp_path):
     assert LexSemBridgeRetriever(weights=save(tmp_path / "w.safetensors", one, encoder)).fingerprint != before
 
 
-def test_in_a_pipeline_from_plain_settings(retrievers, make, docs, folder):
+def test_in_a_pipeline_from_plain_settings(retrievers, make, docs, tiny_folder):
     stages = {"use": "lexsembridge", "weights": retrievers["slr"].weights}
-    pipeline = make(encoder={"use": "sentence_transformer", "model": str(folder), "device": "cpu"}, retrieve=[stages])
+    pipeline = make(
+        encoder={"use": "sentence_transformer", "model": str(tiny_folder), "device": "cpu"}, retrieve=[stages]
+    )
     pipeline.ingest([docs])
     hits = pipeline.retrieve("how hot is tea?", 3)
     assert [h.scores["lexsembridge"] for h in hits] == [h.score for h in hits]
@@ -424,9 +412,9 @@ def test_in_a_pipeline_from_plain_settings(retrievers, make, docs, folder):
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
-def test_states_are_those_of_sentence_transformers(folder, backend):
-    encoder = SentenceTransformerEncoder(model=str(folder), device="cpu", backend=backend)
-    model = base(folder)
+def test_states_are_those_of_sentence_transformers(tiny_folder, backend):
+    encoder = SentenceTransformerEncoder(model=str(tiny_folder), device="cpu", backend=backend)
+    model = base(tiny_folder)
     found = RememberingEncoder.of(encoder).token_states(TEXTS, "query")
     for one, text, states in zip(found, TEXTS, model.encode(TEXTS, output_value="token_embeddings")):
         assert one.ids.tolist() == encoder.tokenizer.ids([text])[0]
@@ -435,207 +423,17 @@ def test_states_are_those_of_sentence_transformers(folder, backend):
     assert encoder.token_states([]) == []
 
 
-def test_states_of_a_text_in_windows_and_behind_a_prompt(folder):
-    encoder = SentenceTransformerEncoder(model=str(folder), device="cpu", query_prompt="tea: ")
+def test_states_of_a_text_in_windows_and_behind_a_prompt(tiny_folder):
+    encoder = SentenceTransformerEncoder(model=str(tiny_folder), device="cpu", query_prompt="tea: ")
     long = "the moon orbits earth " * 30
     [plain, cut] = encoder.token_states(["the moon", long], "query")
     assert cut.ids.tolist() == encoder.tokenizer.ids([long])[0]
     assert len(cut.states) == len(cut.ids) == 120
     np.testing.assert_allclose(cut.vector, encoder.encode([long], "query")[0], atol=1e-6)
-    expected = base(folder).encode("tea: the moon", output_value="token_embeddings")[3:-1]
+    expected = base(tiny_folder).encode("tea: the moon", output_value="token_embeddings")[3:-1]
     np.testing.assert_allclose(plain.states, expected.numpy(), atol=1e-5)
 
 
 def test_an_encoder_without_a_model_shows_no_states():
     with pytest.raises(ConfigError, match="the encoder hash shows vectors of texts"):
         HashEncoder().token_states(["tea"])
-
-
-# Training
-
-
-def page(rng, name):
-    """A document of paragraphs of fifty words, each about five words of its own."""
-    texts = [" ".join(rng.choice(rng.choice(WORDS, 5, replace=False), 50)) for _ in range(4)]
-    document = Document(name, "\n\n".join(texts))
-    starts = np.cumsum([0, *(len(t) + 2 for t in texts)])
-    return document, [document.chunk(Span(int(s), int(s) + len(t))) for s, t in zip(starts, texts)]
-
-
-@pytest.fixture(scope="module")
-def collection():
-    rng = np.random.default_rng(0)
-    pages = [page(rng, f"{i}") for i in range(24)]
-    parts = {d.id: split for (d, _), split in zip(pages, ["train"] * 14 + ["dev"] * 6 + ["test"] * 4)}
-    asked = [
-        Judged(f"q{d.id}", Query(f"which {chunks[1].text[:20]}"), {chunks[1].id: 1}, parts[d.id]) for d, chunks in pages
-    ]
-    return Collection("made", [d for d, _ in pages], [c for _, cs in pages for c in cs], asked, parts)
-
-
-@given(st.integers(0, 3), st.integers(0, 999))
-@settings(max_examples=30)
-def test_made_queries_are_of_their_passage(at, seed):
-    texts = ["the moon orbits earth and tea is brewed in days of rivers that flow", "tea", "", "rivers, of; a 12 moon!"]
-    tokenizer = word_tokenizer()
-    passages, rng = Passages.of(texts, tokenizer), np.random.default_rng(seed)
-    part = passages.part(at, rng)
-    assert part in texts[at]
-    assert tokenizer.count(part) == min(tokenizer.count(texts[at]), tokenizer.count(part))
-    assert PART[0] <= tokenizer.count(part) <= PART[1] or part == texts[at].strip()
-    found = passages.keywords(at, rng).split()
-    assert set(found) <= set(texts[at].lower().replace(",", "").replace(";", "").replace("!", "").split())
-    assert len(found) <= KEYWORDS[1]
-    assert len(set(found)) == len(found)
-    assert all(len(word) > 2 for word in found)
-    assert passages.draw(at, np.random.default_rng(seed)) == passages.draw(at, np.random.default_rng(seed))
-
-
-def word_tokenizer():
-    from rag.tokens import WordTokenizer
-
-    return WordTokenizer()
-
-
-def test_words_of_every_passage_come_last():
-    passages = Passages.of(["moon tea", "tea rivers", "tea earth"], word_tokenizer())
-    assert passages.idf["tea"] == 0
-    drawn = [passages.keywords(0, np.random.default_rng(i)).split()[0] for i in range(20)]
-    assert set(drawn) == {"moon"}
-
-
-def test_queries_are_made_of_one_part_alone(collection, encoder):
-    for split in ("train", "dev"):
-        rng = np.random.default_rng(0)
-        found, kinds = with_made(collection, split, encoder.tokenizer, rng, 2)
-        chunks = {c.id: c.text for c in collection.chunks if collection.parts[c.document_id] == split}
-        assert {c.id for c in found.chunks} == chunks.keys()
-        assert len(kinds) == len(found.questions)
-        assert kinds.count("asked") == len({c.document_id for c in found.chunks})
-        assert kinds.count("keywords") == kinds.count("part") == len(chunks)
-        for question, kind in zip(found.questions, kinds):
-            [home] = question.relevant
-            text = question.query.text
-            if kind == "asked":
-                assert text.startswith("which ")
-            elif kind == "part":
-                assert text in chunks[home]
-            else:
-                assert set(text.split()) <= set(chunks[home].split())
-        assert len({q.id for q in found.questions}) == len(found.questions)
-        again, _ = with_made(collection, split, encoder.tokenizer, np.random.default_rng(0), 2)
-        assert again.questions == found.questions
-
-
-def test_documents_without_a_part_follow_their_questions(encoder):
-    documents = [Document(f"d{i}", f"number {i} moon tea " * 20) for i in range(30)]
-    chunks = [d.chunk(Span(0, len(d.text))) for d in documents]
-    asked = [
-        Judged("a", Query("moon"), {chunks[0].id: 1, chunks[1].id: 1}, "train"),
-        Judged("b", Query("tea"), {chunks[1].id: 1}, "test"),
-        Judged("c", Query("sun"), {chunks[2].id: 1}, "dev"),
-    ]
-    one = Collection("x", documents, chunks, asked)
-    held = {}
-    for split in ("train", "dev", "test"):
-        found, kinds = with_made(one, split, encoder.tokenizer, np.random.default_rng(0), 1)
-        made = [q for q, kind in zip(found.questions, kinds) if kind != "asked"]
-        held[split] = {i for q in made for i in q.relevant}
-        assert kinds.count("asked") == 1
-        assert len(found.chunks) == 30
-    assert chunks[0].id in held["train"]
-    assert chunks[1].id in held["test"]
-    assert chunks[2].id in held["dev"]
-    assert sum(map(len, held.values())) == len(set.union(*held.values())) == 30
-
-
-def test_a_batch_has_its_share_of_real_questions(collection, encoder):
-    queries = Queries.of(LexSemBridgeRecipe(made=1), [collection], "train", encoder, 0)
-    rng = np.random.default_rng(0)
-    for share in (0, 0.25, 1):
-        drawn = queries.draw(8, share, rng)
-        assert len(drawn) == 8
-        assert sum(queries.kinds[drawn] == "asked") == 8 * share
-    alone = Queries.of(LexSemBridgeRecipe(made=0), [collection], "train", encoder, 0)
-    assert set(alone.kinds[alone.draw(8, 0.25, rng)]) == {"asked"}
-    unasked = replace(collection, questions=[])
-    made = Queries.of(LexSemBridgeRecipe(made=1), [unasked], "train", encoder, 0)
-    assert "asked" not in made.kinds
-    assert len(made.draw(8, 0.25, rng)) == 8
-    with pytest.raises(ConfigError, match="no question for 'train', and no passage to make one of"):
-        Queries.of(LexSemBridgeRecipe(), [Collection("x", [], [])], "train", encoder, 0)
-
-
-def test_places_count_the_passages_of_a_query_s_own_collection(collection, encoder):
-    both = [collection, replace(collection, name="again")]
-    queries = Queries.of(LexSemBridgeRecipe(made=1), both, "dev", encoder, 0)
-    products = np.random.default_rng(0).random((len(queries.kinds), len(queries.asked.passages)))
-    half = len(queries.asked.passages) // 2
-    for i, place in enumerate(queries.places(products)):
-        home = slice(0, half) if i < len(queries.kinds) // 2 else slice(half, None)
-        [answer] = queries.asked.relevant[i]
-        order = np.argsort(-products[i, home]).tolist()
-        assert order[place] == answer - (home.start or 0)
-
-
-QUICK = {"steps": 40, "every": 10, "batch": 32, "learning_rate": 3e-2, "made": 6, "vocabulary": 50}
-
-
-def quick(variant):
-    return LexSemBridgeRecipe(variant=variant, **{**QUICK, "learning_rate": 3e-3 if variant == "clr" else 3e-2})
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_it_learns_on_a_frozen_encoder(collection, encoder, tmp_path, variant):
-    task = quick(variant).prepare([collection], encoder, 0)
-    with torch.no_grad():
-        task.model.eval()
-        before, first = task.scores(), float(task.loss(0))
-        places = task.dev.places(task.dev.asked.questions @ task.dev.asked.passages.T)
-        missed = 1 - np.where(places < 10, 1 / (1 + places), 0)
-        kinds = [missed[task.dev.kinds == kind].mean() for kind in ("asked", "keywords", "part")]
-        assert before["1 - MRR@10"] == pytest.approx(np.mean(kinds)), "untrained it is the encoder itself"
-    run, _ = fit(task, quick(variant), tmp_path, 0)
-    assert run.best["1 - MRR@10"] < before["1 - MRR@10"]
-    with torch.no_grad():
-        assert float(task.loss(0)) < first
-    arrays = task.arrays()
-    assert len(arrays["tokens"]) <= 50
-    assert not set(arrays["tokens"].tolist()) & encoder.tokenizer.special_ids
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_trained_weights_are_used_as_they_were_trained(collection, encoder, tmp_path, variant):
-    recipe = quick(variant)
-    for name in "ab":
-        result = train(recipe, [collection], encoder, tmp_path / name, seed=3)
-    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "ab"]
-    assert files[0] == files[1], "the same seed gives the same weights"
-    assert [row["split"] for row in result.table] == ["dev", "test"]
-    retriever, corpus = LexSemBridgeRetriever(weights=str(tmp_path / "a")), sample_corpus(encoder)
-    task = recipe.prepare([collection], encoder, 3)
-    fit(task, recipe, tmp_path / "c", 3)
-    made, _ = with_made(collection, "dev", encoder.tokenizer, np.random.default_rng(seed_of(3, -2)), 2)
-    with torch.no_grad():
-        turned = task.turned(task.dev, slice(0, 8)).numpy()
-    for question, vector in zip(made.questions, turned):
-        np.testing.assert_allclose(retriever.vector(question.query, corpus), vector, atol=0.03)
-
-
-def test_training_refuses_an_encoder_without_token_numbers(collection):
-    with pytest.raises(ConfigError, match="reads token numbers, which the tokenizer of hash does not give"):
-        LexSemBridgeRecipe().prepare([collection], HashEncoder(), 0)
-
-
-def test_clr_refuses_an_encoder_without_word_vectors():
-    with pytest.raises(ConfigError, match="CLR needs the word vectors of a transformer, which hash does not have"):
-        word_vectors(RememberingEncoder.of(HashEncoder()))
-    with pytest.raises(ModelError, match="CLR needs the word embedding matrix"):
-        LexSemBridge.of("clr", [1, 2], 4)
-
-
-def test_word_vectors_are_those_of_the_model(encoder, folder):
-    model = base(folder)[0].auto_model
-    np.testing.assert_array_equal(word_vectors(encoder), model.get_input_embeddings().weight.detach().numpy())
-    assert isinstance(encoder.tokenizer, ModelTokenizer)
-    assert encoder.tokenizer.special_ids == {0, 1, 2, 3, 4}

@@ -16,6 +16,7 @@ from retrievers.dense import DenseRetriever
 from retrievers.evidence import NAMES, among, evidence
 from retrievers.reranker import Reranker
 from tests.learned_weights import weights_of
+from tests.library_tools import over_a_library
 
 ENCODER = HashEncoder()
 TEXTS = {
@@ -107,27 +108,14 @@ def test_what_is_below_is_dropped_and_the_wrong_encoder_refused():
 
 
 def test_rarity_is_the_same_over_a_library(tmp_path):
-    from retrievers.corpus import LibraryCorpus
-    from retrievers.library.library import Library, SourceRow, vector_key
-    from retrievers.stores.embedded import EmbeddedStore
-
     sample = sample_corpus(ENCODER)
-    with Library.open(tmp_path, encoder=ENCODER) as library:
-        for name in dict.fromkeys(c.document_id for c in sample.chunks()):
-            chunks = [c for c in sample.chunks() if c.document_id == name]
-            library.add_vectors([vector_key(c.text, ENCODER.fingerprint) for c in chunks], sample.vectors(chunks))
-            library.replace(SourceRow(name, digest=name, recipe="test"), [(sample.document(name), chunks)])
-        index = EmbeddedStore(path=tmp_path, index="flat").open(library)
-        try:
-            index.sync()
-            corpus, asked = LibraryCorpus(library, index, ENCODER), ["tea", "moon", "nowhere", "the", "茶"]
-            assert corpus.rarity(asked) == sample.rarity(asked)
-            assert corpus.rarity(asked)["nowhere"] > corpus.rarity(asked)["tea"] > 0
-            query = Query("green tea")
-            hits = DenseRetriever().search(query, 9, sample)
-            np.testing.assert_allclose(evidence(query, hits, corpus), evidence(query, hits, sample), atol=1e-4)
-        finally:
-            index.close()
+    with over_a_library(tmp_path, sample) as corpus:
+        asked = ["tea", "moon", "nowhere", "the", "茶"]
+        assert corpus.rarity(asked) == sample.rarity(asked)
+        assert corpus.rarity(asked)["nowhere"] > corpus.rarity(asked)["tea"] > 0
+        query = Query("green tea")
+        hits = DenseRetriever().search(query, 9, sample)
+        np.testing.assert_allclose(evidence(query, hits, corpus), evidence(query, hits, sample), atol=1e-4)
 
 
 def test_training_learns_what_tells_an_answer_and_nothing_where_nothing_tells(tmp_path):

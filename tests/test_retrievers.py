@@ -22,6 +22,7 @@ from retrievers.lexical_feedback import LexicalFeedbackRetriever
 from retrievers.query_map import QueryMapRetriever
 from retrievers.query_side import QuerySideRetriever
 from tests.learned_weights import weights_of
+from tests.library_tools import over_a_library, take
 
 ENCODER = HashEncoder()
 
@@ -41,30 +42,16 @@ def test_laws(name: str):
 
 
 def test_laws_over_a_library(tmp_path):
-    from retrievers.corpus import LibraryCorpus
-    from retrievers.library.library import Library, SourceRow, vector_key
-    from retrievers.stores.embedded import EmbeddedStore
-
     sample = sample_corpus(ENCODER)
-    with Library.open(tmp_path, encoder=ENCODER) as library:
-        for name in dict.fromkeys(c.document_id for c in sample.chunks()):
-            chunks = [c for c in sample.chunks() if c.document_id == name]
-            library.add_vectors([vector_key(c.text, ENCODER.fingerprint) for c in chunks], sample.vectors(chunks))
-            library.replace(SourceRow(name, digest=name, recipe="test"), [(sample.document(name), chunks)])
-        index = EmbeddedStore(path=tmp_path, index="flat").open(library)
-        try:
-            index.sync()
-            corpus = LibraryCorpus(library, index, ENCODER)
-            for name in ("dense", "bm25", "bm25s"):
-                retriever = registry.find("retriever", name)()
-                check_retriever(retriever, corpus)
-                for text in ("green tea in Europe", "the oceans", "绿茶用"):
-                    ours = retriever.search(Query(text), 9, corpus)
-                    exact = retriever.search(Query(text), 9, sample)
-                    assert [h.score for h in ours] == pytest.approx([h.score for h in exact], rel=1e-5, abs=1e-6)
-            assert corpus.spread == pytest.approx(sample.spread, rel=1e-4)
-        finally:
-            index.close()
+    with over_a_library(tmp_path, sample) as corpus:
+        for name in ("dense", "bm25", "bm25s"):
+            retriever = registry.find("retriever", name)()
+            check_retriever(retriever, corpus)
+            for text in ("green tea in Europe", "the oceans", "绿茶用"):
+                ours = retriever.search(Query(text), 9, corpus)
+                exact = retriever.search(Query(text), 9, sample)
+                assert [h.score for h in ours] == pytest.approx([h.score for h in exact], rel=1e-5, abs=1e-6)
+        assert corpus.spread == pytest.approx(sample.spread, rel=1e-4)
 
 
 def test_dense_is_the_exact_order_of_inner_products():
@@ -288,32 +275,17 @@ def test_feedback_follows_its_formula():
 
 
 def test_lexical_searches_of_one_question_are_done_once(tmp_path, monkeypatch):
-    from retrievers.corpus import LibraryCorpus
-    from retrievers.library.library import Library, SourceRow, vector_key
-    from retrievers.stores.embedded import EmbeddedStore
-
     sample, done = sample_corpus(ENCODER), []
-    with Library.open(tmp_path, encoder=ENCODER) as library:
-
-        def take(name: str) -> None:
-            chunks = [c for c in sample.chunks() if c.document_id == name]
-            library.add_vectors([vector_key(c.text, ENCODER.fingerprint) for c in chunks], sample.vectors(chunks))
-            library.replace(SourceRow(name, digest=name, recipe="test"), [(sample.document(name), chunks)])
-
-        take("tea")
-        index = EmbeddedStore(path=tmp_path, index="flat").open(library)
-        try:
-            index.sync()
-            corpus, match = LibraryCorpus(library, index, ENCODER), library.match
-            monkeypatch.setattr(library, "match", lambda *a: done.append(a) or match(*a))
-            few = corpus.match("green tea", 2)
-            assert few == corpus.match("green tea", 40)[:2]
-            assert len(done) == 1
-            assert corpus.match("green tea", 200)[:2] == few
-            corpus.match("green tea", 2, parse("year == 2001"))
-            assert len(done) == 3
-            take("copy")
-            assert len(corpus.match("green tea", 40)) > len(few)
-            assert len(done) == 4
-        finally:
-            index.close()
+    part = MemoryCorpus([sample.document("tea")], [c for c in sample.chunks() if c.document_id == "tea"], ENCODER)
+    with over_a_library(tmp_path, part) as corpus:
+        match = corpus.library.match
+        monkeypatch.setattr(corpus.library, "match", lambda *a: done.append(a) or match(*a))
+        few = corpus.match("green tea", 2)
+        assert few == corpus.match("green tea", 40)[:2]
+        assert len(done) == 1
+        assert corpus.match("green tea", 200)[:2] == few
+        corpus.match("green tea", 2, parse("year == 2001"))
+        assert len(done) == 3
+        take(corpus.library, "copy", sample)
+        assert len(corpus.match("green tea", 40)) > len(few)
+        assert len(done) == 4

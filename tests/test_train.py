@@ -29,13 +29,7 @@ from segmenters.training.measure import pk
 from tests.test_sage import WORDS
 from tests.toy_training import Toy, ToyRecipe
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def weights(task):

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("dateparser", reason="needs the extra 'time'")
 
-import torch
 
 from rag.encoders.hash import HashEncoder
 from rag.trained import load
@@ -22,16 +21,10 @@ from retrievers.training.timed import Spans, World, askings
 from retrievers.training.train import train
 from tests.test_collections import article, ask
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ENCODER = HashEncoder(size=64)
 QUICK = EventAwareRecipe(steps=40, every=10, coarse=10, batch=16, heads=2, width=8, rank=4, negatives=6, moments=2)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -34,17 +34,11 @@ from retrievers.training.query_map import QueryMapRecipe
 from retrievers.training.train import counts, train
 from tests.test_collections import article, ask
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ENCODER = HashEncoder(size=64)
 WORDS = [f"{a}{b}" for a in ("bar", "den", "fol", "gim", "hap", "jus") for b in ("ane", "ilo", "umi", "oke")]
 """Passages are about one of these; questions ask for it by another word, the same one always."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
