@@ -1,0 +1,1 @@
+"""Index engines, one file each: how the keys that a query wants are found."""

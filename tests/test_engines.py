@@ -1,0 +1,15 @@
+"""The conformance suite over every registered engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from attention_retrieval.testing.engines import check_engine
+from rag import registry
+
+pytest.importorskip("numba")
+
+
+@pytest.mark.parametrize("name", registry.names("engine"))
+def test_engine_keeps_the_contract(name):
+    check_engine(registry.find("engine", name)())
