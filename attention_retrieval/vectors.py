@@ -60,12 +60,15 @@ class Vectors:
 
         Raises ModelError for a number that is not finite: it would make every later answer NaN.
         """
-        codes, scales = encode(rows, self.dtype)
+        self.append_codes(*encode(rows, self.dtype))
+
+    def append_codes(self, codes: np.ndarray, scales: np.ndarray | None) -> None:
+        """Add rows that are encoded already."""
         done = 0
-        while done < rows.shape[1]:
+        while done < codes.shape[1]:
             at = self._length % SLAB
             slab, scale = self._slab(self._length // SLAB)
-            take = min(SLAB - at, rows.shape[1] - done)
+            take = min(SLAB - at, codes.shape[1] - done)
             slab[:, at : at + take] = codes[:, done : done + take]
             if scale is not None and scales is not None:
                 scale[:, at : at + take] = scales[:, done : done + take]

@@ -1,0 +1,22 @@
+"""Attention: what a model's decoding step looks at, as a component.
+
+generate: {use: transformers, model: ..., attention: {use: retrieval, top_k: 100}}
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from rag.component import Component
+
+
+class Attention(Component, kind="attention"):
+    """A method of attention for a causal language model of transformers."""
+
+    implementation: ClassVar[str]
+    """The model's `attn_implementation`."""
+
+    @abstractmethod
+    def cache(self, config: Any) -> Any:
+        """A new, empty cache for one generation with a model of `config`: its `past_key_values`."""

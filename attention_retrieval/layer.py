@@ -1,0 +1,179 @@
+"""One layer's cache for one sequence: keys, values, and the indexes over them. NumPy alone, no torch.
+
+Every token is in one of three zones, which positions tell apart:
+
+    static    [0, sinks) and the last `window` tokens
+    indexed   [sinks, indexed)
+    pending   between `indexed` and the window: no longer in the window, not yet in the index
+
+Static and pending tokens are attended to exactly, by whoever holds them near the model; here are all tokens, and what
+the indexes find.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from os import cpu_count
+from typing import TypeVar
+
+import numpy as np
+
+from attention_retrieval.choice import chosen
+from attention_retrieval.engine import Engine, Found, Index, Keys
+from attention_retrieval.methods.retrieval import Retrieval
+from attention_retrieval.partial import Partial
+from attention_retrieval.queries import QuerySample
+from attention_retrieval.report import HeadStats
+from attention_retrieval.vectors import Vectors
+
+T = TypeVar("T")
+
+
+class LayerCache:
+    """Tokens are appended by `append`; `advance` moves the zones; `retrieve` attends to what the indexes find."""
+
+    def __init__(self, settings: Retrieval, layer: int, heads: int, d: int) -> None:
+        self.settings, self.layer = settings, layer
+        self.keys, self.values = Vectors(heads, d, settings.dtype), Vectors(heads, d, settings.dtype)
+        self.sample, self.group = QuerySample(settings.queries), 0
+        self.indexed = settings.sinks
+        self.indexes: list[Index] = []
+        self.engine: Engine | None = None
+        self.why = f"up to {settings.dense_below:,} tokens every key is read"
+        self.stats = [HeadStats(layer, head) for head in range(heads)]
+        self.steps = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def append(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """Take tokens in, (heads, tokens, d) each; raises ModelError where one is not finite, and takes none."""
+        before = len(self)
+        try:
+            self.keys.append(keys)
+            self.values.append(values)
+        except BaseException:
+            self.keys.crop(before)
+            self.values.crop(before)
+            raise
+
+    def learn(self, queries: np.ndarray, start: int) -> None:
+        """Keep some of a prompt's queries, (query heads, tokens, d) times the scaling, from position `start` on."""
+        if not self.group:
+            self.group = len(queries) // self.keys.heads
+            self.sample = QuerySample(max(self.settings.queries // self.group, 1))
+        self.sample.add(queries, start)
+
+    def advance(self) -> bool:
+        """Build the index, or let it take the pending tokens, where it is time; True if a zone has moved."""
+        dynamic = len(self) - self.settings.window
+        if not self.indexes:
+            if len(self) <= self.settings.dense_below or dynamic <= self.settings.sinks:
+                return False
+            self._build(dynamic)
+            return True
+        if dynamic - self.indexed < self.settings.insert_every:
+            return False
+        self._insert(dynamic)
+        return True
+
+    def retrieve(self, q: np.ndarray) -> Partial | None:
+        """Attention over the indexed tokens that `q` (heads, group, d), times the scaling, finds; None without index.
+
+        The result is (heads, group, d) and (heads, group).
+        """
+        if not self.indexes:
+            return None
+        from attention_retrieval.kernels.attend import attend_ids
+
+        def one(head: int) -> tuple[np.ndarray, np.ndarray]:
+            began = time.perf_counter()
+            found = self.indexes[head].search(q[head], self.settings.top_k)
+            between = time.perf_counter()
+            out, lse = attend_ids(self.values.head(head).stored, found.ids, found.logits)
+            self.stats[head].searched(found, self.indexed - self.settings.sinks, began, between)
+            return out, lse
+
+        parts = side_by_side(one, range(len(self.indexes)), self.settings.threads)
+        self._audit(q)
+        return Partial(np.stack([out for out, _ in parts]), np.stack([lse for _, lse in parts]))
+
+    def crop(self, length: int) -> None:
+        """Forget the tokens from `length` on; an index that holds one of them is built anew when it is next needed."""
+        self.keys.crop(length)
+        self.values.crop(length)
+        if length < self.indexed:
+            self.indexes, self.indexed = [], self.settings.sinks
+
+    def bytes_of(self, head: int) -> tuple[int, int]:
+        """Bytes of one head's keys and of its index."""
+        return self.keys.nbytes // self.keys.heads, self.indexes[head].nbytes if self.indexes else 0
+
+    def _build(self, stop: int) -> None:
+        """Indexes for all heads, or, if it is interrupted, none."""
+        self.engine, self.why = chosen(self.settings, stop - self.settings.sinks)
+        engine = self.engine
+
+        def one(head: int) -> Index:
+            began = time.perf_counter()
+            keys = Keys(self.keys.head(head), self.settings.sinks, stop)
+            queries = self.sample.group(head, self.group) if engine.needs_queries else None
+            index = engine.build(keys, queries, seed=self.settings.seed + 1000 * self.layer + head)
+            self.stats[head].built(time.perf_counter() - began)
+            return index
+
+        self.indexes = side_by_side(one, range(self.keys.heads), self.settings.threads)
+        self.indexed = stop
+
+    def _insert(self, stop: int) -> None:
+        def one(head: int) -> None:
+            began = time.perf_counter()
+            self.indexes[head].insert(stop)
+            self.stats[head].inserted(time.perf_counter() - began)
+
+        try:
+            side_by_side(one, range(len(self.indexes)), self.settings.threads)
+        except BaseException:
+            self.indexes, self.indexed = [], self.settings.sinks  # some heads may be ahead of others: build anew
+            raise
+        self.indexed = stop
+
+    def _audit(self, q: np.ndarray) -> None:
+        """Repeat one head's search exactly, in turn."""
+        self.steps += 1
+        every = self.settings.audit_every
+        if not every or self.steps % every:
+            return
+        head = (self.steps // every) % len(self.indexes)
+        index, k = self.indexes[head], self.settings.top_k
+        found, exact = index.search(q[head], k), index.keys.best(q[head], k)
+        self.stats[head].audited(recall(found, exact))
+        index.repair(q[head], exact.ids)
+
+
+def recall(found: Found, exact: Found) -> float:
+    """The mean share over queries of the exact rows that were found."""
+    shares = [len(np.intersect1d(a[a >= 0], b[b >= 0])) / max((b >= 0).sum(), 1) for a, b in zip(found.ids, exact.ids)]
+    return float(np.mean(shares))
+
+
+def side_by_side(do: Callable[[int], T], heads: Iterable[int], threads: int) -> list[T]:
+    """`do` for every head, in threads; kernels let go of the interpreter's lock."""
+    threads = threads or cpu_count() or 1
+    work = list(heads)
+    if threads == 1 or len(work) == 1:
+        return [do(head) for head in work]
+
+    def share(first: int) -> list[T]:
+        return [do(head) for head in work[first::threads]]
+
+    parts = list(_pool(threads).map(share, range(min(threads, len(work)))))
+    return [parts[n % len(parts)][n // len(parts)] for n in range(len(work))]
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="fovea-heads")

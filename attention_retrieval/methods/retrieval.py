@@ -1,0 +1,74 @@
+"""RetrievalAttention: decode over a long text by searching its keys.
+
+    out = merge(attend(q, sinks + window + pending), attend(q, top_k of index.search(q)))
+
+The prompt is read with full attention. Its first and last tokens stay beside the model; the others go to an index that
+learns from the prompt's own queries (queries and keys are distributed differently: what is near in the usual sense is
+not what a query wants). A decoded token attends to the few keys that its queries find, and to what stays beside the
+model; the two parts become one by their log-sum-exp. (D. Liu et al., "RetrievalAttention: Accelerating long-context
+LLM inference via vector retrieval", 2024)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from attention_retrieval.attention import Attention
+from attention_retrieval.engine import Engine
+from attention_retrieval.vectors import Dtype
+from rag.component import SpeedOnly
+
+
+class Retrieval(Attention, name="retrieval"):
+    """Sinks, window and the `top_k` keys that an index finds, per kv head, for each query of its group."""
+
+    implementation = "fovea_retrieval"
+
+    sinks: NonNegativeInt = 128
+    """The first tokens, which every query attends to."""
+
+    window: PositiveInt = 512
+    """The last tokens, which every query attends to."""
+
+    top_k: PositiveInt = 100
+    """Keys that each query attends to beyond these."""
+
+    engine: Engine | Literal["auto"] = "auto"
+    """The index; `auto` chooses by the length of the text and whether it will be asked again."""
+
+    reuse: bool = False
+    """Whether the text will be asked more than once: then a slower build that searches faster pays."""
+
+    dtype: Dtype = "bf16"
+    """How keys and values are kept: bf16, int8 with one scale a token, or fp32."""
+
+    dense_below: NonNegativeInt = 4096
+    """Up to this many tokens a decoded token attends to all of them."""
+
+    insert_every: PositiveInt = 1024
+    """Tokens that have left the window wait, attended to exactly, until so many are there for the index to take in."""
+
+    exact_prompt: bool = True
+    """Whether a prompt that follows a text already read attends to all of it; else it is read token by token, like an
+    answer, which costs far less where the text is long and the question short."""
+
+    queries: PositiveInt = 4096
+    """Queries of the prompt, per kv head, that the index learns from."""
+
+    audit_every: NonNegativeInt = 64
+    """At every so many tokens, one head's search is repeated exactly, for the report and so that the index may learn;
+    0 never does."""
+
+    threads: SpeedOnly[NonNegativeInt] = 0
+    """Threads that search, heads side by side; 0 is one a processor."""
+
+    seed: NonNegativeInt = 0
+    """Decides what the index draws while it is built."""
+
+    def cache(self, config: Any) -> Any:
+        """A RetrievalCache."""
+        from attention_retrieval.hf import RetrievalCache
+
+        return RetrievalCache(config, self)

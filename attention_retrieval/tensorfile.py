@@ -1,0 +1,95 @@
+"""Arrays in one file of the safetensors format, mapped into memory, each with a checksum.
+
+The file is written whole or not at all: beside its place, flushed to the disk, then renamed. Any reader of safetensors
+can open it; ours also compares checksums, which the format's metadata holds, and says which part is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rag.errors import ModelError
+
+DTYPES = {"F32": "<f4", "U16": "<u2", "BF16": "<u2", "I8": "|i1", "U8": "|u1", "I32": "<i4", "I64": "<i8", "U32": "<u4"}
+NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "BF16"}
+REDO = "make the file anew: it was cut short or changed after it was written"
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write `arrays`, and `about` as JSON; an interrupted write leaves what was at `path` before."""
+    ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    header: dict[str, Any] = {}
+    end = 0
+    for name, array in ready.items():
+        header[name] = {"dtype": NAMES[array.dtype], "shape": array.shape, "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    checksums = {name: zlib.crc32(_bytes(array)) for name, array in ready.items()}
+    words = {"about": json.dumps(about, sort_keys=True), "checksums": json.dumps(checksums)}
+    header["__metadata__"] = {**words, "whole": _mark(header, words)}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 64)  # so that arrays begin where a cache line does
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for array in ready.values():
+                file.write(_bytes(array))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays, mapped read-only, and what was written about them; raises ModelError for a file that is damaged."""
+    if not path.is_file():
+        raise ModelError("there is no such file", where=str(path))
+    try:
+        mapped = np.memmap(path, np.uint8, mode="r")
+        size = int.from_bytes(mapped[:8].tobytes(), "little")
+        header = json.loads(mapped[8 : 8 + size].tobytes())
+        words = header.pop("__metadata__")
+        checksums, about = json.loads(words["checksums"]), json.loads(words["about"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"the header is damaged: {error}", where=str(path), fix=REDO) from None
+    if words.get("whole") != _mark(header, words):
+        raise ModelError("the header is damaged: its checksum does not fit", where=str(path), fix=REDO)
+    body = mapped[8 + size :]
+    arrays = {}
+    for name, about_one in header.items():
+        start, stop = about_one["data_offsets"]
+        part = body[start:stop]
+        if len(part) != stop - start:
+            raise ModelError(f"the file ends within {name!r}", where=str(path), fix=REDO)
+        if zlib.crc32(_bytes(part)) != checksums[name]:
+            raise ModelError(f"{name!r} is damaged: its checksum does not fit", where=str(path), fix=REDO)
+        arrays[name] = part.view(DTYPES[about_one["dtype"]]).reshape(about_one["shape"])
+    return arrays, about
+
+
+def _mark(header: Mapping[str, Any], words: Mapping[str, str]) -> str:
+    """A checksum of all else that the header says."""
+    rest = {name: value for name, value in header.items() if name != "__metadata__"}
+    return str(zlib.crc32(json.dumps([rest, words["about"], words["checksums"]]).encode()))
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
