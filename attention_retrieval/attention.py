@@ -6,7 +6,7 @@ generate: {use: transformers, model: ..., attention: {use: retrieval, top_k: 100
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 from rag.component import Component
 
@@ -14,8 +14,9 @@ from rag.component import Component
 class Attention(Component, kind="attention"):
     """A method of attention for a causal language model of transformers."""
 
-    implementation: ClassVar[str]
-    """The model's `attn_implementation`."""
+    @abstractmethod
+    def implementation(self) -> str:
+        """The model's `attn_implementation`, which transformers knows from now on."""
 
     @abstractmethod
     def cache(self, config: Any) -> Any:

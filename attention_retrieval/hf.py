@@ -25,7 +25,7 @@ from attention_retrieval.methods.retrieval import Retrieval
 from attention_retrieval.report import HeadReport, Report
 from rag.errors import ConfigError, ModelError
 
-IMPLEMENTATION = Retrieval.implementation
+IMPLEMENTATION = "fovea_retrieval"
 FIRST, PAST = (5, 20), (6, 0)
 USE = f'model = AutoModelForCausalLM.from_pretrained(..., attn_implementation="{IMPLEMENTATION}")'
 
@@ -53,6 +53,25 @@ class RetrievalCache(DynamicCache):
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)
         ]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hand new tokens to layer `layer_idx`; raises ModelError where an interrupted step has left layers apart."""
+        ours = [layer for layer in self.layers if isinstance(layer, RetrievalLayer)]
+        if ours and self.layers[layer_idx] is ours[0] and len({layer.seen for layer in ours}) > 1:
+            what = "a step was interrupted between two layers of the model, so they hold different tokens"
+            raise ModelError(what, fix="cache.crop(0) takes all layers back to before that step")
+        return super().update(key_states, value_states, layer_idx, *args, **kwargs)
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens; pass their number as a negative one, as transformers does.
+
+        After a step that was interrupted, this also brings layers that had gone on back to those that had not.
+        """
+        length = min(layer.get_seq_length() for layer in self.layers) + tokens_to_remove
+        for layer in self.layers:
+            layer.crop(min(length - layer.get_seq_length(), 0))
 
     def report(self) -> Report:
         """What was searched so far, per layer and head of the first sequence."""
@@ -133,18 +152,17 @@ class RetrievalLayer(CacheLayerMixin):
         if len(key_states) != len(self.rows):
             raise ModelError(f"the cache holds {len(self.rows)} sequences, the model went on with {len(key_states)}")
         self.new = key_states, value_states
-        self.seen += key_states.shape[-2]
         marked = key_states.view_as(key_states)
         marked.fovea_layer = self  # type: ignore[attr-defined]
         return marked, value_states
 
     def get_seq_length(self) -> int:
         """Tokens seen, padding counted."""
-        return self.seen
+        return self.seen + (self.new[0].shape[-2] if self.new else 0)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """As if all keys were there."""
-        return self.seen + query_length, 0
+        return self.get_seq_length() + query_length, 0
 
     def get_max_length(self) -> int:
         """No limit."""
@@ -159,7 +177,7 @@ class RetrievalLayer(CacheLayerMixin):
         if tokens_to_remove > 0:
             raise ModelError(f"crop({tokens_to_remove}): give the number of tokens to remove as a negative one")
         self.new = None
-        self.seen += tokens_to_remove
+        self.seen = max(self.seen + tokens_to_remove, 0)
         for row in self.rows:
             row.crop(max(len(row.cache) + tokens_to_remove, 0))
 
@@ -170,10 +188,28 @@ class RetrievalLayer(CacheLayerMixin):
         )
 
     def attend(self, module: Any, query: torch.Tensor, padding: torch.Tensor | None, scaling: float) -> torch.Tensor:
-        """Take the held tokens in and attend, (batch, tokens, heads, d)."""
+        """Take the held tokens in and attend, (batch, tokens, heads, d); whatever fails leaves the layer as it was."""
         assert self.new is not None
         (keys, values), self.new = self.new, None
         self._same_model(module)
+        before = [len(row.cache) for row in self.rows]
+        try:
+            out = self._attend(query, keys, values, padding, scaling)
+        except BaseException:
+            for row, length in zip(self.rows, before):
+                row.crop(length)
+            raise
+        self.seen += query.shape[2]
+        return out
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        padding: torch.Tensor | None,
+        scaling: float,
+    ) -> torch.Tensor:
         out = torch.zeros(
             query.shape[0], query.shape[2], query.shape[1], query.shape[3], dtype=query.dtype, device=query.device
         )

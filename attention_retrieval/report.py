@@ -89,6 +89,18 @@ class Report:
     def __len__(self) -> int:
         return len(self.heads)
 
+    @property
+    def summary(self) -> str:
+        """One line: the engine and why, and means over heads."""
+        scanned = [head.scanned for head in self.heads if head.scanned is not None]
+        recalls = [head.recall for head in self.heads if head.recall is not None]
+        parts = [self.why]
+        if scanned:
+            parts.append(f"{100 * sum(scanned) / len(scanned):.1f} % of the indexed keys scanned")
+        if recalls:
+            parts.append(f"recall {sum(recalls) / len(recalls):.2f} in audits")
+        return ", ".join(parts)
+
     def __str__(self) -> str:
         names = (
             "layer",

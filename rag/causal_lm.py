@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import ModelError, require
@@ -25,9 +26,10 @@ Messages = Sequence[tuple[str, str]]
 _loading = threading.Lock()
 
 
-def load(model: str, *, dtype: str = "auto", device: str = "auto") -> CausalLM:
-    """The model in folder or of hub name `model`; the same object for the same files, dtype and device.
+def load(model: str, *, dtype: str = "auto", device: str = "auto", attention: str | None = None) -> CausalLM:
+    """The model in folder or of hub name `model`; the same object for the same files, dtype, device and attention.
 
+    `attention` is an `attn_implementation` that transformers knows; its own choice where it is None.
     Only safetensors weights are read, and no code that comes with a model is run. Raises ModelError otherwise.
     """
     torch = require("torch", extra="models", needed_by="a local language model")
@@ -37,16 +39,16 @@ def load(model: str, *, dtype: str = "auto", device: str = "auto") -> CausalLM:
     if dtype == "auto" and device == "cpu":
         dtype = "float32"
     with _loading:
-        return _load(str(files.path), files.name, dtype, device)
+        return _load(str(files.path), files.name, dtype, device, attention)
 
 
 @cache
-def _load(path: str, name: str, dtype: str, device: str) -> CausalLM:
+def _load(path: str, name: str, dtype: str, device: str, attention: str | None) -> CausalLM:
     transformers = require("transformers", extra="models", needed_by="a local language model")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, local_files_only=True, use_safetensors=True
+            path, dtype=dtype, local_files_only=True, use_safetensors=True, attn_implementation=attention
         )
         model = model.to(device).eval()
     except Exception as error:  # files, settings and devices fail in many kinds
@@ -91,14 +93,16 @@ class CausalLM:
         )  # templates that know nothing of thinking ignore the last
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def stream(self, tokens: Sequence[int], limit: int, *, temperature: float = 0.0, seed: int = 0) -> Pieces:
+    def stream(
+        self, tokens: Sequence[int], limit: int, *, temperature: float = 0.0, seed: int = 0, cache: Any = None
+    ) -> Pieces:
         """At most `limit` further tokens, as text in pieces of whole words. Greedy at temperature 0.
 
         Otherwise tokens are drawn from softmax(logits / temperature): the largest of logits / temperature + Gumbel
-        noise is such a draw, and takes its noise from a generator of this run alone. Raises ModelError if the model
-        fails, also in the middle.
+        noise is such a draw, and takes its noise from a generator of this run alone. Keys and values go to `cache`, a
+        new one of transformers' own where it is None. Raises ModelError if the model fails, also in the middle.
         """
-        return Pieces(self, tokens, limit, temperature, seed)
+        return Pieces(self, tokens, limit, temperature, seed, cache)
 
 
 @dataclass
@@ -110,6 +114,7 @@ class Pieces:
     limit: int
     temperature: float
     seed: int
+    cache: Any = None
     tokens: int = 0
     cut: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -162,9 +167,16 @@ class Pieces:
                 logits_processor=[self._noise(model.device)] if self.temperature else [],
                 stopping_criteria=[lambda ids, _: torch.full((len(ids),), self._stop.is_set(), device=ids.device)],
                 streamer=streamer,
+                **self._cache(),
             )
         self.tokens = made.shape[1] - ids.shape[1]
         self.cut = self.tokens >= self.limit and int(made[0, -1]) not in ends
+
+    def _cache(self) -> dict[str, Any]:
+        """The argument of `generate` that takes a cache: its name changed with transformers 5.24."""
+        if self.cache is None:
+            return {}
+        return {"cache" if "cache" in signature(self.lm.model.forward).parameters else "past_key_values": self.cache}
 
     def _noise(self, device: torch.device) -> Any:
         import torch

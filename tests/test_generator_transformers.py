@@ -209,3 +209,18 @@ def test_a_trained_model_tells_a_story():
     assert sum(word.strip('.,!"').isalpha() for word in text.split()) > 0.8 * len(text.split())
     answer = answered(generator, Query("Once upon a time"), hits, corpus)
     assert answer.text == text
+
+
+def test_attention_by_retrieval_with_all_keys_writes_the_same(model):
+    pytest.importorskip("numba")
+    retrieval = {"use": "retrieval", "top_k": 5000, "dense_below": 0, "dtype": "fp32", "sinks": 4, "window": 8}
+    expected, _ = run(small(model, max_new_tokens=40))
+    made, trace = run(small(model, max_new_tokens=40, attention=retrieval))
+    assert made == expected
+    assert "100.0 % of the indexed keys scanned" in str(trace.stages[-1].notes["attention"])
+
+
+def test_attention_is_part_of_the_fingerprint(model):
+    one, other = small(model), small(model, attention={"use": "retrieval"})
+    assert one.fingerprint != other.fingerprint
+    assert small(model, attention={"use": "retrieval", "threads": 2}).fingerprint == other.fingerprint

@@ -9,6 +9,8 @@ from attention_retrieval.kernels.load import FAST, exp, fetch_ahead, read_row
 from attention_retrieval.kernels.top_k import AHEAD
 from attention_retrieval.vectors import Stored
 
+TILE = 4
+
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def attend_ids(stored: Stored, ids: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,11 +81,17 @@ def attend_scanned(stored: Stored, start: int, logits: np.ndarray) -> tuple[np.n
         for n in range(count):
             logits[g, n] /= total
         lse[g] = most + np.log(total)
-    row = np.empty(d, np.float32)
-    for n in range(count):
-        read_row(stored, start + n, row)
+    tile = np.zeros((TILE, d), np.float32)  # four rows at a time: one load and store of the output for all of them
+    a, b, c, e = tile[0], tile[1], tile[2], tile[3]
+    for first in range(0, count, TILE):
+        many = min(TILE, count - first)
+        for n in range(many):
+            read_row(stored, start + first + n, tile[n])
+        tile[many:] = 0
         for g in range(queries):
-            weight = logits[g, n]
+            weights, mine = logits[g], out[g]
+            wa, wb = weights[first], weights[min(first + 1, count - 1)]
+            wc, we = weights[min(first + 2, count - 1)], weights[min(first + 3, count - 1)]
             for j in range(d):
-                out[g, j] += weight * row[j]
+                mine[j] += wa * a[j] + wb * b[j] + wc * c[j] + we * e[j]
     return out, lse

@@ -24,8 +24,6 @@ from rag.component import SpeedOnly
 class Retrieval(Attention, name="retrieval"):
     """Sinks, window and the `top_k` keys that an index finds, per kv head, for each query of its group."""
 
-    implementation = "fovea_retrieval"
-
     sinks: NonNegativeInt = 128
     """The first tokens, which every query attends to."""
 
@@ -66,6 +64,12 @@ class Retrieval(Attention, name="retrieval"):
 
     seed: NonNegativeInt = 0
     """Decides what the index draws while it is built."""
+
+    def implementation(self) -> str:
+        """`fovea_retrieval`."""
+        from attention_retrieval.hf import IMPLEMENTATION
+
+        return IMPLEMENTATION
 
     def cache(self, config: Any) -> Any:
         """A RetrievalCache."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from attention_retrieval.attention import Attention
 from pipelines.citing import cite
 from pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
 from rag import trace
@@ -50,6 +51,10 @@ class TransformersGenerator(Generator, name="transformers"):
     device: str = "auto"
     """`auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`."""
 
+    attention: Attention | None = None
+    """What a token of the answer attends to; the model's own attention if left out. `{use: retrieval, top_k: 100}`
+    searches the keys of a long prompt."""
+
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
 
@@ -58,7 +63,8 @@ class TransformersGenerator(Generator, name="transformers"):
         """The model, loaded on first use."""
         from rag.causal_lm import load
 
-        return load(self.model, dtype=self.dtype, device=self.device)
+        implementation = self.attention.implementation() if self.attention else None
+        return load(self.model, dtype=self.dtype, device=self.device, attention=implementation)
 
     def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
         """The text in pieces of whole words, as the model makes it."""
@@ -67,12 +73,15 @@ class TransformersGenerator(Generator, name="transformers"):
             yield NO_ANSWER
             return
         tokens = self._prompt(query, hits)
-        made = self.lm.stream(tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed)
+        cache = self.attention.cache(self.lm.model.config) if self.attention else None
+        made = self.lm.stream(tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed, cache=cache)
         length = 0
         for piece in made:
             length += len(piece.strip())
             yield piece
         trace.current().note(model=self.model, device=str(self.lm.model.device))
+        if self.attention and self.attention.name == "retrieval":
+            trace.current().note(attention=cache.report().summary)
         trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
         if not length:
             raise ModelError(f"the model {self.model} gave an empty answer", fix="use another model or instruction")
