@@ -6,6 +6,8 @@ searches its indexes; then the two are merged. With everything on a CPU the same
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 
@@ -13,6 +15,7 @@ from attention_retrieval.layer import LayerCache
 from attention_retrieval.methods.retrieval import Retrieval
 from attention_retrieval.vectors import SLAB, Vectors
 
+ATTENTION = torch.nn.functional.scaled_dot_product_attention
 ROWS = 1024
 """Queries that attend at a time while a prompt is read: bounds the mask to this many rows."""
 
@@ -50,6 +53,8 @@ class DecodingRow:
     def _read(self, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
         """Full attention of a prompt's tokens to all before them, to the keys as they are stored."""
         heads, group = self.cache.keys.heads, query.shape[0] // self.cache.keys.heads
+        if self.cache.settings.prompt_window is not None:
+            return self._read_banded(query, before, scaling, self.cache.settings.prompt_window)
         out = torch.empty(query.shape[1], query.shape[0], query.shape[2], dtype=query.dtype, device=query.device)
         for head in range(heads):
             mine = slice(head * group, (head + 1) * group)
@@ -57,6 +62,23 @@ class DecodingRow:
             values = stored(self.cache.values, head, 0, len(self.cache), query)[None, None]
             out[:, mine] = full_attention(query[None, mine], keys, values, before, scaling)[0].transpose(0, 1)
         return out
+
+    def _read_banded(self, query: torch.Tensor, before: int, scaling: float, window: int) -> torch.Tensor:
+        """Attention to the sinks and to the last `window` tokens, each token's own included."""
+        heads, sinks = self.cache.keys.heads, self.cache.settings.sinks
+        grouped = query.view(heads, -1, *query.shape[1:])
+        parts = []
+        for first in range(0, query.shape[1], ROWS):
+            rows = grouped[:, :, first : first + ROWS]
+            start, end = before + first, before + first + rows.shape[2]
+            low = max(start - window + 1, 0)
+            near = range(min(sinks, low)), range(low, end)
+            keys, values = (_of_ranges(vectors, near, query) for vectors in (self.cache.keys, self.cache.values))
+            where = torch.tensor([*near[0], *near[1]], device=query.device)
+            mine = torch.arange(start, end, device=query.device)[:, None]
+            mask = (where <= mine) & ((where > mine - window) | (where < sinks))
+            parts.append(ATTENTION(rows, keys[:, None], values[:, None], mask, scale=scaling, enable_gqa=True))
+        return torch.cat(parts, dim=2).reshape(query.shape).transpose(0, 1)
 
     def _decode(self, query: torch.Tensor, scaling: float) -> torch.Tensor:
         """Attention of one token, (heads, d)."""
@@ -119,14 +141,14 @@ def full_attention(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, before: int, scaling: float
 ) -> torch.Tensor:
     """Causal attention of tokens that follow `before` others: query (1, group, tokens, d), keys (1, 1, all, d)."""
-    attention, parts = torch.nn.functional.scaled_dot_product_attention, []
+    parts = []
     if not before:
-        return attention(query, keys, values, scale=scaling, is_causal=query.shape[2] > 1, enable_gqa=True)
+        return ATTENTION(query, keys, values, scale=scaling, is_causal=query.shape[2] > 1, enable_gqa=True)
     for first in range(0, query.shape[2], ROWS):
         rows = query[:, :, first : first + ROWS]
         end = before + first + rows.shape[2]
         mask = torch.ones(rows.shape[2], end, dtype=torch.bool, device=query.device).tril(before + first)
-        parts.append(attention(rows, keys[:, :, :end], values[:, :, :end], mask, scale=scaling, enable_gqa=True))
+        parts.append(ATTENTION(rows, keys[:, :, :end], values[:, :, :end], mask, scale=scaling, enable_gqa=True))
     return torch.cat(parts, dim=2)
 
 
@@ -145,6 +167,12 @@ def stored(vectors: Vectors, head: int, start: int, stop: int, like: torch.Tenso
         codes = [vectors.slabs[n][head, max(start - n * SLAB, 0) : min(stop - n * SLAB, SLAB)] for n in slabs]
         return torch.from_numpy(np.concatenate(codes)).view(torch.bfloat16).to(like.device, like.dtype)
     return torch.from_numpy(vectors.head(head).block(start, stop)).to(like.device, like.dtype)
+
+
+def _of_ranges(vectors: Vectors, ranges: Iterable[range], like: torch.Tensor) -> torch.Tensor:
+    """Rows of all heads, (heads, rows, d)."""
+    blocks = [torch.from_numpy(vectors.block(each.start, each.stop)) for each in ranges]
+    return torch.cat(blocks, dim=1).to(like.device, like.dtype)
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:

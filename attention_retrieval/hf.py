@@ -12,7 +12,7 @@ RetrievalCache, go the way of `sdpa`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -69,9 +69,11 @@ class RetrievalCache(DynamicCache):
 
         After a step that was interrupted, this also brings layers that had gone on back to those that had not.
         """
-        length = min(layer.get_seq_length() for layer in self.layers) + tokens_to_remove
+        counted = [layer for layer in self.layers if isinstance(layer, CacheLayerMixin)]
+        length = min(layer.get_seq_length() for layer in counted) + tokens_to_remove
         for layer in self.layers:
-            layer.crop(min(length - layer.get_seq_length(), 0))
+            remove = length - layer.get_seq_length() if isinstance(layer, CacheLayerMixin) else tokens_to_remove
+            cast(Any, layer).crop(min(remove, 0))
 
     def report(self) -> Report:
         """What was searched so far, per layer and head of the first sequence."""

@@ -90,6 +90,24 @@ def test_a_second_question_goes_on_with_the_same_cache(pair, exact_prompt):
         ids = made[0]
 
 
+def test_a_prompt_read_in_a_band(pair, monkeypatch):
+    monkeypatch.setattr("attention_retrieval.device.ROWS", 13)
+    ours, full = pair
+    ids = text(150)
+    expected = greedy(full, ids)
+    for window in (150, 5000):
+        made = greedy(ours, ids, past_key_values=cache(ours, prompt_window=window))
+        torch.testing.assert_close(made[1], expected[1], atol=3e-5, rtol=1e-5)
+    whole, pieces = cache(ours, prompt_window=20), cache(ours, prompt_window=20)
+    with torch.inference_mode():
+        at_once = ours(ids, past_key_values=whole).logits[:, -1]
+        for piece in ids.split([1, 64, 50, 35], dim=1):
+            in_steps = ours(piece, past_key_values=pieces).logits[:, -1]
+    torch.testing.assert_close(in_steps, at_once, atol=3e-5, rtol=1e-5)
+    alone = any(type(layer).__name__ == "RetrievalLayer" for layer in whole.layers)
+    assert torch.allclose(at_once, full(ids).logits[:, -1], atol=1e-3) != alone
+
+
 def test_answers_are_forgotten_by_crop():
     ours, full = model("llama, 4 to 1", OURS), model("llama, 4 to 1", "sdpa")
     kept, document = cache(ours), text(120)

@@ -52,6 +52,10 @@ class Retrieval(Attention, name="retrieval"):
     """Whether a prompt that follows a text already read attends to all of it; else it is read token by token, like an
     answer, which costs far less where the text is long and the question short."""
 
+    prompt_window: PositiveInt | None = None
+    """While a prompt is read, tokens attend to the sinks and to so many tokens before them, so that reading takes time
+    in proportion to the text; to all, if left out."""
+
     queries: PositiveInt = 4096
     """Queries of the prompt, per kv head, that the index learns from."""
 

@@ -80,7 +80,7 @@ class TransformersGenerator(Generator, name="transformers"):
             length += len(piece.strip())
             yield piece
         trace.current().note(model=self.model, device=str(self.lm.model.device))
-        if self.attention and self.attention.name == "retrieval":
+        if cache is not None and hasattr(cache, "report"):
             trace.current().note(attention=cache.report().summary)
         trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
         if not length:
