@@ -91,12 +91,17 @@ class DecodingRow:
             self.near = Near(self.cache, query)
         else:
             self.near.add(self.cache)
-        out, lse = self.near.attend(grouped)
+        out, lse, weights = self.near.attend(grouped)
+        self.cache.found = []
+        near_lse = lse
         if sent is not None:
             found = self.cache.retrieve(sent())
             assert found is not None
             far, far_lse = (torch.from_numpy(part).to(query.device, non_blocking=True) for part in found)
             out, lse = merge(out, lse, far, far_lse)
+        if self.cache.settings.watch:
+            whole = weights * (near_lse - lse).exp()[..., None]
+            self.cache.watch(self.near.positions(), to_numpy(whole), to_numpy(lse))
         return out.reshape(query.shape).to(query.dtype)
 
 
@@ -111,6 +116,7 @@ class Near:
         self.keys = torch.empty(shape, dtype=like.dtype, device=like.device)
         self.values = torch.empty_like(self.keys)
         self.length = self.end = 0
+        self.sinks = sinks
         self._take(cache, 0, sinks)
         self._take(cache, rest.start, len(cache))
 
@@ -121,12 +127,17 @@ class Near:
             self.keys, self.values = torch.cat([self.keys, more], dim=1), torch.cat([self.values, more], dim=1)
         self._take(cache, self.end, len(cache))
 
-    def attend(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Attention of (kv heads, group, d), scaled already: output and log-sum-exp in float32."""
+    def positions(self) -> np.ndarray:
+        """The rows that are here."""
+        return np.concatenate([np.arange(self.sinks), np.arange(self.end - self.length + self.sinks, self.end)])
+
+    def attend(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Attention of (kv heads, group, d), scaled already: output, log-sum-exp and weights in float32."""
         keys, values = self.keys[:, : self.length], self.values[:, : self.length]
         logits = torch.matmul(query.to(keys.dtype), keys.transpose(1, 2)).float()
         lse = logits.logsumexp(dim=-1)
-        return torch.matmul((logits - lse[..., None]).exp().to(values.dtype), values).float(), lse
+        weights = (logits - lse[..., None]).exp()
+        return torch.matmul(weights.to(values.dtype), values).float(), lse, weights
 
     def _take(self, cache: LayerCache, start: int, stop: int) -> None:
         if stop > start:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 import transformers
 from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
@@ -100,6 +101,19 @@ class RetrievalCache(DynamicCache):
             for stats in row.stats
         ]
         return Report(heads, rows[0].why if rows else "nothing was read yet")
+
+    def attention(self, sequence: int = 0) -> np.ndarray:
+        """What each token got of the attention of the tokens that were decoded, (full-attention layers, tokens).
+
+        Means over query heads and decoded tokens; a layer's row sums to 1, or is zero before the first decoded token.
+        Raises ConfigError unless `watch` is set.
+        """
+        if not self.settings.watch:
+            raise ConfigError("attention is not kept", fix="Retrieval(watch=True)")
+        rows = [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
+        longest = max((len(row) for row in rows), default=0)
+        whole = [np.pad(row.attention, (0, longest))[:longest] / max(row.watched, 1) for row in rows]
+        return np.stack(whole) if whole else np.zeros((0, 0))
 
     def save(self, path: str | Path) -> None:
         """Write text and indexes to one file, whole or not at all; `load` maps it into memory."""

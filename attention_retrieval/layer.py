@@ -45,6 +45,10 @@ class LayerCache:
         self.why = f"up to {settings.dense_below:,} tokens every key is read"
         self.stats = [HeadStats(layer, head) for head in range(heads)]
         self.steps = 0
+        self.found: list[Found] = []
+        self.attention = np.zeros(0)
+        """What each token got of the attention of decoded tokens, mean over query heads, summed over `watched` tokens."""
+        self.watched = 0
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -89,22 +93,39 @@ class LayerCache:
             return None
         from attention_retrieval.kernels.attend import attend_ids
 
-        def one(head: int) -> tuple[np.ndarray, np.ndarray]:
+        def one(head: int) -> tuple[np.ndarray, np.ndarray, Found]:
             began = time.perf_counter()
             found = self.indexes[head].search(q[head], self.settings.top_k)
             between = time.perf_counter()
             out, lse = attend_ids(self.values.head(head).stored, found.ids, found.logits)
             self.stats[head].searched(found, self.indexed - self.settings.sinks, began, between)
-            return out, lse
+            return out, lse, found
 
         parts = side_by_side(one, range(len(self.indexes)), self.settings.threads)
         self._audit(q)
-        return Partial(np.stack([out for out, _ in parts]), np.stack([lse for _, lse in parts]))
+        self.found = [found for _, _, found in parts]
+        return Partial(np.stack([out for out, _, _ in parts]), np.stack([lse for _, lse, _ in parts]))
+
+    def watch(self, near: np.ndarray, weights: np.ndarray, lse: np.ndarray) -> None:
+        """Add a decoded token's attention: `weights` (heads, group, near) of the rows `near`, and of what was found.
+
+        `lse` (heads, group) is that of all attention together: what was found weighs exp(logit - lse).
+        """
+        if len(self.attention) < len(self):
+            self.attention = np.concatenate([self.attention, np.zeros(2 * len(self) - len(self.attention))])
+        queries = lse.size
+        self.attention[near] += weights.sum(axis=(0, 1)) / queries
+        for found, mine in zip(self.found, lse):
+            real = found.ids >= 0
+            share = np.exp(found.logits - mine[:, None])
+            np.add.at(self.attention, found.ids[real], share[real] / queries)
+        self.watched += 1
 
     def crop(self, length: int) -> None:
         """Forget the tokens from `length` on; an index that holds one of them is built anew when it is next needed."""
         self.keys.crop(length)
         self.values.crop(length)
+        self.attention[length:] = 0
         if length < self.indexed:
             self.indexes, self.indexed = [], self.settings.sinks
 

@@ -282,6 +282,20 @@ def test_a_copy_goes_its_own_way():
     )
 
 
+@pytest.mark.parametrize("settings", [{}, {"dense_below": 5000}, {"insert_every": 4, "sinks": 0}])
+def test_watched_attention_is_that_of_eager(settings):
+    ours, eager = model("llama, 4 to 1", OURS), model("llama, 4 to 1", "eager")
+    ids, made = text(120), cache(ours, watch=True, **settings)
+    sequences, _ = greedy(ours, ids, 21, past_key_values=made)
+    with torch.inference_mode():
+        whole = eager(sequences[:, :-1], output_attentions=True).attentions
+    expected = torch.stack([layer[0, :, 120:].mean(0).mean(0) for layer in whole])
+    np.testing.assert_allclose(made.attention(), expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(made.attention().sum(axis=1), 1, atol=1e-5)
+    with pytest.raises(ConfigError, match="watch=True"):
+        cache(ours).attention()
+
+
 def test_beam_search_is_refused():
     ours = model("llama, 4 to 1", OURS)
     with pytest.raises(ModelError, match="beam search"):

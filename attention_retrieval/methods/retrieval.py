@@ -63,6 +63,9 @@ class Retrieval(Attention, name="retrieval"):
     """At every so many tokens, one head's search is repeated exactly, for the report and so that the index may learn;
     0 never does."""
 
+    watch: bool = False
+    """Whether to keep how much attention each token got while the answer was written: `RetrievalCache.attention`."""
+
     threads: SpeedOnly[NonNegativeInt] = 0
     """Threads that search, heads side by side; 0 is one a processor."""
 
