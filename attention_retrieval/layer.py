@@ -47,7 +47,7 @@ class LayerCache:
         self.steps = 0
         self.found: list[Found] = []
         self.attention = np.zeros(0)
-        """What each token got of the attention of decoded tokens, mean over query heads, summed over `watched` tokens."""
+        """What each token got of the attention of the `watched` decoded ones: mean over query heads, sum over those."""
         self.watched = 0
 
     def __len__(self) -> int:

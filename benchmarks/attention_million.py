@@ -3,9 +3,9 @@
     python benchmarks/attention_million.py [--lengths 16384,131072,1048576] [--engines auto] [--depths 5] [--json]
 
 The page is lines of `key key value` and ends in a key; the right next token is that key's value, and one key in up to
-350,000 must get all but all of the attention (`attention_retrieval.testing.induction`). The page is read in a band of 64
-tokens, which is all that this model's first layer needs; the last two tokens are read token by token, by retrieval
-alone. Each depth asks anew of the same read page.
+350,000 must get nearly all of the attention (`attention_retrieval.testing.induction`). The page is read in a band of 64
+tokens, which is all that this model's first layer needs; the last two tokens are read one by one, by retrieval alone.
+Each depth asks anew of the same page.
 """
 
 from __future__ import annotations

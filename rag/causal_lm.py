@@ -77,8 +77,24 @@ class CausalLM:
 
     def tokens(self, messages: Messages) -> list[int]:
         """The conversation as the model was trained to read it; texts in a row for a model without a chat template."""
+        return list(self._encode(messages)["input_ids"])
+
+    def prompt(self, messages: Messages) -> tuple[str, list[tuple[int, int]]]:
+        """The text of the conversation, and which of its characters each of the `tokens` stands for: (start, end).
+
+        Raises ModelError for a tokenizer that does not know.
+        """
+        if not self.tokenizer.is_fast:
+            raise ModelError(f"the tokenizer of {self.name} does not say which characters its tokens stand for")
+        return self._text(messages), [tuple(pair) for pair in self._encode(messages, True)["offset_mapping"]]
+
+    def _encode(self, messages: Messages, offsets: bool = False) -> Any:
+        special = not self.tokenizer.chat_template  # a template writes its special tokens itself
+        return self.tokenizer(self._text(messages), add_special_tokens=special, return_offsets_mapping=offsets)
+
+    def _text(self, messages: Messages) -> str:
         if not self.tokenizer.chat_template:
-            return list(self.tokenizer("\n\n".join(text for _, text in messages) + "\n\nAnswer:")["input_ids"])
+            return "\n\n".join(text for _, text in messages) + "\n\nAnswer:"
         from jinja2.exceptions import TemplateError
 
         try:
@@ -86,12 +102,11 @@ class CausalLM:
         except TemplateError:  # some templates know no system message
             return self._by_template([("user", "\n\n".join(text for _, text in messages))])
 
-    def _by_template(self, messages: Messages) -> list[int]:
+    def _by_template(self, messages: Messages) -> str:
         turns = [{"role": role, "content": text} for role, text in messages]
-        text = self.tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        return str(
+            self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
         )  # templates that know nothing of thinking ignore the last
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def stream(
         self, tokens: Sequence[int], limit: int, *, temperature: float = 0.0, seed: int = 0, cache: Any = None

@@ -77,7 +77,7 @@ def test_laws(model):
 def test_it_writes_what_generate_writes(model):
     generator = small(model)
     lm = generator.lm
-    tokens = generator._prompt(QUERY, HITS)
+    tokens = generator._tokens(QUERY, HITS)
     ids = torch.tensor([tokens])
     with torch.inference_mode():
         for _ in range(12):
@@ -224,3 +224,17 @@ def test_attention_is_part_of_the_fingerprint(model):
     one, other = small(model), small(model, attention={"use": "retrieval"})
     assert one.fingerprint != other.fingerprint
     assert small(model, attention={"use": "retrieval", "threads": 2}).fingerprint == other.fingerprint
+
+
+def test_where_the_model_looked(model):
+    pytest.importorskip("numba")
+    retrieval = {"use": "retrieval", "watch": True, "dense_below": 0, "sinks": 4, "window": 8, "top_k": 40}
+    _, trace = run(small(model, max_new_tokens=20, attention=retrieval))
+    seen = trace.stages[-1].notes["looked_at"]
+    assert [each["chunk"] for each in seen] == [hit.chunk.id for hit in HITS]
+    assert 0 < sum(each["share"] for each in seen) < 1
+    for each, hit in zip(seen, HITS):
+        document = CORPUS.document(hit.chunk.document_id)
+        for span in each["spans"]:
+            assert document.text[span["start"] : span["end"]].strip() in hit.chunk.text
+        assert sum(span["share"] for span in each["spans"]) <= each["share"] + 1e-3

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from attention_retrieval.attention import Attention
+from pipelines.attended import looked_at
 from pipelines.citing import cite
 from pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
 from rag import trace
@@ -72,7 +73,8 @@ class TransformersGenerator(Generator, name="transformers"):
             trace.current().note(no_answer="no passages came back, so the model was not asked")
             yield NO_ANSWER
             return
-        tokens = self._prompt(query, hits)
+        hits = self._fitting(query, hits)
+        tokens = self._tokens(query, hits)
         cache = self.attention.cache(self.lm.model.config) if self.attention else None
         made = self.lm.stream(tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed, cache=cache)
         length = 0
@@ -82,18 +84,21 @@ class TransformersGenerator(Generator, name="transformers"):
         trace.current().note(model=self.model, device=str(self.lm.model.device))
         if cache is not None and hasattr(cache, "report"):
             trace.current().note(attention=cache.report().summary)
+            if cache.settings.watch:
+                prompt, offsets = self.lm.prompt(messages(query, hits, self.instruction))
+                trace.current().note(looked_at=looked_at(prompt, offsets, cache.attention().mean(axis=0), hits))
         trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
         if not length:
             raise ModelError(f"the model {self.model} gave an empty answer", fix="use another model or instruction")
         if made.cut:
             trace.warn(f"{self.model} reached max_new_tokens ({self.max_new_tokens}): the answer is cut off")
 
-    def _prompt(self, query: Query, hits: Sequence[Hit]) -> list[int]:
-        """The prompt with as many of the first passages as leave room for the answer."""
+    def _fitting(self, query: Query, hits: Sequence[Hit]) -> Sequence[Hit]:
+        """As many of the first passages as leave room for the answer."""
         room = self.lm.window and self.lm.window - self.max_new_tokens
         made = self._tokens(query, hits)
         if room is None or len(made) <= room:
-            return made
+            return hits
         fits = bisect_right(range(len(hits)), room, key=lambda n: len(self._tokens(query, hits[:n]))) - 1
         if fits < 1:
             raise QueryError(
@@ -104,7 +109,7 @@ class TransformersGenerator(Generator, name="transformers"):
         trace.warn(f"{len(hits) - fits} of {len(hits)} passages did not fit the window of {self.model}")
         for hit in hits[fits:]:
             trace.current().drop(hit, "no room in the model's window")
-        return self._tokens(query, hits[:fits])
+        return hits[:fits]
 
     def _tokens(self, query: Query, hits: Sequence[Hit]) -> list[int]:
         return self.lm.tokens(messages(query, hits, self.instruction))
