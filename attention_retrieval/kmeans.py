@@ -12,7 +12,7 @@ BLOCK = 2048
 """Rows that are compared to all centroids at once: the scores stay in the processor's cache."""
 
 
-def kmeans(rows: np.ndarray, count: int, *, steps: int, seed: int = 0, spherical: bool = False) -> np.ndarray:
+def kmeans(rows: np.ndarray, count: int, *, steps: int, seed: int | tuple[int, ...] = 0, spherical: bool = False) -> np.ndarray:
     """Centroids (count, d) of `rows` (n, d), n >= count. They begin at one row out of each of `count` even stretches.
 
     O(steps * n * count * d); the same seed gives the same centroids.
@@ -24,7 +24,8 @@ def kmeans(rows: np.ndarray, count: int, *, steps: int, seed: int = 0, spherical
     centroids = np.ascontiguousarray(rows[begin], np.float32)
     for _ in range(steps):
         total, size = sums(rows, nearest(rows, centroids, spherical=spherical), count)
-        centroids = np.where(size[:, None] > 0, total / np.maximum(size, 1)[:, None], centroids)
+        filled = size > 0
+        centroids[filled] = total[filled] / size[filled, None]
     return centroids
 
 

@@ -11,9 +11,9 @@ from attention_retrieval.kernels.top_k import sift
 
 @njit(nogil=True, cache=True)
 def sums(rows: np.ndarray, cells: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of the rows of each cell, (count, d) float32, and how many they are, (count,) int32."""
+    """The sum of the rows of each cell, (count, d) float32, and how many they are, (count,) float32."""
     d = rows.shape[1]
-    total, size = np.zeros((count, d), np.float32), np.zeros(count, np.int32)
+    total, size = np.zeros((count, d), np.float32), np.zeros(count, np.float32)
     for i in range(rows.shape[0]):
         cell = cells[i]
         size[cell] += 1
