@@ -1,7 +1,7 @@
 """k-means by matrix products: Lloyd's steps over float32 rows, empty centroids left where they are.
 
-    cell(x) = argmax_c  x . c - |c|^2 / 2      nearest centroid, Euclidean
-    cell(x) = argmax_c  x . c / |c|            spherical: nearest by angle (RetroInfer's wave index)
+cell(x) = argmax_c  x . c - |c|^2 / 2      nearest centroid, Euclidean
+cell(x) = argmax_c  x . c / |c|            spherical: nearest by angle (RetroInfer's wave index)
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ BLOCK = 2048
 """Rows that are compared to all centroids at once: the scores stay in the processor's cache."""
 
 
-def kmeans(rows: np.ndarray, count: int, *, steps: int, seed: int | tuple[int, ...] = 0, spherical: bool = False) -> np.ndarray:
+def kmeans(
+    rows: np.ndarray, count: int, *, steps: int, seed: int | tuple[int, ...] = 0, spherical: bool = False
+) -> np.ndarray:
     """Centroids (count, d) of `rows` (n, d), n >= count. They begin at one row out of each of `count` even stretches.
 
     O(steps * n * count * d); the same seed gives the same centroids.

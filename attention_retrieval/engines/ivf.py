@@ -61,7 +61,7 @@ def spans(start: int, stop: int, size: int = 8192) -> list[tuple[int, int]]:
 
 
 def sampled(keys: Keys, count: int, seed: int) -> np.ndarray:
-    """At most `count` keys in the order of the text, evenly drawn: float32 (count, d), with the bias if there is one."""
+    """At most `count` keys, drawn evenly, in the order of the text: as `Keys.matrix`, (count, d)."""
     if count >= len(keys):
         return keys.matrix()
     ids = np.sort(np.random.default_rng(seed).choice(len(keys), count, replace=False)) + keys.start

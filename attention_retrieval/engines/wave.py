@@ -12,7 +12,6 @@ from attention_retrieval.clusters import clustered, segments
 from attention_retrieval.engine import Engine, Found, Index, Keys
 from rag.errors import ModelError
 
-
 LEAST = 8
 """Rows that are read for each one wanted, at least: in a short text the share alone would be a cluster or two."""
 

@@ -102,7 +102,7 @@ def choose(scores: np.ndarray, probes: int, least: int, offsets: np.ndarray, cho
 
 @njit(nogil=True, cache=True)
 def distinct(ids: np.ndarray, first: int, count: int) -> np.ndarray:
-    """The numbers of `ids` (queries, k) each once, as `first + id`, in the order they come; negative ones are nobody."""
+    """The numbers of `ids` (queries, k), each once, as `first + id`, in the order they come; -1 is nobody."""
     seen, out, at = np.zeros(count, np.bool_), np.empty(ids.size, np.int32), 0
     for one in ids.flat:
         if one >= 0 and not seen[one]:
