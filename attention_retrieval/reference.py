@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -22,3 +24,47 @@ def attend(values: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarr
     weights = np.exp(logits - most, where=logits > -np.inf, out=np.zeros_like(logits))
     total = weights.sum(axis=1, keepdims=True)
     return (weights @ values) / total, (most + np.log(total))[:, 0]
+
+
+def wanted_rows(centroids: np.ndarray, q: np.ndarray, probes: int, least: int, cells: np.ndarray) -> np.ndarray:
+    """Rows of the `probes` best cells of each query, and of twice as many until they hold `least`."""
+    scores = q @ centroids[:, : q.shape[1]].T + (centroids[:, q.shape[1] :].T if centroids.shape[1] > q.shape[1] else 0)
+    chosen = set()
+    for mine in scores:
+        wanted = min(probes, len(mine))
+        while np.isin(cells, best := np.argsort(-mine, kind="stable")[:wanted]).sum() < least and wanted < len(mine):
+            wanted = min(2 * wanted, len(mine))
+        chosen.update(best.tolist())
+    return np.concatenate([np.flatnonzero(cells == c) for c in sorted(chosen)]).astype(np.int32)
+
+
+def attend_rest(
+    values: np.ndarray,
+    clusters: Any,
+    q: np.ndarray,
+    variances: np.ndarray,
+    lean: np.ndarray,
+    ids: np.ndarray,
+    logits: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Found rows, and each cluster's rest as so many tokens of one weight and one value; in float64."""
+    outs, lses = [], []
+    for g, query in enumerate(q.astype(np.float64)):
+        mine, known = ids[g][ids[g] >= 0], logits[g][ids[g] >= 0].astype(np.float64)
+        weights, points = [np.exp(known)], [values[mine].astype(np.float64)]
+        owner = clusters.cells[mine - clusters.first]
+        for c, size in enumerate(clusters.sizes):
+            here, left = owner == c, size - (owner == c).sum()
+            if left < 0.5:
+                continue
+            mean, whole = query @ clusters.keys[c], float(variances[g] * clusters.spread[c])
+            delta = known[here] - mean
+            variance = (size * whole - (delta**2).sum()) / left - (delta.sum() / left) ** 2
+            log = mean - delta.sum() / left + np.clip(variance, 0, whole) / 2
+            weights.append([left * np.exp(min(log, known.min(initial=np.inf)))])
+            value = (size * clusters.values[c].astype(np.float64) - points[0][here].sum(axis=0)) / left + lean[g]
+            points.append(value[None])
+        weight = np.concatenate(weights)
+        outs.append(weight @ np.concatenate(points) / weight.sum())
+        lses.append(np.log(weight.sum()))
+    return np.array(outs), np.array(lses)

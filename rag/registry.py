@@ -31,6 +31,7 @@ HOMES = {
     "refiner": "retrievers",
     "attention": "attention_retrieval.methods",
     "engine": "attention_retrieval.engines",
+    "correction": "attention_retrieval.corrections",
     "loader": "pipelines.loaders",
     "generator": "pipelines.generators",
     "feedback": "pipelines.feedback",

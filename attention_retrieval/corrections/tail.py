@@ -1,0 +1,135 @@
+"""The estimation zone: clusters stand for the tokens that a search did not return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import PositiveInt
+
+from attention_retrieval.clusters import clustered, segments
+from attention_retrieval.correction import Corrected, Correction
+from attention_retrieval.engine import Found, Keys
+from attention_retrieval.partial import Partial, merge
+from attention_retrieval.vectors import Rows
+from rag.errors import ModelError
+
+PARTS = ("keys", "values", "sizes", "spread", "cells", "around", "across")
+
+
+class TailCorrection(Correction, name="tail"):
+    """A cluster's tokens that were not found weigh as those of a Gaussian of the cluster's mean and spread.
+
+        weight of one    exp(q . k_c + q' S q r_c / 2)        k_c, v_c means of the cluster's keys and values
+        value of one     v_c + W q                            S covariance of keys within clusters, over the whole head
+                                                              W covariance of values with keys within clusters
+                                                              r_c how much wider the cluster is than others
+
+    What was found is taken out of its cluster: its logits from mean and variance, its values from the mean value. With
+    S = W = 0 this is RetroInfer's estimation zone (arXiv 2505.02922), which is wrong where a cluster is wide for the
+    query: its tokens of large logit weigh more than its mean does, and have other values; the two covariances, one
+    matrix each for a head, say how much. Clusters are those of the wave index, only larger, of their own over any
+    engine; rows that are not clustered yet are attended to exactly. The estimate is close, not unbiased.
+    """
+
+    size: PositiveInt = 64
+    """Keys a cluster, on average: a step reads two vectors for so many tokens."""
+    steps: PositiveInt = 4
+    """Steps of k-means."""
+
+    def over(self, keys: Keys, values: Rows, *, seed: int = 0) -> TailCorrected:
+        """Clusters segment after segment. O(steps * rows * 8192 / size * d + rows * d^2)."""
+        d = keys.rows.d
+        table, line, square = np.zeros((0, d), np.float32), np.zeros(0, np.float32), np.zeros((d, d))
+        state: dict[str, np.ndarray] = dict(
+            zip(PARTS, (table, table, line, line, np.zeros(0, np.int32), square, square))
+        )
+        made = TailCorrected(self, Keys(keys.rows, keys.start, keys.start), values, state, seed)
+        made.insert(keys)
+        return made
+
+    def restore(self, keys: Keys, values: Rows, state: Mapping[str, np.ndarray]) -> TailCorrected:
+        """Raises ModelError where the state is not one of these rows."""
+        count, d, cells = len(state["sizes"]), keys.rows.d, state["cells"]
+        shapes = (count, d), (count, d), (count,), (count,), cells.shape, (d, d), (d, d)
+        fits = all(state[name].shape == shape for name, shape in zip(PARTS, shapes)) and len(cells) <= len(keys)
+        if not fits or (len(cells) and not 0 <= cells.min() <= cells.max() < count):
+            raise ModelError(
+                f"the state of the correction tail does not fit its {len(keys)} keys of {d} numbers",
+                fix="read the text anew",
+            )
+        return TailCorrected(self, Keys(keys.rows, keys.start, keys.stop), values, state, int(state["seed"][0]))
+
+
+class TailCorrected(Corrected):
+    """Clusters over the rows from the first on, and the two covariances as sums over rows."""
+
+    def __init__(
+        self, settings: TailCorrection, keys: Keys, values: Rows, state: Mapping[str, np.ndarray], seed: int
+    ) -> None:
+        self.settings, self.keys, self.values, self.seed = settings, keys, values, seed
+        self.parts = {name: np.asarray(state[name]) for name in PARTS}
+        self._ready()
+
+    def attend(self, q: np.ndarray, found: Found) -> Partial:
+        """Found rows and the rest of every cluster; and rows that are in none."""
+        from attention_retrieval.kernels.attend import attend_scanned, scan_logits
+        from attention_retrieval.kernels.tail import attend_rest
+
+        ids, logits = found.ids, found.logits
+        end = self.keys.start + len(self.parts["cells"])
+        if end < self.keys.stop:
+            scanned = ids >= end
+            ids, logits = np.where(scanned, np.int32(-1), ids), np.where(scanned, np.float32(-np.inf), logits)
+        variances = np.einsum("gi,ij,gj->g", q, self.around, q, dtype=np.float32)
+        lean = (q @ self.across.T).astype(np.float32)
+        part = Partial(*attend_rest(self.values.stored, self.clusters, q, variances, lean, ids, logits))
+        if end == self.keys.stop:
+            return part
+        near = scan_logits(self.keys.rows.stored, q, end, self.keys.stop)
+        return merge(part, Partial(*attend_scanned(self.values.stored, end, near)))
+
+    def insert(self, keys: Keys) -> None:
+        """Cluster the new segments that are long enough."""
+        parts = dict(self.parts)
+        for low, high in segments(self.keys.start + len(parts["cells"]), keys.stop):
+            new = self._segment(low, high)
+            new["cells"] = new["cells"] + np.int32(len(parts["sizes"]))
+            for name in PARTS[:5]:
+                parts[name] = np.concatenate([parts[name], new[name]])
+            for name in PARTS[5:]:
+                parts[name] = parts[name] + new[name]
+        self.parts, self.keys = parts, Keys(keys.rows, keys.start, keys.stop)
+        self._ready()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Clusters, covariances, and the seed for clusters to come."""
+        return {**self.parts, "seed": np.array([self.seed])}
+
+    def _segment(self, low: int, high: int) -> dict[str, np.ndarray]:
+        """The parts that rows [low, high) add."""
+        from attention_retrieval.kernels.lists import sums
+
+        means, cells = clustered(
+            Keys(self.keys.rows, low, high), low, high, self.settings.size, self.settings.steps, self.seed
+        )
+        values = self.values.block(low, high)
+        total, sizes = sums(values, cells, len(means))
+        middle = total / sizes[:, None]
+        off, other = self.keys.rows.block(low, high) - means[cells], values - middle[cells]
+        spread = np.bincount(cells, np.square(off).sum(axis=1), len(means)).astype(np.float32) / sizes
+        around, across = (off.T @ off).astype(np.float64), (other.T @ off).astype(np.float64)
+        return dict(zip(PARTS, (means, middle, sizes, spread, cells, around, across)))
+
+    def _ready(self) -> None:
+        """What a search uses of the parts."""
+        from attention_retrieval.kernels.tail import Clusters
+
+        parts, rows = self.parts, max(len(self.parts["cells"]), 1)
+        self.around, self.across = ((parts[name] / rows).astype(np.float32) for name in ("around", "across"))
+        average = max(float(np.trace(self.around)), 1e-30)
+        wider = parts["spread"] / np.float32(average)
+        self.clusters = Clusters(self.keys.start, parts["cells"], parts["sizes"], parts["keys"], parts["values"], wider)
+        loose = len(self.keys) - len(parts["cells"])
+        self.scanned = 2 * (len(parts["sizes"]) + loose)
+        self.bytes = parts["keys"].nbytes * 2 + loose * (self.keys.rows.row_bytes + self.values.row_bytes)

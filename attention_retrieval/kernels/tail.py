@@ -1,0 +1,140 @@
+"""Attention over found rows and, beside them, over clusters that stand for all the others."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from attention_retrieval.kernels.load import FAST, exp, fetch_ahead, read_row
+from attention_retrieval.kernels.top_k import AHEAD
+from attention_retrieval.vectors import Stored
+
+
+class Clusters(NamedTuple):
+    """Rows `first`, `first` + 1, ... in clusters."""
+
+    first: int
+    cells: np.ndarray
+    """The cluster of each row, (rows,) int32."""
+    sizes: np.ndarray
+    """Rows of each cluster, (clusters,) float32."""
+    keys: np.ndarray
+    """Their mean keys, (clusters, d) float32."""
+    values: np.ndarray
+    """Their mean values, (clusters, d) float32."""
+    spread: np.ndarray
+    """How much wider each is than the average cluster, in square distances, (clusters,) float32."""
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def rest_of(
+    clusters: Clusters, q: np.ndarray, variance: np.float32, ids: np.ndarray, logits: np.ndarray, rest: np.ndarray
+) -> np.ndarray:
+    """For one query: the log of the mean exp(logit) of what was not found of each cluster, and into `rest` how much
+    that is; minus infinity where all was found. `variance` is that of logits in an average cluster.
+
+    With m of n rows found, of logits mean + delta, the others have mean - sum(delta) / (n - m), and by the same
+    subtraction a variance, held to [0, the cluster's]; of Gaussian logits the mean exponential is exp(mean +
+    variance / 2), and none is above the least logit found.
+    """
+    count, d = clusters.keys.shape
+    logs, first, second = np.empty(count, np.float32), np.zeros(count, np.float32), np.zeros(count, np.float32)
+    for c in range(count):
+        total = np.float32(0)
+        for j in range(d):
+            total += clusters.keys[c, j] * q[j]
+        logs[c], rest[c] = total, clusters.sizes[c]
+    least = np.float32(np.inf)
+    for n in range(ids.shape[0]):
+        if ids[n] < 0:
+            continue
+        least = min(least, logits[n])
+        c = clusters.cells[ids[n] - clusters.first]
+        delta = logits[n] - logs[c]
+        rest[c] -= 1
+        first[c] += delta
+        second[c] += delta * delta
+    for c in range(count):
+        if rest[c] < 0.5:
+            logs[c] = -np.inf
+            continue
+        whole, shift = variance * clusters.spread[c], first[c] / rest[c]
+        left = (clusters.sizes[c] * whole - second[c]) / rest[c] - shift * shift
+        logs[c] = min(logs[c] - shift + min(max(left, np.float32(0)), whole) / 2, least)
+    return logs
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def add_found(
+    stored: Stored,
+    clusters: Clusters,
+    ids: np.ndarray,
+    logits: np.ndarray,
+    most: np.float32,
+    weights: np.ndarray,
+    out: np.ndarray,
+) -> np.float32:
+    """For one query, exp(logit - most) less its cluster's weight times each found row, into `out`; the sum of exp."""
+    row, total, k = np.empty(stored.d, np.float32), np.float32(0), ids.shape[0]
+    for n in range(k):
+        if n + AHEAD < k and ids[n + AHEAD] >= 0:
+            fetch_ahead(stored, ids[n + AHEAD])
+        if ids[n] < 0:
+            continue
+        weight = exp(logits[n] - most)
+        total += weight
+        weight -= weights[clusters.cells[ids[n] - clusters.first]]
+        read_row(stored, ids[n], row)
+        for j in range(stored.d):
+            out[j] += weight * row[j]
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def attend_rest(
+    stored: Stored,
+    clusters: Clusters,
+    q: np.ndarray,
+    variances: np.ndarray,
+    lean: np.ndarray,
+    ids: np.ndarray,
+    logits: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Attention of q (queries, d) over found rows, (queries, k), and the rest of every cluster: output and lse.
+
+    A cluster's rest weighs a each, a = exp(`rest_of`); its values sum up to n v - sum of those found, so a found row
+    counts exp(logit) - a, and a cluster n a. `lean` (queries, d) is how far the weighted mean of a cluster's values
+    lies from the plain one. Mean keys and values are read once for all queries.
+    """
+    (queries, d), count, k = q.shape, clusters.keys.shape[0], ids.shape[1]
+    out, lse = np.zeros((queries, d), np.float32), np.empty(queries, np.float32)
+    logs, totals = np.empty((queries, count), np.float32), np.empty(queries, np.float32)
+    rest = np.empty(count, np.float32)
+    for g in range(queries):
+        logs[g] = rest_of(clusters, q[g], variances[g], ids[g], logits[g], rest)
+        most = max(logs[g].max() if count else np.float32(-np.inf), logits[g].max() if k else np.float32(-np.inf))
+        lse[g], totals[g] = most, 0
+        if most == -np.inf:
+            logs[g] = 0
+            continue
+        far = np.float32(0)
+        for c in range(count):
+            logs[g, c] = exp(logs[g, c] - most)
+            far += logs[g, c] * rest[c]
+        totals[g] = far
+        totals[g] += add_found(stored, clusters, ids[g], logits[g], most, logs[g], out[g])
+        for j in range(d):
+            out[g, j] += far * lean[g, j]
+    for c in range(count):
+        for g in range(queries):
+            weight = logs[g, c] * clusters.sizes[c]
+            for j in range(d):
+                out[g, j] += weight * clusters.values[c, j]
+    for g in range(queries):
+        if totals[g] > 0:
+            for j in range(d):
+                out[g, j] /= totals[g]
+            lse[g] += np.log(totals[g])
+    return out, lse
