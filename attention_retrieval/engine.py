@@ -39,6 +39,11 @@ class Keys:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    @property
+    def width(self) -> int:
+        """Numbers in a row of `matrix`."""
+        return self.rows.d + bool(len(self.bias))
+
     def matrix(self, start: int | None = None, stop: int | None = None) -> np.ndarray:
         """The rows as float32 (tokens, d), with the bias as one more column where there is one."""
         low, high = self.start if start is None else start, self.stop if stop is None else stop

@@ -1,0 +1,130 @@
+"""Query cells: the training queries in cells of sixteen, so that those nearest to a new query are found by few products.
+
+Two queries are near if they rank the keys alike, so nearness is the correlation of their logits over all keys:
+
+    corr(q, p) = q' C p / (|q|_C |p|_C),   C = covariance of the keys = V diag(spread) V'
+
+Queries are kept rotated, V' q: the first `rank` columns carry most of C and serve for the search, all of them together
+still give exact logits. Cells come from cutting at the median of the main direction, again and again, so every cell has
+sixteen queries (a set of them is a mask of 16 bits), and sixteen neighbouring cells make a super cell.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from attention_retrieval.engine import Keys
+from attention_retrieval.vectors import decode, to_bf16
+
+CELL = 16
+"""Queries of a cell, and cells of a super cell."""
+
+
+class QueryCells(NamedTuple):
+    """Arrays of T = 16 * cells queries of width d (one more with a bias); cell c holds queries 16 c to 16 c + 15."""
+
+    rotation: np.ndarray
+    """(d, d) float32, a direction a column."""
+    spread: np.ndarray
+    """(rank,) float32, the variance of the keys along the first directions."""
+    asked: np.ndarray
+    """(T, d) bf16 codes of the rotated queries."""
+    norms: np.ndarray
+    """(T,) float32, 1 / |q|_C over the first `rank` directions."""
+    centres: np.ndarray
+    """(cells, rank) float32: mean of the cell's unit vectors diag(sqrt(spread)) V' q / |q|_C."""
+    supers: np.ndarray
+    """(super cells, rank) float32: mean of their centres."""
+
+    def rotated(self, lifted: np.ndarray) -> np.ndarray:
+        """V' q for each of (n, d)."""
+        turned: np.ndarray = lifted @ self.rotation
+        return turned
+
+    def plain(self, slots: np.ndarray) -> np.ndarray:
+        """The queries in `slots` as they were, (slots, d)."""
+        back: np.ndarray = decode(self.asked[slots]) @ self.rotation.T
+        return back
+
+    def replace(self, slot: int, lifted: np.ndarray) -> None:
+        """Another query in the place of one."""
+        self.asked[slot] = to_bf16(self.rotated(lifted[None])[0])
+        self._settle(slice(slot, slot + 1))
+        cell = slot // CELL
+        self._middle(slice(cell, cell + 1))
+
+    def _settle(self, slots: slice) -> None:
+        self.norms[slots] = 1 / np.maximum(np.linalg.norm(self._scaled(slots), axis=1), 1e-20)
+
+    def _middle(self, cells: slice) -> None:
+        slots = slice(cells.start * CELL, cells.stop * CELL)
+        units = self._scaled(slots) * self.norms[slots, None]
+        self.centres[cells] = units.reshape(-1, CELL, units.shape[1]).mean(axis=1)
+        for n in range(cells.start // CELL, -(-cells.stop // CELL)):
+            self.supers[n] = self.centres[n * CELL : (n + 1) * CELL].mean(axis=0)
+
+    def _scaled(self, slots: slice) -> np.ndarray:
+        scaled: np.ndarray = decode(self.asked[slots, : len(self.spread)]) * np.sqrt(self.spread)
+        return scaled
+
+
+def cells_of(keys: Keys, queries: np.ndarray, rank: int) -> tuple[QueryCells, np.ndarray]:
+    """Cells of `queries` (a multiple of 16, d), and the order that the queries now stand in."""
+    rotation, spread = directions(keys)
+    lifted = keys.lifted(queries).astype(np.float32)
+    rank, count = min(rank, len(rotation)), len(queries) // CELL
+    turned = lifted @ rotation
+    scaled = turned[:, :rank] * np.sqrt(spread[:rank])
+    order = halved(scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-20))
+    cells = QueryCells(
+        rotation,
+        spread[:rank],
+        to_bf16(turned[order]),
+        np.empty(len(order), np.float32),
+        np.empty((count, rank), np.float32),
+        np.empty((-(-count // CELL), rank), np.float32),
+    )
+    cells._settle(slice(0, len(order)))
+    cells._middle(slice(0, count))
+    return cells, order
+
+
+def directions(keys: Keys) -> tuple[np.ndarray, np.ndarray]:
+    """Main directions of the keys, (d, d) a column each, and the variance along each, largest first."""
+    step = max(len(keys) // 16384, 1)
+    blocks = [keys.matrix(low, min(low + 4096, keys.stop))[::step] for low in range(keys.start, keys.stop, 4096)]
+    sample = np.concatenate([*blocks, np.zeros((0, keys.width))]).astype(np.float64)
+    sample -= sample.mean(axis=0) if len(sample) else 0
+    spread, rotation = np.linalg.eigh(sample.T @ sample / max(len(sample), 1))
+    most = spread[-1] if spread[-1] > 1e-20 else 1.0
+    floor = most * 1e-6 if spread[-1] > 1e-20 else 1.0  # all keys are equal: plain cosine
+    return rotation[:, ::-1].astype(np.float32), np.maximum(spread[::-1], floor).astype(np.float32)
+
+
+def halved(units: np.ndarray) -> np.ndarray:
+    """An order of the rows in which each sixteen are near: cut at the median of the main direction, again and again."""
+    order, todo = np.arange(len(units)), [(0, len(units))]
+    while todo:
+        low, high = todo.pop()
+        cells = (high - low) // CELL
+        if cells < 2:
+            continue
+        here = units[order[low:high]]
+        along = np.argsort(here @ main_direction(here), kind="stable")
+        order[low:high] = order[low:high][along]
+        middle = low + cells // 2 * CELL
+        todo += [(low, middle), (middle, high)]
+    return order
+
+
+def main_direction(rows: np.ndarray) -> np.ndarray:
+    """The direction along which `rows` (n, d) vary most, by eight steps of power iteration."""
+    centred = rows - rows.mean(axis=0)
+    moment = centred.T @ centred
+    direction = moment[:, np.argmax(np.diag(moment))]
+    for _ in range(8):
+        direction = moment @ direction
+        direction = direction / max(float(np.linalg.norm(direction)), 1e-20)
+    return direction
