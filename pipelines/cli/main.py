@@ -18,7 +18,8 @@ VERBS = {
     "search": "show the passages for a question",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
-    "bench": "measure on data: segmentation, retrieval",
+    "capture": "dump a model's queries, keys and values of a text",
+    "bench": "measure on data: segmentation, retrieval, attention",
     "doctor": "versions, back-ends, GPU, caches",
 }
 
