@@ -5,8 +5,8 @@ text's own continuation, is read on the same cache, the model speaks on, and the
 Queries that engines may learn from are a share of all the prefill's, one drawn from each stretch of 1 / share tokens,
 and all of its last part; those of questions, continuation and the model's own words are held out.
 
-In blocks: documents are prefilled by themselves, each at its own positions in the whole, and their keys put side by side,
-which is how key sets come about that are longer than what can be prefilled. Questions see all blocks.
+In blocks: parts of the text are prefilled by themselves, each at its own positions in the whole, and their keys put side
+by side, which is how key sets come about that are longer than what can be prefilled. Questions see all blocks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,7 +166,7 @@ class _Reader:
         from transformers import DynamicCache
 
         edges = np.linspace(0, len(ids), blocks + 1).astype(int)
-        for start, stop in zip(edges[:-1], edges[1:]):
+        for start, stop in pairwise(edges.tolist()):
             cache = DynamicCache(config=self.model.config)
             for at in range(start, stop, self.chunk):
                 part = ids[at : min(at + self.chunk, stop)]
@@ -221,6 +222,6 @@ def _joined(whole: Any, block: Any) -> Any:
     return whole
 
 
-def _ends(model: Any) -> set[int]:
+def _ends(model: Any) -> tuple[int, ...]:
     ends = getattr(model.generation_config, "eos_token_id", None)
-    return set(ends) if isinstance(ends, (list, tuple)) else {ends} - {None}
+    return tuple(ends) if isinstance(ends, (list, tuple)) else (ends,) if ends is not None else ()

@@ -69,8 +69,8 @@ def capture_windows(encoder: EncoderLM, text: str, held_out: str, out: Path, pla
             _read(encoder, group, recording)
             progress.advance(sum(map(len, group)))
     facts = _facts(encoder, plan, recording, len(windows))
-    kept = {"tokens": np.array(ids, np.int32), "query_rows": np.flatnonzero(keep)}
-    write(out, facts, recording.parts | kept)
+    tokens = {"tokens": np.array(ids, np.int32), "query_rows": np.flatnonzero(keep)}
+    write(out, facts, {**recording.parts, **tokens})
     return facts
 
 
@@ -135,9 +135,8 @@ def around(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 def _facts(encoder: EncoderLM, plan: Plan, recording: Recording, windows: int) -> Facts:
     if unseen := [n for n in recording.layers if n not in recording.scaling]:
-        raise ModelError(
-            f"layer {unseen[0]} of {type(encoder.model).__name__} never called attention through transformers' interface"
-        )
+        kind = type(encoder.model).__name__
+        raise ModelError(f"layer {unseen[0]} of {kind} never called attention through transformers' interface")
     keys = recording.parts[f"{recording.layers[0]}.keys"]
     return Facts(
         model=encoder.name,

@@ -31,7 +31,7 @@ Source = Literal["prefill", "block-prefill", "windows"]
 
 
 class Run(BaseModel):
-    """Rows `start` to `stop`: a question or the text's continuation, and from row `decoded` on the model's own words."""
+    """Rows `start` to `stop`: a question or the text's continuation, and from `decoded` on the model's own words."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -120,7 +120,7 @@ def write(path: Path, facts: Facts, parts: Mapping[str, np.ndarray]) -> None:
 
 def _print(array: np.ndarray) -> dict[str, Any]:
     """What must be the same when it is read."""
-    return {"shape": list(array.shape), "sha256": sha256(memoryview(array).cast("B")).hexdigest()}
+    return {"shape": list(array.shape), "sha256": sha256(array.data).hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,8 @@ class Dump:
         if layer not in self.facts.layers:
             there = [str(n) for n in self.facts.layers]
             raise ModelError(f"layer {layer} is not in the dump", where=str(self.path), allowed=there)
-        parts = [self.part(f"{layer}.{name}") for name in ("queries", "keys", "values")]
-        return Layer(*parts, self.facts.scaling[self.facts.layers.index(layer)])
+        queries, keys, values = (self.part(f"{layer}.{name}") for name in ("queries", "keys", "values"))
+        return Layer(queries, keys, values, self.facts.scaling[self.facts.layers.index(layer)])
 
 
 def _damaged(path: Path, part: str, how: str) -> ModelError:

@@ -93,7 +93,7 @@ def text_of(path: Path) -> str:
     from pipelines.loaders.select import Selection, loader_for
     from rag import registry
 
-    loaders: list[Loader] = [cls() for cls in registry.components("loader").values()]
+    loaders: list[Loader] = [cls() for cls in registry.components("loader").values()]  # type: ignore[misc]
     documents = (d for file in Selection([path], loaders).files() for d in loader_for(file, loaders).load(file))
     return "\n\n".join(document.text for document in documents)
 
