@@ -5,8 +5,8 @@ text's own continuation, is read on the same cache, the model speaks on, and the
 Queries that engines may learn from are a share of all the prefill's, one drawn from each stretch of 1 / share tokens,
 and all of its last part; those of questions, continuation and the model's own words are held out.
 
-In blocks: parts of the text are prefilled by themselves, each at its own positions in the whole, and their keys put side
-by side, which is how key sets come about that are longer than what can be prefilled. Questions see all blocks.
+In blocks: parts of the text are prefilled by themselves, each at its own positions in the whole, and their keys put
+side by side, which is how key sets come about that are longer than what can be prefilled. Questions see all blocks.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def capture_windows(encoder: EncoderLM, text: str, held_out: str, out: Path, pla
             _read(encoder, group, recording)
             progress.advance(sum(map(len, group)))
     facts = _facts(encoder, plan, recording, len(windows))
-    tokens = {"tokens": np.array(ids, np.int32), "query_rows": np.flatnonzero(keep)}
+    tokens: dict[str, np.ndarray] = {"tokens": np.array(ids, np.int32), "query_rows": np.flatnonzero(keep)}
     write(out, facts, {**recording.parts, **tokens})
     return facts
 

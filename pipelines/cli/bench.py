@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.cli.bench_attention import attention, configure_attention
+
 if TYPE_CHECKING:
     from pipelines.measurements import Row
 
@@ -24,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     tasks = "queries (if left out), keyword3, pop16, ...: by K salient words of a passage, or a part of it of K tokens"
     one.add_argument("--tasks", default="queries", metavar="A,B,...", help=tasks)
     one.add_argument("--limit", type=_positive, metavar="N", help="the first N questions; of made ones 600 if left out")
+    configure_attention(benches.add_parser("attention", help="what engines find among a model's own keys"))
 
 
 def _common(one: argparse.ArgumentParser, *, data: str) -> None:
@@ -92,4 +95,8 @@ def retrieval(args: argparse.Namespace) -> str:
     return show(measured, as_json=args.json)
 
 
-BENCHES: dict[str, Callable[[argparse.Namespace], str]] = {"segmentation": segmentation, "retrieval": retrieval}
+BENCHES: dict[str, Callable[[argparse.Namespace], str]] = {
+    "segmentation": segmentation,
+    "retrieval": retrieval,
+    "attention": attention,
+}

@@ -1,0 +1,130 @@
+"""Every method over one head, step by step in turn, so that what else the machine does falls on all alike.
+
+A step's methods run one after the other in an order that rotates, each with a cache that the others have emptied, as in
+decoding, where a head's turn comes after those of all other heads and layers. What was found is judged once; times are
+of every round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from attention_retrieval.partial import Partial
+from pipelines.bench.attention_heads import Head, Plan, Step
+from pipelines.bench.attention_methods import Answer, Method, Ready
+from rag.errors import FoveaError
+
+
+@dataclass
+class Measured:
+    """One method over one head: (steps, group) for what is of a query, (steps,) for what is of a search."""
+
+    recall: list[np.ndarray] = field(default_factory=list)
+    mass: list[np.ndarray] = field(default_factory=list)
+    error: list[np.ndarray] = field(default_factory=list)
+    scanned: list[float] = field(default_factory=list)
+    """Share of the dynamic keys."""
+    bytes: list[int] = field(default_factory=list)
+    select: list[float] = field(default_factory=list)
+    attend: list[float] = field(default_factory=list)
+    build: float = 0.0
+    index: float = 0.0
+    """Bytes of the index, as a share of the dynamic keys' own."""
+
+    def judge(self, head: Head, step: Step, answer: Answer) -> None:
+        """Take in what a method answered."""
+        if answer.ids is not None:
+            self.recall.append(recall(answer.ids, step.ids))
+        self.mass.append(np.exp(np.minimum(answer.whole.lse - step.exact.lse, 0)))
+        self.error.append(distance(answer.whole, step.exact))
+        self.scanned.append(answer.scanned / (head.stop - head.start))
+        self.bytes.append(answer.bytes)
+
+
+def recall(found: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Share of the best rows that were found, (group,)."""
+    return np.array([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, best)])
+
+
+def distance(found: Partial, exact: Partial) -> np.ndarray:
+    """Relative L2 of the outputs, (group,)."""
+    size = np.linalg.norm(exact.out, axis=1)
+    gap: np.ndarray = np.linalg.norm(found.out - exact.out, axis=1) / np.where(size > 0, size, 1)
+    return gap
+
+
+def measured(
+    head: Head, methods: Sequence[Method], plan: Plan, missing: Callable[[str, FoveaError], object]
+) -> dict[str, Measured]:
+    """All rows of one head, by name. `missing` is told of a method that cannot run."""
+    ready: dict[str, Ready] = {}
+    found: dict[str, Measured] = {}
+    for method in methods:
+        try:
+            made, seconds = method.build(head, plan.seed)
+        except FoveaError as error:
+            missing(method.name, error)
+            continue
+        ready |= made
+        for name, one in made.items():
+            found[name] = Measured(build=seconds, index=one.nbytes / head.key_bytes)
+    for name, one in ready.items():
+        one.answer(head.steps[0], plan.k)  # what is compiled or allocated once is not timed
+        for step in head.steps:
+            found[name].judge(head, step, one.answer(step, plan.k))
+    names = list(ready)
+    for _ in range(plan.repeat):
+        for n, step in enumerate(head.steps):
+            for name in names[n % len(names) :] + names[: n % len(names)]:
+                answer = ready[name].answer(step, plan.k)
+                found[name].select.append(answer.select)
+                found[name].attend.append(answer.attend)
+    return found
+
+
+def warm(head: Head, methods: Sequence[Method], plan: Plan) -> None:
+    """Have everything compiled before a build is timed: one build over a few keys each."""
+    few = Head(**{**vars(head), "stop": min(head.stop, head.start + max(2000, plan.k)), "steps": head.steps[:1]})
+    few.train, few.train_rows = few.train[:500], few.train_rows[:500]
+    for method in methods:
+        try:
+            made, _ = method.build(few, plan.seed)
+        except FoveaError:
+            continue  # it is told when it is measured
+        for one in made.values():
+            one.answer(few.steps[0], plan.k)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """torch, faiss and numba on so many threads; a search of ours runs on one."""
+    set_, before = _setters(), {}
+    for name, (get, put) in set_.items():
+        before[name] = get()
+        put(count)
+    try:
+        yield
+    finally:
+        for name, (_, put) in set_.items():
+            put(before[name])
+
+
+def _setters() -> Mapping[str, tuple[Callable[[], int], Callable[[int], Any]]]:
+    import numba
+    import torch
+
+    most = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    found = {
+        "torch": (torch.get_num_threads, torch.set_num_threads),
+        "numba": (numba.get_num_threads, lambda n: numba.set_num_threads(min(n, most))),
+    }
+    try:
+        import faiss
+    except ImportError:
+        return found
+    return {**found, "faiss": (faiss.omp_get_max_threads, faiss.omp_set_num_threads)}
