@@ -1,4 +1,4 @@
-"""Dump: a model's own queries, keys and values over one text, in one safetensors file that knows when it is damaged.
+"""Dump: a model's own queries, keys and values over one text, in one file (`tensorfile`).
 
     dump = Dump.open("dump.safetensors")
     layer = dump.layer(4)          # queries (heads, kept, d), keys (kv heads, rows, d), values (kv heads, rows, d)
@@ -11,22 +11,20 @@ continuation, read on the same cache, and what the model then said. Held-out que
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from attention_retrieval import tensorfile
 from attention_retrieval.vectors import decode
-from rag.errors import ModelError, require
-from rag.models import write_whole
+from rag.errors import ModelError
 
+FORMAT, FIX = "fovea dump 1", "fovea capture --model NAME --text PATH --out FILE writes one"
 Source = Literal["prefill", "block-prefill", "windows"]
 
 
@@ -48,7 +46,7 @@ class Facts(BaseModel):
 
     model: str
     tokenizer: str
-    """SHA-256 of tokenizer.json, or of the vocabulary where there is no such file."""
+    """SHA-256 of all that it does."""
     source: Source
     """How the text was read: at once, in blocks that do not see each other, or in windows by an encoder."""
     blocks: int
@@ -85,7 +83,7 @@ class Facts(BaseModel):
 
 
 class Layer(NamedTuple):
-    """float32, or uint16 that are bf16."""
+    """One layer's arrays: float32, or uint16 that are bf16."""
 
     queries: np.ndarray
     """(heads, kept, d)"""
@@ -107,75 +105,33 @@ def as_float(rows: np.ndarray) -> np.ndarray:
 
 def write(path: Path, facts: Facts, parts: Mapping[str, np.ndarray]) -> None:
     """Write a dump: the whole file or none. `parts`: tokens, query_rows and `N.queries`, `N.keys`, `N.values`."""
-    torch = require("torch", extra="attention", needed_by="writing a dump")
-    save_file = require("safetensors.torch", extra="attention", needed_by="writing a dump").save_file
-    arrays = {name: np.ascontiguousarray(array) for name, array in parts.items()}
-    tensors = {name: torch.from_numpy(a) for name, a in arrays.items()}
-    tensors = {n: t.view(torch.bfloat16) if t.dtype == torch.uint16 else t for n, t in tensors.items()}
-    said = {"facts": facts.model_dump(), "parts": {name: _print(array) for name, array in arrays.items()}}
-    text = json.dumps(said, sort_keys=True)
-    meta = {"format": "fovea-dump-1", "fovea": text, "sha256": sha256(text.encode()).hexdigest()}
-    write_whole(path, lambda part: save_file(tensors, part, metadata=meta))
-
-
-def _print(array: np.ndarray) -> dict[str, Any]:
-    """What must be the same when it is read."""
-    return {"shape": list(array.shape), "sha256": sha256(array.data).hexdigest()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensorfile.write(path, parts, {"format": FORMAT, "facts": facts.model_dump()})
 
 
 @dataclass(frozen=True)
 class Dump:
-    """An open dump; a part is read, and its checksum compared, when it is asked for."""
+    """An open dump; its arrays are mapped, and fit their checksums."""
 
     path: Path
     facts: Facts
-    prints: Mapping[str, Mapping[str, Any]]
+    parts: Mapping[str, np.ndarray]
 
     @classmethod
     def open(cls, path: Path | str) -> Dump:
-        """Read what the dump says of itself. Raises ModelError for a file that is cut short, damaged or no dump."""
+        """Map a dump. Raises ModelError for a file that is cut short or damaged, naming the part, or is no dump."""
         path = Path(path)
         if not path.is_file():
-            raise ModelError("there is no such dump", where=str(path), fix="fovea capture --model ... --out FILE")
-        safetensors = require("safetensors", extra="attention", needed_by="reading a dump")
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                meta = file.metadata() or {}
-        except Exception as error:  # the library's own error class is no FoveaError and has no kinds
-            raise _damaged(path, "its header", f"cut short, or not safetensors ({error})") from None
-        if meta.get("format") != "fovea-dump-1":
-            raise ModelError(
-                "this safetensors file is no dump of queries and keys",
-                where=str(path),
-                fix="fovea capture --model ... --out FILE writes one",
-            )
-        text = meta.get("fovea", "")
-        if sha256(text.encode("utf-8", "surrogatepass")).hexdigest() != meta.get("sha256"):
-            raise _damaged(path, "the metadata", "its checksum differs")
-        said = json.loads(text)
-        with suppress(ValidationError):
-            return cls(path, Facts.model_validate(said["facts"]), said["parts"])
-        raise ModelError("the dump was written by another version", where=str(path), fix="capture it again")
-
-    def part(self, name: str) -> np.ndarray:
-        """One array. Raises ModelError, naming it, where its bytes are not those that were written."""
-        import torch
-        from safetensors import safe_open
-
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                tensor = file.get_tensor(name)
-        except Exception as error:
-            raise _damaged(self.path, name, str(error)) from None
-        array: np.ndarray = (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        if _print(array) != self.prints.get(name):
-            raise _damaged(self.path, name, "its checksum differs")
-        return array
+            raise ModelError("there is no such dump", where=str(path), fix=FIX)
+        parts, about = tensorfile.read(path)
+        if about.get("format") != FORMAT:
+            raise ModelError("this file is no dump of queries and keys", where=str(path), fix=FIX)
+        return cls(path, Facts.model_validate(about["facts"]), parts)
 
     @cached_property
     def query_rows(self) -> np.ndarray:
         """The row of each kept query, in order."""
-        return self.part("query_rows")
+        return self.parts["query_rows"]
 
     @cached_property
     def train(self) -> np.ndarray:
@@ -192,11 +148,5 @@ class Dump:
         if layer not in self.facts.layers:
             there = [str(n) for n in self.facts.layers]
             raise ModelError(f"layer {layer} is not in the dump", where=str(self.path), allowed=there)
-        queries, keys, values = (self.part(f"{layer}.{name}") for name in ("queries", "keys", "values"))
+        queries, keys, values = (self.parts[f"{layer}.{name}"] for name in ("queries", "keys", "values"))
         return Layer(queries, keys, values, self.facts.scaling[self.facts.layers.index(layer)])
-
-
-def _damaged(path: Path, part: str, how: str) -> ModelError:
-    layer, dot, name = part.partition(".")
-    what = f"the {name} of layer {layer}" if dot else part
-    return ModelError(f"the dump is damaged: {what}: {how}", where=str(path), fix="capture it again, or copy it anew")

@@ -7,7 +7,7 @@ of every round.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,28 +103,29 @@ def warm(head: Head, methods: Sequence[Method], plan: Plan) -> None:
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """torch, faiss and numba on so many threads; a search of ours runs on one."""
-    set_, before = _setters(), {}
-    for name, (get, put) in set_.items():
-        before[name] = get()
-        put(count)
+    pairs = _threads_of()
+    before = [get() for get, _ in pairs]
     try:
+        for _, put in pairs:
+            put(count)
         yield
     finally:
-        for name, (_, put) in set_.items():
-            put(before[name])
+        for (_, put), was in zip(pairs, before):
+            put(was)
 
 
-def _setters() -> Mapping[str, tuple[Callable[[], int], Callable[[int], Any]]]:
+def _threads_of() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
+    """How each library says and is told its number of threads; some share one."""
     import numba
     import torch
 
     most = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    found = {
-        "torch": (torch.get_num_threads, torch.set_num_threads),
-        "numba": (numba.get_num_threads, lambda n: numba.set_num_threads(min(n, most))),
-    }
+    found: list[tuple[Callable[[], int], Callable[[int], Any]]] = [
+        (torch.get_num_threads, torch.set_num_threads),
+        (numba.get_num_threads, lambda n: numba.set_num_threads(min(n, most))),
+    ]
     try:
         import faiss
     except ImportError:
         return found
-    return {**found, "faiss": (faiss.omp_get_max_threads, faiss.omp_set_num_threads)}
+    return [(faiss.omp_get_max_threads, faiss.omp_set_num_threads), *found]

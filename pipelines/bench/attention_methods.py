@@ -17,7 +17,7 @@ from pipelines.bench.segmentation_methods import parsed
 from rag import registry
 from rag.errors import ConfigError
 
-KNOBS = ("nprobe", "probe", "ef", "beam", "rerank")
+KNOBS = ("nprobe", "budget", "share", "ef", "beam", "rerank")
 """Settings that trade bytes for recall in a search and leave the index as it is; an engine's first is swept."""
 FACTORS = (0.25, 0.5, 1, 2, 4)
 
@@ -153,13 +153,16 @@ def variants(engine: Engine, label: str) -> dict[str, Engine]:
     if knob is None:
         return {}
     here = getattr(engine, knob)
-    values: Sequence[int] = sorted({max(1, round(here * factor)) for factor in FACTORS} - {here})
-    return {f"{label} {knob}={value}": engine.model_copy(update={knob: value}) for value in values}
+    if isinstance(here, int):
+        values: Sequence[float] = sorted({max(1, round(here * factor)) for factor in FACTORS} - {here})
+    else:
+        values = sorted({min(float(f"{here * factor:.3g}"), 1) for factor in FACTORS} - {here})
+    return {f"{label} {knob}={value:g}": engine.model_copy(update={knob: value}) for value in values}
 
 
 def knob_of(engine: Engine) -> str | None:
     """Which setting is swept."""
-    return next((k for k in KNOBS if isinstance(getattr(engine, k, None), int)), None)
+    return next((k for k in KNOBS if isinstance(getattr(engine, k, None), (int, float))), None)
 
 
 def _label(own: Mapping[str, Any]) -> str:

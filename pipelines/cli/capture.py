@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("--model", required=True, help="a folder or hub name: a causal language model, or an encoder")
     parser.add_argument("--text", required=True, type=Path, metavar="PATH", help="a file or folder to read")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the dump, in safetensors")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the dump")
     asked = "questions to read after the text, one a line; for an encoder a text, queries of which are held out"
     parser.add_argument("--ask", type=Path, metavar="FILE", help=asked)
     parser.add_argument("--layers", type=_numbers, metavar="A,B,...", help="from 0 (six, spread evenly)")
