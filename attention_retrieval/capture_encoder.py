@@ -9,6 +9,7 @@ are left out, keys and queries: they are hundreds of copies of one sink.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,9 +53,12 @@ def load_encoder(model: str) -> EncoderLM:
 def capture_windows(encoder: EncoderLM, text: str, held_out: str, out: Path, plan: Plan) -> Facts:
     """Write the dump of `text`, with queries of `held_out`, to `out`.
 
-    Raises ConfigError for a text with fewer tokens than one window, ModelError for a model that cannot be captured.
+    Raises ConfigError for a text without words, ModelError for a model that cannot be captured.
     """
-    ids, others = _tokens(encoder, text, plan.tokens, "--text"), _tokens(encoder, held_out, 10**9, "--ask")
+    read = partial(encoder.tokenizer, add_special_tokens=False, verbose=False)
+    ids, others = list(read(text)["input_ids"])[: plan.tokens], list(read(held_out)["input_ids"])
+    if min(len(ids), len(others)) < 2:
+        raise ConfigError("a text without words", where="--text" if len(ids) < 2 else "--ask", fix="a longer text")
     if len(ids) < plan.tokens:
         warn(f"the text is short: it has {len(ids):,} tokens, not {plan.tokens:,}")
     plan = replace(plan, tokens=len(ids))
@@ -74,13 +78,6 @@ def capture_windows(encoder: EncoderLM, text: str, held_out: str, out: Path, pla
     return facts
 
 
-def _tokens(encoder: EncoderLM, text: str, most: int, where: str) -> list[int]:
-    ids = list(encoder.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])[:most]
-    if len(ids) < WINDOW:
-        raise ConfigError(f"a text of {len(ids)} tokens has no window of {WINDOW}", where=where, fix="a longer text")
-    return ids
-
-
 def _layers(model: Any, plan: Plan) -> tuple[int, ...]:
     count = int(getattr(model.config, "num_hidden_layers", 0))
     if plan.layers is None:
@@ -93,8 +90,8 @@ def _layers(model: Any, plan: Plan) -> tuple[int, ...]:
 
 
 def _spread(ids: list[int], inner: int, plan: Plan) -> list[list[int]]:
-    """Whole windows from all over the held-out text: some sixteen of each one's queries will be kept."""
-    windows = [ids[n : n + inner] for n in range(0, len(ids) - inner + 1, inner)]
+    """Windows from all over the held-out text, whole ones if it has any: some sixteen queries of each will be kept."""
+    windows = [ids[n : n + inner] for n in range(0, max(len(ids) - inner, 0) + 1, inner)]
     wanted = min(len(windows), -(-plan.held_out // 16))
     return [windows[i] for i in np.linspace(0, len(windows) - 1, wanted).astype(int)]
 

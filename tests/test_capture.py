@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 from attention_retrieval import tensorfile
 from attention_retrieval.capture import Plan, capture
 from attention_retrieval.dump import Dump, as_float
+from pipelines.cli.main import main
 from rag.errors import ConfigError, ModelError
 from tests.conftest import SHARED
+from tests.test_generator_transformers import save_llama
+from tests.tiny import save_bert
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -257,8 +261,10 @@ def test_an_encoders_windows(tmp_path):
     hook.remove()
     real = kept[0][1:-1].reshape(254, 4, 8).transpose(0, 1)
     np.testing.assert_allclose(layer.keys[:, 254:508], real, atol=1e-5)
-    with pytest.raises(ConfigError, match="a text of 99 tokens has no window of 256"):
-        capture_windows(encoder, TEXT[:99], TEXT, tmp_path / "e", PLAN)
+    capture_windows(encoder, TEXT, "why is it?", tmp_path / "e", PLAN)
+    assert len(Dump.open(tmp_path / "e").held_out) == 10, "a question is a window of its own"
+    with pytest.raises(ConfigError, match="a text without words"):
+        capture_windows(encoder, TEXT, "", tmp_path / "e", PLAN)
 
 
 class Framed(Letters):
@@ -267,3 +273,52 @@ class Framed(Letters):
     def __call__(self, text, add_special_tokens=True, verbose=True):
         ids = list(text.encode())
         return {"input_ids": [256, *ids, 257] if add_special_tokens else ids}
+
+
+SAID = """\
+MODEL: layers 0, 1; 4 heads on 2 kv heads of 8
+300 tokens, then by question and the model's own words: 17 + 3, 7 + 3
+OUT: SIZE MB
+"""
+
+
+def test_the_command(tmp_path, capsys):
+    model = save_llama(tmp_path / "model", window=512)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/a.txt").write_text(TEXT[:200])
+    (tmp_path / "text/b.md").write_text(TEXT[200:])
+    (tmp_path / "ask.txt").write_text("why is it word3 ?\n\nand 17?\n")
+    out = tmp_path / "new/d.safetensors"
+    args = ["--model", model, "--text", str(tmp_path / "text"), "--out", str(out), "--tokens", "300", "--quiet"]
+    assert main(["capture", *args, "--ask", str(tmp_path / "ask.txt"), "--decode", "3"]) == 0
+    said = capsys.readouterr().out
+    assert re.sub(r"[0-9.]+ MB", "SIZE MB", said.replace(model, "MODEL").replace(str(out), "OUT")) == SAID
+    assert Dump.open(out).facts.model == model
+    assert main(["capture", *args, "--tokens", "600", "--held-out", "40"]) == 0
+    found = capsys.readouterr()
+    assert "600 tokens, then by continuation and the model's own words: 40 + " in found.out
+    assert f"warning: {model} was made for 512 tokens and reads more" in found.err
+    assert main(["capture", *args, "--layers", "5"]) == 2
+    assert "layer 5 is not in the model\n  allowed: 0, 1" in capsys.readouterr().err
+    assert main(["capture", *args, "--blocks", "3", "--held-out", "40"]) == 0
+    assert "300 tokens, block-prefill in 3 blocks, then by" in capsys.readouterr().out
+
+
+def test_the_command_with_an_encoder(tmp_path, capsys):
+    save_bert(tmp_path / "bert", positions=256)
+    (tmp_path / "text.txt").write_text("the moon orbits the earth " * 200)
+    (tmp_path / "other.txt").write_text("green tea is brewed at degrees " * 100)
+    args = ["--model", str(tmp_path / "bert"), "--text", str(tmp_path / "text.txt"), "--out", str(tmp_path / "d")]
+    assert main(["capture", *args, "--quiet"]) == 2
+    assert "an encoder's held-out queries are those of another text\n  fix: --ask FILE" in capsys.readouterr().err
+    assert main(["capture", *args, "--quiet", "--ask", str(tmp_path / "other.txt"), "--held-out", "20"]) == 0
+    found = capsys.readouterr()
+    assert "layers 0, 1; 4 heads on 4 kv heads of 8\n1,000 tokens, 4 windows\n" in found.out
+    assert "warning: the text is short: it has 1,000 tokens, not 32,768" in found.err
+
+
+@pytest.mark.parametrize("args", [["--tokens", "0"], ["--share", "2"], ["--layers", "a"], ["--decode", "-1"]])
+def test_numbers_are_checked(args, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["capture", "--model", "m", "--text", "t", "--out", "o", *args])
+    assert "expected a number" in capsys.readouterr().err
