@@ -32,7 +32,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from attention_retrieval import Retrieval, RetrievalCache
 from attention_retrieval.engine import Engine
-from pipelines.bench.attention_methods import _label
+from pipelines.bench.attention_methods import label_of
 from pipelines.bench.segmentation_methods import parsed
 from pipelines.cli.capture import text_of
 from pipelines.measurements import Row, interval, show
@@ -87,7 +87,7 @@ def methods(args: argparse.Namespace) -> list[Method]:
     found = [Method(FULL, full, None)]
     for entry in entries:
         engine = "auto" if entry["use"] == "auto" else Engine.model_validate(entry)
-        found.append(Method(_label(entry), ours, settings.model_copy(update={"engine": engine})))
+        found.append(Method(label_of(entry), ours, settings.model_copy(update={"engine": engine})))
     return found
 
 

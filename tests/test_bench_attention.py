@@ -82,6 +82,22 @@ def test_a_search_for_all_keys_is_exact(dump, capsys):
         assert found[data, name, "mass"]["value"] > 0.9999
 
 
+def test_corrections_have_rows_of_their_own(dump, capsys):
+    found, _ = bench(capsys, "--data", dump, *SMALL, "--engines", "flat", "--correct", "lift, tail")
+    data = next(iter(found))[0]
+    assert {key[1] for key in found} == {"flat", "flat + lift", "flat + tail"}
+    assert found[data, "flat + tail", "recall@16"]["value"] == found[data, "flat", "recall@16"]["value"]
+    assert (data, "flat + lift", "recall@16") not in found, "it searches for other keys on purpose"
+    for name in ("flat + lift", "flat + tail"):
+        assert (data, name, "mass") not in found, "no mass of rows alone"
+        assert 0 < found[data, name, "rel. L2"]["value"] < 2
+        assert found[data, name, "ms"]["settings"]["correct"]["use"] == name[7:]
+    assert found[data, "flat + tail", "kB"]["value"] > found[data, "flat", "kB"]["value"]
+    found, _ = bench(capsys, "--data", dump, *SMALL, "--engines", "flat", "--correct", "lift,tail", "-k", 876)
+    for name in ("flat + lift", "flat + tail"):
+        assert found[data, name, "rel. L2"]["value"] < 0.02, "all that there is was found: exact, but for bf16"
+
+
 def test_what_is_exact_is_exact(dump):
     plan = Plan(k=16, sinks=4, window=20, steps=9, dtype="fp32")
     opened = Dump.open(dump)
@@ -212,7 +228,8 @@ def test_threads_are_set_and_put_back():
         (["--engines", "flt"], "did you mean 'flat'"),
         (["--engines", "flat, flat"], "the same engine twice: flat"),
         (["--engines", ""], "no engine is named"),
-        (["--engines", "{use: flat, m: 3}"], "--engines flat"),
+        (["--engines", "{use: flat, m: 3}"], "--engines flat: m: extra inputs are not permitted"),
+        (["--correct", "lft"], "--correct lft: "),
         (["--layers", "7"], "layer 7 is not in the dump"),
         (["--heads", "7"], "kv head 7 is not in the dump"),
         (["--window", "890"], "leave 0 keys to search in, and 100 are wanted"),

@@ -7,7 +7,7 @@ head together. Rows are over all measured heads:
     p5 head       the same of the query head at the 5th percentile
     scanned %     distinct full-width vectors scored for the group, centroids included, of the dynamic keys
     kB            read by a search; of dense attention, keys only
-    mass          share of the exact softmax that static set and found keys cover
+    mass          share of the exact softmax that static set and found keys cover; of attention without a correction
     rel. L2       |output - exact output| / |exact output|, mean over queries
     select, attend, and their sum: milliseconds of one group at one token, median and 95th percentile
     build s       of one kv head
@@ -39,7 +39,7 @@ def rows(
     """All rows of a dump; with `each`, those of single heads before them. `missing` is told of what cannot run."""
     found: dict[str, dict[str, Measured]] = {}
     gone: dict[str, FoveaError] = {}
-    settings = {name: s for method in methods for name, s in method.names.items()}
+    settings = {name: s for method in methods for name, s in method.settings.items()}
     count = len(plan.layers or dump.facts.layers) * len(plan.heads or range(dump.facts.kv_heads))
     with threads(plan.threads), bar(dump.path.stem, count) as progress:
         for n, head in enumerate(heads(dump, plan)):
@@ -86,7 +86,8 @@ def _rows(data: str, name: str, heads: list[Measured], plan: Plan, settings: dic
     steps = sum(len(h.bytes) for h in heads)
     yield row("scanned %", 100 * float(np.mean([h.scanned for h in heads])), n=steps)
     yield row("kB", float(np.mean([h.bytes for h in heads])) / 1e3, n=steps)
-    yield row("mass", float(np.mean([h.mass for h in heads])), n=steps)
+    if heads[0].mass:
+        yield row("mass", float(np.mean([h.mass for h in heads])), n=steps)
     yield row("rel. L2", float(np.mean([h.error for h in heads])), n=steps)
     select, attend = (np.concatenate([getattr(h, part) for h in heads]) * 1e3 for part in ("select", "attend"))
     for part, times in (("select ms", select), ("attend ms", attend), ("ms", select + attend)):
@@ -109,7 +110,7 @@ def at_equal_recall(found: Sequence[Row], plan: Plan) -> Iterator[Row]:
     best: dict[tuple[str, str], tuple[float, str]] = {}
     for (data, method), metrics in values.items():
         recall, select = metrics.get(f"recall@{plan.k}"), metrics.get("select ms")
-        if recall is not None and select is not None and recall >= ENOUGH:
+        if recall is not None and select is not None and recall >= ENOUGH and " + " not in method:
             key = (data, method.split(" ")[0])
             best[key] = min(best.get(key, (select, method)), (select, method))
     chosen = {(data, method) for (data, _), (_, method) in best.items()}

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from attention_retrieval.partial import Partial
+from pipelines.bench.attention_answers import Answer, Ready
 from pipelines.bench.attention_heads import Head, Plan, Step
-from pipelines.bench.attention_methods import Answer, Method, Ready
+from pipelines.bench.attention_methods import Method
 from rag.errors import FoveaError
 
 
@@ -40,7 +41,8 @@ class Measured:
         """Take in what a method answered."""
         if answer.ids is not None:
             self.recall.append(recall(answer.ids, step.ids))
-        self.mass.append(np.exp(np.minimum(answer.whole.lse - step.exact.lse, 0)))
+        if answer.plain:
+            self.mass.append(np.exp(np.minimum(answer.whole.lse - step.exact.lse, 0)))
         self.error.append(distance(answer.whole, step.exact))
         self.scanned.append(answer.scanned / (head.stop - head.start))
         self.bytes.append(answer.bytes)
@@ -66,12 +68,12 @@ def measured(
     found: dict[str, Measured] = {}
     for method in methods:
         try:
-            made, seconds = method.build(head, plan.seed)
+            made = method.build(head, plan.seed)
         except FoveaError as error:
             missing(method.name, error)
             continue
-        ready |= made
-        for name, one in made.items():
+        for name, (one, seconds) in made.items():
+            ready[name] = one
             found[name] = Measured(build=seconds, index=one.nbytes / head.key_bytes)
     for name, one in ready.items():
         one.answer(head.steps[0], plan.k)  # what is compiled or allocated once is not timed
@@ -93,10 +95,10 @@ def warm(head: Head, methods: Sequence[Method], plan: Plan) -> None:
     few.train, few.train_rows = few.train[:500], few.train_rows[:500]
     for method in methods:
         try:
-            made, _ = method.build(few, plan.seed)
+            made = method.build(few, plan.seed)
         except FoveaError:
             continue  # it is told when it is measured
-        for one in made.values():
+        for one, _ in made.values():
             one.answer(few.steps[0], plan.k)
 
 

@@ -4,119 +4,86 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-import numpy as np
-
-from attention_retrieval.engine import Engine, Found, Index
-from attention_retrieval.partial import Partial, merge
-from pipelines.bench.attention_heads import Head, Step
+from attention_retrieval.correction import Correction
+from attention_retrieval.engine import Engine, Index
+from pipelines.bench.attention_answers import Ready, Searched
+from pipelines.bench.attention_heads import Head
 from pipelines.bench.attention_peers import PEERS
 from pipelines.bench.segmentation_methods import parsed
 from rag import registry
+from rag.component import Component
 from rag.errors import ConfigError
 
+C = TypeVar("C", bound=Component)
 KNOBS = ("nprobe", "budget", "share", "ef", "beam", "rerank")
 """Settings that trade bytes for recall in a search and leave the index as it is; an engine's first is swept."""
 FACTORS = (0.25, 0.5, 1, 2, 4)
 
 
-class Answer(NamedTuple):
-    """What a method made of one step, and in what time."""
-
-    whole: Partial
-    ids: np.ndarray | None
-    """(group, k); None where every row is attended to"""
-    scanned: int
-    bytes: int
-    select: float
-    attend: float
-
-
-class Ready(Protocol):
-    """A method over one head."""
-
-    @property
-    def nbytes(self) -> int:
-        """Of the index, without the keys."""
-
-    def answer(self, step: Step, k: int) -> Answer:
-        """Attention of the step's queries, by this method."""
-
-
-@dataclass
-class Searched:
-    """An index; what it finds is attended to, with the static set."""
-
-    head: Head
-    index: Index
-
-    @property
-    def nbytes(self) -> int:
-        """Of the index, without the keys."""
-        return self.index.nbytes
-
-    def answer(self, step: Step, k: int) -> Answer:
-        """Search, attend, merge."""
-        began = time.perf_counter()
-        found = self.index.search(step.q, k)
-        between = time.perf_counter()
-        whole = attended(self.head, step, found)
-        return answered(found, whole, began, between, time.perf_counter())
-
-
-def attended(head: Head, step: Step, found: Found) -> Partial:
-    """Attention over what was found and the static set."""
-    from attention_retrieval.kernels.attend import attend_ids
-
-    return merge(Partial(*attend_ids(head.values.stored, found.ids, found.logits)), head.static(step))
-
-
-def answered(found: Found, whole: Partial, began: float, between: float, ended: float) -> Answer:
-    """The answer of a search that took from `began` to `between`."""
-    return Answer(whole, found.ids, found.scanned, found.bytes, between - began, ended - between)
-
-
 @dataclass(frozen=True)
 class Method:
-    """One row or, when swept, several: variants share the build."""
+    """One row or, when swept or corrected, several."""
 
     name: str
     engine: Engine | None
     variants: Mapping[str, Engine] = field(default_factory=dict)
+    """Other search settings over the same index"""
+    corrections: Mapping[str, Correction] = field(default_factory=dict)
 
-    def build(self, head: Head, seed: int) -> tuple[dict[str, Ready], float]:
-        """Everything over one head by its name, and the seconds that the build took."""
+    def build(self, head: Head, seed: int) -> dict[str, tuple[Ready, float]]:
+        """Everything over one head by its name, each with the seconds that its build took."""
         began = time.perf_counter()
         if self.engine is None:
             made = PEERS[self.name](head)
-            return made, time.perf_counter() - began
+            return {name: (one, time.perf_counter() - began) for name, one in made.items()}
         index = self.engine.build(head.dynamic(), head.queries(), seed=seed)
         seconds = time.perf_counter() - began
-        found: dict[str, Ready] = {self.name: Searched(head, index)}
+        found: dict[str, tuple[Ready, float]] = {self.name: (Searched(head, index), seconds)}
         for name, engine in self.variants.items():
-            found[name] = Searched(head, engine.restore(head.dynamic(), index.state()))
-        return found, seconds
+            found[name] = Searched(head, engine.restore(head.dynamic(), index.state())), seconds
+        for name, correction in self.corrections.items():
+            found[name] = self._corrected(head, seed, correction, (index, seconds))
+        return found
+
+    def _corrected(
+        self, head: Head, seed: int, correction: Correction, plain: tuple[Index, float]
+    ) -> tuple[Ready, float]:
+        """With a correction: over the same index, or over another of keys with a bias."""
+        assert self.engine is not None
+        bias = correction.bias(head.stop, seed=seed, layer=head.layer, head=head.head)
+        (index, seconds), began = plain, time.perf_counter()
+        if len(bias):
+            keys, seconds = replace(head.dynamic(), bias=bias), 0.0
+            index = self.engine.build(keys, head.queries(), seed=seed)
+        corrected = correction.over(index.keys, head.values, seed=seed)
+        return Searched(head, index, corrected, correction.more), seconds + time.perf_counter() - began
 
     @property
-    def names(self) -> Mapping[str, dict[str, Any]]:
-        """The rows that come of it, with their settings; of a peer only the first is known before it is built."""
+    def settings(self) -> Mapping[str, dict[str, Any]]:
+        """Of the rows that come of it; those of a peer have none."""
         if self.engine is None:
             return {self.name: {}}
-        return {self.name: self.engine.settings(), **{n: e.settings() for n, e in self.variants.items()}}
+        own = self.engine.settings()
+        corrected = {name: {**own, "correct": c.settings()} for name, c in self.corrections.items()}
+        return {self.name: own, **{name: e.settings() for name, e in self.variants.items()}, **corrected}
 
 
-def chosen(text: str | None, *, sweep: bool) -> list[Method]:
-    """The methods of `--engines`, or every engine and peer.
+def chosen(text: str | None, *, sweep: bool = False, correct: str = "") -> list[Method]:
+    """The methods of `--engines`, or every engine and peer; engines also with the corrections of `--correct`.
 
     `text` is a YAML flow sequence without its brackets: `flat, sdpa, {use: ivf, nprobe: 16}`. Raises ConfigError for a
     name or a setting that does not exist.
     """
-    engines = registry.names("engine")
+    engines, entries = registry.names("engine"), parsed(f"[{text or ''}]", "--engines")
     if text is None:
-        return [*(_engine({"use": name}, sweep) for name in engines), *(Method(name, None) for name in PEERS)]
-    found = [_named(entry, sweep) for entry in parsed(f"[{text}]", "--engines")]
+        entries = [*engines, *PEERS]
+    corrections: list[tuple[str, Correction]] = []
+    for entry in parsed(f"[{correct}]", "--correct"):
+        corrections.append((label_of(_entry(entry)), _made(Correction, _entry(entry), "--correct")))
+    found = [_named(_entry(entry), sweep, corrections) for entry in entries]
     if not found:
         raise ConfigError("no engine is named", where="--engines", allowed=[*engines, *PEERS])
     if twice := sorted({m.name for m in found if [o.name for o in found].count(m.name) > 1}):
@@ -124,27 +91,32 @@ def chosen(text: str | None, *, sweep: bool) -> list[Method]:
     return found
 
 
-def _named(entry: Any, sweep: bool) -> Method:
-    own = entry if isinstance(entry, dict) else {"use": entry}
-    name = str(own.get("use"))
+def _entry(entry: Any) -> dict[str, Any]:
+    return entry if isinstance(entry, dict) else {"use": entry}
+
+
+def _named(own: dict[str, Any], sweep: bool, corrections: Sequence[tuple[str, Correction]]) -> Method:
+    name, label = str(own.get("use")), label_of(own)
     if name in PEERS and len(own) == 1:
         return Method(name, None)
     known = [*registry.names("engine"), *PEERS]
     if name not in registry.names("engine"):
         raise ConfigError(f"no engine {name!r}", where="--engines", allowed=known, got=name)
-    return _engine(own, sweep)
+    engine: Engine = _made(Engine, own, "--engines")
+    corrected = {f"{label} + {called}": correction for called, correction in corrections}
+    return Method(label, engine, variants(engine, label) if sweep else {}, corrected)
 
 
-def _engine(own: Mapping[str, Any], sweep: bool) -> Method:
+def _made(kind: type[C], own: Mapping[str, Any], where: str) -> C:
+    """The component that a mapping names; raises ConfigError with its place."""
     from pydantic import ValidationError
 
     try:
-        engine: Engine = Engine.model_validate(dict(own))
+        return kind.model_validate(dict(own))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "settings"
-        raise ConfigError(f"{where}: {first['msg']}", where=f"--engines {own['use']}") from None
-    return Method(_label(own), engine, variants(engine, _label(own)) if sweep else {})
+        what = ": ".join([*map(str, first["loc"]), first["msg"][0].lower() + first["msg"][1:]])
+        raise ConfigError(what, where=f"{where} {own.get('use', '')}".strip()) from None
 
 
 def variants(engine: Engine, label: str) -> dict[str, Engine]:
@@ -165,5 +137,6 @@ def knob_of(engine: Engine) -> str | None:
     return next((k for k in KNOBS if isinstance(getattr(engine, k, None), (int, float))), None)
 
 
-def _label(own: Mapping[str, Any]) -> str:
-    return " ".join([str(own["use"]), *(f"{key}={value}" for key, value in own.items() if key != "use")])
+def label_of(own: Mapping[str, Any]) -> str:
+    """How a method is called: `ivf nprobe=16`."""
+    return " ".join([str(own.get("use")), *(f"{key}={value}" for key, value in own.items() if key != "use")])

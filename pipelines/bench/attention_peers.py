@@ -8,17 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from attention_retrieval.engine import Found
 from attention_retrieval.partial import Partial, merge
+from pipelines.bench.attention_answers import Answer, Ready, answered
 from pipelines.bench.attention_heads import Head, Step
 from rag.errors import require
-
-if TYPE_CHECKING:
-    from pipelines.bench.attention_methods import Answer, Ready
 
 PROBES = (8, 16, 32, 64, 128)
 LINKS, BREADTHS = 32, (128, 256, 512, 1024)
@@ -75,10 +73,8 @@ class Sdpa:
 
 
 def _dense(head: Head, step: Step, whole: Partial, seconds: float, row_bytes: int) -> Answer:
-    from pipelines.bench.attention_methods import Answer
-
     rows = head.tokens + step.behind[1] - step.behind[0]
-    return Answer(whole, None, rows, rows * row_bytes, 0.0, seconds)
+    return Answer(whole, None, True, rows, rows * row_bytes, 0.0, seconds)
 
 
 class Faiss:
@@ -90,8 +86,6 @@ class Faiss:
 
     def answer(self, step: Step, k: int) -> Answer:
         """Search, attend, merge."""
-        from pipelines.bench.attention_methods import answered, attended
-
         self.setting()
         before, began = self.read(), time.perf_counter()
         logits, ids = self.index.search(step.q, k)
@@ -99,8 +93,7 @@ class Faiss:
         between = time.perf_counter()
         scanned = self.read() - before
         found = Found(rows, np.where(ids >= 0, logits, -np.inf).astype(np.float32), scanned, scanned * 4 * self.index.d)
-        whole = attended(self.head, step, found)
-        return answered(found, whole, began, between, time.perf_counter())
+        return answered(self.head, step, found, began, between)
 
 
 def faiss_flat(head: Head) -> dict[str, Ready]:

@@ -26,7 +26,7 @@ def curves(rows: Sequence[Row], k: int) -> dict[str, Curve]:
             found.setdefault(row.method, {})[row.metric] = row.value
     made: dict[str, Curve] = {}
     for method, metrics in found.items():
-        if len(metrics) == 2:
+        if len(metrics) == 2 and " + " not in method:  # a correction changes what is made of a search, not the search
             made.setdefault(method.split(" ")[0], []).append((metrics["kB"], metrics[f"recall@{k}"], method))
     return {name: sorted(curve) for name, curve in made.items()}
 

@@ -20,8 +20,10 @@ def configure_attention(one: argparse.ArgumentParser) -> None:
     dump = "a dump that fovea capture wrote; may be given several times"
     one.add_argument("--data", action="append", required=True, type=Path, metavar="DUMP", help=dump)
     one.add_argument("--engines", metavar="A,B,...", help="these only; {use: NAME, setting: value} sets something")
+    one.add_argument("--correct", default="", metavar="A,B,...", help="engines also with these corrections")
     one.add_argument("--layers", type=numbers, metavar="A,B,...", help="of these layers only")
     one.add_argument("--heads", type=numbers, metavar="A,B,...", help="of these kv heads only")
+    one.add_argument("--tokens", type=positive, metavar="N", help="of the first N tokens of the text only")
     one.add_argument("-k", type=positive, default=100, metavar="N", help="keys wanted by each query (100)")
     one.add_argument("--steps", type=positive, default=128, metavar="N", help="held-out positions a head (128)")
     one.add_argument("--sinks", type=natural, metavar="N", help="first tokens that are always read (128; windows: 0)")
@@ -47,8 +49,8 @@ def attention(args: argparse.Namespace) -> str:
     from pipelines.measurements import show
     from rag.errors import ConfigError
 
-    methods = chosen(args.engines, sweep=args.sweep)
-    names = ("k", "steps", "sinks", "window", "layers", "heads", "repeat", "threads", "seed")
+    methods = chosen(args.engines, sweep=args.sweep, correct=args.correct)
+    names = ("k", "steps", "tokens", "sinks", "window", "layers", "heads", "repeat", "threads", "seed")
     plan = Plan(dtype=args.store, **{name: getattr(args, name) for name in names})
     if args.plot is not None and args.plot.suffix.lower() != ".svg":
         raise ConfigError("pictures are drawn as SVG", where="--plot", fix=f"--plot {args.plot.stem}.svg")
@@ -74,7 +76,7 @@ def tables(args: argparse.Namespace, dump: Dump, methods: list[Method], plan: Pl
     if args.plot is not None:
         path = args.plot if len(args.data) == 1 else args.plot.with_stem(f"{args.plot.stem}-{dump.path.stem}")
         save(path, over_all, plan.k, label(dump, plan))
-    single = [replace(method, variants={}) for method in methods]
+    single = [replace(method, variants={}, corrections={}) for method in methods]
     if args.growth:
         found += growth(dump, single, plan, args.growth, missing)
     if args.drift:
