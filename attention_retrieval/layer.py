@@ -22,7 +22,8 @@ from typing import TypeVar
 import numpy as np
 
 from attention_retrieval.choice import chosen
-from attention_retrieval.engine import Engine, Found, Index, Keys
+from attention_retrieval.correction import Corrected
+from attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys
 from attention_retrieval.methods.retrieval import Retrieval
 from attention_retrieval.partial import Partial
 from attention_retrieval.queries import QuerySample
@@ -41,6 +42,7 @@ class LayerCache:
         self.sample, self.group = QuerySample(settings.queries), 0
         self.indexed = settings.sinks
         self.indexes: list[Index] = []
+        self.corrected: list[Corrected] = []
         self.engine: Engine | None = None
         self.why = f"up to {settings.dense_below:,} tokens every key is read"
         self.stats = [HeadStats(layer, head) for head in range(heads)]
@@ -93,11 +95,16 @@ class LayerCache:
             return None
         from attention_retrieval.kernels.attend import attend_ids
 
+        more = self.settings.correction.more if self.settings.correction else 0
+
         def one(head: int) -> tuple[np.ndarray, np.ndarray, Found]:
             began = time.perf_counter()
-            found = self.indexes[head].search(q[head], self.settings.top_k)
+            found = self.indexes[head].search(q[head], self.settings.top_k + more)
             between = time.perf_counter()
-            out, lse = attend_ids(self.values.head(head).stored, found.ids, found.logits)
+            if self.corrected:
+                out, lse = self.corrected[head].attend(q[head], found)
+            else:
+                out, lse = attend_ids(self.values.head(head).stored, found.ids, found.logits)
             self.stats[head].searched(found, self.indexed - self.settings.sinks, began, between)
             return out, lse, found
 
@@ -115,9 +122,10 @@ class LayerCache:
             self.attention = np.concatenate([self.attention, np.zeros(2 * len(self) - len(self.attention))])
         queries = lse.size
         self.attention[near] += weights.sum(axis=(0, 1)) / queries
-        for found, mine in zip(self.found, lse):
+        for index, found, mine in zip(self.indexes, self.found, lse):
             real = found.ids >= 0
-            share = np.exp(found.logits - mine[:, None])
+            drawn = index.keys.bias[found.ids] if len(index.keys.bias) else 0
+            share = np.exp(found.logits - drawn - mine[:, None])
             np.add.at(self.attention, found.ids[real], share[real] / queries)
         self.watched += 1
 
@@ -127,38 +135,59 @@ class LayerCache:
         self.values.crop(length)
         self.attention[length:] = 0
         if length < self.indexed:
-            self.indexes, self.indexed = [], self.settings.sinks
+            self._forget()
 
     def bytes_of(self, head: int) -> tuple[int, int]:
-        """Bytes of one head's keys and of its index."""
-        return self.keys.nbytes // self.keys.heads, self.indexes[head].nbytes if self.indexes else 0
+        """Bytes of one head's keys, and of its index and correction."""
+        index = self.indexes[head].nbytes if self.indexes else 0
+        correction = self.corrected[head].nbytes if self.corrected else 0
+        return self.keys.nbytes // self.keys.heads, index + correction
+
+    def _forget(self) -> None:
+        self.indexes, self.corrected, self.indexed = [], [], self.settings.sinks
 
     def _build(self, stop: int) -> None:
         """Indexes for all heads, or, if it is interrupted, none."""
         self.engine, self.why = chosen(self.settings, stop - self.settings.sinks)
         engine = self.engine
 
-        def one(head: int) -> Index:
-            began = time.perf_counter()
-            keys = Keys(self.keys.head(head), self.settings.sinks, stop)
-            queries = self.sample.group(head, self.group) if engine.needs_queries else None
-            index = engine.build(keys, queries, seed=self.settings.seed + 1000 * self.layer + head)
-            self.stats[head].built(time.perf_counter() - began)
-            return index
+        correction = self.settings.correction
 
-        self.indexes = side_by_side(one, range(self.keys.heads), self.settings.threads)
+        def one(head: int) -> tuple[Index, Corrected | None]:
+            began = time.perf_counter()
+            keys = Keys(self.keys.head(head), self.settings.sinks, stop, self.bias(head, stop))
+            queries = self.sample.group(head, self.group) if engine.needs_queries else None
+            seed = self.settings.seed + 1000 * self.layer + head
+            index = engine.build(keys, queries, seed=seed)
+            corrected = correction.over(index.keys, self.values.head(head), seed=seed) if correction else None
+            self.stats[head].built(time.perf_counter() - began)
+            return index, corrected
+
+        built = side_by_side(one, range(self.keys.heads), self.settings.threads)
+        self.indexes, self.corrected = [index for index, _ in built], [each for _, each in built if each]
         self.indexed = stop
+
+    def bias(self, head: int, stop: int) -> np.ndarray:
+        """What the correction adds to the logits of a head's rows up to `stop`."""
+        correction, settings = self.settings.correction, self.settings
+        if correction is None:
+            return NO_BIAS
+        return correction.bias(stop, seed=settings.seed, layer=self.layer, head=head)
 
     def _insert(self, stop: int) -> None:
         def one(head: int) -> None:
             began = time.perf_counter()
-            self.indexes[head].insert(stop)
+            index = self.indexes[head]
+            index.keys.bias = self.bias(head, stop)
+            index.insert(stop)
+            if self.corrected:
+                self.corrected[head].insert(index.keys)
             self.stats[head].inserted(time.perf_counter() - began)
 
         try:
             side_by_side(one, range(len(self.indexes)), self.settings.threads)
         except BaseException:
-            self.indexes, self.indexed = [], self.settings.sinks  # some heads may be ahead of others: build anew
+            self._forget()  # some heads may be ahead of others: build anew
             raise
         self.indexed = stop
 

@@ -3,7 +3,7 @@
 layer.L.row.R.keys.S          slab S of keys: mapped from the file when loaded, never copied; `values` likewise
 layer.L.row.R.keys.S.scales   its scales, for int8
 layer.L.row.R.sample          the prompt's queries that an index learns from, bf16, and their positions
-layer.L.row.R.head.H.NAME     the arrays of head H's index
+layer.L.row.R.head.H.NAME     the arrays of head H's index; of its correction under `correction.H.NAME`
 layer.L.sliding.keys          what a sliding-window layer holds
 """
 
@@ -103,6 +103,9 @@ def _save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     for head, index in enumerate(row.indexes):
         for part, array in index.state().items():
             arrays[f"{name}.head.{head}.{part}"] = array
+    for head, corrected in enumerate(row.corrected):
+        for part, array in corrected.state().items():
+            arrays[f"{name}.correction.{head}.{part}"] = array
     return {
         "tokens": len(row),
         "heads": row.keys.heads,
@@ -128,11 +131,17 @@ def _load_row(name: str, settings: Retrieval, layer: int, about: Mapping[str, An
     if about["engine"]:
         cache.engine = Engine.model_validate(about["engine"])
         for head in range(about["heads"]):
-            start = f"{name}.head.{head}."
-            state = {part.removeprefix(start): array for part, array in arrays.items() if part.startswith(start)}
-            keys = Keys(cache.keys.head(head), settings.sinks, about["indexed"])
-            cache.indexes.append(cache.engine.restore(keys, state))
+            keys = Keys(cache.keys.head(head), settings.sinks, about["indexed"], cache.bias(head, about["indexed"]))
+            index = cache.engine.restore(keys, _under(f"{name}.head.{head}.", arrays))
+            cache.indexes.append(index)
+            if settings.correction:
+                state = _under(f"{name}.correction.{head}.", arrays)
+                cache.corrected.append(settings.correction.restore(index.keys, cache.values.head(head), state))
     return row
+
+
+def _under(start: str, arrays: Arrays) -> Arrays:
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
 def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:

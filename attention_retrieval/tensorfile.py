@@ -17,7 +17,10 @@ import numpy as np
 
 from rag.errors import ModelError
 
-DTYPES = {"F32": "<f4", "U16": "<u2", "BF16": "<u2", "I8": "|i1", "U8": "|u1", "I32": "<i4", "I64": "<i8", "U32": "<u4"}
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
+}  # fmt: skip
 NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "BF16"}
 REDO = "make the file anew: it was cut short or changed after it was written"
 

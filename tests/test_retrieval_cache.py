@@ -132,6 +132,17 @@ def test_every_engine_with_all_keys_is_full_attention(engine):
     torch.testing.assert_close(made[1], expected[1], atol=3e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("correction", registry.names("correction"))
+@pytest.mark.parametrize("engine", ["flat", "query_ivf"])
+def test_every_correction_with_all_keys_is_full_attention(correction, engine):
+    ours, full = model("llama, 4 to 1", OURS), model("llama, 4 to 1", "sdpa")
+    ids = text(200)
+    expected = greedy(full, ids, 40)
+    made = greedy(ours, ids, 40, past_key_values=cache(ours, engine={"use": engine}, correction={"use": correction}))
+    assert torch.equal(made[0], expected[0])
+    torch.testing.assert_close(made[1], expected[1], atol=3e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("dtype", "atol"), [("bf16", 0.04), ("int8", 0.12)])
 def test_shorter_numbers_are_near(dtype, atol):
     ours, full = model("llama, 4 to 1", OURS), model("llama, 4 to 1", "sdpa")

@@ -33,9 +33,12 @@ def read(lm, ids, **settings) -> RetrievalCache:
 
 @pytest.mark.parametrize("engine", registry.names("engine"))
 @pytest.mark.parametrize("dtype", ["bf16", "int8", "fp32"])
-def test_a_loaded_cache_answers_alike(tmp_path, engine, dtype):
+@pytest.mark.parametrize("correction", [None, *registry.names("correction")])
+def test_a_loaded_cache_answers_alike(tmp_path, engine, dtype, correction):
+    if correction and (dtype != "bf16" or engine not in ("flat", "query_ivf", "wave")):
+        pytest.skip("corrections know neither engines nor types")
     lm, ids = model("llama, 4 to 1", OURS), text(300)
-    made = read(lm, ids, engine={"use": engine}, dtype=dtype)
+    made = read(lm, ids, engine={"use": engine}, dtype=dtype, correction={"use": correction} if correction else None)
     made.save(tmp_path / "text.kv")
     loaded = RetrievalCache.load(tmp_path / "text.kv")
     longer = torch.cat([ids, text(12, seed=1)], dim=1)

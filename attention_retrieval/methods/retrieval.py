@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import NonNegativeInt, PositiveInt
 
 from attention_retrieval.attention import Attention
+from attention_retrieval.correction import Correction
 from attention_retrieval.engine import Engine
 from attention_retrieval.vectors import Dtype
 from rag.component import SpeedOnly
@@ -35,6 +36,9 @@ class Retrieval(Attention, name="retrieval"):
 
     engine: Engine | Literal["auto"] = "auto"
     """The index; `auto` chooses by the length of the text and whether it will be asked again."""
+
+    correction: Correction | None = None
+    """What stands for the tokens that were not found; they are forgotten, if left out. `{use: tail}` or `{use: lift}`."""
 
     reuse: bool = False
     """Whether the text will be asked more than once: then a slower build that searches faster pays."""
