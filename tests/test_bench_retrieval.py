@@ -5,12 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from pipelines.bench.retrieval import differences
+from pipelines.bench.retrieval import differences, rows
 from pipelines.bench.retrieval_methods import chosen
+from pipelines.bench.shared_encoder import SharedEncoder
+from pipelines.bench.situated import Corpora
 from pipelines.cli.main import main
 from pipelines.ranking_metrics import NAMES
 from rag import errors
+from rag.encoders.hash import HashEncoder
 from rag.errors import ConfigError, MissingExtra
+from rag.testing.corpus import cut
+from rag.types import Document, Query
+from retrievers.collection import Collection, Judged
+from retrievers.collections.read import read
+from retrievers.situators.headings import HeadingSituator
 from tests.test_bench_segmentation import KEYS, Counting, table
 from tests.test_collections import beir, lines
 from tests.test_fine_grained import passages
@@ -84,6 +92,52 @@ def test_tasks_share_one_encoding_of_the_chunks(large, capsys, monkeypatch):
     texts = [json.loads(line)["text"] for line in (large / "corpus.jsonl").read_text().splitlines()]
     assert sorted(t for t in Counting.asked if t in set(texts)) == sorted(texts)
     assert len(Counting.asked) == 3 * len(texts), "chunks once, and one question a chunk and task"
+
+
+@pytest.mark.parametrize("retriever", ["bm25", "dense"])
+def test_a_method_may_situate_its_chunks(retriever):
+    texts = {"Mercury": "it orbits the sun in many days", "Phobos": "it orbits the sun in many days"}
+    documents = [Document(name, text, source=name, title=name) for name, text in texts.items()]
+    chunks = [c for d in documents for c in cut(d, 100)]
+    asked = [Judged(c.id, Query(c.document_id), {c.id: 1}) for c in chunks]
+    methods = chosen(
+        f"{{name: alone, retrieve: {retriever}}}, {{name: told, situate: headings, retrieve: {retriever}}}"
+    )
+    encoder = SharedEncoder.over(HashEncoder(), [], label="places")
+    found = list(rows(Collection("places", documents, chunks, asked), methods, encoder, missing=pytest.fail))
+    first = {row.method: row for row in found if row.metric == "R@1"}
+    assert first["told"].value == 1, "titles alone tell the two apart"
+    assert first["alone"].value <= 0.5
+    assert first["told"].settings["situate"]["use"] == "headings"
+
+
+def test_situated_as_in_a_library(large):
+    """Vectors and words are those that ingestion gives the same documents."""
+    encoder, found = HashEncoder(), read(large)
+    situator = HeadingSituator(weight=2.0)
+    corpora = Corpora(found, encoder)
+    made = corpora.of(situator)
+    assert corpora.of(HeadingSituator(weight=2.0)) is made
+    assert corpora.of(None) is not made
+    for document in found.documents:
+        chunks = [c for c in found.chunks if c.document_id == document.id]
+        own = encoder.encode([c.text for c in chunks])
+        assert np.array_equal(made.vectors(chunks), situator.vectors(document, chunks, own, encoder))
+        assert made.situations(chunks) == situator.texts(document, chunks)
+    words_only = corpora.of(HeadingSituator(form="none"))
+    assert np.array_equal(words_only.vectors(found.chunks), corpora.of(None).vectors(found.chunks))
+    assert not any(corpora.of(HeadingSituator(lexical=False)).situations(found.chunks))
+
+
+def test_a_situator_that_cannot_run_is_a_row_without_a_value(data, capsys):
+    methods = "dense, {name: late, situate: late, retrieve: dense}, sitemb"
+    _, err = bench(capsys, "--data", data, "--methods", methods, code=2)
+    assert "situate: {'use': 'sitemb', 'weights': 'sitemb'}" in err
+    methods = "dense, {name: late, situate: late, retrieve: dense}, {situate: sitemb, retrieve: sitemb}"
+    found, err = bench(capsys, "--data", data, "--methods", methods)
+    assert found["toy", "late", "R@1"]["value"] is None
+    assert "late is missing" in err
+    assert "sitemb, sitemb is missing: situate: the weights 'sitemb' of sitemb read vectors of" in err
 
 
 def test_what_cannot_run_is_a_row_without_a_value(data, capsys):

@@ -1,11 +1,12 @@
 """`fovea bench retrieval`: what finds the passages that answer, on the questions of a collection and on tasks made of
 its texts.
 
-A method runs as it does in a pipeline (`pipelines.search`), over an exact index in memory, and ten passages are judged.
+A method runs as it does in a pipeline (`pipelines.search`), over an exact index in memory, and ten passages are judged;
+methods that situate chunks alike share an index.
 Values are means over questions with 95 % bootstrap intervals. Beside them stands how each method differs from the
 first one, question by question: the mean difference with its interval, and the p of Fisher's randomisation test after
-Holm's correction for the number of methods. Chunks are encoded once for all methods and the questions of a task at
-once; `seconds` is what the rest took for one question, in plain Python and not in the store's index.
+Holm's correction for the number of methods. Chunks are encoded once for all methods and the questions of a task once
+for each index; `seconds` is what the rest took for one question, in plain Python and not in the store's index.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from pipelines.bench.retrieval_methods import Method
 from pipelines.bench.shared_encoder import SharedEncoder
+from pipelines.bench.situated import Corpora
 from pipelines.measurements import Row, interval
 from pipelines.ranking_metrics import NAMES, holm, randomisation_p, scores
 from pipelines.search import retrieve
@@ -70,12 +72,11 @@ def rows(
     collection: Collection, methods: Sequence[Method], encoder: SharedEncoder, *, missing: Callable[[str], None]
 ) -> Iterator[Row]:
     """All rows of one task. A method that cannot run is a row without a value, and `missing` is told why."""
-    corpus = MemoryCorpus(collection.documents, collection.chunks, encoder)
-    corpus.prepare([q.query.text for q in collection.questions])
+    corpora = Corpora(collection, encoder)
     found: dict[str, Scores] = {}
     for method in methods:
         try:
-            ranked, seconds = searched(method, collection, corpus)
+            ranked, seconds = searched(method, collection, corpora.of(method.spec.situate))
         except FoveaError as error:
             missing(f"{method.name} is missing: {error}")
             yield Row("retrieval", collection.name, method.name, next(iter(NAMES)), None, settings=method.settings)

@@ -13,7 +13,7 @@ from rag import registry
 from rag.errors import ConfigError, FoveaError
 from retrievers.query_side import QuerySideRetriever
 
-STAGES = ("retrieve", "fuse", "refine", "candidates")
+STAGES = ("situate", "retrieve", "fuse", "refine", "candidates")
 _BOTH = ["dense", "bm25"]
 DEFAULTS: tuple[Any, ...] = (
     "dense",
@@ -31,7 +31,7 @@ DEFAULTS: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Method:
-    """One row: what it is called, and the stages from question to passages; or why it cannot run."""
+    """One row: what it is called, and the stages from chunks and a question to passages; or why it cannot run."""
 
     name: str
     made: PipelineSpec | FoveaError
@@ -45,7 +45,7 @@ class Method:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of those stages that find passages."""
+        """Of those stages."""
         if isinstance(self.made, FoveaError):
             return {}
         return {key: value for key, value in self.made.settings().items() if key in STAGES}
@@ -57,7 +57,8 @@ def chosen(text: str | None) -> list[Method]:
     `text` is a YAML flow sequence without its brackets. A method is a retriever, several of them in brackets, joined
     as a pipeline does by default, or a mapping of a pipeline's stages, which may have a `name`:
 
-        dense, [dense, bm25], {use: query_map, weights: out}, {retrieve: [dense, bm25], fuse: rrf, refine: [mmr]}
+        dense, [dense, bm25], {use: query_map, weights: out}, {retrieve: [dense, bm25], fuse: rrf, refine: [mmr]},
+        {situate: headings, retrieve: [dense, bm25]}
 
     Raises ConfigError for what does not exist or does not fit together.
     """
@@ -73,13 +74,14 @@ def chosen(text: str | None) -> list[Method]:
 
 
 def _learned() -> Iterator[Method]:
-    """Those with weights, as they ship, and those that change the question's vector; what cannot be made by its name
-    alone says so when it is run.
+    """Those with weights, as they ship, and those that change the question's vector, with the chunks situated as they
+    need it; what cannot be made by its name alone says so when it is run.
     """
     for name, cls in registry.components("retriever").items():
         if "weights" in cls.model_fields or issubclass(cls, QuerySideRetriever):
             try:
-                yield _method(name)
+                situator = getattr(cls, "situated_by", "")
+                yield _method({"name": name, "situate": situator, "retrieve": name} if situator else name)
             except ConfigError as error:
                 yield Method(name, error)
 
