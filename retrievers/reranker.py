@@ -10,7 +10,6 @@ and they are learned in a minute on one's own questions, by `fovea train retriev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import PositiveInt
@@ -18,15 +17,16 @@ from pydantic import PositiveInt
 from rag import trace
 from rag.corpus import Corpus
 from rag.retrieval import Refiner
-from rag.trained import Trained, load
+from rag.trained import Trained
 from rag.types import Hit, Query
+from rag.weighted import Weighted
 from retrievers.evidence import among, evidence
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class Reranker(Refiner, name="reranker"):
+class Reranker(Weighted, Refiner, name="reranker"):
     """Gives the first `top_n` hits the probability that they answer and orders them by it; hits below are dropped."""
 
     gives: ClassVar[frozenset[str]] = frozenset({"probabilities"})
@@ -50,16 +50,6 @@ class Reranker(Refiner, name="reranker"):
         scores = probabilities(self.trained, evidence(query, read, corpus))
         scored = [hit.scored(self.name, float(score)) for hit, score in zip(read, scores)]
         return sorted(scored, key=lambda hit: -hit.score)
-
-    @cached_property
-    def trained(self) -> Trained:
-        """The weights. Raises ModelError where they cannot be had."""
-        return load(self.weights, self.name, self.kind)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What decides the results: settings and the content of the weights, wherever they lie."""
-        return self.fingerprint_with(weights=self.trained.digest)
 
 
 def probabilities(trained: Trained, rows: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ say how its vectors were made, and is searched as it is.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rag.corpus import Corpus
 from rag.encoders.sentence_transformer import SentenceTransformerEncoder
@@ -41,13 +41,12 @@ class SitEmbRetriever(QueryMapRetriever, name="sitemb"):
         """The situated model."""
         return SentenceTransformerEncoder(model=self.model)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """What decides the results: settings and the content of weights or model, wherever they lie."""
+    def content(self) -> dict[str, Any]:
+        """The content of the weights or of the model in their place, and of the retriever before this one."""
+        if not self.model:
+            return super().content()
         before = {"after": self.after.fingerprint} if self.after else {}
-        if self.model:
-            return self.fingerprint_with(weights="", model=self.situated.fingerprint, **before)
-        return self.fingerprint_with(weights=self.trained.digest, **before)
+        return {"weights": "", "model": self.situated.fingerprint, **before}
 
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
         """The vector searched for, float32 `(dim,)`; where the sum has no direction, the question's own.

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
 from rag.segmenter import Cut, Segmenter
-from rag.trained import Trained, load
 from rag.types import Document
+from rag.weighted import Weighted
 from segmenters.places import graphemes
 from segmenters.units import Units
 
@@ -38,23 +37,13 @@ REACH = 2
 _WORD = re.compile(r"\S")
 
 
-class HNetBytesSegmenter(Segmenter, name="hnet_bytes"):
+class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
     """Segments of about `target` bytes that end at the strongest sentence ends, or where there are none, phrases."""
 
     weights: str = "hnet_bytes"
     """The name of shipped weights, or the path of one's own."""
     target: PositiveInt = 1000
     """Bytes that a segment aims at; it has half to one and a half times as many wherever there is a place to cut."""
-
-    @cached_property
-    def trained(self) -> Trained:
-        """The weights. Raises ModelError where they cannot be had."""
-        return load(self.weights, self.name)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What decides the results: settings and the content of the weights, wherever they lie."""
-        return self.fingerprint_with(weights=self.trained.digest)
 
     def phrases(self, text: str) -> np.ndarray:
         """How surely a phrase starts at each character: float32 `(len(text),)`, 0 where no chunk of bytes starts.

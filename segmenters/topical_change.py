@@ -67,11 +67,10 @@ class TopicalChangeSegmenter(LearnedSegmenter, name="topical_change"):
             return ()
         return tuple(load(w, self.name) for w in ([self.weights] if isinstance(self.weights, str) else self.weights))
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """What decides the results: settings, and the content of weights or model."""
-        content: dict[str, Any] = {"weights": [head.digest for head in self.heads]}
-        return self.fingerprint_with(**content, **({"scorer": self.scorer.identity} if self.scorer else {}))
+    def content(self) -> dict[str, Any]:
+        """The content of the weights, one or several, or of the cross-encoder."""
+        digests = [head.digest for head in self.heads]
+        return {"weights": digests, **({"scorer": self.scorer.identity} if self.scorer else {})}
 
     def vectors(self, units: Units, encoder: Encoder) -> np.ndarray:
         """Vectors of the units: float32 `(units, dim)`; raises ConfigError for another encoder than the weights'."""

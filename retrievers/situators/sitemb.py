@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -29,8 +29,8 @@ from rag import trace
 from rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from rag.errors import ConfigError
 from rag.remember import RememberingEncoder
-from rag.trained import Trained, load
 from rag.types import Chunk, Document
+from rag.weighted import Weighted
 from rag.windows import scaled
 from retrievers.situators.headings import HeadingSituator
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rag.encoder import Encoder
 
 
-class SitEmbSituator(HeadingSituator, name="sitemb"):
+class SitEmbSituator(Weighted, HeadingSituator, name="sitemb"):
     """A residual for heading and neighbours, learned, or the vectors of a situated model. The words to be found by are
     title and headings, as of `headings`. O(chunks) beside the encoding.
     """
@@ -59,21 +59,13 @@ class SitEmbSituator(HeadingSituator, name="sitemb"):
     """Stands between chunk and context, with `model`."""
 
     @cached_property
-    def trained(self) -> Trained:
-        """The weights. Raises ModelError where they cannot be had."""
-        return load(self.weights, self.name, "retriever")
-
-    @cached_property
     def situated(self) -> SentenceTransformerEncoder:
         """The situated model."""
         return SentenceTransformerEncoder(model=self.model)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """What decides the results: settings and the content of weights or model, wherever they lie."""
-        if self.model:
-            return self.fingerprint_with(weights="", model=self.situated.fingerprint)
-        return self.fingerprint_with(weights=self.trained.digest)
+    def content(self) -> dict[str, Any]:
+        """The content of the weights, or of the model in their place."""
+        return {"weights": "", "model": self.situated.fingerprint} if self.model else super().content()
 
     def vectors(self, document: Document, chunks: Sequence[Chunk], own: np.ndarray, encoder: Encoder) -> np.ndarray:
         """Float32 `(chunks, dim)`. Raises ConfigError for another encoder than that of the weights, or one whose
