@@ -7,7 +7,7 @@ With q the question's vector, v_1 .. v_k those of events, and tau_j what their t
     a       = softmax(logit_0, logit_1 .. logit_k)
     h       = sum over heads of share (sum a_j v_j) + W_o [sum a_j W_v [v_j; tau_j]]
     g       = sigmoid(w . [q; h; q * h] + c)
-    q'      = unit(q + g h)
+    q'      = unit(q + g h)                            pull = g |h| / |q|
 
 `share` and W_o begin as zero, so before training q' = q; without events too, whatever was learned: all attention is
 then on the null key, which has no value. The same weighting w, with a row of its own, says how much the moment of
@@ -44,11 +44,13 @@ class Moved(NamedTuple):
     vector: np.ndarray
     """Float32 `(dim,)`, of unit length."""
     gate: float
-    """g: how far the events came through."""
+    """g: how far the gate stands open, whatever comes through it."""
     moment: float
     """How much the moment of asking matters, between 0 and 1."""
     null: float
     """Attention on no event, mean over heads."""
+    pull: float = 0.0
+    """g |h| / |q|: how much events weigh beside the question."""
 
 
 def time_features(starts: np.ndarray, ends: np.ndarray, first: float, at: float) -> np.ndarray:
@@ -83,6 +85,7 @@ def moved(question: np.ndarray, events: np.ndarray, times: np.ndarray, arrays: M
     context = context + arrays["up.weight"] @ (weights @ (read @ arrays["down.weight"].T)).reshape(-1)
     gates = 1 / (1 + np.exp(-(arrays["gate.weight"] @ np.concatenate([question, context, question * context])
                               + arrays["gate.bias"])))  # fmt: skip
+    pull = gates[0] * np.linalg.norm(context) / max(float(np.linalg.norm(question)), 1e-9)
     vector = question + gates[0] * context
     vector = (vector / max(float(np.linalg.norm(vector)), 1e-9)).astype(np.float32)
-    return Moved(vector, float(gates[0]), float(gates[1]), float(attention[:, 0].mean()))
+    return Moved(vector, float(gates[0]), float(gates[1]), float(attention[:, 0].mean()), float(pull))

@@ -15,7 +15,7 @@ from rag.errors import DocumentError
 from rag.testing.corpus import MemoryCorpus
 from rag.testing.retrievers import check_prefix
 from rag.trace import Trace
-from rag.trained import load
+from rag.trained import load, save
 from rag.types import Query
 from retrievers.event_head import FEATURES, moved, time_features
 from retrievers.time.days import moment
@@ -23,7 +23,7 @@ from tests.learned_weights import weights_of
 
 pytest.importorskip("dateparser", reason="needs the extra 'time'")
 
-from retrievers.event_aware import EventAwareRetriever
+from retrievers.event_aware import DROWNED, WATCHED, EventAwareRetriever
 from retrievers.time.passages import UNDATED
 
 ENCODER = HashEncoder()
@@ -94,8 +94,8 @@ class TestHead:
         def numpy_and_torch():
             arrays = {name: value.detach().numpy() for name, value in net.used().items()}
             batch = [torch.from_numpy(a)[None] for a in (asked, events, times, np.ones(5, bool))]
-            vector, gates = net(*batch)
-            return moved(asked, events, times, arrays), vector[0].detach().numpy(), gates[0].tolist()
+            vector, gates, pull = net(*batch)
+            return moved(asked, events, times, arrays), vector[0].detach().numpy(), [*gates[0].tolist(), pull.item()]
 
         assert np.abs(numpy_and_torch()[0].vector - asked).max() < 1e-6
         with torch.no_grad():
@@ -104,7 +104,7 @@ class TestHead:
         ours, theirs, gates = numpy_and_torch()
         assert np.abs(ours.vector - asked).max() > 1e-3
         np.testing.assert_allclose(ours.vector, theirs, atol=1e-4)
-        assert [ours.gate, ours.moment] == pytest.approx(gates, abs=1e-4)
+        assert [ours.gate, ours.moment, ours.pull] == pytest.approx(gates, abs=1e-4)
 
 
 def test_a_question_without_any_time_is_left_as_it_is(corpus):
@@ -191,6 +191,24 @@ def test_a_changed_feed_is_read_anew_and_a_missing_one_is_refused(corpus, tmp_pa
     assert len(one.store(corpus)) == 1
     path.write_text('{"text": "Jones led the club", "start": "1955"}\n{"text": "Smith fell", "start": "1953"}')
     assert len(one.store(corpus)) == 2
+
+
+@pytest.mark.parametrize(("share", "drowned"), [(0.0, False), (2.0, False), (20.0, True)])
+def test_the_alarm_rings_where_events_drown_questions_and_not_for_an_open_gate(corpus, tmp_path, share, drowned):
+    trained = load(weights_of("event_aware", ENCODER), "event_aware", "retriever")
+    still = {name: np.zeros_like(trained.arrays[name]) for name in ("up.weight", "gate.weight")}
+    heads = len(trained.arrays["share"])
+    opened = {**trained.arrays, **still, "gate.bias": np.full(2, 9.0), "share": np.full(heads, share / heads)}
+    opened["nothing"] = np.full_like(trained.arrays["nothing"], -99)
+    save(tmp_path / "open.safetensors", {k: np.asarray(v, np.float32) for k, v in opened.items()}, trained.about)
+    one, trace = EventAwareRetriever(weights=str(tmp_path / "open.safetensors")), Trace()
+    query = Query("who led the club", as_of=datetime(1970, 1, 1), events=("Jones led it in 1955.",))
+    with trace.stage("s") as stage:
+        for _ in range(WATCHED):
+            one.search(query, 3, corpus)
+    assert stage.notes["event_gate"] > 0.99
+    assert stage.notes["event_pull"] == pytest.approx(share, rel=0.01)
+    assert (DROWNED in trace.warnings) == drowned
 
 
 def test_shipped_weights_are_small_and_for_the_default_encoder():

@@ -25,7 +25,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from rag import trace
 from rag.training.loop import seed_of
 from rag.training.recipe import Task
-from retrievers.event_aware import ALARM
+from retrievers.event_aware import ALARM, DROWNED
 from retrievers.training.event_net import EventHead, info_nce
 from retrievers.training.recipe import RetrieverRecipe
 from retrievers.training.timed import Asking, Askings, World, askings
@@ -99,7 +99,7 @@ class EventTask(Task):
         self.kinds = {k: [i for i, a in enumerate(train.askings) if a.kind == k] for k in SHARES}
         self.kinds = {kind: rows for kind, rows in self.kinds.items() if rows}
         self.candidates = [self._candidates(asking) for asking in train.askings]
-        self.last_gate = 0.0
+        self.last_pull = 0.0
 
     def loss(self, step: int) -> torch.Tensor:
         """The four losses of a batch."""
@@ -112,7 +112,7 @@ class EventTask(Task):
         rows = [int(rng.choice(list(self.kinds.values())[kind])) for kind in kinds]
         batch = [self.train.askings[row] for row in rows]
         asked = torch.from_numpy(np.stack([asking.vector for asking in batch]))
-        moved, gates = self.model(asked, *self._events(self.train, batch))
+        moved, gates, _ = self.model(asked, *self._events(self.train, batch))
         total = torch.zeros(())
         for i, (row, one) in enumerate(zip(rows, batch)):
             total = total + self._losses(row, one, asked[i], moved[i], gates[i], coarse=coarse)
@@ -146,8 +146,8 @@ class EventTask(Task):
 
     @torch.no_grad()
     def scores(self) -> dict[str, float]:
-        """InfoNCE over all passages of a question's world, mean of the kinds; MRR of each kind, and the mean gate."""
-        moved, gates = self._all(self.dev)
+        """InfoNCE over all passages of a question's world, mean of the kinds; MRR of each kind; mean gate and pull of events."""
+        moved, gates, pulls = self._all(self.dev)
         losses: dict[str, list[float]] = {}
         places: dict[str, list[float]] = {}
         for one, vector, gate in zip(self.dev.askings, moved, gates):
@@ -159,19 +159,19 @@ class EventTask(Task):
             right[torch.from_numpy(one.answers)] = True
             losses.setdefault(one.kind, []).append(float(info_nce(logits / self.recipe.temperature, right)))
             places.setdefault(one.kind, []).append(1 / (1 + int((logits > logits[right].max()).sum())))
-        self.last_gate = float(gates[:, 0].mean())
+        self.last_pull = float(pulls.mean())
         means = {f"MRR {kind}": float(np.mean(found)) for kind, found in places.items()}
         loss = float(np.mean([np.mean(found) for found in losses.values()]))
-        return {"loss": loss, **means, "gate": self.last_gate}
+        return {"loss": loss, **means, "gate": float(gates[:, 0].mean()), "pull": self.last_pull}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The head in half precision."""
         return {name: value.detach().numpy().astype(np.float16) for name, value in self.model.used().items()}
 
     def about(self) -> dict[str, Any]:
-        """The mean gate of the development part; a warning where events outweigh the questions."""
-        trace.warn(f"events outweigh the questions: their mean gate is over {ALARM}", self.last_gate > ALARM)
-        return {"gate": round(self.last_gate, 3)}
+        """The mean pull of events in the development part; a warning where they drown the questions."""
+        trace.warn(DROWNED, self.last_pull > ALARM)
+        return {"pull": round(self.last_pull, 3)}
 
     def _candidates(self, one: Asking) -> np.ndarray:
         """Answers and hard negatives: rows of the world's passages, rising."""
@@ -186,7 +186,7 @@ class EventTask(Task):
         """Keep what the model of the first stage puts highest and should not: in the model, so that a training that
         goes on from a checkpoint has the very same.
         """
-        moved, gates = self._all(self.train)
+        moved, gates, _ = self._all(self.train)
         for row, (one, vector, gate) in enumerate(zip(self.train.askings, moved, gates)):
             world = self.train.worlds[one.world]
             gains, _ = self._gains(self.train, one, np.arange(len(world.passages)))
@@ -195,8 +195,8 @@ class EventTask(Task):
             best = scores.topk(min(self.recipe.negatives, len(scores))).indices
             self.model.missed[row, : len(best)] = best
 
-    def _all(self, askings: Askings) -> tuple[torch.Tensor, torch.Tensor]:
-        """q' and gates of all questions of a part, as they are used."""
+    def _all(self, askings: Askings) -> tuple[torch.Tensor, ...]:
+        """q', gates and pulls of all questions of a part, as they are used."""
         was = self.model.training
         self.model.eval()
         with torch.no_grad():
@@ -206,8 +206,7 @@ class EventTask(Task):
                 for at in range(0, len(asked), 256)
             ]
         self.model.train(was)
-        moved, gates = zip(*parts)
-        return torch.cat(moved), torch.cat(gates)
+        return tuple(map(torch.cat, zip(*parts)))
 
     def _events(self, askings: Askings, batch: Sequence[Asking]) -> tuple[torch.Tensor, ...]:
         """Vectors `(n, top, dim)`, tau and which are there, of the events that questions look at."""

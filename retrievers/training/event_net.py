@@ -62,9 +62,9 @@ class EventHead(nn.Module):
 
     def forward(
         self, asked: torch.Tensor, events: torch.Tensor, times: torch.Tensor, there: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """q' `(n, dim)` and the gates `(n, 2)` of questions `(n, dim)`; events `(n, k, dim)`, their tau, and which of
-        them are there, bool `(n, k)`.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """q' `(n, dim)`, the gates `(n, 2)` and the pull of events `(n,)` of unit questions `(n, dim)`; events
+        `(n, k, dim)`, their tau, and which of them are there, bool `(n, k)`.
         """
         scaled, (heads, width) = self.scaled(), self.null.shape
         read = torch.cat([events, times], -1)
@@ -81,7 +81,8 @@ class EventHead(nn.Module):
         context = torch.einsum("h,nhk,nkd->nd", scaled["share"], weights, events)
         context = context + self.up(self.drop((weights @ self.down(read)).flatten(1)))
         gates = torch.sigmoid(self.gate(torch.cat([asked, context, asked * context], -1)))
-        return nn.functional.normalize(asked + gates[:, :1] * context, dim=-1), gates
+        let_in = gates[:, :1] * context
+        return nn.functional.normalize(asked + let_in, dim=-1), gates, let_in.norm(dim=-1)
 
 
 def info_nce(logits: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
