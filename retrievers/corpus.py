@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 REMEMBERED = 64
-MATCHED = 50
-"""Chunks a lexical search fetches at least: the next stage may want more of them, and they cost hardly more."""
-"""Questions whose vectors are kept."""
+"""Questions whose vectors, and lists of chunks that share their words, are kept."""
+MATCHED = 100
+"""Numbers of chunks a lexical search fetches at least: later stages want more of them than the first (the re-ranker
+most), and they cost hardly more. Chunks are read for those that are asked for alone.
+"""
 READ = 4096
 """Chunks kept for the next question, and for the next retriever of this one."""
 
@@ -31,7 +33,7 @@ class LibraryCorpus:
     def __init__(self, library: Library, index: VectorIndex, encoder: Encoder) -> None:
         self.library, self.index, self.encoder = library, index, encoder
         self._embedded: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._matched: OrderedDict[tuple[str, str, str], tuple[int, list[Hit]]] = OrderedDict()
+        self._matched: OrderedDict[tuple[str, str, str], tuple[int, list[tuple[int, float]]]] = OrderedDict()
         self._spread = "", 0.0
         self._read: tuple[str, dict[int, Chunk]] = "", {}
         self._lock = threading.RLock()
@@ -78,16 +80,20 @@ class LibraryCorpus:
         """The `k` chunks of highest BM25 score for the words of `text`, best first; the last lists are remembered, so
         that several stages of one question share them.
         """
+        return self._hits(lambda: self._match(text, k, where))
+
+    def _match(self, text: str, k: int, where: Filter | None) -> list[tuple[int, float]]:
         key = (self.version, text, repr(where))
         with self._lock:
-            depth, hits = self._matched.get(key, (0, []))
+            depth, found = self._matched.get(key, (0, []))
         if depth < k:
-            depth, hits = max(k, MATCHED), self._hits(lambda: self.library.match(text, max(k, MATCHED), where))
+            depth = max(k, MATCHED)
+            found = self.library.match(text, depth, where)
             with self._lock:
-                self._matched[key] = depth, hits
+                self._matched[key] = depth, found
                 while len(self._matched) > REMEMBERED:
                     self._matched.popitem(last=False)
-        return hits[:k]
+        return found[:k]
 
     def rarity(self, words: Sequence[str]) -> dict[str, float]:
         """How much each word says of a chunk that holds it."""

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from retrievers.events import Event, EventStore
 
 ALARM, WATCHED = 3.0, 20
-"""A mean pull of events (`retrievers.event_head`) over so many questions above which little of them is left. On TimeQA's
-development part, where events help, the shipped weights have 1.8 on average, and 2.7 at most over 20 in a row.
+"""A mean pull of events (`retrievers.event_head`) over so many questions above which little of them is left. On the
+development part of TimeQA, where events help, the shipped weights have 1.8 on average, 2.7 at most over 20 in a row.
 """
 DROWNED = f"events drown the questions: their mean pull, g |h| / |q|, is over {ALARM:g}"
 

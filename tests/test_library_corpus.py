@@ -9,8 +9,11 @@ from rag.encoders.hash import HashEncoder
 from rag.errors import QueryError
 from rag.filters import parse
 from rag.testing.corpus import MemoryCorpus
-from rag.types import Document, Span
+from rag.types import Document, Query, Span
+from retrievers.bm25 import BM25Retriever
 from retrievers.corpus import LibraryCorpus
+from retrievers.evidence import evidence
+from retrievers.lexical_feedback import LexicalFeedbackRetriever
 from retrievers.library import ranking
 from retrievers.stores.embedded import EmbeddedStore
 from tests.library_tools import ENCODER, opened, put
@@ -87,6 +90,24 @@ def test_a_question_is_embedded_once(corpora, monkeypatch):
     for i in range(100):
         ours.embed(str(i))
     assert len(ours._embedded) == 64
+
+
+def test_all_stages_of_a_question_share_one_lexical_search(corpora, monkeypatch):
+    ours, _ = corpora
+    asked, read = [], []
+    match, by_no = type(ours.library).match, type(ours.library).chunk_by_no
+    monkeypatch.setattr(
+        type(ours.library), "match", lambda self, text, k, where: asked.append(text) or match(self, text, k, where)
+    )
+    monkeypatch.setattr(type(ours.library), "chunk_by_no", lambda self, nos: read.extend(nos) or by_no(self, nos))
+    query = Query("moon 7 river")
+    hits = BM25Retriever().search(query, 3, ours)
+    assert len(read) == 3, "what nobody asked for is not read"
+    LexicalFeedbackRetriever().search(query, 50, ours)
+    evidence(query, hits, ours)
+    assert asked == ["moon 7 river"]
+    put(ours.library, "new", "a moon over river 7")
+    assert any(hit.chunk.source == "new" for hit in BM25Retriever().search(query, 500, ours))
 
 
 def test_chunks_that_go_between_search_and_reading(tmp_path, monkeypatch):

@@ -146,7 +146,7 @@ class EventTask(Task):
 
     @torch.no_grad()
     def scores(self) -> dict[str, float]:
-        """InfoNCE over all passages of a question's world, mean of the kinds; MRR of each kind; mean gate and pull of events."""
+        """InfoNCE over all passages of a question's world, mean of the kinds; MRR of each kind; mean gate and pull."""
         moved, gates, pulls = self._all(self.dev)
         losses: dict[str, list[float]] = {}
         places: dict[str, list[float]] = {}
