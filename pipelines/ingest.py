@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.loaders.select import Selection, loader_for
+from pipelines.situated import label
 from pipelines.spec import PipelineSpec
 from rag import progress, trace
 from rag.component import fingerprint
@@ -249,9 +250,8 @@ class Ingest:
             self._encode([c.text for item in group for _, chunks in item.documents for c in chunks])
         with self.report.trace.stage("store") as store:
             for item in group:
-                self.library.replace(
-                    item.row, item.documents, pooled=self.pooled, situated=self.situated, said=item.said
-                )
+                made_by = {"pooled": self.pooled, "situated": self.situated, "situator": label(self.spec.situate)}
+                self.library.replace(item.row, item.documents, **made_by, said=item.said)
                 (self.report.added if item.new else self.report.changed).append(item.row.name)
                 self.report.chunks += item.chunks
                 store.count(sources=1, chunks=item.chunks)

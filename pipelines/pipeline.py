@@ -19,12 +19,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import search, yaml_source
+from pipelines import search, situated, yaml_source
 from pipelines.ingest import Ingest, IngestReport
 from pipelines.rounds import Asked
 from pipelines.spec import PipelineSpec, check, load_spec
 from rag import registry
-from rag.corpus import Corpus, VectorIndex
+from rag.corpus import VectorIndex
 from rag.errors import QueryError
 from rag.feedback import AnswerFeedback
 from rag.filters import Filter, parse
@@ -144,7 +144,8 @@ class Pipeline:
         else:
             yield from search.answer(self.spec.generate, query, asked.passages(), corpus, trace)
 
-    def _asked(self, query: Query, k: int | None, corpus: Corpus, trace: Trace) -> Asked:
+    def _asked(self, query: Query, k: int | None, corpus: LibraryCorpus, trace: Trace) -> Asked:
+        situated.check(self.spec, corpus, trace)
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
 
     def _query(self, question: str | Query, where: str | Filter | None, as_of: datetime | None) -> Query:

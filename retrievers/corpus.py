@@ -35,6 +35,7 @@ class LibraryCorpus:
         self._embedded: OrderedDict[str, np.ndarray] = OrderedDict()
         self._matched: OrderedDict[tuple[str, str, str], tuple[int, list[tuple[int, float]]]] = OrderedDict()
         self._spread = "", 0.0
+        self._situators: tuple[str, dict[str, int]] = "", {}
         self._read: tuple[str, dict[int, Chunk]] = "", {}
         self._lock = threading.RLock()
 
@@ -52,6 +53,14 @@ class LibraryCorpus:
             sample = nos[:: max(1, -(-len(nos) // SPREAD_SAMPLE))]
             self._spread = version, spread_of(self.library.vectors_of(sample.tolist()))
         return self._spread[1]
+
+    @property
+    def situators(self) -> dict[str, int]:
+        """How many chunks each situator has made the vectors of, by its name; kept until the library changes."""
+        version = self.version
+        if self._situators[0] != version:
+            self._situators = version, self.library.situators()
+        return self._situators[1]
 
     def embed(self, text: str) -> np.ndarray:
         """The query vector `(dim,)` of a question; the last ones are remembered."""

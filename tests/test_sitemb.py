@@ -11,7 +11,7 @@ import pytest
 from pipelines.pipeline import Pipeline
 from pipelines.spec import PipelineSpec
 from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError
+from rag.errors import ConfigError, StoreError
 from rag.remember import RememberingEncoder
 from rag.testing.corpus import MemoryCorpus, sample_corpus
 from rag.testing.retrievers import check_retriever
@@ -159,6 +159,67 @@ def test_a_pipeline_finds_what_a_heading_says(tmp_path):
         for name in ("Velmora", "Ashwick"):
             (hit,) = pipeline.retrieve(f"What destroyed {name} by flood?", k=1)
             assert (hit.chunk.source, "flood" in hit.chunk.text) == (f"docs/{name}.md", True)
+
+
+def of_weights(tmp_path, weights, **stages):
+    sides = {"situate": {"use": "sitemb", "weights": weights}, "retrieve": [{"use": "sitemb", "weights": weights}]}
+    return Pipeline(base=tmp_path, encoder=ENCODER, **{**sides, **stages})
+
+
+def test_chunks_situated_by_other_weights_are_told_with_both_names(tmp_path):
+    (tmp_path / "docs").mkdir()
+    for name in ("sea", "flood"):
+        (tmp_path / "docs" / f"{name}.md").write_text(f"# {name}\n\nIt is a town by the {name}.\n")
+    one, two = written(tmp_path, 0.5), written(tmp_path, 0.5, 0.1)
+    asked = "a town by the sea"
+    with of_weights(tmp_path, one) as pipeline, of_weights(tmp_path, two) as other:
+        pipeline.ingest(tmp_path / "docs")
+        assert len(pipeline.retrieve(asked)) == 2
+        for action in (other.retrieve, other.ask):
+            with pytest.raises(StoreError) as refused:
+                action(asked)
+            assert f'were situated by sitemb with "{one}"' in str(refused.value)
+            assert f'the retriever sitemb is for sitemb with "{two}"' in str(refused.value)
+            assert "fovea ingest" in str(refused.value)
+        other.ingest(tmp_path / "docs" / "sea.md")
+        for each in (pipeline, other):
+            trace = Trace()
+            assert len(each.retrieve(asked, trace=trace)) == 2
+            ((warning, chunks),) = trace.warnings.items()
+            assert (one in warning, two in warning, chunks) == (True, True, 1)
+        other.ingest(tmp_path / "docs")
+        trace = Trace()
+        assert len(other.retrieve(asked, trace=trace)) == 2
+        assert not trace.warnings
+        with pytest.raises(StoreError, match="situated by sitemb with"):
+            pipeline.retrieve(asked)
+
+
+def test_what_the_retriever_does_not_share_with_the_situator_may_differ(tmp_path):
+    (tmp_path / "a.md").write_text("# Sea\n\nIt is a town.\n")
+    weights = written(tmp_path, 0.5)
+    with of_weights(tmp_path, weights) as pipeline:
+        pipeline.ingest(tmp_path / "a.md")
+    lighter = {"use": "sitemb", "weights": weights, "weight": 0.5}
+    with of_weights(tmp_path, weights, situate=lighter) as pipeline:
+        assert pipeline.retrieve("a town")
+    with of_weights(tmp_path, weights, retrieve="dense", situate=None) as pipeline:
+        assert pipeline.retrieve("a town"), "a retriever that searches any vectors has nothing to be told"
+        pipeline.ingest(tmp_path / "a.md")
+    with of_weights(tmp_path, weights) as pipeline, pytest.raises(StoreError, match="situated by no situator"):
+        pipeline.retrieve("a town")
+
+
+def test_a_file_that_fails_keeps_the_name_of_who_made_its_chunks(tmp_path):
+    (tmp_path / "a.md").write_text("# Sea\n\nIt is a town.\n")
+    one, two = written(tmp_path, 0.5), written(tmp_path, 0.5, 0.1)
+    with of_weights(tmp_path, one) as pipeline:
+        pipeline.ingest(tmp_path / "a.md")
+    (tmp_path / "a.md").write_text("")
+    with of_weights(tmp_path, two) as pipeline:
+        assert not pipeline.ingest(tmp_path / "a.md").ok
+        with pytest.raises(StoreError, match="were situated by sitemb with"):
+            pipeline.retrieve("a town")
 
 
 # A situated model

@@ -11,7 +11,7 @@ read, and readers see the last commit.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace as with_changes
@@ -143,13 +143,15 @@ class Library:
         *,
         pooled: str = "",
         situated: str = "",
+        situator: str = "",
         said: Mapping[str, str] | None = None,
     ) -> None:
         """What a source holds now, in one transaction: its old documents go, these come, its status is "ok".
 
         `pooled` is the fingerprint of the pooler that made the vectors of the chunks, where it used more than their
         text or they were situated, and `situated` that of the situator; they were added under the names that
-        `chunk_keys` gives. `said` is what is said of the place of a chunk, by its id: its words are indexed too.
+        `chunk_keys` gives. `situator` is what `situators` calls it, for all sources of the row's recipe. `said` is what
+        is said of the place of a chunk, by its id: its words are indexed too.
 
         Raises StoreError for a chunk whose vector was not added, DocumentError for one that is no slice of its
         document and for an id that another source has.
@@ -161,6 +163,8 @@ class Library:
             makers = (str(self._db.meta("encoder")), pooled, situated)
             n = content.put(self._db, owner, documents, makers=makers, said=said or {}, sequence=sequence)
             self._know("situators" if situated else "poolers", pooled + situated)
+            if situator and (known := self._recipes()).get(row.recipe) != situator:
+                self._db.set_meta("recipes", json.dumps({**known, row.recipe: situator}))
             self._db.run("UPDATE sources SET documents = ?, chunks = ? WHERE id = ?", (*n, owner))
 
     def _know(self, kind: str, maker: str) -> None:
@@ -168,11 +172,24 @@ class Library:
         if maker and maker not in (known := json.loads(str(self._db.meta(kind) or "[]"))):
             self._db.set_meta(kind, json.dumps([*known, maker]))
 
+    def situators(self) -> dict[str, int]:
+        """How many chunks each situator has made the vectors of, by what it was called; what was taken in by a Fovea
+        that did not say is left out.
+        """
+        known, found = self._recipes(), Counter[str]()
+        for recipe, n in self._db.all("SELECT recipe, sum(chunks) FROM sources WHERE chunks > 0 GROUP BY recipe"):
+            found.update({known[recipe]: n} if recipe in known else {})
+        return dict(found)
+
+    def _recipes(self) -> dict[str, str]:
+        return dict(json.loads(str(self._db.meta("recipes") or "{}")))
+
     def fail(self, row: SourceRow, error: str) -> None:
         """Note that a source could not be taken, and why. What was stored of it before stays as it was."""
         with self._db.transaction():
             old = self.source(row.name) or SourceRow(row.name)
             row = with_changes(row, documents=old.documents, chunks=old.chunks, attempts=old.attempts + 1)
+            row = with_changes(row, recipe=old.recipe) if old.chunks else row  # What made the chunks that stay.
             sources.save(self._db, with_changes(row, status="failed", error=error))
 
     def remove(self, names: Iterable[str]) -> int:
