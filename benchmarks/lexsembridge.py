@@ -1,13 +1,17 @@
 """LexSemBridge as the paper has it: does the modulation help, with the encoder frozen and with it fine-tuned?
 
     python benchmarks/lexsembridge_finetune.py --data TIMEQA --out FOLDER
-    python benchmarks/lexsembridge.py --data ../shared/data --tuned FOLDER [--cache FOLDER] [--sets timeqa] [--json]
+    fovea train retriever lexsembridge --data TIMEQA --set variant=llr --out TRAINED/llr
+    fovea train retriever lexsembridge --data TIMEQA --set variant=clr --set learning_rate=2e-5 --out TRAINED/clr
+    python benchmarks/lexsembridge.py --data ../shared/data --tuned FOLDER --trained TRAINED [--cache FOLDER]
+        [--sets timeqa] [--json]
 
 TimeQA's test articles and SciFact's corpus, on which nothing was trained: three salient words of a passage, sixteen
 tokens of one (600 of each), and the sets' own questions. Rows are the base encoder, BM25, each variant on the frozen
-base, the fine-tuned encoder by itself, fine-tuned with the modulation and searched with and without it (the published
-code evaluates without), and what each becomes beside BM25. Differences are paired by question, with 95 % bootstrap
-intervals, to the base; those of the fine-tuned rows also to the run without the modulation (same steps and seed).
+base (the weights of SLR ship), the fine-tuned encoder by itself, fine-tuned with the modulation and searched with and
+without it (the published code evaluates without), and what each becomes beside BM25. Differences are paired by
+question, with 95 % bootstrap intervals, to the base; those of the fine-tuned rows also to the run without the
+modulation (same steps and seed).
 """
 
 from __future__ import annotations
@@ -41,21 +45,26 @@ def joined(name: str, one: str, settings: str = "") -> str:
     return f"{{name: {name}, retrieve: [{{use: {one}{settings}}}, bm25], {CONVEX.format(one)}}}"
 
 
-VARIANTS = ("slr", "llr", "clr")
-BASE = ", ".join(
-    [
-        "dense",
-        "bm25",
-        *(f"{{name: {v}, retrieve: [{{use: lexsembridge, weights: lexsembridge_{v}}}]}}" for v in VARIANTS),
-        joined("dense + bm25 convex", "dense"),
-        *(joined(f"{v} + bm25 convex", "lexsembridge", f", weights: lexsembridge_{v}") for v in VARIANTS),
-        "{name: dense + bm25 rrf, retrieve: [dense, bm25], fuse: rrf}",
-        "{name: dense + bm25, retrieve: [dense, bm25]}",
-        "{name: slr + bm25, retrieve: [{use: lexsembridge, weights: lexsembridge_slr}, bm25]}",
-    ]
-)
+OTHERS = ("llr", "clr")
 PLAIN = ", ".join(["{name: tuned, retrieve: [dense]}", joined("tuned + bm25 convex", "dense")])
 PAIR = ("tuned", "tuned with slr", "tuned with slr, then without")
+
+
+def frozen(trained: Path | None) -> str:
+    """The methods of the base encoder, with the variants whose weights ship or lie in the folder `trained`."""
+    weights = {"slr": "lexsembridge_slr", **({v: str(trained / v) for v in OTHERS} if trained else {})}
+    return ", ".join(
+        [
+            "dense",
+            "bm25",
+            *(f"{{name: {v}, retrieve: [{{use: lexsembridge, weights: {w}}}]}}" for v, w in weights.items()),
+            joined("dense + bm25 convex", "dense"),
+            *(joined(f"{v} + bm25 convex", "lexsembridge", f", weights: {w}") for v, w in weights.items()),
+            "{name: dense + bm25 rrf, retrieve: [dense, bm25], fuse: rrf}",
+            "{name: dense + bm25, retrieve: [dense, bm25]}",
+            "{name: slr + bm25, retrieve: [lexsembridge, bm25]}",
+        ]
+    )
 
 
 def with_slr(weights: Path) -> str:
@@ -69,13 +78,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with temporal/ and retrieval/")
     parser.add_argument("--tuned", type=Path, help="what benchmarks/lexsembridge_finetune.py wrote")
+    parser.add_argument("--trained", type=Path, help="folder with the weights of llr and clr, as they were trained")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--cache", type=Path, help="folder to keep vectors in")
     parser.add_argument("--seed", type=int, default=0, help="of the passages that are asked for (0)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     base = SentenceTransformerEncoder()
-    groups: list[tuple[Encoder, list[Method]]] = [(base, chosen(BASE))]
+    groups: list[tuple[Encoder, list[Method]]] = [(base, chosen(frozen(args.trained)))]
     if args.tuned:
         groups.append((tuned(args.tuned / "plain"), chosen(PLAIN)))
         groups.append((tuned(args.tuned / "slr"), chosen(with_slr(args.tuned / "slr"))))
