@@ -68,3 +68,29 @@ def attend_rest(
         outs.append(weight @ np.concatenate(points) / weight.sum())
         lses.append(np.log(weight.sum()))
     return np.array(outs), np.array(lses)
+
+
+def walk(rows: np.ndarray, bias: np.ndarray, q: np.ndarray, graph: Any, ef: int) -> tuple[np.ndarray, int, int]:
+    """For one query (d,): the `ef` best rows met, best first, how many rows were scored, and how many nodes left."""
+
+    def logit(node: int) -> float:
+        row = graph.first + node
+        return float(rows[row] @ q + (bias[row] if len(bias) else 0))
+
+    met = {int(node): logit(node) for node in graph.entries}
+    waiting, left = dict(met), 0
+    while waiting:
+        best = sorted(met.values(), reverse=True)[:ef]
+        node = max(waiting, key=lambda one: waiting[one])
+        if len(best) == ef and waiting.pop(node) < best[-1]:
+            break
+        waiting.pop(node, None)
+        left += 1
+        begin = graph.offsets[node]
+        links = graph.links[begin : begin + graph.width]
+        for other in (int(one) for one in links[: np.argmax(np.append(links, -1) < 0)] if one not in met):
+            met[other] = logit(other)
+            if len(best) < ef or met[other] > best[-1]:
+                waiting[other] = met[other]
+    order = sorted(met, key=lambda one: -met[one])[:ef]
+    return graph.first + np.array(order), len(met), left
