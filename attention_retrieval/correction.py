@@ -2,7 +2,7 @@
 
     bias = correction.bias(rows, seed=0, layer=3, head=1)            # belongs into the Keys that the engine indexes
     index = engine.build(Keys(rows, start, stop, bias), queries)
-    corrected = correction.over(index.keys, values, seed=0)
+    corrected = correction.over(index.keys, values, queries, seed=0)
     out, lse = corrected.attend(q, index.search(q, k + correction.more))
 
     index.keys.bias = correction.bias(more_rows, seed=0, layer=3, head=1)
@@ -60,14 +60,19 @@ class Correction(Component, kind="correction"):
 
     more: ClassVar[int] = 0
     """Rows that a search must bring beyond those that are attended to."""
+    needs_queries: ClassVar[bool] = False
+    """Whether `over` learns from the prefill's queries."""
 
     def bias(self, rows: int, *, seed: int, layer: int, head: int) -> np.ndarray:
         """What an index adds to the logits of the first `rows` rows; more rows leave those before as they are."""
         return NO_BIAS
 
     @abstractmethod
-    def over(self, keys: Keys, values: Rows, *, seed: int = 0) -> Corrected:
-        """The state over the rows that `keys` tells, with their values. The same arguments make the same state."""
+    def over(self, keys: Keys, values: Rows, queries: np.ndarray | None = None, *, seed: int = 0) -> Corrected:
+        """The state over the rows that `keys` tells, with their values. The same arguments make the same state.
+
+        `queries` (n, d) are the prefill's, as for `Engine.build`.
+        """
 
     def restore(self, keys: Keys, values: Rows, state: Mapping[str, np.ndarray]) -> Corrected:
         """The correction that gave `state`, over the same rows; arrays may be read-only."""

@@ -34,7 +34,7 @@ class LiftCorrection(Correction, name="lift"):
         drawn = [np.random.Generator(np.random.Philox(seed, counter=(0, layer, head, n))) for n in blocks]
         return np.concatenate([NO_BIAS, *(-np.log1p(-one.random(BLOCK)) for one in drawn)]).astype(np.float32)
 
-    def over(self, keys: Keys, values: Rows, *, seed: int = 0) -> LiftCorrected:
+    def over(self, keys: Keys, values: Rows, queries: np.ndarray | None = None, *, seed: int = 0) -> LiftCorrected:
         """Nothing but the bias, which is in the keys."""
         return LiftCorrected(keys, values)
 

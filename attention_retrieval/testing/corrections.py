@@ -21,12 +21,17 @@ class Head:
         self.both = Vectors(2, D, dtype)
         self.append(tokens, seed)
         self.index = self._index(start, tokens)
-        self.corrected = correction.over(self.index.keys, self.values, seed=seed)
+        self.corrected = correction.over(self.index.keys, self.values, self.queries, seed=seed)
 
     @property
     def values(self) -> Rows:
         """Rows of values."""
         return self.both.head(1)
+
+    @property
+    def queries(self) -> np.ndarray | None:
+        """Those that the prefill made."""
+        return asked(topics(500, self.seed), 600, seed=1) / 4 if self.correction.needs_queries else None
 
     def append(self, tokens: int, seed: int) -> None:
         """Values are a function of keys, and noise."""
@@ -116,9 +121,11 @@ def check_restored(correction: Correction) -> None:
     state = {name: array.copy() for name, array in head.corrected.state().items()}
     for array in state.values():
         array.flags.writeable = False
-    again = correction.over(head.index.keys, head.values, seed=head.seed)
+    again = correction.over(head.index.keys, head.values, head.queries, seed=head.seed)
+    without = correction.over(head.index.keys, head.values)
     restored = correction.restore(head.index.keys, head.values, state)
     q = asked(topics(500, seed=1), 4, seed=2)
+    assert np.isfinite(head.corrected_by(without, q, K).out).all(), "a prompt may have left no queries"
     for other in (again, restored):
         for a, b in zip(head.near(q, K), head.corrected_by(other, q, K)):
             np.testing.assert_array_equal(a, b, err_msg="the same seed or state, another answer")
