@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from attention_retrieval.correction import Correction
 from attention_retrieval.engine import Engine, Index
@@ -14,10 +14,8 @@ from pipelines.bench.attention_heads import Head
 from pipelines.bench.attention_peers import PEERS
 from pipelines.bench.segmentation_methods import parsed
 from rag import registry
-from rag.component import Component
 from rag.errors import ConfigError
 
-C = TypeVar("C", bound=Component)
 KNOBS = ("nprobe", "budget", "share", "ef", "beam", "rerank")
 """Settings that trade bytes for recall in a search and leave the index as it is; an engine's first is swept."""
 FACTORS = (0.25, 0.5, 1, 2, 4)
@@ -107,7 +105,7 @@ def _named(own: dict[str, Any], sweep: bool, corrections: Sequence[tuple[str, Co
     return Method(label, engine, variants(engine, label) if sweep else {}, corrected)
 
 
-def _made(kind: type[C], own: Mapping[str, Any], where: str) -> C:
+def _made(kind: Any, own: Mapping[str, Any], where: str) -> Any:
     """The component that a mapping names; raises ConfigError with its place."""
     from pydantic import ValidationError
 
