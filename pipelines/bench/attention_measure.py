@@ -1,8 +1,8 @@
 """Every method over one head, step by step in turn, so that what else the machine does falls on all alike.
 
-A step's methods run one after the other in an order that rotates, each with a cache that the others have emptied, as in
-decoding, where a head's turn comes after those of all other heads and layers. What was found is judged once; times are
-of every round.
+A step's methods run one after the other in an order that rotates. Before each, the processor's near caches are filled
+with something else, as in decoding, where a head's turn comes after those of all other heads and layers. What was found
+is judged once; times are of every round.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pipelines.bench.attention_answers import Answer, Ready
 from pipelines.bench.attention_heads import Head, Plan, Step
 from pipelines.bench.attention_methods import Method
 from rag.errors import FoveaError
+
+ELSE = np.zeros(4 << 20, np.float32)
+"""16 MB, more than a core's own cache."""
 
 
 @dataclass
@@ -83,6 +86,7 @@ def measured(
     for _ in range(plan.repeat):
         for n, step in enumerate(head.steps):
             for name in names[n % len(names) :] + names[: n % len(names)]:
+                ELSE.sum()
                 answer = ready[name].answer(step, plan.k)
                 found[name].select.append(answer.select)
                 found[name].attend.append(answer.attend)

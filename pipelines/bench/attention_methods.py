@@ -12,7 +12,7 @@ from attention_retrieval.engine import Engine, Index
 from pipelines.bench.attention_answers import Ready, Searched
 from pipelines.bench.attention_heads import Head
 from pipelines.bench.attention_peers import PEERS
-from pipelines.bench.segmentation_methods import parsed
+from pipelines.bench.segmentation_methods import made, parsed
 from rag import registry
 from rag.errors import ConfigError
 
@@ -80,7 +80,7 @@ def chosen(text: str | None, *, sweep: bool = False, correct: str = "") -> list[
         entries = [*engines, *PEERS]
     corrections: list[tuple[str, Correction]] = []
     for entry in parsed(f"[{correct}]", "--correct"):
-        corrections.append((label_of(_entry(entry)), _made(Correction, _entry(entry), "--correct")))
+        corrections.append((label_of(_entry(entry)), made(Correction, entry, "--correct")))
     found = [_named(_entry(entry), sweep, corrections) for entry in entries]
     if not found:
         raise ConfigError("no engine is named", where="--engines", allowed=[*engines, *PEERS])
@@ -100,21 +100,9 @@ def _named(own: dict[str, Any], sweep: bool, corrections: Sequence[tuple[str, Co
     known = [*registry.names("engine"), *PEERS]
     if name not in registry.names("engine"):
         raise ConfigError(f"no engine {name!r}", where="--engines", allowed=known, got=name)
-    engine: Engine = _made(Engine, own, "--engines")
+    engine: Engine = made(Engine, own, f"--engines {name}")
     corrected = {f"{label} + {called}": correction for called, correction in corrections}
     return Method(label, engine, variants(engine, label) if sweep else {}, corrected)
-
-
-def _made(kind: Any, own: Mapping[str, Any], where: str) -> Any:
-    """The component that a mapping names; raises ConfigError with its place."""
-    from pydantic import ValidationError
-
-    try:
-        return kind.model_validate(dict(own))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what = ": ".join([*map(str, first["loc"]), first["msg"][0].lower() + first["msg"][1:]])
-        raise ConfigError(what, where=f"{where} {own.get('use', '')}".strip()) from None
 
 
 def variants(engine: Engine, label: str) -> dict[str, Engine]:

@@ -69,7 +69,7 @@ def chosen(text: str | None) -> list[Method]:
 
 def chosen_encoder(text: str) -> Encoder:
     """The encoder of `--encoder`: a name, or `{use: NAME, ...}`."""
-    found: Encoder = _made(Encoder, parsed(text, "--encoder"), "--encoder")
+    found: Encoder = made(Encoder, parsed(text, "--encoder"), "--encoder")
     return found
 
 
@@ -85,7 +85,7 @@ def _names() -> list[str]:
 def _default(name: str) -> Method:
     """A segmenter as it is by default; what cannot be made by a name alone raises when it is run."""
     try:
-        return _ours(name, _made(Segmenter, {"use": name}, name))
+        return _ours(name, made(Segmenter, {"use": name}, name))
     except ConfigError as error:
         return Method(name, _raising(error))
 
@@ -107,10 +107,10 @@ def _named(entry: Any) -> Method:
         known = [*names, *(peer[0] for peer in PEERS)]
         raise ConfigError(f"no method {name!r} to segment with", where="--methods", allowed=known, got=str(name))
     label = " ".join([name, *(f"{key}={value}" for key, value in own.items() if key != "use")])
-    return _ours(label, _made(Segmenter, own, f"--methods {name}"))
+    return _ours(label, made(Segmenter, own, f"--methods {name}"))
 
 
-def _made(kind: type[Component], data: Any, where: str) -> Any:
+def made(kind: type[Component], data: Any, where: str) -> Any:
     """The component that `data` describes; raises ConfigError for the first thing that is wrong with it."""
     try:
         return TypeAdapter(kind).validate_python(data)
