@@ -156,10 +156,11 @@ class LayerCache:
         def one(head: int) -> tuple[Index, Corrected | None]:
             began = time.perf_counter()
             keys = Keys(self.keys.head(head), self.settings.sinks, stop, self.bias(head, stop))
-            queries = self.sample.group(head, self.group) if engine.needs_queries else None
+            queries = self.sample.group(head, self.group)
             seed = self.settings.seed + 1000 * self.layer + head
-            index = engine.build(keys, queries, seed=seed)
-            corrected = correction.over(index.keys, self.values.head(head), seed=seed) if correction else None
+            index = engine.build(keys, queries if engine.needs_queries else None, seed=seed)
+            values = self.values.head(head)
+            corrected = correction.over(index.keys, values, queries, seed=seed) if correction else None
             self.stats[head].built(time.perf_counter() - began)
             return index, corrected
 
