@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from attention_retrieval import Retrieval, RetrievalCache
@@ -40,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--context", type=int, default=32_768, metavar="TOKENS")
-    parser.add_argument("--engines", default="auto", help="comma separated, or {use: NAME, ...}")
+    parser.add_argument("--engines", nargs="+", default=["auto"], help="names, or {use: NAME, setting: value}")
     parser.add_argument("--peers", choices=["full", "none"], default="full")
     parser.add_argument("--tokens", type=int, default=20, help="decoded by each way, after two that are not counted")
     parser.add_argument("--device", default="cpu")
@@ -57,8 +58,8 @@ def rows(args: argparse.Namespace) -> list[Row]:
     ways: dict[str, Any] = {}
     data = f"{args.shape}, {args.context:,} tokens, {args.device}, {args.threads} threads"
     found: list[Row] = []
-    for name in args.engines.split(","):
-        engine = name if name == "auto" else Engine.model_validate({"use": name.strip()})
+    for name in args.engines:
+        engine = name if name == "auto" else Engine.model_validate(yaml.safe_load(name))
         began = time.perf_counter()
         cache = RetrievalCache(model.config, Retrieval(engine=engine, threads=args.threads, reuse=True))
         fill(cache, model, args.context)

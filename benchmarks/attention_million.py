@@ -1,6 +1,6 @@
 """Key-value lookup by a model made by formula, up to a million tokens, through a RetrievalCache.
 
-    python benchmarks/attention_million.py [--lengths 16384,131072,1048576] [--engines auto] [--depths 5] [--json]
+    python benchmarks/attention_million.py [--lengths 16384,131072,1048576] [--engines auto query_ivf] [--depths 5] [--json]
 
 The page is lines of `key key value` and ends in a key; the right next token is that key's value, and one key in up to
 350,000 must get nearly all of the attention (`attention_retrieval.testing.induction`). The page is read in a band of 64
@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 import torch
+import yaml
 
 from attention_retrieval import Retrieval, RetrievalCache
 from attention_retrieval.engine import Engine
@@ -27,7 +28,7 @@ PIECE = 8192
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", default="16384,131072,1048576")
-    parser.add_argument("--engines", default="auto", help="comma separated")
+    parser.add_argument("--engines", nargs="+", default=["auto"], help="names, or {use: NAME, setting: value}")
     parser.add_argument("--depths", type=int, default=5, help="how many places, evenly from the first line to the last")
     parser.add_argument("--top-k", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
@@ -37,8 +38,8 @@ def main() -> None:
     model.set_attn_implementation(Retrieval().implementation())
     found: list[Row] = []
     for length in map(int, args.lengths.split(",")):
-        for engine in args.engines.split(","):
-            found += rows(model, length, engine.strip(), args)
+        for engine in args.engines:
+            found += rows(model, length, engine, args)
     print(show(found, as_json=args.json))
 
 
@@ -46,7 +47,7 @@ def main() -> None:
 def rows(model: Any, length: int, engine: str, args: argparse.Namespace) -> list[Row]:
     """One page, read once, asked at every depth."""
     settings = Retrieval(
-        engine="auto" if engine == "auto" else Engine.model_validate({"use": engine}),
+        engine="auto" if engine == "auto" else Engine.model_validate(yaml.safe_load(engine)),
         top_k=args.top_k, prompt_window=64, exact_prompt=False, reuse=True,
     )  # fmt: skip
     cache, page = RetrievalCache(model.config, settings), lookup(length, seed=args.seed).ids[:-2]
