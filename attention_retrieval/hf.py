@@ -1,4 +1,4 @@
-"""The way into transformers: every public hook that Fovea uses is in this file.
+"""The way into transformers: every public hook that a RetrievalCache uses is in this file.
 
     the attention interface        `fovea_retrieval`, named by attn_implementation
     the attention mask interface   the same name; the mask stays 2-D where attention is plainly causal

@@ -27,6 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", default="sentence_transformer", help="a name, or {use: ..., ...} as in YAML")
     parser.add_argument("--cache", metavar="FOLDER", help="where vectors are kept for another time; left out, in --out")
     parser.add_argument("--licence", default="", metavar="TEXT", help="of the data, for the card")
+    parser.add_argument("--influence", metavar="MODEL", help="of a retriever: a language model that chooses documents")
+    parser.add_argument(
+        "--keep", type=float, default=0.2, metavar="SHARE", help="of the training documents, with it (0.2)"
+    )
     parser.add_argument("--restart", action="store_true", help="throw the checkpoint away")
     parser.add_argument("--max-seconds", type=float, metavar="N", help="stop after; the same command goes on")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -37,12 +41,22 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.bench.segmentation_methods import chosen_encoder
     from rag import progress
     from rag.component import fingerprint
+    from rag.errors import ConfigError
     from rag.training import card
 
     kind, out = import_module(f"pipelines.training.{args.what}"), Path(args.out)
     recipe, encoder = recipe_of(kind.recipe_class(args.method), args.set), chosen_encoder(args.encoder)
     digests = {path: card.digest_of(Path(path)) for path in args.data}
-    asked = {"seed": args.seed, "data": fingerprint([*digests.values()]), "cache": Path(args.cache or out)}
+    asked: dict[str, Any] = {
+        "seed": args.seed,
+        "data": fingerprint([*digests.values()]),
+        "cache": Path(args.cache or out),
+    }
+    if args.influence:
+        if args.what != "retriever" or not 0 < args.keep <= 1:
+            raise ConfigError("--influence is for retrievers, and --keep is above 0 and at most 1", where="--influence")
+        asked["influence"] = (args.influence, args.keep)
+        asked["data"] = fingerprint([*digests.values(), args.influence, args.keep])
     sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
     with progress.shown(not args.quiet):
         found, counts = kind.trained(recipe, args.data, encoder, out, **asked, **sitting)

@@ -19,10 +19,24 @@ __all__ = ["HEADING", "lines", "recipe_class", "trained"]
 
 
 def trained(
-    recipe: Any, paths: Sequence[str], encoder: Encoder, out: Path, *, cache: Path, **asked: Any
+    recipe: Any,
+    paths: Sequence[str],
+    encoder: Encoder,
+    out: Path,
+    *,
+    cache: Path,
+    influence: tuple[str, float] | None = None,
+    **asked: Any,
 ) -> tuple[Result, Sequence[Mapping[str, str]]]:
-    """Train on the collections of all paths; what came of it, and what they hold."""
+    """Train on the collections of all paths; what came of it, and what they hold.
+
+    With `influence`, a model and a share, on that share of their training documents (`pipelines.training.influence`).
+    """
     collections = [read(path) for path in paths]
+    if influence is not None:
+        from pipelines.training.influence import influential
+
+        collections = influential(collections, *influence, out, seed=asked.get("seed", 0))
     texts = [chunk.text for one in collections for chunk in one.chunks]
     shared = SharedEncoder.over(encoder, texts, label="chunks", cache=cache)
     return train.train(recipe, collections, shared, out, **asked), train.counts(collections)
