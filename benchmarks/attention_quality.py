@@ -78,7 +78,9 @@ class Method:
 
 def methods(args: argparse.Namespace) -> list[Method]:
     """Full attention first, then the engines."""
-    settings = Retrieval(sinks=args.sinks, window=args.window, top_k=args.k, dtype=args.store, dense_below=0)
+    settings = Retrieval(
+        sinks=args.sinks, window=args.window, top_k=args.k, dtype=args.store, correction=args.correct, dense_below=0
+    )
     entries = [e if isinstance(e, dict) else {"use": e} for e in parsed(f"[{args.engines}]", "--engines")]
     full, ours = (
         AutoModelForCausalLM.from_pretrained(args.model, attn_implementation=name, dtype=torch.float32).eval()
@@ -157,6 +159,7 @@ def main() -> None:
 
         rows += answers(found, Page(tokenizer, np.array(ids)), args)
     settings = {"k": args.k, "sinks": args.sinks, "window": args.window, "threads": args.threads, "store": args.store}
+    settings["correct"] = args.correct
     told = {m.name: {**settings, "engine": m.name} for m in found}
     print(show([replace(row, settings=told[row.method]) for row in rows], as_json=args.json))
 
@@ -171,6 +174,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", default="", help="needle,passkey,key_value,variable_tracking,...")
     parser.add_argument("--depths", type=_numbers, default=[0, 0.25, 0.5, 0.75, 1])
     parser.add_argument("--samples", type=int, default=4, help="prompts a task, length and depth")
+    parser.add_argument("--correct", help="a correction: lift or tail; none if left out")
     parser.add_argument("-k", type=int, default=100)
     parser.add_argument("--sinks", type=int, default=128)
     parser.add_argument("--window", type=int, default=512)

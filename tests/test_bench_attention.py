@@ -48,7 +48,7 @@ def bench(capsys, *args, code=0):
 
 
 def test_every_engine_and_peer_has_its_rows(dump, capsys):
-    found, err = bench(capsys, "--data", dump, *SMALL)
+    found, err = bench(capsys, "--data", dump, *SMALL, "--layers", 1, "--steps", 5)
     assert not err
     assert all(set(row) == KEYS for row in found.values())
     (data,) = {key[0] for key in found}

@@ -56,7 +56,7 @@ class Method:
         if len(bias):
             keys, seconds = replace(head.dynamic(), bias=bias), 0.0
             index = self.engine.build(keys, head.queries(), seed=seed)
-        corrected = correction.over(index.keys, head.values, seed=seed)
+        corrected = correction.over(index.keys, head.values, head.queries(), seed=seed)
         return Searched(head, index, corrected, correction.more), seconds + time.perf_counter() - began
 
     @property
