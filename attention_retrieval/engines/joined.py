@@ -23,6 +23,7 @@ class JoinedEngine(Engine, name="joined"):
         default_factory=lambda: tuple(Engine.model_validate({"use": name}) for name in ("query_ivf", "ivf")),
         min_length=1,
     )
+    """Each with its own settings."""
 
     def build(self, keys: Keys, queries: np.ndarray | None, *, seed: int = 0) -> JoinedIndex:
         """An index by each engine, over the same rows."""
