@@ -1,7 +1,13 @@
-"""Which engine `auto` means, and why."""
+"""Which engine `auto` means, and why.
+
+A scan of few keys costs less than any index. Beyond that, `query_ivf` reads least and its time hardly grows with the
+text, but it compares thousands of the prompt's queries with every key before the first answer: that pays where a text
+is asked again, and where the build fits the budget. `fast_scan` is built in a moment, and its time grows slowly.
+"""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from attention_retrieval.engine import Engine
@@ -9,9 +15,34 @@ from attention_retrieval.engine import Engine
 if TYPE_CHECKING:
     from attention_retrieval.methods.retrieval import Retrieval
 
+SCANNED = 16_384
+"""Up to so many keys a scan takes less than a search in an index and what surrounds it."""
+ONE_OFF = 131_072
+"""From so many keys on, an index that learns from queries pays within one answer of some hundred tokens."""
+LEARNED = 8192
+"""Queries that `query_ivf` compares with every key."""
+PER_PAIR, PER_NUMBER = 4e-9, 4e-11
+"""Seconds for a query and a key, and for each of their d numbers, on one core of a 2-core machine, rounded up."""
 
-def chosen(settings: Retrieval, tokens: int) -> tuple[Engine, str]:
-    """The engine for an index over `tokens` keys, and a sentence that says why."""
+
+def chosen(settings: Retrieval, tokens: int, d: int) -> tuple[Engine, str]:
+    """The engine for an index over `tokens` keys of `d` numbers, and a sentence that says why."""
     if settings.engine != "auto":
         return settings.engine, f"{settings.engine.name} was asked for"
-    return Engine.model_validate({"use": "flat"}), f"flat: {tokens:,} keys are scanned"
+    if tokens <= SCANNED:
+        return _engine("flat"), f"flat: a scan of {tokens:,} keys costs less than an index"
+    seconds = LEARNED * tokens * (PER_PAIR + PER_NUMBER * d)
+    affordable = settings.build_seconds is None or seconds <= settings.build_seconds
+    if affordable and (settings.reuse or tokens >= ONE_OFF):
+        why = "will be asked again" if settings.reuse else "is long"
+        return _engine(
+            "query_ivf"
+        ), f"query_ivf: the text of {tokens:,} keys {why}, the index takes about {seconds:.1f} s"
+    why = "is asked once" if affordable else f"would take about {seconds:.1f} s for query_ivf"
+    if find_spec("faiss") is None:
+        return _engine("wave"), f"wave: the text of {tokens:,} keys {why}, and faiss is not installed"
+    return _engine("fast_scan"), f"fast_scan: the text of {tokens:,} keys {why}"
+
+
+def _engine(name: str) -> Engine:
+    return Engine.model_validate({"use": name})

@@ -148,7 +148,7 @@ class LayerCache:
 
     def _build(self, stop: int) -> None:
         """Indexes for all heads, or, if it is interrupted, none."""
-        self.engine, self.why = chosen(self.settings, stop - self.settings.sinks)
+        self.engine, self.why = chosen(self.settings, stop - self.settings.sinks, self.keys.d)
         engine = self.engine
 
         correction = self.settings.correction

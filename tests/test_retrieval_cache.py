@@ -14,6 +14,7 @@ pytest.importorskip("numba")
 from transformers import DynamicCache, StaticCache  # noqa: E402
 
 from attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
+from attention_retrieval.choice import chosen  # noqa: E402
 from attention_retrieval.device import Near, full_attention, merge  # noqa: E402
 from attention_retrieval.layer import LayerCache  # noqa: E402
 from rag import registry  # noqa: E402
@@ -416,6 +417,29 @@ def test_a_step_interrupted_between_layers_is_undone_by_crop(monkeypatch):
     torch.testing.assert_close(
         greedy(ours, longer, 5, past_key_values=made)[1], greedy(full, longer, 5)[1], atol=3e-5, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "settings", "name", "why"),
+    [
+        (9_000, {"reuse": True}, "flat", "costs less than an index"),
+        (60_000, {}, "fast_scan", "is asked once"),
+        (60_000, {"reuse": True}, "query_ivf", "will be asked again"),
+        (60_000, {"reuse": True, "build_seconds": 0.1}, "fast_scan", "would take about"),
+        (300_000, {}, "query_ivf", "is long"),
+        (300_000, {"engine": {"use": "ivf"}}, "ivf", "was asked for"),
+    ],
+)
+def test_auto_says_what_it_takes_and_why(tokens, settings, name, why):
+    pytest.importorskip("faiss")
+    engine, words = chosen(Retrieval.model_validate(settings), tokens, 128)
+    assert engine.name == name
+    assert why in words
+
+
+def test_auto_without_faiss(monkeypatch):
+    monkeypatch.setattr("attention_retrieval.choice.find_spec", lambda name: None)
+    assert chosen(Retrieval(), 60_000, 128)[0].name == "wave"
 
 
 def test_settings_from_yaml():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from attention_retrieval.attention import Attention
 from attention_retrieval.correction import Correction
@@ -42,6 +42,9 @@ class Retrieval(Attention, name="retrieval"):
 
     reuse: bool = False
     """Whether the text will be asked more than once: then a slower build that searches faster pays."""
+
+    build_seconds: PositiveFloat | None = None
+    """What the index of one head may take to build; `auto` takes another engine where it expects more."""
 
     dtype: Dtype = "bf16"
     """How keys and values are kept: bf16, int8 with one scale a token, or fp32."""
