@@ -40,7 +40,7 @@ def chosen(settings: Retrieval, tokens: int, d: int) -> tuple[Engine, str]:
         ), f"query_ivf: the text of {tokens:,} keys {why}, the index takes about {seconds:.1f} s"
     why = "is asked once" if affordable else f"would take about {seconds:.1f} s for query_ivf"
     if find_spec("faiss") is None:
-        return _engine("wave"), f"wave: the text of {tokens:,} keys {why}, and faiss is not installed"
+        return _engine("ivf"), f"ivf: the text of {tokens:,} keys {why}, and faiss is not installed"
     return _engine("fast_scan"), f"fast_scan: the text of {tokens:,} keys {why}"
 
 

@@ -439,7 +439,7 @@ def test_auto_says_what_it_takes_and_why(tokens, settings, name, why):
 
 def test_auto_without_faiss(monkeypatch):
     monkeypatch.setattr("attention_retrieval.choice.find_spec", lambda name: None)
-    assert chosen(Retrieval(), 60_000, 128)[0].name == "wave"
+    assert chosen(Retrieval(), 60_000, 128)[0].name == "ivf"
 
 
 def test_settings_from_yaml():
