@@ -2,7 +2,8 @@
 
 A scan of few keys costs less than any index. Beyond that, `query_ivf` reads least and its time hardly grows with the
 text, but it compares thousands of the prompt's queries with every key before the first answer: that pays where a text
-is asked again, and where the build fits the budget. `fast_scan` is built in a moment, and its time grows slowly.
+is asked again, and where the build fits the budget. A few lists of `ivf` beside it find the key that no query of the
+prompt wanted. `fast_scan` is built in a moment, and its time grows slowly.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ ONE_OFF = 131_072
 """From so many keys on, an index that learns from queries pays within one answer of some hundred tokens."""
 LEARNED = 8192
 """Queries that `query_ivf` compares with every key."""
+LEARNING = Engine.model_validate({"use": "joined", "engines": [{"use": "query_ivf"}, {"use": "ivf", "nprobe": 8}]})
 PER_PAIR, PER_NUMBER = 4e-9, 4e-11
 """Seconds for a query and a key, and for each of their d numbers, on one core of a 2-core machine, rounded up."""
 
@@ -35,9 +37,7 @@ def chosen(settings: Retrieval, tokens: int, d: int) -> tuple[Engine, str]:
     affordable = settings.build_seconds is None or seconds <= settings.build_seconds
     if affordable and (settings.reuse or tokens >= ONE_OFF):
         why = "will be asked again" if settings.reuse else "is long"
-        return _engine(
-            "query_ivf"
-        ), f"query_ivf: the text of {tokens:,} keys {why}, the index takes about {seconds:.1f} s"
+        return LEARNING, f"query_ivf and ivf: the text of {tokens:,} keys {why}; an index takes about {seconds:.1f} s"
     why = "is asked once" if affordable else f"would take about {seconds:.1f} s for query_ivf"
     if find_spec("faiss") is None:
         return _engine("ivf"), f"ivf: the text of {tokens:,} keys {why}, and faiss is not installed"

@@ -424,9 +424,9 @@ def test_a_step_interrupted_between_layers_is_undone_by_crop(monkeypatch):
     [
         (9_000, {"reuse": True}, "flat", "costs less than an index"),
         (60_000, {}, "fast_scan", "is asked once"),
-        (60_000, {"reuse": True}, "query_ivf", "will be asked again"),
+        (60_000, {"reuse": True}, "joined", "will be asked again"),
         (60_000, {"reuse": True, "build_seconds": 0.1}, "fast_scan", "would take about"),
-        (300_000, {}, "query_ivf", "is long"),
+        (300_000, {}, "joined", "is long"),
         (300_000, {"engine": {"use": "ivf"}}, "ivf", "was asked for"),
     ],
 )
