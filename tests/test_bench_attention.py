@@ -72,6 +72,10 @@ def test_every_engine_and_peer_has_its_rows(dump, capsys):
         assert found[data, name, "mass"]["value"] > 0.98
         assert (data, name, "recall@16") not in found
     assert found[data, "faiss_flat", "recall@16"]["value"] > 0.97
+    kinds = [found[data, "ivf", f"of {kind}"] for kind in ("question", "decode")]
+    assert sum(one["n"] for one in kinds) == 2 * 5, "two kv heads, five steps"
+    share = sum(one["n"] * one["value"] for one in kinds) / 10
+    assert share == pytest.approx(found[data, "ivf", "recall@16"]["value"])
 
 
 def test_a_search_for_all_keys_is_exact(dump, capsys):

@@ -5,6 +5,7 @@ head together. Rows are over all measured heads:
 
     recall@k      share of the k best dynamic keys that was found, mean over query heads with a 95 % interval
     p5 head       the same of the query head at the 5th percentile
+    of question   recall by where queries come from: a question, the text's continuation, the model's own words (decode)
     scanned %     distinct full-width vectors scored for the group, centroids included, of the dynamic keys
     kB            read by a search; of dense attention, keys only
     mass          share of the exact softmax that static set and found keys cover; of attention without a correction
@@ -83,6 +84,7 @@ def _rows(data: str, name: str, heads: list[Measured], plan: Plan, settings: dic
         each = by_query_head(heads)
         yield row(f"recall@{plan.k}", *interval(each), len(each))
         yield row("p5 head", float(np.quantile(each, 0.05)), n=len(each))
+        yield from (row(f"of {kind}", *one) for kind, one in by_kind(heads).items())
     steps = sum(len(h.bytes) for h in heads)
     yield row("scanned %", 100 * float(np.mean([h.scanned for h in heads])), n=steps)
     yield row("kB", float(np.mean([h.bytes for h in heads])) / 1e3, n=steps)
@@ -95,6 +97,14 @@ def _rows(data: str, name: str, heads: list[Measured], plan: Plan, settings: dic
         yield row(f"{part} p95", float(np.quantile(times, 0.95)), n=len(times))
     yield row("build s", float(np.mean([h.build for h in heads])), n=len(heads))
     yield row("index %", 100 * float(np.mean([h.index for h in heads])), n=len(heads))
+
+
+def by_kind(heads: list[Measured]) -> dict[str, tuple[float, None, None, int]]:
+    """Mean recall by where the queries come from, and the number of searches; nothing where that is one place."""
+    pairs = [(kind, float(values.mean())) for h in heads for kind, values in zip(h.kinds, h.recall)]
+    found = {kind: [value for other, value in pairs if other == kind] for kind in dict.fromkeys(h for h, _ in pairs)}
+    means = {kind: (float(np.mean(values)), None, None, len(values)) for kind, values in found.items()}
+    return means if len(means) > 1 else {}
 
 
 def by_query_head(heads: list[Measured]) -> np.ndarray:

@@ -54,6 +54,8 @@ class Step(NamedTuple):
     """The k best dynamic rows, (group, k)"""
     exact: Partial
     """Attention over all rows that are seen"""
+    kind: str = ""
+    """Where the queries come from: continuation, question or decode"""
 
 
 @dataclass
@@ -150,7 +152,9 @@ def one_head(dump: Dump, data: Layer, layer: int, head: int, plan: Plan) -> Head
     asked = np.ascontiguousarray(data.query(group, picked).transpose(1, 0, 2))
     cut = facts.tokens - tokens
     behind = [tuple(row - cut for row in facts.behind(int(row))) for row in dump.query_rows[picked]]
-    found.steps = [exact_step(found, keys, values, q, (b[0], b[1]), plan.k) for q, b in zip(asked, behind)]
+    made = (exact_step(found, keys, values, q, (b[0], b[1]), plan.k) for q, b in zip(asked, behind))
+    kinds = (facts.kind(int(row)) for row in dump.query_rows[picked])
+    found.steps = [step._replace(kind=kind) for step, kind in zip(made, kinds)]
     return found
 
 

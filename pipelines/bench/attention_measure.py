@@ -29,6 +29,8 @@ class Measured:
     """One method over one head: (steps, group) for what is of a query, (steps,) for what is of a search."""
 
     recall: list[np.ndarray] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    """Where the queries come from whose recall that is."""
     mass: list[np.ndarray] = field(default_factory=list)
     error: list[np.ndarray] = field(default_factory=list)
     scanned: list[float] = field(default_factory=list)
@@ -44,6 +46,7 @@ class Measured:
         """Take in what a method answered."""
         if answer.ids is not None:
             self.recall.append(recall(answer.ids, step.ids))
+            self.kinds.append(step.kind)
         if answer.plain:
             self.mass.append(np.exp(np.minimum(answer.whole.lse - step.exact.lse, 0)))
         self.error.append(distance(answer.whole, step.exact))
