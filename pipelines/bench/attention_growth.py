@@ -41,11 +41,11 @@ def growth(
     for length in sorted(lengths):
         for row in rows(dump, methods, replace(plan, tokens=length), missing=missing):
             if row.metric in wanted:
-                yield replace(row, data=f"growth to {length:,} tokens: {label(dump, plan)}")
+                yield replace(row, data=f"growth: {row.data}")
             if row.metric == "ms" and row.value is not None:
                 times = row.value / first.setdefault(row.method, row.value)
                 yield replace(
-                    row, data=f"growth to {length:,} tokens: {label(dump, plan)}", metric="times", value=times
+                    row, data=f"growth: {row.data}", metric="times", value=times
                 )
 
 
