@@ -44,9 +44,7 @@ def growth(
                 yield replace(row, data=f"growth: {row.data}")
             if row.metric == "ms" and row.value is not None:
                 times = row.value / first.setdefault(row.method, row.value)
-                yield replace(
-                    row, data=f"growth: {row.data}", metric="times", value=times
-                )
+                yield replace(row, data=f"growth: {row.data}", metric="times", value=times)
 
 
 def drift(dump: Dump, methods: Sequence[Method], plan: Plan, inserted: int) -> Iterator[Row]:
