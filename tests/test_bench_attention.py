@@ -69,8 +69,9 @@ def test_every_engine_and_peer_has_its_rows(dump, capsys):
     assert flat["kB"] == pytest.approx(876 * 16 * 2 / 1000)
     for name in ("dense", "sdpa", "sdpa_bf16"):
         assert found[data, name, "rel. L2"]["value"] < 0.02
-        assert found[data, name, "mass"]["value"] > 0.98
         assert (data, name, "recall@16") not in found
+    assert found[data, "dense", "mass"]["value"] > 0.98
+    assert (data, "sdpa", "mass") not in found, "torch does not tell the sum"
     assert found[data, "faiss_flat", "recall@16"]["value"] > 0.97
     kinds = [found[data, "ivf", f"of {kind}"] for kind in ("question", "decode")]
     assert sum(one["n"] for one in kinds) == 2 * 5, "two kv heads, five steps"
@@ -83,7 +84,7 @@ def test_a_search_for_all_keys_is_exact(dump, capsys):
     data = next(iter(found))[0]
     for name in (*registry.names("engine"), "dense", "sdpa"):
         assert found[data, name, "rel. L2"]["value"] < 1e-4, name
-        assert found[data, name, "mass"]["value"] > 0.9999
+        assert name == "sdpa" or found[data, name, "mass"]["value"] > 0.9999
 
 
 def test_corrections_have_rows_of_their_own(dump, capsys):

@@ -23,7 +23,7 @@ class Answer(NamedTuple):
     ids: np.ndarray | None
     """(group, k) of the largest logits; None where there was no search for those"""
     plain: bool
-    """Whether `whole` is attention over rows alone, none of them weighted and nothing estimated"""
+    """Whether the log-sum-exp of `whole` is that of rows alone: none weighted, nothing estimated, and known"""
     scanned: int
     bytes: int
     select: float

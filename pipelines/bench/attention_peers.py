@@ -68,8 +68,10 @@ class Sdpa:
         with torch.inference_mode():
             out = torch.nn.functional.scaled_dot_product_attention(q, keys, values, scale=1.0)
         seconds = time.perf_counter() - began
-        whole = Partial(out[0, 0].float().numpy(), step.exact.lse)  # torch does not tell the sum: all mass is there
-        return _dense(self.head, step, whole, seconds, keys.element_size() * self.head.keys.d)
+        unknown = np.full(len(step.q), np.nan, np.float32)  # torch does not tell the sum, so no mass is reported
+        whole = Partial(out[0, 0].float().numpy(), unknown)
+        answer = _dense(self.head, step, whole, seconds, keys.element_size() * self.head.keys.d)
+        return answer._replace(plain=False)
 
 
 def _dense(head: Head, step: Step, whole: Partial, seconds: float, row_bytes: int) -> Answer:
