@@ -9,8 +9,6 @@ from attention_retrieval.kernels.load import FAST, exp, fetch_ahead, read_row
 from attention_retrieval.kernels.top_k import AHEAD
 from attention_retrieval.vectors import Stored
 
-TILE = 4
-
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def attend_ids(stored: Stored, ids: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,11 +33,11 @@ def attend_ids(stored: Stored, ids: np.ndarray, logits: np.ndarray) -> tuple[np.
                 fetch_ahead(stored, ids[g, n + AHEAD])
             if ids[g, n] < 0:
                 continue
-            weight = exp(logits[g, n] - most)
+            weight, mine = exp(logits[g, n] - most), out[g]
             total += weight
             read_row(stored, ids[g, n], row)
             for j in range(d):
-                out[g, j] += weight * row[j]
+                mine[j] += weight * row[j]
         for j in range(d):
             out[g, j] /= total
         lse[g] = most + np.log(total)
@@ -81,17 +79,11 @@ def attend_scanned(stored: Stored, start: int, logits: np.ndarray) -> tuple[np.n
         for n in range(count):
             logits[g, n] /= total
         lse[g] = most + np.log(total)
-    tile = np.zeros((TILE, d), np.float32)  # four rows at a time: one load and store of the output for all of them
-    a, b, c, e = tile[0], tile[1], tile[2], tile[3]
-    for first in range(0, count, TILE):
-        many = min(TILE, count - first)
-        for n in range(many):
-            read_row(stored, start + first + n, tile[n])
-        tile[many:] = 0
+    row = np.empty(d, np.float32)
+    for n in range(count):
+        read_row(stored, start + n, row)
         for g in range(queries):
-            weights, mine = logits[g], out[g]
-            wa, wb = weights[first], weights[min(first + 1, count - 1)]
-            wc, we = weights[min(first + 2, count - 1)], weights[min(first + 3, count - 1)]
+            weight, mine = logits[g, n], out[g]  # one array to write to and one to read: the loop over d is SIMD
             for j in range(d):
-                mine[j] += wa * a[j] + wb * b[j] + wc * c[j] + we * e[j]
+                mine[j] += weight * row[j]
     return out, lse
