@@ -129,9 +129,9 @@ def attend_rest(
             out[g, j] += far * lean[g, j]
     for c in range(count):
         for g in range(queries):
-            weight = logs[g, c] * clusters.sizes[c]
+            weight, mine, middle = logs[g, c] * clusters.sizes[c], out[g], clusters.values[c]
             for j in range(d):
-                out[g, j] += weight * clusters.values[c, j]
+                mine[j] += weight * middle[j]
     for g in range(queries):
         if totals[g] > 0:
             for j in range(d):
