@@ -10,8 +10,8 @@ import numpy as np
 
 from attention_retrieval.engine import Keys
 
-TILE = 4096
-QUERIES = 512
+TILE = 2048
+QUERIES = 256
 
 
 def training(queries: np.ndarray | None, keys: Keys, count: int, seed: int) -> np.ndarray:

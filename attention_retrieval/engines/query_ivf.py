@@ -21,7 +21,7 @@ from attention_retrieval.state import part, within
 STEP = 32
 """New rows that are taken in together; fewer than the places that a cut leaves empty in any cell."""
 LEAST_KEYS = 512
-ENTRY, SHARED = 4, 60
+ENTRY, SHARED = 4, 90
 """Bytes of an entry of a cell, and the entries for each query that memory is shared out for."""
 LEAST_BYTES = 256 * 1024
 
@@ -43,7 +43,7 @@ class QueryIVFEngine(Engine, name="query_ivf"):
     """Bytes of the index, as a share of those of the keys; but at least 256 KiB."""
     training: PositiveInt = 8192
     """Training queries at most; fewer where the memory is small."""
-    wanted: PositiveInt = 128
+    wanted: PositiveInt = 256
     """Keys on the list of each training query; fewer in a cell whose queries differ much."""
     probes: PositiveInt = 8
     """Cells that are opened for each query."""

@@ -10,6 +10,8 @@ from attention_retrieval.query_cells import CELL, QueryCells
 
 SHARP = np.float32(80)
 """A training query whose correlation is .1 lower has e^-8 of the say."""
+FAINT = np.float32(9)
+"""One that has less than e^-9 of the nearest one's say has none: its keys need not be looked at."""
 
 
 @njit(nogil=True, cache=True)
@@ -87,7 +89,8 @@ def shares(alike: np.ndarray) -> None:
     flat = alike.ravel()
     most, total = flat.max(), np.float32(0)
     for n in range(flat.shape[0]):
-        flat[n] = np.exp(SHARP * (flat[n] - most))
+        less = SHARP * (most - flat[n])
+        flat[n] = np.exp(-less) if less < FAINT else np.float32(0)
         total += flat[n]
     for n in range(flat.shape[0]):
         flat[n] /= total
