@@ -11,11 +11,13 @@ sixteen queries (a set of them is a mask of 16 bits), and sixteen neighbouring c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from attention_retrieval.engine import Keys
+from attention_retrieval.state import part
 from attention_retrieval.vectors import decode, to_bf16
 
 CELL = 16
@@ -47,6 +49,12 @@ class QueryCells(NamedTuple):
         """The queries in `slots` as they were, (slots, d)."""
         back: np.ndarray = decode(self.asked[slots]) @ self.rotation.T
         return back
+
+    def narrowed(self) -> QueryCells:
+        """Without what only exact logits need: `rotation` (d, rank), `asked` (T, rank)."""
+        rank = len(self.spread)
+        narrow = np.ascontiguousarray(self.rotation[:, :rank]), np.ascontiguousarray(self.asked[:, :rank])
+        return self._replace(rotation=narrow[0], asked=narrow[1])
 
     def replace(self, slot: int, lifted: np.ndarray) -> None:
         """Another query in the place of one."""
@@ -89,6 +97,21 @@ def cells_of(keys: Keys, queries: np.ndarray, rank: int) -> tuple[QueryCells, np
     cells._settle(slice(0, len(order)))
     cells._middle(slice(0, count))
     return cells, order
+
+
+def restored(state: Mapping[str, np.ndarray], d: int, queries: int) -> QueryCells:
+    """The cells whose arrays are in `state`, for `queries` queries of width d; raises StoreError where they do not fit."""
+    spread = part(state, "spread", np.float32, (None,))
+    rotation = part(state, "rotation", np.float32, (d, None))
+    rank, cells = len(spread), queries // CELL
+    return QueryCells(
+        rotation,
+        spread,
+        part(state, "asked", np.uint16, (cells * CELL, rotation.shape[1])),
+        part(state, "norms", np.float32, (cells * CELL,)),
+        part(state, "centres", np.float32, (cells, rank)),
+        part(state, "supers", np.float32, (-(-cells // CELL), rank)),
+    )
 
 
 def directions(keys: Keys) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt
 from attention_retrieval.bipartite import training, wanted
 from attention_retrieval.cell_lists import CellLists, lists_of
 from attention_retrieval.engine import Engine, Found, Index, Keys
-from attention_retrieval.query_cells import CELL, QueryCells, cells_of
+from attention_retrieval.query_cells import CELL, QueryCells, cells_of, restored
 from attention_retrieval.state import part, within
 
 STEP = 32
@@ -66,27 +66,18 @@ class QueryIVFEngine(Engine, name="query_ivf"):
         """Raises StoreError where the arrays do not fit together or do not fit the keys."""
         if not state:
             return QueryIVFIndex(self, keys, None, None)
-        d = keys.width
-        norms = part(state, "norms", np.float32, (None,))
-        count, centres = len(norms), part(state, "centres", np.float32, (len(norms) // CELL, None))
-        cells, rank = centres.shape
+        floors = part(state, "floors", np.float32, (None,))
+        cells = len(floors) // CELL
         steps = part(state, "steps", np.uint16, (cells, None))
         lists = CellLists(
             steps,
             part(state, "masks", np.uint16, steps.shape),
             within(part(state, "counts", np.int32, (cells,)), "counts", 0, steps.shape[1] + 1),
-            part(state, "floors", np.float32, (count,)),
+            floors,
         )
         for cell in range(cells):
             within(lists.entries(cell)[0], "steps", keys.start, keys.stop)
-        learned = QueryCells(
-            part(state, "rotation", np.float32, (d, d)),
-            part(state, "spread", np.float32, (rank,)),
-            part(state, "asked", np.uint16, (count, d)),
-            norms,
-            centres,
-            part(state, "supers", np.float32, (-(-cells // CELL), rank)),
-        )
+        learned = restored(state, keys.width, len(floors))
         return QueryIVFIndex(self, keys, learned, lists)
 
     def _shape(self, keys: Keys) -> tuple[int, int]:

@@ -1,0 +1,242 @@
+"""RoarGraph: a graph over the keys whose edges join keys that the same queries want.
+
+After RoarGraph (arXiv 2408.08933) as RetrievalAttention (arXiv 2409.10516) uses it, with the repair of NGFix (arXiv
+2510.22316) in place of its costly connectivity step, and with entries from the query side: the best keys of the training
+queries most like the new one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from attention_retrieval.bipartite import TILE, training, wanted
+from attention_retrieval.engine import Engine, Found, Index, Keys
+from attention_retrieval.graph import BLOCK, Graph, graph_of, with_room
+from attention_retrieval.query_cells import CELL, QueryCells, cells_of, restored
+from attention_retrieval.state import damaged, part, within
+
+LEAST_KEYS = 512
+LEAST_BYTES = 256 * 1024
+FIRSTS = 8
+"""Keys of each training query's list that a search may start from."""
+STEP = 2048
+"""Rows or lists between two looks at the clock."""
+
+
+class RoarEngine(Engine, name="roar"):
+    """Build: exact lists of the training queries, O(training * keys * d); for each, edges from its best key to those of
+
+    the list that it does not occlude, and edges that let every key of the list be reached through better ones. Then each
+    key that no list names joins near the keys it resembles. Search: best first, the group in one traversal.
+    """
+
+    needs_queries = True
+
+    budget: float = Field(0.015, gt=0, le=1)
+    """Share of the rows that one search may score, for the group together; but at least 512, and 4 k for each query."""
+    beam: PositiveInt = 100
+    """Rows that are expanded for each query."""
+    memory: float = Field(0.25, gt=0, le=1)
+    """Bytes of the index, as a share of those of the keys; but at least 256 KiB."""
+    training: PositiveInt = 4096
+    """Training queries at most."""
+    wanted: PositiveInt = 128
+    """Keys on the list of each training query."""
+    neighbours: PositiveInt = 16
+    """Edges that the best key of a list gets from the projection."""
+    degree: PositiveInt = 64
+    """Edges of a key at most."""
+    entries: PositiveInt = 8
+    """Training queries whose best keys a search starts from, for each query."""
+    probes: PositiveInt = 4
+    """Cells of training queries that are opened for each query."""
+    rank: PositiveInt = 32
+    """Directions that training queries are compared along."""
+    seconds: PositiveFloat | None = None
+    """Stop adding edges after this long; what is left over is only made reachable. Without it, a build repeats exactly."""
+
+    def build(self, keys: Keys, queries: np.ndarray | None, *, seed: int = 0) -> RoarIndex:
+        """Lists, projection, repair, and the keys that are left over."""
+        until = time.monotonic() + (self.seconds or 1e9)
+        learned = training(queries, keys, max(self.training // CELL, 1) * CELL, seed)
+        learned = learned[len(learned) % CELL :]
+        if not len(keys) or not len(learned):
+            return RoarIndex(self, keys, None, None)
+        cells, order = cells_of(keys, learned, self.rank)
+        lists, _ = wanted(keys, learned[order], min(self.wanted, len(keys)))
+        entries = Entries(cells.narrowed(), np.ascontiguousarray(lists[:, :FIRSTS]), middle(keys))
+        graph = graph_of(keys.start, len(keys), self._blocks(keys, entries))
+        index = RoarIndex(self, keys, graph, entries)
+        index.learn(lists[np.argsort(order)[::-1]], until)
+        index.reach_all(until)
+        return index
+
+    def restore(self, keys: Keys, state: Mapping[str, np.ndarray]) -> RoarIndex:
+        """Raises StoreError where the arrays do not fit together or do not fit the keys."""
+        if not state:
+            return RoarIndex(self, keys, None, None)
+        heads = part(state, "heads", np.int32, (len(keys),))
+        blocks = part(state, "blocks", np.int32, (None, 5))
+        used = part(state, "used", np.int64, (2,))
+        if used[0] != len(blocks) or used[1] != keys.start:
+            raise damaged(f"part 'used' is {used.tolist()}, wanted [{len(blocks)}, {keys.start}]")
+        within(heads, "heads", -1, len(blocks))
+        following, targets = blocks[:, -1], blocks[:, :-1][blocks[:, :-1] >= 0]
+        within(targets, "blocks", keys.start, keys.stop)
+        within(following, "blocks", -1, len(blocks))
+        if ((following >= 0) & (following <= np.arange(len(blocks)))).any():
+            raise damaged("part 'blocks' goes round in a circle")
+        firsts = part(state, "firsts", np.int32, (None, None))
+        entries = Entries(
+            restored(state, keys.width, len(firsts)),
+            within(firsts, "firsts", keys.start, keys.stop),
+            within(part(state, "middle", np.int32, (1,)), "middle", keys.start, keys.stop),
+        )
+        return RoarIndex(self, keys, Graph(heads, blocks, used), entries)
+
+    def _blocks(self, keys: Keys, entries: Entries) -> int:
+        room = max(self.memory * len(keys) * keys.rows.row_bytes, LEAST_BYTES)
+        return max(int(room - 4 * len(keys) - entries.nbytes) // BLOCK, len(keys) // 4)
+
+
+class Entries(NamedTuple):
+    """Where searches start."""
+
+    cells: QueryCells
+    firsts: np.ndarray
+    """(training queries, 8) int32: the best keys of each"""
+    middle: np.ndarray
+    """(1,) int32: the key nearest to the mean of all"""
+
+    def of(self, lifted: np.ndarray, probes: int, count: int) -> tuple[np.ndarray, int]:
+        """Best keys of the training queries most like `lifted` (G, d), `count` for each; and the vectors scored."""
+        from attention_retrieval.kernels.near_cells import near_cells
+
+        opened, weights, scored = near_cells(self.cells, lifted, probes)
+        count = min(count * len(lifted), weights.size)
+        at = np.argpartition(weights, weights.size - count, axis=None)[weights.size - count :]
+        return self.firsts[opened[at // CELL] * CELL + at % CELL].ravel(), scored
+
+    @property
+    def everywhere(self) -> np.ndarray:
+        """All of them, the middle first."""
+        return np.concatenate([self.middle, np.setdiff1d(self.firsts, self.middle)])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.firsts.nbytes + self.middle.nbytes + sum(array.nbytes for array in self.cells)
+
+
+def middle(keys: Keys) -> np.ndarray:
+    """The row nearest to the mean of all, (1,) int32."""
+    sums, nearest = np.zeros(keys.rows.d), (np.inf, keys.start)
+    for low in range(keys.start, keys.stop, TILE):
+        sums += keys.rows.block(low, min(low + TILE, keys.stop)).sum(axis=0, dtype=np.float64)
+    mean = (sums / len(keys)).astype(np.float32)
+    for low in range(keys.start, keys.stop, TILE):
+        far = ((keys.rows.block(low, min(low + TILE, keys.stop)) - mean) ** 2).sum(axis=1)
+        nearest = min(nearest, (float(far.min()), low + int(far.argmin())))
+    return np.array([nearest[1]], np.int32)
+
+
+class RoarIndex(Index):
+    """A graph and the ways into it; without them (nothing to learn from) every row is scored."""
+
+    def __init__(self, engine: RoarEngine, keys: Keys, graph: Graph | None, entries: Entries | None) -> None:
+        self.engine, self.keys, self.graph, self.entries = engine, keys, graph, entries
+
+    def search(self, q: np.ndarray, k: int) -> Found:
+        """The k best that a best-first search meets; all rows where the budget allows that."""
+        least = max(LEAST_KEYS, 4 * k * len(q))
+        if self.graph is None or self.entries is None or least >= len(self.keys):
+            return self.keys.best(q, k)
+        from attention_retrieval.kernels.best_first import Ask, best_first
+
+        lifted = np.ascontiguousarray(self.keys.lifted(q), np.float32)
+        starts, scored = self.entries.of(lifted, self.engine.probes, self.engine.entries)
+        rank = len(self.entries.cells.spread)
+        narrow = -(-scored * rank // lifted.shape[1])
+        budget = max(int(self.engine.budget * len(self.keys)) - narrow, least)
+        ask = Ask(np.ascontiguousarray(q, np.float32), self.keys.bias, 0.0, max(k, self.engine.beam), self.engine.beam, budget)
+        starts = np.concatenate([starts, self.entries.middle])
+        ids, logits, met, blocks = best_first(self.keys.rows.stored, self.graph, ask, starts)
+        if met < k:
+            return self.keys.best(q, k)
+        read = scored * rank * 2 + blocks * BLOCK + met * self.keys.rows.row_bytes
+        return Found(np.ascontiguousarray(ids[:, :k]), np.ascontiguousarray(logits[:, :k]), met + narrow, read)
+
+    def learn(self, lists: np.ndarray, until: float) -> None:
+        """Edges from lists (n, m), until the time `until` or until a tenth of the blocks is left."""
+        from attention_retrieval.kernels.project import mend, project
+
+        if self.graph is None:
+            return
+        stored, ranks = self.keys.rows.stored, np.full(len(self.keys), -1, np.int32)
+        degree = self.engine.degree
+        for low in range(0, len(lists), STEP):
+            if time.monotonic() > until or self.graph.used[0] > 0.8 * len(self.graph.blocks):
+                break
+            project(stored, self.graph, lists[low : low + STEP], self.engine.neighbours, degree)
+            mend(stored, self.graph, lists[low : low + STEP], ranks, degree)
+
+    def reach_all(self, until: float) -> None:
+        """Every row that no entry leads to is attached to the rows most like it."""
+        from attention_retrieval.kernels.graph import reachable
+
+        if self.graph is not None and self.entries is not None:
+            starts = self.entries.everywhere
+            alone = np.flatnonzero(~reachable(self.graph, starts)).astype(np.int32) + self.keys.start
+            self._attach(alone.astype(np.int32), until, effort=256, parents=1)
+
+    def _attach(self, rows: np.ndarray, until: float, effort: int, parents: int) -> None:
+        from attention_retrieval.kernels.attach import attach
+
+        low = 0
+        while low < len(rows) and self.graph is not None and self.entries is not None:
+            effort = effort if time.monotonic() <= until else 0
+            here = rows[low : low + STEP]
+            low += attach(
+                self.keys.rows.stored, self.graph, here, self.entries.middle, effort, parents, self.engine.degree
+            )
+            if self.graph.used[0] == len(self.graph.blocks):
+                self.graph = with_room(self.graph, len(self.graph.heads), len(self.graph.heads) // 16 + 16)
+
+    def insert(self, stop: int) -> None:
+        """New rows join near the rows most like them."""
+        if self.graph is not None and stop > self.keys.stop:
+            before, start = self.graph, self.keys.stop
+            self.graph = with_room(before, stop - self.keys.start, stop - start)
+            try:
+                self._attach(np.arange(start, stop, dtype=np.int32), np.inf, effort=1024, parents=4)
+            except BaseException:
+                self.graph = before
+                raise
+        self.keys.stop = stop
+
+    def repair(self, q: np.ndarray, exact: np.ndarray) -> None:
+        """Edges by which each query's exact best are reached from where its search ended, and through better ones."""
+        if self.graph is None:
+            return
+        from attention_retrieval.kernels.project import mend
+
+        found = self.search(q, 1).ids
+        lists = [np.concatenate([a, b[b != a[0]]]) for a, b in zip(found, exact)]
+        width = max(map(len, lists))
+        padded = np.array([np.pad(one, (0, width - len(one)), constant_values=-1) for one in lists], np.int32)
+        self.graph = with_room(self.graph, len(self.graph.heads), padded.size // 4)
+        ranks = np.full(len(self.keys), -1, np.int32)
+        mend(self.keys.rows.stored, self.graph, padded, ranks, self.engine.degree)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The graph, the ways in, and the cells of the training queries."""
+        if self.graph is None or self.entries is None:
+            return {}
+        graph = self.graph._replace(blocks=self.graph.blocks[: self.graph.used[0]])
+        ways = {"firsts": self.entries.firsts, "middle": self.entries.middle}
+        return {**graph._asdict(), **ways, **self.entries.cells._asdict()}
