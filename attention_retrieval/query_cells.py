@@ -50,12 +50,6 @@ class QueryCells(NamedTuple):
         back: np.ndarray = decode(self.asked[slots]) @ self.rotation.T
         return back
 
-    def narrowed(self) -> QueryCells:
-        """Without what only exact logits need: `rotation` (d, rank), `asked` (T, rank)."""
-        rank = len(self.spread)
-        narrow = np.ascontiguousarray(self.rotation[:, :rank]), np.ascontiguousarray(self.asked[:, :rank])
-        return self._replace(rotation=narrow[0], asked=narrow[1])
-
     def replace(self, slot: int, lifted: np.ndarray) -> None:
         """Another query in the place of one."""
         self.asked[slot] = to_bf16(self.rotated(lifted[None])[0])

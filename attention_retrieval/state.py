@@ -1,4 +1,8 @@
-"""Reading an index's arrays back: what does not fit together is refused, naming the part."""
+"""Reading an index's arrays back: what does not fit together is refused, naming the part.
+
+Arrays are copied: they are read to be checked anyway, an index changes as the text grows, and compiled code need not be
+compiled again for arrays that are read-only.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from rag.errors import StoreError
 
 
 def part(state: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The array `name` of `state`, C-ordered; raises StoreError unless it has this type and shape (None: any length)."""
+    """A copy of the array `name`; raises StoreError unless it has this type and shape (None: any length)."""
     if name not in state:
         raise damaged(f"it has no part {name!r}")
     array = np.asarray(state[name])
@@ -20,7 +24,7 @@ def part(state: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[i
         raise damaged(f"part {name!r} is {array.dtype} {array.shape}, wanted {np.dtype(dtype)} ({want})")
     if array.dtype.kind == "f" and not np.isfinite(array[array != -np.inf]).all():
         raise damaged(f"part {name!r} holds numbers that are not finite")
-    return np.ascontiguousarray(array)
+    return np.array(array, order="C")
 
 
 def within(array: np.ndarray, name: str, low: int, high: int) -> np.ndarray:

@@ -127,7 +127,6 @@ class QueryIVFIndex(Index):
     def insert(self, stop: int) -> None:
         """A new key joins the lists of all training queries for which it scores at least what ends their list."""
         if self.cells is not None and self.lists is not None:
-            self._own()
             try:
                 for low in range(self.keys.stop, stop, STEP):
                     self._take_in(self.cells, self.lists, low, min(low + STEP, stop))
@@ -157,7 +156,6 @@ class QueryIVFIndex(Index):
         """Each query, with its exact best as its list, takes the place of the training query most like it."""
         if self.cells is None or self.lists is None:
             return
-        self._own()
         taken: set[int] = set()
         for lifted, best in zip(np.ascontiguousarray(self.keys.lifted(q), np.float32), exact):
             slot = self._nearest(self.cells, lifted, taken)
@@ -191,12 +189,6 @@ class QueryIVFIndex(Index):
         logits = self.keys.rows.take(best) @ lifted[: self.keys.rows.d]
         logits = logits + self.keys.bias[best] if len(self.keys.bias) else logits
         lists.floors[slot] = logits.min() if len(best) else -np.inf
-
-    def _own(self) -> None:
-        """Arrays that are mapped from a file are copied before the first change."""
-        if self.cells is not None and self.lists is not None and not self.lists.steps.flags.writeable:
-            self.cells = QueryCells(*(array.copy() for array in self.cells))
-            self.lists = CellLists(*(array.copy() for array in self.lists))
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays of the cells and of their lists."""

@@ -21,11 +21,13 @@ from attention_retrieval.query_cells import CELL, QueryCells, cells_of, restored
 from attention_retrieval.state import damaged, part, within
 
 LEAST_KEYS = 512
+PARENTS = 8
+"""Edges to a new row from the keys of queries that want it."""
 LEAST_BYTES = 256 * 1024
 FIRSTS = 8
 """Keys of each training query's list that a search may start from."""
-STEP = 2048
-"""Rows or lists between two looks at the clock."""
+STEP = 128
+"""Rows or lists between two looks at the clock, and new rows that are taken in together."""
 
 
 class RoarEngine(Engine, name="roar"):
@@ -38,14 +40,14 @@ class RoarEngine(Engine, name="roar"):
     needs_queries = True
 
     budget: float = Field(0.015, gt=0, le=1)
-    """Share of the rows that one search may score, for the group together; but at least 512, and 4 k for each query."""
-    beam: PositiveInt = 100
+    """Share of the rows that one search may score, for the group together; but at least 512, and for each query 4 k or `wanted`."""
+    beam: PositiveInt = 150
     """Rows that are expanded for each query."""
     memory: float = Field(0.25, gt=0, le=1)
     """Bytes of the index, as a share of those of the keys; but at least 256 KiB."""
-    training: PositiveInt = 4096
+    training: PositiveInt = 8192
     """Training queries at most."""
-    wanted: PositiveInt = 128
+    wanted: PositiveInt = 256
     """Keys on the list of each training query."""
     neighbours: PositiveInt = 16
     """Edges that the best key of a list gets from the projection."""
@@ -68,8 +70,10 @@ class RoarEngine(Engine, name="roar"):
         if not len(keys) or not len(learned):
             return RoarIndex(self, keys, None, None)
         cells, order = cells_of(keys, learned, self.rank)
-        lists, _ = wanted(keys, learned[order], min(self.wanted, len(keys)))
-        entries = Entries(cells.narrowed(), np.ascontiguousarray(lists[:, :FIRSTS]), middle(keys))
+        m = min(self.wanted, len(keys))
+        lists, logits = wanted(keys, learned[order], m)
+        floors = logits[:, -1] if m < len(keys) else np.full(len(lists), -np.inf, np.float32)
+        entries = Entries(cells, floors.copy(), np.ascontiguousarray(lists[:, :FIRSTS]), middle(keys))
         graph = graph_of(keys.start, len(keys), self._blocks(keys, entries))
         index = RoarIndex(self, keys, graph, entries)
         index.learn(lists[np.argsort(order)[::-1]], until)
@@ -94,6 +98,7 @@ class RoarEngine(Engine, name="roar"):
         firsts = part(state, "firsts", np.int32, (None, None))
         entries = Entries(
             restored(state, keys.width, len(firsts)),
+            part(state, "floors", np.float32, (len(firsts),)),
             within(firsts, "firsts", keys.start, keys.stop),
             within(part(state, "middle", np.int32, (1,)), "middle", keys.start, keys.stop),
         )
@@ -108,6 +113,8 @@ class Entries(NamedTuple):
     """Where searches start."""
 
     cells: QueryCells
+    floors: np.ndarray
+    """(training queries,) float32: the logit that ends each one's list"""
     firsts: np.ndarray
     """(training queries, 8) int32: the best keys of each"""
     middle: np.ndarray
@@ -130,7 +137,7 @@ class Entries(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return self.firsts.nbytes + self.middle.nbytes + sum(array.nbytes for array in self.cells)
+        return sum(array.nbytes for array in (*self.cells, *self[1:]))
 
 
 def middle(keys: Keys) -> np.ndarray:
@@ -153,7 +160,7 @@ class RoarIndex(Index):
 
     def search(self, q: np.ndarray, k: int) -> Found:
         """The k best that a best-first search meets; all rows where the budget allows that."""
-        least = max(LEAST_KEYS, 4 * k * len(q))
+        least = max(LEAST_KEYS, len(q) * max(4 * k, self.engine.wanted))
         if self.graph is None or self.entries is None or least >= len(self.keys):
             return self.keys.best(q, k)
         from attention_retrieval.kernels.best_first import Ask, best_first
@@ -163,7 +170,9 @@ class RoarIndex(Index):
         rank = len(self.entries.cells.spread)
         narrow = -(-scored * rank // lifted.shape[1])
         budget = max(int(self.engine.budget * len(self.keys)) - narrow, least)
-        ask = Ask(np.ascontiguousarray(q, np.float32), self.keys.bias, 0.0, max(k, self.engine.beam), self.engine.beam, budget)
+        ask = Ask(
+            np.ascontiguousarray(q, np.float32), self.keys.bias, 0.0, max(k, self.engine.beam), self.engine.beam, budget
+        )
         starts = np.concatenate([starts, self.entries.middle])
         ids, logits, met, blocks = best_first(self.keys.rows.stored, self.graph, ask, starts)
         if met < k:
@@ -177,10 +186,12 @@ class RoarIndex(Index):
 
         if self.graph is None:
             return
-        stored, ranks = self.keys.rows.stored, np.full(len(self.keys), -1, np.int32)
-        degree = self.engine.degree
+        stored, degree = self.keys.rows.stored, self.engine.degree
+        ranks = np.full(len(self.keys), -1, np.int32)
+        left_over = len(self.keys) - len(np.unique(lists))
+        most = len(self.graph.blocks) - left_over // 5  # what attaching them takes
         for low in range(0, len(lists), STEP):
-            if time.monotonic() > until or self.graph.used[0] > 0.8 * len(self.graph.blocks):
+            if time.monotonic() > until or self.graph.used[0] > most:
                 break
             project(stored, self.graph, lists[low : low + STEP], self.engine.neighbours, degree)
             mend(stored, self.graph, lists[low : low + STEP], ranks, degree)
@@ -208,16 +219,42 @@ class RoarIndex(Index):
                 self.graph = with_room(self.graph, len(self.graph.heads), len(self.graph.heads) // 16 + 16)
 
     def insert(self, stop: int) -> None:
-        """New rows join near the rows most like them."""
-        if self.graph is not None and stop > self.keys.stop:
-            before, start = self.graph, self.keys.stop
-            self.graph = with_room(before, stop - self.keys.start, stop - start)
+        """New rows get edges from the best keys of queries that want them, or from the rows most like them."""
+        if self.graph is not None and self.entries is not None and stop > self.keys.stop:
+            nodes, start = len(self.graph.heads), self.keys.stop
+            self._grow(stop - self.keys.start, blocks=PARENTS * (stop - start))
             try:
-                self._attach(np.arange(start, stop, dtype=np.int32), np.inf, effort=1024, parents=4)
+                for low in range(start, stop, STEP):
+                    self._take_in(self.graph, self.entries, low, min(low + STEP, stop))
             except BaseException:
-                self.graph = before
+                self._forget(start, nodes)
                 raise
         self.keys.stop = stop
+
+    def _take_in(self, graph: Graph, entries: Entries, low: int, high: int) -> None:
+        from attention_retrieval.kernels.attach import join_lists
+        from attention_retrieval.kernels.joins import joins
+
+        rows = np.ascontiguousarray(entries.cells.rotated(self.keys.matrix(low, high)), np.float32)
+        masks = joins(entries.cells.asked, entries.floors, rows)
+        alone = join_lists(self.keys.rows.stored, graph, low, masks, entries.firsts, PARENTS, self.engine.degree)
+        self._attach(low + np.flatnonzero(alone).astype(np.int32), np.inf, effort=256, parents=1)
+
+    def _forget(self, stop: int, nodes: int) -> None:
+        from attention_retrieval.kernels.graph import forget
+
+        if self.graph is not None:
+            forget(self.graph, stop)
+            self.graph = self.graph._replace(heads=self.graph.heads[:nodes])
+
+    def _grow(self, nodes: int, blocks: int) -> None:
+        """Room for that many nodes, and for that many more blocks."""
+        if self.graph is None:
+            return
+        if self.graph.used[0] + blocks > len(self.graph.blocks):
+            self.graph = with_room(self.graph, nodes, max(blocks, len(self.graph.blocks) // 16))
+        more = np.full(nodes - len(self.graph.heads), -1, np.int32)
+        self.graph = self.graph._replace(heads=np.concatenate([self.graph.heads, more]))
 
     def repair(self, q: np.ndarray, exact: np.ndarray) -> None:
         """Edges by which each query's exact best are reached from where its search ended, and through better ones."""
@@ -229,7 +266,7 @@ class RoarIndex(Index):
         lists = [np.concatenate([a, b[b != a[0]]]) for a, b in zip(found, exact)]
         width = max(map(len, lists))
         padded = np.array([np.pad(one, (0, width - len(one)), constant_values=-1) for one in lists], np.int32)
-        self.graph = with_room(self.graph, len(self.graph.heads), padded.size // 4)
+        self._grow(len(self.graph.heads), blocks=padded.size)
         ranks = np.full(len(self.keys), -1, np.int32)
         mend(self.keys.rows.stored, self.graph, padded, ranks, self.engine.degree)
 
@@ -238,5 +275,6 @@ class RoarIndex(Index):
         if self.graph is None or self.entries is None:
             return {}
         graph = self.graph._replace(blocks=self.graph.blocks[: self.graph.used[0]])
-        ways = {"firsts": self.entries.firsts, "middle": self.entries.middle}
-        return {**graph._asdict(), **ways, **self.entries.cells._asdict()}
+        cells, *_ = self.entries
+        ways = {name: array for name, array in self.entries._asdict().items() if array is not cells}
+        return {**graph._asdict(), **ways, **cells._asdict()}

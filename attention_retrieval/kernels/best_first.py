@@ -120,9 +120,7 @@ def unseen(graph: Graph, row: int, visited: np.ndarray, most: int, out: np.ndarr
 
 
 @njit(nogil=True, cache=True)
-def best_first(
-    stored: Stored, graph: Graph, ask: Ask, entries: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int, int]:
+def best_first(stored: Stored, graph: Graph, ask: Ask, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Search from rows `entries`: ids and logits (G, pool), best first, rows scored and blocks read.
 
     Never scores more than `ask.budget` rows. Logits are exact.
