@@ -1,8 +1,8 @@
 """Cell lists: what the sixteen queries of each cell want, a key once with the mask of those that want it.
 
-Similar queries share most of what they want, so a key and a mask stand for several places on lists. Keys are in the order
-of their rows and each is kept as the step from the one before, so an entry is four bytes; a step over 65,534 rows is made
-of entries that nobody wants. New keys have the highest rows, so they are written at the end.
+Similar queries share most of what they want, so a key and a mask stand for several places on lists. Keys are in the
+order of their rows and each is kept as the step from the one before, so an entry is four bytes; a step over 65,534 rows
+is made of entries that nobody wants. New keys have the highest rows, so they are written at the end.
 
 A cell has a fixed number of places. When new keys have filled it, every query's list is cut to its best m, with the
 largest m that leaves room; so lists stay the queries' exact best, and the memory stays what it was.

@@ -1,4 +1,4 @@
-"""Query cells: the training queries in cells of sixteen, so that those nearest to a new query are found by few products.
+"""Query cells: training queries in cells of sixteen, so that those nearest to a new query are found by few products.
 
 Two queries are near if they rank the keys alike, so nearness is the correlation of their logits over all keys:
 
@@ -94,7 +94,7 @@ def cells_of(keys: Keys, queries: np.ndarray, rank: int) -> tuple[QueryCells, np
 
 
 def restored(state: Mapping[str, np.ndarray], d: int, queries: int) -> QueryCells:
-    """The cells whose arrays are in `state`, for `queries` queries of width d; raises StoreError where they do not fit."""
+    """The cells in `state`, for `queries` queries of width d; raises StoreError where its arrays do not fit."""
     spread = part(state, "spread", np.float32, (None,))
     rotation = part(state, "rotation", np.float32, (d, None))
     rank, cells = len(spread), queries // CELL

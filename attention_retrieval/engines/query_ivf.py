@@ -27,7 +27,7 @@ LEAST_BYTES = 256 * 1024
 
 
 class QueryIVFEngine(Engine, name="query_ivf"):
-    """Cells of sixteen prefill queries; a cell lists keys, each with a mask of the queries that have it among their best.
+    """Cells of sixteen prefill queries; a cell lists keys, each with a mask of the queries that want it.
 
     Build: one exact product of the training queries with all keys, O(training * keys * d). Search: O(sqrt(training))
     centres, the queries of `probes` cells, and keys up to `budget`, however many there are. Memory: `memory`.
@@ -36,7 +36,7 @@ class QueryIVFEngine(Engine, name="query_ivf"):
     needs_queries = True
 
     budget: float = Field(0.015, gt=0, le=1)
-    """Share of the rows that one search may score, for the group together; but at least 512, and for each query 4 k or `wanted`."""
+    """Share of the rows that a search may score, for the group together; at least 512, and 4 k or `wanted` a query."""
     doubt: float = Field(0.0, ge=0, lt=1)
     """Stop before the budget is spent once the keys left have this share of all votes."""
     memory: float = Field(0.25, gt=0, le=1)
@@ -140,7 +140,7 @@ class QueryIVFIndex(Index):
 
         rows = np.ascontiguousarray(cells.rotated(self.keys.matrix(low, high)), np.float32)
         masks = joins(cells.asked, lists.floors, rows)
-        for cell in np.flatnonzero(masks.any(axis=0)):
+        for cell in np.flatnonzero(masks.any(axis=0)).tolist():
             new = np.flatnonzero(masks[:, cell])
             if not lists.fits(cell, len(new), high):
                 self._cut(cells, lists, cell)

@@ -1,46 +1,47 @@
 """RoarGraph: a graph over the keys whose edges join keys that the same queries want.
 
-After RoarGraph (arXiv 2408.08933) as RetrievalAttention (arXiv 2409.10516) uses it, with the repair of NGFix (arXiv
-2510.22316) in place of its costly connectivity step, and with entries from the query side: the best keys of the training
-queries most like the new one.
+After RoarGraph (arXiv 2408.08933) as RetrievalAttention (arXiv 2409.10516) uses it, with the repair of NGFix
+(arXiv 2510.22316) in place of its costly connectivity step, and with entries from the query side: the best keys of the
+training queries most like the new one.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from attention_retrieval.bipartite import TILE, training, wanted
+from attention_retrieval.bipartite import training, wanted
 from attention_retrieval.engine import Engine, Found, Index, Keys
+from attention_retrieval.entries import FIRSTS, Entries, entries_from, entries_of
 from attention_retrieval.graph import BLOCK, Graph, graph_of, with_room
-from attention_retrieval.query_cells import CELL, QueryCells, cells_of, restored
+from attention_retrieval.query_cells import CELL, QueryCells, cells_of
 from attention_retrieval.state import damaged, part, within
 
 LEAST_KEYS = 512
 PARENTS = 8
 """Edges to a new row from the keys of queries that want it."""
 LEAST_BYTES = 256 * 1024
-FIRSTS = 8
-"""Keys of each training query's list that a search may start from."""
+SPARE = 4096
+"""Blocks at hand for rows that become the best of many queries."""
 STEP = 128
 """Rows or lists between two looks at the clock, and new rows that are taken in together."""
 
 
 class RoarEngine(Engine, name="roar"):
-    """Build: exact lists of the training queries, O(training * keys * d); for each, edges from its best key to those of
+    """Best-first search over a graph of keys, the group in one traversal.
 
-    the list that it does not occlude, and edges that let every key of the list be reached through better ones. Then each
-    key that no list names joins near the keys it resembles. Search: best first, the group in one traversal.
+    Build: exact lists of the training queries, O(training * keys * d); for each, edges from its best key to those that
+    it does not occlude, and edges that let every key of the list be reached through better ones. Then each key that no
+    list names joins near the keys it resembles.
     """
 
     needs_queries = True
 
     budget: float = Field(0.015, gt=0, le=1)
-    """Share of the rows that one search may score, for the group together; but at least 512, and for each query 4 k or `wanted`."""
+    """Share of the rows that a search may score, for the group together; at least 512, and 4 k or `wanted` a query."""
     beam: PositiveInt = 150
     """Rows that are expanded for each query."""
     memory: float = Field(0.25, gt=0, le=1)
@@ -60,20 +61,18 @@ class RoarEngine(Engine, name="roar"):
     rank: PositiveInt = 32
     """Directions that training queries are compared along."""
     seconds: PositiveFloat | None = None
-    """Stop adding edges after this long; what is left over is only made reachable. Without it, a build repeats exactly."""
+    """Add no edges after this long: what is left is only made reachable. Without it, a build repeats exactly."""
 
     def build(self, keys: Keys, queries: np.ndarray | None, *, seed: int = 0) -> RoarIndex:
         """Lists, projection, repair, and the keys that are left over."""
         until = time.monotonic() + (self.seconds or 1e9)
-        learned = training(queries, keys, max(self.training // CELL, 1) * CELL, seed)
+        learned = training(queries, keys, self._count(keys), seed)
         learned = learned[len(learned) % CELL :]
         if not len(keys) or not len(learned):
             return RoarIndex(self, keys, None, None)
         cells, order = cells_of(keys, learned, self.rank)
-        m = min(self.wanted, len(keys))
-        lists, logits = wanted(keys, learned[order], m)
-        floors = logits[:, -1] if m < len(keys) else np.full(len(lists), -np.inf, np.float32)
-        entries = Entries(cells, floors.copy(), np.ascontiguousarray(lists[:, :FIRSTS]), middle(keys))
+        lists, logits = wanted(keys, learned[order], min(self.wanted, len(keys)))
+        entries = entries_of(keys, cells, lists, logits)
         graph = graph_of(keys.start, len(keys), self._blocks(keys, entries))
         index = RoarIndex(self, keys, graph, entries)
         index.learn(lists[np.argsort(order)[::-1]], until)
@@ -95,61 +94,19 @@ class RoarEngine(Engine, name="roar"):
         within(following, "blocks", -1, len(blocks))
         if ((following >= 0) & (following <= np.arange(len(blocks)))).any():
             raise damaged("part 'blocks' goes round in a circle")
-        firsts = part(state, "firsts", np.int32, (None, None))
-        entries = Entries(
-            restored(state, keys.width, len(firsts)),
-            part(state, "floors", np.float32, (len(firsts),)),
-            within(firsts, "firsts", keys.start, keys.stop),
-            within(part(state, "middle", np.int32, (1,)), "middle", keys.start, keys.stop),
-        )
-        return RoarIndex(self, keys, Graph(heads, blocks, used), entries)
+        return RoarIndex(self, keys, Graph(heads, blocks, used), entries_from(state, keys))
+
+    def _room(self, keys: Keys) -> float:
+        return max(self.memory * len(keys) * keys.rows.row_bytes, LEAST_BYTES)
+
+    def _count(self, keys: Keys) -> int:
+        """Training queries, whose entries may take three tenths of the memory."""
+        each = 2 * keys.width + 8 + 8 * FIRSTS + 5 * self.rank / CELL
+        return max(int(min(self.training, 0.3 * self._room(keys) / each)) // CELL, 1) * CELL
 
     def _blocks(self, keys: Keys, entries: Entries) -> int:
-        room = max(self.memory * len(keys) * keys.rows.row_bytes, LEAST_BYTES)
+        room = self._room(keys)
         return max(int(room - 4 * len(keys) - entries.nbytes) // BLOCK, len(keys) // 4)
-
-
-class Entries(NamedTuple):
-    """Where searches start."""
-
-    cells: QueryCells
-    floors: np.ndarray
-    """(training queries,) float32: the logit that ends each one's list"""
-    firsts: np.ndarray
-    """(training queries, 8) int32: the best keys of each"""
-    middle: np.ndarray
-    """(1,) int32: the key nearest to the mean of all"""
-
-    def of(self, lifted: np.ndarray, probes: int, count: int) -> tuple[np.ndarray, int]:
-        """Best keys of the training queries most like `lifted` (G, d), `count` for each; and the vectors scored."""
-        from attention_retrieval.kernels.near_cells import near_cells
-
-        opened, weights, scored = near_cells(self.cells, lifted, probes)
-        count = min(count * len(lifted), weights.size)
-        at = np.argpartition(weights, weights.size - count, axis=None)[weights.size - count :]
-        return self.firsts[opened[at // CELL] * CELL + at % CELL].ravel(), scored
-
-    @property
-    def everywhere(self) -> np.ndarray:
-        """All of them, the middle first."""
-        return np.concatenate([self.middle, np.setdiff1d(self.firsts, self.middle)])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(array.nbytes for array in (*self.cells, *self[1:]))
-
-
-def middle(keys: Keys) -> np.ndarray:
-    """The row nearest to the mean of all, (1,) int32."""
-    sums, nearest = np.zeros(keys.rows.d), (np.inf, keys.start)
-    for low in range(keys.start, keys.stop, TILE):
-        sums += keys.rows.block(low, min(low + TILE, keys.stop)).sum(axis=0, dtype=np.float64)
-    mean = (sums / len(keys)).astype(np.float32)
-    for low in range(keys.start, keys.stop, TILE):
-        far = ((keys.rows.block(low, min(low + TILE, keys.stop)) - mean) ** 2).sum(axis=1)
-        nearest = min(nearest, (float(far.min()), low + int(far.argmin())))
-    return np.array([nearest[1]], np.int32)
 
 
 class RoarIndex(Index):
@@ -186,15 +143,21 @@ class RoarIndex(Index):
 
         if self.graph is None:
             return
-        stored, degree = self.keys.rows.stored, self.engine.degree
-        ranks = np.full(len(self.keys), -1, np.int32)
+        ranks, degree = np.full(len(self.keys), -1, np.int32), self.engine.degree
         left_over = len(self.keys) - len(np.unique(lists))
         most = len(self.graph.blocks) - left_over // 5  # what attaching them takes
         for low in range(0, len(lists), STEP):
             if time.monotonic() > until or self.graph.used[0] > most:
                 break
-            project(stored, self.graph, lists[low : low + STEP], self.engine.neighbours, degree)
-            mend(stored, self.graph, lists[low : low + STEP], ranks, degree)
+            here = lists[low : low + STEP]
+            rows = self._rows(here)
+            project(self.graph, here, rows, self.engine.neighbours, degree)
+            mend(self.graph, here, rows, ranks, degree)
+
+    def _rows(self, lists: np.ndarray) -> np.ndarray:
+        from attention_retrieval.kernels.take import take
+
+        return take(self.keys.rows.stored, lists.ravel()).reshape(*lists.shape, -1)
 
     def reach_all(self, until: float) -> None:
         """Every row that no entry leads to is attached to the rows most like it."""
@@ -222,7 +185,7 @@ class RoarIndex(Index):
         """New rows get edges from the best keys of queries that want them, or from the rows most like them."""
         if self.graph is not None and self.entries is not None and stop > self.keys.stop:
             nodes, start = len(self.graph.heads), self.keys.stop
-            self._grow(stop - self.keys.start, blocks=PARENTS * (stop - start))
+            self._grow(stop - self.keys.start, blocks=2 * PARENTS * (stop - start) + SPARE)
             try:
                 for low in range(start, stop, STEP):
                     self._take_in(self.graph, self.entries, low, min(low + STEP, stop))
@@ -232,20 +195,28 @@ class RoarIndex(Index):
         self.keys.stop = stop
 
     def _take_in(self, graph: Graph, entries: Entries, low: int, high: int) -> None:
-        from attention_retrieval.kernels.attach import join_lists
+        from attention_retrieval.kernels.graph import link, link_all
         from attention_retrieval.kernels.joins import joins
 
         rows = np.ascontiguousarray(entries.cells.rotated(self.keys.matrix(low, high)), np.float32)
         masks = joins(entries.cells.asked, entries.floors, rows)
-        alone = join_lists(self.keys.rows.stored, graph, low, masks, entries.firsts, PARENTS, self.engine.degree)
-        self._attach(low + np.flatnonzero(alone).astype(np.int32), np.inf, effort=256, parents=1)
+        wants = np.unpackbits(masks.astype("<u2").view(np.uint8), axis=1, bitorder="little")
+        sources, targets = entries.offers(self.keys, low, wants, PARENTS)
+        joined = targets[link_all(graph, sources, targets, self.engine.degree)]
+        alone = np.setdiff1d(np.arange(low, high, dtype=np.int32), joined)
+        self._attach(alone, np.inf, effort=256, parents=1)
+        for n, query, place in entries.better(rows, wants):
+            link(graph, low + n, entries.firsts[query, place], 1 << 30)  # that one may have no other way in
+            entries.firsts[query, place] = low + n
 
     def _forget(self, stop: int, nodes: int) -> None:
         from attention_retrieval.kernels.graph import forget
 
-        if self.graph is not None:
+        if self.graph is not None and self.entries is not None:
             forget(self.graph, stop)
             self.graph = self.graph._replace(heads=self.graph.heads[:nodes])
+            gone = self.entries.firsts >= stop
+            self.entries.firsts[gone], self.entries.tops[gone] = self.entries.middle[0], -np.inf
 
     def _grow(self, nodes: int, blocks: int) -> None:
         """Room for that many nodes, and for that many more blocks."""
@@ -268,13 +239,13 @@ class RoarIndex(Index):
         padded = np.array([np.pad(one, (0, width - len(one)), constant_values=-1) for one in lists], np.int32)
         self._grow(len(self.graph.heads), blocks=padded.size)
         ranks = np.full(len(self.keys), -1, np.int32)
-        mend(self.keys.rows.stored, self.graph, padded, ranks, self.engine.degree)
+        mend(self.graph, padded, self._rows(padded), ranks, self.engine.degree)
 
     def state(self) -> dict[str, np.ndarray]:
         """The graph, the ways in, and the cells of the training queries."""
         if self.graph is None or self.entries is None:
             return {}
         graph = self.graph._replace(blocks=self.graph.blocks[: self.graph.used[0]])
-        cells, *_ = self.entries
-        ways = {name: array for name, array in self.entries._asdict().items() if array is not cells}
+        ways = self.entries._asdict()
+        cells: QueryCells = ways.pop("cells")
         return {**graph._asdict(), **ways, **cells._asdict()}

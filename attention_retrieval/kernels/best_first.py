@@ -57,7 +57,7 @@ def place(visited: np.ndarray, row: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def keep(ids: np.ndarray, logits: np.ndarray, row: int, logit: float) -> None:
+def keep(ids: np.ndarray, logits: np.ndarray, row: int, logit: np.float32) -> None:
     """Put a row into a sorted pool, if it is good enough."""
     at = logits.shape[0] - 1
     if logit <= logits[at]:

@@ -37,6 +37,15 @@ def link(graph: Graph, source: int, target: int, most: int) -> bool:
 
 
 @njit(nogil=True, cache=True)
+def link_all(graph: Graph, sources: np.ndarray, targets: np.ndarray, most: int) -> np.ndarray:
+    """`link` for each pair of rows: which are joined, (n,) bool."""
+    joined = np.empty(sources.shape[0], np.bool_)
+    for n in range(sources.shape[0]):
+        joined[n] = link(graph, sources[n], targets[n], most)
+    return joined
+
+
+@njit(nogil=True, cache=True)
 def reachable(graph: Graph, entries: np.ndarray) -> np.ndarray:
     """Which nodes can be reached from the rows `entries`, (nodes,) bool."""
     first, nodes = graph.used[1], graph.heads.shape[0]

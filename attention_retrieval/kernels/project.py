@@ -1,4 +1,4 @@
-"""From a query's list of best keys to edges between keys: RoarGraph's projection, and NGFix's repair of what it leaves."""
+"""From a query's list of best keys to edges between keys: RoarGraph's projection, and NGFix's repair of the rest."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from numba import njit
 
 from attention_retrieval.graph import WIDTH, Graph
 from attention_retrieval.kernels.graph import link
-from attention_retrieval.kernels.load import FAST, read_row
-from attention_retrieval.vectors import Stored
+from attention_retrieval.kernels.load import FAST
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def distance(rows: np.ndarray, a: int, b: int) -> float:
+def distance(rows: np.ndarray, a: int, b: int) -> np.float32:
     """Squared Euclidean distance of two rows of a table."""
     total = np.float32(0)
     for j in range(rows.shape[1]):
@@ -45,13 +44,10 @@ def unoccluded(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def project(stored: Stored, graph: Graph, lists: np.ndarray, neighbours: int, most: int) -> None:
-    """Join the best key of each list (n, m) with those of the list that it does not occlude, both ways."""
-    rows = np.empty((lists.shape[1], stored.d), np.float32)
+def project(graph: Graph, lists: np.ndarray, rows: np.ndarray, neighbours: int, most: int) -> None:
+    """Join the best key of each list (n, m), whose rows are (n, m, d), with those it does not occlude, both ways."""
     for t in range(lists.shape[0]):
-        for n in range(lists.shape[1]):
-            read_row(stored, lists[t, n], rows[n])
-        for p in unoccluded(rows, neighbours):
+        for p in unoccluded(rows[t], neighbours):
             link(graph, lists[t, 0], lists[t, p], most)
             link(graph, lists[t, p], lists[t, 0], most)
 
@@ -73,13 +69,14 @@ def covered(graph: Graph, best: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def mend(stored: Stored, graph: Graph, lists: np.ndarray, ranks: np.ndarray, most: int) -> int:
-    """Let every key of each list (n, m; -1 ends) be reached through better keys of the list alone; edges added.
+def mend(graph: Graph, lists: np.ndarray, rows: np.ndarray, ranks: np.ndarray, most: int) -> int:
+    """Let every key of each list (n, m; -1 ends), whose rows are (n, m, d), be reached through better keys of it alone.
 
     A key without an edge from a better one gets it from the nearest better one that has room. So a search with a pool
     of m finds the whole list once it has the best key, however the keys lie. `ranks` (nodes,) is scratch, all -1.
+    Returns how many edges that took.
     """
-    rows, added = np.empty((lists.shape[1], stored.d), np.float32), 0
+    added = 0
     for t in range(lists.shape[0]):
         m = 0
         while m < lists.shape[1] and lists[t, m] >= 0:
@@ -89,12 +86,9 @@ def mend(stored: Stored, graph: Graph, lists: np.ndarray, ranks: np.ndarray, mos
             continue
         best = lists[t, :m]
         done = covered(graph, best, ranks)
-        if not done.all():
-            for n in range(m):
-                read_row(stored, best[n], rows[n])
         for n in range(m):
             if not done[n]:
-                added += from_nearest(graph, rows, best, n, most)
+                added += from_nearest(graph, rows[t], best, n, most)
         for n in range(m):
             ranks[best[n] - graph.used[1]] = -1
     return added
