@@ -86,9 +86,7 @@ def test_keys_stand_in_where_queries_are_few():
     learned = training(few, keys, 64, seed=0)
     assert len(learned) == 64
     np.testing.assert_array_equal(learned[-10:], few)
-    np.testing.assert_allclose(
-        np.linalg.norm(learned[:-10], axis=1), np.linalg.norm(few, axis=1).mean(), rtol=1e-4
-    )
+    np.testing.assert_allclose(np.linalg.norm(learned[:-10], axis=1), np.linalg.norm(few, axis=1).mean(), rtol=1e-4)
     assert len(training(None, keys, 64, seed=0)) == 64
     assert not len(training(None, keys_of(topics(8, seed=0)), 64, seed=0))
 
@@ -283,7 +281,9 @@ def test_a_repaired_index_comes_back(index):
     np.testing.assert_array_equal(once_more.search(q, 16).ids, again.search(q, 16).ids)
 
 
-@pytest.mark.parametrize("name", ["rotation", "spread", "asked", "norms", "centres", "supers", "steps", "masks", "counts", "floors"])
+@pytest.mark.parametrize(
+    "name", ["rotation", "spread", "asked", "norms", "centres", "supers", "steps", "masks", "counts", "floors"]
+)
 def test_a_damaged_state_is_refused(index, name):
     whole = index.state()
     assert set(whole) >= {name}

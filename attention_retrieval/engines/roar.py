@@ -43,7 +43,7 @@ class RoarEngine(Engine, name="roar"):
     budget: float = Field(0.015, gt=0, le=1)
     """Share of the rows that a search may score, for the group together; at least 512, and 4 k or `wanted` a query."""
     beam: PositiveInt = 150
-    """Rows that are expanded for each query."""
+    """Rows that are kept, and expanded, for each query; k where that is more."""
     memory: float = Field(0.25, gt=0, le=1)
     """Bytes of the index, as a share of those of the keys; but at least 256 KiB."""
     training: PositiveInt = 8192
@@ -89,8 +89,8 @@ class RoarEngine(Engine, name="roar"):
         if used[0] != len(blocks) or used[1] != keys.start:
             raise damaged(f"part 'used' is {used.tolist()}, wanted [{len(blocks)}, {keys.start}]")
         within(heads, "heads", -1, len(blocks))
-        following, targets = blocks[:, -1], blocks[:, :-1][blocks[:, :-1] >= 0]
-        within(targets, "blocks", keys.start, keys.stop)
+        following, targets = blocks[:, -1], blocks[:, :-1]
+        within(targets[targets != -1], "blocks", keys.start, keys.stop)
         within(following, "blocks", -1, len(blocks))
         if ((following >= 0) & (following <= np.arange(len(blocks)))).any():
             raise damaged("part 'blocks' goes round in a circle")
@@ -127,9 +127,7 @@ class RoarIndex(Index):
         rank = len(self.entries.cells.spread)
         narrow = -(-scored * rank // lifted.shape[1])
         budget = max(int(self.engine.budget * len(self.keys)) - narrow, least)
-        ask = Ask(
-            np.ascontiguousarray(q, np.float32), self.keys.bias, 0.0, max(k, self.engine.beam), self.engine.beam, budget
-        )
+        ask = Ask(np.ascontiguousarray(q, np.float32), self.keys.bias, 0.0, max(k, self.engine.beam), budget)
         starts = np.concatenate([starts, self.entries.middle])
         ids, logits, met, blocks = best_first(self.keys.rows.stored, self.graph, ask, starts)
         if met < k:
@@ -145,7 +143,7 @@ class RoarIndex(Index):
             return
         ranks, degree = np.full(len(self.keys), -1, np.int32), self.engine.degree
         left_over = len(self.keys) - len(np.unique(lists))
-        most = len(self.graph.blocks) - left_over // 5  # what attaching them takes
+        most = len(self.graph.blocks) - left_over // 16  # what attaching them takes
         for low in range(0, len(lists), STEP):
             if time.monotonic() > until or self.graph.used[0] > most:
                 break
@@ -166,18 +164,16 @@ class RoarIndex(Index):
         if self.graph is not None and self.entries is not None:
             starts = self.entries.everywhere
             alone = np.flatnonzero(~reachable(self.graph, starts)).astype(np.int32) + self.keys.start
-            self._attach(alone.astype(np.int32), until, effort=256, parents=1)
+            self._attach(alone.astype(np.int32), until, effort=256)
 
-    def _attach(self, rows: np.ndarray, until: float, effort: int, parents: int) -> None:
+    def _attach(self, rows: np.ndarray, until: float, effort: int) -> None:
         from attention_retrieval.kernels.attach import attach
 
         low = 0
         while low < len(rows) and self.graph is not None and self.entries is not None:
             effort = effort if time.monotonic() <= until else 0
             here = rows[low : low + STEP]
-            low += attach(
-                self.keys.rows.stored, self.graph, here, self.entries.middle, effort, parents, self.engine.degree
-            )
+            low += attach(self.keys.rows.stored, self.graph, here, self.entries.middle, effort, self.engine.degree)
             if self.graph.used[0] == len(self.graph.blocks):
                 self.graph = with_room(self.graph, len(self.graph.heads), len(self.graph.heads) // 16 + 16)
 
@@ -204,7 +200,7 @@ class RoarIndex(Index):
         sources, targets = entries.offers(self.keys, low, wants, PARENTS)
         joined = targets[link_all(graph, sources, targets, self.engine.degree)]
         alone = np.setdiff1d(np.arange(low, high, dtype=np.int32), joined)
-        self._attach(alone, np.inf, effort=256, parents=1)
+        self._attach(alone, np.inf, effort=256)
         for n, query, place in entries.better(rows, wants):
             link(graph, low + n, entries.firsts[query, place], 1 << 30)  # that one may have no other way in
             entries.firsts[query, place] = low + n

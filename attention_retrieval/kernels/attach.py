@@ -15,12 +15,10 @@ NO_BIAS = np.empty(0, np.float32)
 
 
 @njit(nogil=True, cache=True)
-def attach(
-    stored: Stored, graph: Graph, rows: np.ndarray, entries: np.ndarray, effort: int, parents: int, most: int
-) -> int:
-    """Give each of `rows` an edge from the `parents` nearest rows, by a search of `effort` rows.
+def attach(stored: Stored, graph: Graph, rows: np.ndarray, entries: np.ndarray, effort: int, most: int) -> int:
+    """Give each of `rows` an edge from the nearest row that has a place, by a search of `effort` rows.
 
-    A row that finds no parent with room (or may not search: effort 0) hangs on the row that came before. Returns how
+    A row that finds none (or may not search: effort 0) hangs on the row that came before. Returns how
     many were attached: fewer than all if no block is left.
     """
     q, last = np.empty((1, stored.d), np.float32), entries[0]
@@ -29,18 +27,19 @@ def attach(
     for n in range(rows.shape[0]):
         read_row(stored, rows[n], q[0])
         starts[-1] = last
-        near, _, _, _ = best_first(stored, graph, Ask(q, NO_BIAS, 0.5, 16, 8, effort), starts)
-        found = 0
-        for p in range(near.shape[1]):
-            if found == parents or near[0, p] < 0:
-                break
-            if near[0, p] == rows[n]:
-                continue
-            if link(graph, near[0, p], rows[n], most):
-                last = near[0, p] if found == 0 else last
-                found += 1
-        if found == 0:
-            if not link(graph, last, rows[n], 1 << 30):
-                return n
-            last = rows[n]
+        near, _, _, _ = best_first(stored, graph, Ask(q, NO_BIAS, 0.5, 12, effort), starts)
+        parent = hang(graph, near[0], rows[n], most)
+        if parent < 0 and not link(graph, last, rows[n], 1 << 30):
+            return n
+        last = parent if parent >= 0 else rows[n]
     return rows.shape[0]
+
+
+@njit(nogil=True, cache=True)
+def hang(graph: Graph, near: np.ndarray, row: int, most: int) -> int:
+    """An edge to `row` from the first of `near` that has a place for it, in its blocks if any has: which, or -1."""
+    for grow in (False, True):
+        for p in range(near.shape[0]):
+            if near[p] >= 0 and near[p] != row and link(graph, near[p], row, most, grow):
+                return near[p]
+    return -1

@@ -1,7 +1,7 @@
 """Best-first search of a graph over stored rows, for the queries of a group in one traversal.
 
-Every query keeps its own pool, sorted; what is visited is shared, and a row that is fetched is scored for all. In turn
-each query expands the best row of its pool that nobody has expanded.
+Every query keeps the best rows it has met, and a frontier of those that it has not expanded. What is visited is shared:
+a row that is fetched is scored for all queries, and expanded once. In turn each query expands the best of its frontier.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numba import njit
 
 from attention_retrieval.graph import WIDTH, Graph
 from attention_retrieval.kernels.load import FAST, fetch_ahead, read_row
+from attention_retrieval.kernels.top_k import order, sift
 from attention_retrieval.vectors import Stored
 
 
@@ -25,23 +26,27 @@ class Ask(NamedTuple):
     """Added to a row's logit; empty for none."""
     half: float
     """Times |row|^2, taken away: 0 for the inner product, .5 to rank by Euclidean distance to q."""
-    pool: int
-    """Rows kept for each query."""
     beam: int
-    """A query is done when its `beam` best rows are expanded."""
+    """Rows kept for each query; it is done when nothing on its frontier is as good as the worst of them."""
     budget: int
     """Rows that may be scored."""
 
 
-class Pools(NamedTuple):
+class Search(NamedTuple):
     """The state of a search."""
 
     ids: np.ndarray
-    """(G, pool) int32, best first; -1 beyond the filled places"""
+    """(G, beam) int32, a heap for each query, the worst at its root; -1 in free places"""
     logits: np.ndarray
-    """(G, pool) float32"""
+    """(G, beam) float32"""
+    open_ids: np.ndarray
+    """(G, budget) int32, a heap for each query, the best at its root"""
+    open_logits: np.ndarray
+    """(G, budget) float32"""
+    opened: np.ndarray
+    """(G,) rows on each frontier"""
     visited: np.ndarray
-    """Open addressing: rows that were scored, -1 for a free place"""
+    """Open addressing: rows that were scored, -1 in free places"""
     expanded: np.ndarray
     """Whether the row in the same place of `visited` was expanded"""
 
@@ -57,19 +62,35 @@ def place(visited: np.ndarray, row: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def keep(ids: np.ndarray, logits: np.ndarray, row: int, logit: np.float32) -> None:
-    """Put a row into a sorted pool, if it is good enough."""
-    at = logits.shape[0] - 1
-    if logit <= logits[at]:
-        return
-    while at > 0 and logits[at - 1] < logit:
-        logits[at], ids[at] = logits[at - 1], ids[at - 1]
-        at -= 1
+def push(ids: np.ndarray, logits: np.ndarray, size: int, row: int, logit: np.float32) -> None:
+    """Add a row to a frontier of `size`."""
+    at = size
+    while at > 0 and logits[(at - 1) >> 1] < logit:
+        up = (at - 1) >> 1
+        logits[at], ids[at] = logits[up], ids[up]
+        at = up
+    logits[at], ids[at] = logit, row
+
+
+@njit(nogil=True, cache=True)
+def pop(ids: np.ndarray, logits: np.ndarray, size: int) -> None:
+    """Take the root away from a frontier of `size`."""
+    logit, row, at = logits[size - 1], ids[size - 1], 0
+    while True:
+        child = 2 * at + 1
+        if child >= size - 1:
+            break
+        if child + 1 < size - 1 and logits[child + 1] > logits[child]:
+            child += 1
+        if logit >= logits[child]:
+            break
+        logits[at], ids[at] = logits[child], ids[child]
+        at = child
     logits[at], ids[at] = logit, row
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def score(stored: Stored, ask: Ask, pools: Pools, rows: np.ndarray) -> None:
+def score(stored: Stored, ask: Ask, search: Search, rows: np.ndarray) -> None:
     """Score `rows` for all queries; memory is asked for all of them first."""
     d = stored.d
     row = np.empty(d, np.float32)
@@ -85,17 +106,25 @@ def score(stored: Stored, ask: Ask, pools: Pools, rows: np.ndarray) -> None:
             total = extra
             for j in range(d):
                 total += row[j] * ask.q[g, j]
-            keep(pools.ids[g], pools.logits[g], rows[n], total)
+            if total > search.logits[g, 0]:
+                search.logits[g, 0], search.ids[g, 0] = total, rows[n]
+                sift(search.logits[g], search.ids[g], ask.beam)
+                push(search.open_ids[g], search.open_logits[g], search.opened[g], rows[n], total)
+                search.opened[g] += 1
 
 
 @njit(nogil=True, cache=True)
-def next_of(ask: Ask, pools: Pools, g: int) -> int:
-    """The place in `visited` of the best row of query g that is not expanded, or -1 if its beam is done."""
-    for n in range(min(ask.beam, ask.pool)):
-        if pools.ids[g, n] < 0:
+def next_of(search: Search, g: int) -> int:
+    """The place in `visited` of the best row on the frontier of query g, taken from it; -1 if the query is done."""
+    ids, logits = search.open_ids[g], search.open_logits[g]
+    while search.opened[g] > 0:
+        row, logit = ids[0], logits[0]
+        if logit < search.logits[g, 0]:
             return -1
-        at = place(pools.visited, pools.ids[g, n])
-        if not pools.expanded[at]:
+        pop(ids, logits, search.opened[g])
+        search.opened[g] -= 1
+        at = place(search.visited, row)
+        if not search.expanded[at]:
             return at
     return -1
 
@@ -120,37 +149,48 @@ def unseen(graph: Graph, row: int, visited: np.ndarray, most: int, out: np.ndarr
 
 
 @njit(nogil=True, cache=True)
-def best_first(stored: Stored, graph: Graph, ask: Ask, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """Search from rows `entries`: ids and logits (G, pool), best first, rows scored and blocks read.
-
-    Never scores more than `ask.budget` rows. Logits are exact.
-    """
+def begun(ask: Ask) -> Search:
+    """A search that has met nothing."""
     group, size = ask.q.shape[0], 16
     while size < 2 * ask.budget:
         size *= 2
-    pools = Pools(
-        np.full((group, ask.pool), -1, np.int32),
-        np.full((group, ask.pool), -np.inf, np.float32),
+    return Search(
+        np.full((group, ask.beam), -1, np.int32),
+        np.full((group, ask.beam), -np.inf, np.float32),
+        np.empty((group, ask.budget), np.int32),
+        np.empty((group, ask.budget), np.float32),
+        np.zeros(group, np.int64),
         np.full(size, -1, np.int32),
         np.zeros(size, np.bool_),
     )
-    batch, scored, blocks, many = np.empty(max(ask.budget, 1), np.int32), 0, 0, 0
+
+
+@njit(nogil=True, cache=True)
+def best_first(stored: Stored, graph: Graph, ask: Ask, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Search from rows `entries`: ids and logits (G, beam), best first, rows scored and blocks read.
+
+    Never scores more than `ask.budget` rows. Logits are exact.
+    """
+    search, batch = begun(ask), np.empty(max(ask.budget, 1), np.int32)
+    scored, blocks = 0, 0
     for n in range(entries.shape[0]):
-        at = place(pools.visited, entries[n])
-        if pools.visited[at] < 0 and many < ask.budget:
-            pools.visited[at] = entries[n]
-            batch[many] = entries[n]
-            many += 1
-    score(stored, ask, pools, batch[:many])
-    scored, busy = many, True
+        at = place(search.visited, entries[n])
+        if search.visited[at] < 0 and scored < ask.budget:
+            search.visited[at] = entries[n]
+            batch[scored] = entries[n]
+            scored += 1
+    score(stored, ask, search, batch[:scored])
+    busy = True
     while busy and scored < ask.budget:
         busy = False
-        for g in range(group):
-            at = next_of(ask, pools, g)
+        for g in range(ask.q.shape[0]):
+            at = next_of(search, g)
             if at < 0:
                 continue
-            busy, pools.expanded[at] = True, True
-            many, read = unseen(graph, pools.visited[at], pools.visited, ask.budget - scored, batch)
-            score(stored, ask, pools, batch[:many])
+            busy, search.expanded[at] = True, True
+            many, read = unseen(graph, search.visited[at], search.visited, ask.budget - scored, batch)
+            score(stored, ask, search, batch[:many])
             scored, blocks = scored + many, blocks + read
-    return pools.ids, pools.logits, scored, blocks
+    for g in range(ask.q.shape[0]):
+        order(search.logits[g], search.ids[g])
+    return search.ids, search.logits, scored, blocks

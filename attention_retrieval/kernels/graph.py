@@ -9,8 +9,11 @@ from attention_retrieval.graph import WIDTH, Graph
 
 
 @njit(nogil=True, cache=True)
-def link(graph: Graph, source: int, target: int, most: int) -> bool:
-    """Add the edge source -> target; False if the node has `most` edges or no block is left, True if it is there."""
+def link(graph: Graph, source: int, target: int, most: int, grow: bool = True) -> bool:
+    """Add the edge source -> target, True if it is there; False if the node has `most` edges, or no place for one.
+
+    There is none where no block is left, or where only another block would have it and the node may not `grow`.
+    """
     node = source - graph.used[1]
     block, last, degree = graph.heads[node], -1, 0
     while block >= 0:
@@ -25,7 +28,7 @@ def link(graph: Graph, source: int, target: int, most: int) -> bool:
             degree += 1
         block, last = graph.blocks[block, WIDTH], block
     new = graph.used[0]
-    if degree >= most or new >= graph.blocks.shape[0]:
+    if not grow or degree >= most or new >= graph.blocks.shape[0]:
         return False
     graph.blocks[new, 0] = target
     if last < 0:
