@@ -143,7 +143,7 @@ class RoarIndex(Index):
             return
         ranks, degree = np.full(len(self.keys), -1, np.int32), self.engine.degree
         left_over = len(self.keys) - len(np.unique(lists))
-        most = len(self.graph.blocks) - left_over // 16  # what attaching them takes
+        most = len(self.graph.blocks) - left_over // 6  # what attaching them takes
         for low in range(0, len(lists), STEP):
             if time.monotonic() > until or self.graph.used[0] > most:
                 break
