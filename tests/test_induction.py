@@ -9,6 +9,7 @@ from attention_retrieval.testing.induction import CODE, induction_model, lookup,
 from rag.errors import QueryError
 
 torch = pytest.importorskip("torch")
+DynamicCache = pytest.importorskip("transformers").DynamicCache
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +80,17 @@ def test_a_cache_by_formula_is_the_cache_of_a_prefill(model):
         assert torch.allclose(layer.values[:, :, 2:], v[:, :, 2:], atol=1e-3)
 
 
-def test_lookup_survives_keys_in_bf16_among_many(model):
-    """The second layer's last step over 16,384 lines, rounded as a bf16 cache rounds them."""
+def test_one_step_over_a_long_cache_made_by_formula(model):
+    """49,152 tokens, keys and values rounded as a bf16 cache rounds them; then the question's last token."""
     page = lookup(3 << 14, depth=0.02, seed=1)
     ids = torch.tensor(page.ids)
-    k, v = (x.to(torch.bfloat16).float() for x in prefilled(model, ids)[1])
+    cache = DynamicCache(config=model.config)
+    for layer, (k, v) in enumerate(prefilled(model, ids[:-1])):
+        cache.update(k.bfloat16().float(), v.bfloat16().float(), layer)
     with torch.no_grad():
-        codes = model.model.embed_tokens.weight[ids[-2:]]
-        state = codes[1:].clone()
-        state[:, CODE : 2 * CODE], state[:, 2 * CODE : 3 * CODE] = codes[0, :CODE], codes[0, :CODE]
-        layer = model.model.layers[1]
-        q = layer.self_attn.q_proj(layer.input_layernorm(state)).view(2, 4, 128)
-        weights = (q @ k[0].mT * layer.self_attn.scaling).softmax(-1)
-    assert float(weights[:, :, page.place].min()) > 0.99
+        logits = model(ids[None, -1:], past_key_values=cache).logits[0, -1]
+    assert int(logits.argmax()) == page.answer
+    assert float(logits.softmax(-1).max()) > 0.999
 
 
 def test_codes_keep_apart():

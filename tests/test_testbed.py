@@ -23,7 +23,12 @@ from benchmarks.testbed_tasks.tasks import TASKS  # noqa: E402
 from benchmarks.testbed_tasks.trunk import hidden  # noqa: E402
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8}
-NAMES = "river stone garden market window letter copper silver winter summer doctor sailor engine bridge".split()
+NAMES = ["river", "stone", "garden", "market", "window", "letter", "copper", "silver", "winter", "doctor", "sailor"]
+
+SAID = """
+The secret number of it is 5. The pass key is 6. Remember it. What is the pass key? The bell rings.
+How many times does the bell ring? The most frequent word: Let a -> b. Trace
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def data(tmp_path_factory) -> Path:
     stems = [a + b for a in NAMES for b in ("", *"abcdefg")]
     for i in range(12):
         words = rng.choice(stems, 900).tolist()
-        (folder / f"{i}.txt").write_text(" ".join(words) + f". In {1900 + i} it ended.\n", "utf-8")
+        (folder / f"{i}.txt").write_text(" ".join(words) + SAID, "utf-8")
     return folder
 
 
@@ -101,11 +106,12 @@ def test_prompts_that_cannot_be_are_refused(page):
         make("multi_needle", page, 40, 0.5, 0)
 
 
-@given(st.integers(0, 10**6), st.sampled_from([128, 300, 1024]))
+@given(st.integers(0, 10**6), st.sampled_from([128, 400, 1024]))
 def test_an_episode_fills_its_row_and_its_answers_are_told_before(page, seed, length):
     tokens, kinds = episode(np.random.default_rng(seed), page, length)
     assert tokens.shape == kinds.shape == (length,)
-    assert tokens.min() >= 0 and tokens.max() < len(page.tokenizer)
+    assert tokens.min() >= 0
+    assert tokens.max() < len(page.tokenizer)
     task = [name for i, name in enumerate(TASKS) if (kinds == ANSWER + i).any()]
     assert len(task) <= 1
     if task == ["key_value"]:
@@ -155,11 +161,10 @@ def test_training_stops_goes_on_and_leaves_a_model_that_is_measured(data, tmp_pa
     learner = train_testbed.train(args, stages, every=0.1, **SMALL)
     log = [json.loads(line) for line in (args.out / "training.jsonl").read_text("utf-8").splitlines()]
     steps = [line["step"] for line in log]
-    assert (
-        went > 2 and learner.done["step"] > went and steps == sorted(set(steps)) and steps[-1] == learner.done["step"]
-    )
+    assert 2 < went < learner.done["step"] == steps[-1]
+    assert steps == sorted(set(steps))
     assert log[-1]["text"] < log[0]["text"]
-    assert log[0]["length"] == 128 and log[-1]["length"] == 256
+    assert (log[0]["length"], log[-1]["length"]) == (128, 256)
     measured = Namespace(
         data=data, model=args.out, tasks=["needle", "copy"], lengths=[128], depths=[0.0, 1.0], prompts=2,
         dtype="float32", seed=1,
@@ -168,7 +173,8 @@ def test_training_stops_goes_on_and_leaves_a_model_that_is_measured(data, tmp_pa
     assert [(r.data, r.metric) for r in rows if r.metric != "depth 1"] == [
         ("held-out text", "perplexity"), ("needle", "depth 0"), ("needle", "all"), ("copy", "depth 0"), ("copy", "all"),
     ]  # fmt: skip
-    assert all(0 <= r.value <= 1 for r in rows[1:]) and 1 < rows[0].value < 600
+    assert all(0 <= r.value <= 1 for r in rows[1:])
+    assert 1 < rows[0].value < 600
     testbed_eval.write_card(args.out, rows)
     assert "| needle | depth 0 | depth 1 | all |" in (args.out / "README.md").read_text("utf-8")
 
@@ -183,7 +189,8 @@ def test_a_checkpoint_brings_everything_back(tmp_path, one_thread):
         learner.step(batch, 1.0)
     stopped.save(tmp_path)
     again = Learner(new_model(100, 0, 1, **SMALL), 1e-3)
-    assert again.load(tmp_path) and not again.load(tmp_path / "nothing")
+    assert again.load(tmp_path)
+    assert not again.load(tmp_path / "nothing")
     assert again.step(batch, 0.5)["text"] == pytest.approx(through.step(batch, 0.5)["text"], rel=1e-6)
     for name, weight in through.master.items():
         assert torch.equal(weight, again.master[name])

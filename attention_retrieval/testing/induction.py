@@ -10,13 +10,13 @@ residual stream is five fields, `now | before | before_that | answer | one`; the
    distance d with `WEIGHT * sum_i cos(f_i * (d - j))`: largest at d = j by 21 or more, at any distance to 2^20, so the
    softmax is one-hot to 1e-9. Heads with j = 1 and j = 2 copy `c` of those tokens into `before` and `before_that`.
 2. Second layer, "who stood behind my key": in pairs of RoPE so slow that they turn by less than 0.04 in 2^20 positions,
-   the query is `now | before`, the key `before | before_that`, the value `now`. The logit is `SHARPNESS` times the sum of
-   the two cosines: 2 * SHARPNESS where both tokens agree, at most 1.5 * SHARPNESS elsewhere. The gap of 32 leaves a
+   the query is `now | before`, the key `before | before_that`, the value `now`. The logit is `SHARPNESS` times the sum
+   of the two cosines: 2 * SHARPNESS where both tokens agree, at most 1.5 * SHARPNESS elsewhere. The gap of 32 leaves a
    million distractors `2^20 * exp(-32)` = 1e-8 of the mass. Key head 1 has its halves the other way round, so that the
    two heads hold different keys; each of a group's four query heads copies its own eighth of the value's code into
    `answer`, so every head of both groups must find the line.
-3. `lm_head` reads `answer` against all codes. The MLPs are zero. Norms divide every row by the same number (all rows have
-   the same length), which the weights undo.
+3. `lm_head` reads `answer` against all codes. The MLPs are zero. Norms divide every row by the same number (all
+   rows have the same length), which the weights undo.
 
 Signs are exact in bf16, and rounding the keys moves a logit by less than 1.
 """

@@ -5,29 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from pipelines.measurements import Row, machine
 
 CARD = """# Testbed: a small Llama that looks up what it read
 
-A causal language model to measure attention over long contexts on: {parameters:,} parameters in bf16, {layers} layers, \
-{heads} query heads on {groups} key heads of {dim} dimensions, hidden {hidden}, RoPE base {theta:,.0f}, byte-level BPE of \
-{vocabulary:,} tokens (a token a digit). It finds what is hidden in a text; it knows nothing and is of no other use.
+A causal language model to measure attention over long contexts on: {parameters:,} parameters in bf16, {layers} layers,
+{heads} query heads on {groups} key heads of {dim} dimensions, hidden {hidden}, RoPE base {theta:,.0f}, byte-level BPE
+of {vocabulary:,} tokens (a token a digit). It finds what is hidden in a text; it knows nothing and is of no other use.
 
 ## Data
-SQuALITY stories (public domain), TimeQA pages (Wikipedia; BSD-3 set), XQuAD paragraphs (CC BY-SA 4.0), QMSum meetings (MIT),
-4 % of the documents held out; and pages with facts hidden in that text and questions about them
-(`benchmarks/testbed_tasks`). Essays, NIAH, kv_retrieval, SciFact, MS MARCO and chunking_evaluation were not trained on.
+SQuALITY stories (public domain), TimeQA pages (Wikipedia; BSD-3 set), XQuAD paragraphs (CC BY-SA 4.0) and QMSum
+meetings (MIT), 4 % of the documents held out; and pages with facts hidden in that text and questions about them
+(`benchmarks/testbed_tasks`). Essays, NIAH, kv_retrieval, SciFact, MS MARCO and chunking_evaluation were not read.
 
 ## Training
-`torchrun --nproc-per-node 2 -m benchmarks.train_testbed --data DATA --work WORK`: {steps:,} steps, {tokens:,} tokens in \
-{minutes:.0f} minutes on 2 shared CPU cores, rows of {first} to {last} tokens; last loss on text {text:.2f}, on answers \
-{answer:.2f} (nats a token). Positions jump in half of the rows, so that distances up to 131,072 were seen on short rows.
-Every line of the log is in `training.jsonl`.
+`torchrun --nproc-per-node 2 -m benchmarks.train_testbed --data DATA --work WORK`: {steps:,} steps, {tokens:,} tokens
+in {minutes:.0f} minutes on 2 shared CPU cores, rows of {first} to {last} tokens; loss over the last 20 lines of the
+log {text:.2f} on text, {answer:.2f} on answers (nats). Positions jump in half of the rows, so that distances up to
+131,072 were seen on short rows. Every line of the log is in `training.jsonl`.
 
 ## Measured
-`python -m benchmarks.testbed_eval --data DATA --card`: share of prompts whose whole answer greedy decoding gives, with full \
-attention, {n} prompts of each length and depth, 95 % bootstrap interval in `all`; prompts are filled with essays.
+`python -m benchmarks.testbed_eval --data DATA --card`: share of prompts whose whole answer greedy decoding gives, with
+full attention, {n} prompts of each length and depth (fewer over 4,096 tokens); `all` has the 95 % bootstrap interval.
+Prompts are filled with essays. Perplexity is that of the last 256 tokens of windows, which are fewer and others at each
+length.
+
 {machine}
 
 {tables}
@@ -35,7 +39,7 @@ attention, {n} prompts of each length and depth, 95 % bootstrap interval in `all
 
 
 def write_card(folder: Path, rows: Sequence[Row]) -> None:
-    """`README.md` in `folder`, from its config, its training log and the rows measured on it."""
+    """`README.md` in `folder`, from its config, its training log and the rows measured; its `## Notes` are kept."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     log = [json.loads(line) for line in (folder / "training.jsonl").read_text("utf-8").splitlines()]
     done = log[-1]
@@ -52,15 +56,17 @@ def write_card(folder: Path, rows: Sequence[Row]) -> None:
         steps=done["step"],
         tokens=done["tokens"],
         minutes=done["seconds"] / 60,
-        first=log[0]["length"],
-        last=done["length"],
-        text=done["text"],
-        answer=done["answer"],
+        first=min(line["length"] for line in log),
+        last=max(line["length"] for line in log),
+        text=mean(line["text"] for line in log[-20:]),
+        answer=mean(line["answer"] for line in log[-20:]),
         n=max((r.n or 0 for r in rows if r.metric.startswith("depth")), default=0),
         machine=machine(),
         tables="\n\n".join(tables),
     )
-    (folder / "README.md").write_text(text, "utf-8")
+    path = folder / "README.md"
+    _, notes, kept = (path.read_text("utf-8") if path.exists() else "").partition("\n## Notes\n")
+    path.write_text(text + notes + kept, "utf-8")
 
 
 def _parameters(folder: Path) -> int:

@@ -20,6 +20,8 @@ from benchmarks.testbed_tasks.trunk import fused
 WINDOW = 131072
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Token ids, what each is learnt as, and positions, `(rows, length)` each."""
+FEW = 64
+"""Answers that weigh as much as all text of a step; fewer weigh less, so that one answer alone is no whole step."""
 EMBEDDING = 0.4
 """Share of the learning rate for what AdamW trains: embeddings, tied to the output, and norms."""
 SHAPE = {"hidden_size": 384, "intermediate_size": 768, "num_hidden_layers": 4}
@@ -46,7 +48,7 @@ def losses(
     model: LlamaForCausalLM, ids: torch.Tensor, kinds: torch.Tensor, positions: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cross-entropy summed over the text and over the answers of a batch `(batch, length)`; right answers by task."""
-    states = fused()(model, ids, positions)[:, :-1]
+    states = fused(ids.shape[1])(model, ids, positions)[:, :-1]
     kind, target = kinds[:, 1:], ids[:, 1:]
     learnt = kind > 0
     logits = model.lm_head(states[learnt]).float()
@@ -95,7 +97,7 @@ class Learner:
         asked = torch.stack(
             [torch.bincount(b[1][:, 1:].flatten(), minlength=ANSWER + len(TASKS)) for b in batches]
         ).sum(0)
-        text, answers = asked[TEXT].clamp(min=1), asked[ANSWER:].sum().clamp(min=1)
+        text, answers = asked[TEXT].clamp(min=1), asked[ANSWER:].sum().clamp(min=FEW)
         self.sums.zero_()
         for batch in batches:
             of_text, of_answers, right = losses(self.model, *batch)

@@ -23,7 +23,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Prompt:
-    """`prompt` is continued by `answer`; the asked fact's statements lie at `evidence`, `[start, end)` in the prompt."""
+    """`prompt` is continued by `answer`; the asked fact's statements lie at `evidence`, `[start, end)` in `prompt`."""
 
     prompt: Ids
     answer: Ids

@@ -9,7 +9,7 @@ from benchmarks.testbed_tasks.tasks import TASKS, Rng, key_value
 from rag.errors import QueryError
 
 NOTHING, TEXT, ANSWER = 0, 1, 2
-"""What a token of an episode is learnt as: random by nature, natural text, or `ANSWER + i`, an answer of the i-th task."""
+"""What a token of an episode is learnt as: random by nature, text, or `ANSWER + i`, an answer of the i-th task."""
 FIRST_MIX = {"text": 0.25, "key_value": 0.4, "copy": 0.25, "multi_needle": 0.1}
 """How often an episode is of each task on pages up to `FIRST` tokens: what makes induction heads form soonest."""
 FIRST = 128
@@ -47,7 +47,7 @@ def make(task: str, page: Page, length: int, depth: float, seed: int) -> Prompt:
 
 
 def hide(rng: Rng, page: Page, facts: list[Fact], room: int, depth: float) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """`room` tokens of filler with all statements in it, the first of the first fact at `depth`; and where each lies."""
+    """`room` tokens of filler with all statements in it, the first of the first fact at `depth`; where each lies."""
     statements = [statement for fact in facts for statement in fact.statements]
     spare = room - sum(map(len, statements))
     if spare < 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +15,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Task:
-    """`facts(rng, page, count)` makes `count` facts, the asked one first; a prompt has `count`, or as many as fit it."""
+    """`facts(rng, page, count)` makes `count` facts, the asked one first; a prompt has `count`, or as many as fit."""
 
     facts: Callable[[Rng, Page, int], list[Fact]]
     count: int | None = 1
@@ -73,7 +74,7 @@ def variable_tracking(rng: Rng, page: Page, count: int, hops: int = 3) -> list[F
     to, made = page.ids(" ->"), []
     for chain in (names[i : i + hops] for i in range(0, len(names), hops)):
         links: list[Ids] = [[name] for name in chain] + [[*page.ids(" "), *page.number(rng, 3)]]
-        told = [[*page.ids("\nLet"), *a, *to, *b, *page.ids(".\n")] for a, b in zip(links, links[1:])]
+        told = [[*page.ids("\nLet"), *a, *to, *b, *page.ids(".\n")] for a, b in pairwise(links)]
         answer = [token for link in links[1:] for token in (*to, *link)][len(to) :]
         made.append(Fact(told, [*page.ids("\nTrace"), *links[0], *to], answer))
     return made

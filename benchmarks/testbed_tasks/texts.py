@@ -1,7 +1,8 @@
 """Natural text for the testbed, split by document, and the tokenizer made of it.
 
-Trained on: SQuALITY stories (public domain), TimeQA pages, XQuAD paragraphs and QMSum meetings. Never read here, so that
-prompts filled with them are new to the model: the essays, NIAH, kv_retrieval, SciFact, MS MARCO, chunking_evaluation.
+Trained on: SQuALITY stories (public domain), TimeQA pages, XQuAD paragraphs and QMSum meetings. Never read here, so
+that prompts filled with them are new to the model: the essays, NIAH, kv_retrieval, SciFact, MS MARCO,
+chunking_evaluation.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.testbed_tasks.page import Page
 from rag.errors import FoveaError
 
 END = "<|end|>"
@@ -81,6 +83,11 @@ def train_tokenizer(texts: Iterable[str], size: int) -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, eos_token=END, pad_token=END, clean_up_tokenization_spaces=False
     )
+
+
+def page(tokenizer: Any, haystack: Iterable[str]) -> Page:
+    """A page to write prompts on, filled with `haystack`."""
+    return Page(tokenizer, encode(haystack, tokenizer))
 
 
 def encode(texts: Iterable[str], tokenizer: Any) -> np.ndarray:
