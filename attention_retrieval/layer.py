@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from attention_retrieval.choice import chosen
+from attention_retrieval.choice import chosen, recall
 from attention_retrieval.correction import Corrected
 from attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys
 from attention_retrieval.methods.retrieval import Retrieval
@@ -148,7 +148,8 @@ class LayerCache:
 
     def _build(self, stop: int) -> None:
         """Indexes for all heads, or, if it is interrupted, none."""
-        self.engine, self.why = chosen(self.settings, stop - self.settings.sinks, self.keys.d)
+        first = Keys(self.keys.head(0), self.settings.sinks, stop)
+        self.engine, self.why = chosen(self.settings, first, self.sample.group(0, self.group))
         engine = self.engine
 
         correction = self.settings.correction
@@ -203,12 +204,6 @@ class LayerCache:
         found, exact = index.search(q[head], k), index.keys.best(q[head], k)
         self.stats[head].audited(recall(found, exact))
         index.repair(q[head], exact.ids)
-
-
-def recall(found: Found, exact: Found) -> float:
-    """The mean share over queries of the exact rows that were found."""
-    shares = [len(np.intersect1d(a[a >= 0], b[b >= 0])) / max((b >= 0).sum(), 1) for a, b in zip(found.ids, exact.ids)]
-    return float(np.mean(shares))
 
 
 def side_by_side(do: Callable[[int], T], heads: Iterable[int], threads: int) -> list[T]:

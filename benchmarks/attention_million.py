@@ -1,6 +1,6 @@
 """Key-value lookup by a model made by formula, up to a million tokens, through a RetrievalCache.
 
-    python benchmarks/attention_million.py [--lengths 16384,1048576] [--engines auto query_ivf] [--depths 5] [--json]
+    python benchmarks/attention_million.py [--lengths 16384,1048576] [--engines auto] [--depths 5] [--json]
 
 The page is lines of `key key value` and ends in a key; the right next token is that key's value, and one key in up to
 350,000 must get nearly all of the attention (`attention_retrieval.testing.induction`). The page is read in a band of 64

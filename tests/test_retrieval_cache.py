@@ -14,9 +14,13 @@ pytest.importorskip("numba")
 from transformers import DynamicCache, StaticCache  # noqa: E402
 
 from attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
-from attention_retrieval.choice import chosen  # noqa: E402
+from attention_retrieval.choice import chosen, trial  # noqa: E402
 from attention_retrieval.device import Near, full_attention, merge  # noqa: E402
+from attention_retrieval.engine import Keys  # noqa: E402
+from attention_retrieval.engines.flat import FlatEngine  # noqa: E402
 from attention_retrieval.layer import LayerCache  # noqa: E402
+from attention_retrieval.testing.engines import asked, topics  # noqa: E402
+from attention_retrieval.vectors import Rows  # noqa: E402
 from rag import registry  # noqa: E402
 from rag.errors import ConfigError, FoveaError, ModelError  # noqa: E402
 from tests.tiny_lms import CONFIGS, greedy, model, text  # noqa: E402
@@ -376,8 +380,6 @@ def test_an_interrupted_build_leaves_no_index_and_is_made_again(monkeypatch):
     ids, made = text(100), cache(ours)
     with torch.inference_mode():
         ours(ids, past_key_values=made)
-    from attention_retrieval.engines.flat import FlatEngine
-
     whole, calls = FlatEngine.build, []
 
     def interrupted(self, *args, **kwargs):
@@ -419,27 +421,43 @@ def test_a_step_interrupted_between_layers_is_undone_by_crop(monkeypatch):
     )
 
 
+def easy(tokens: int) -> tuple[Keys, np.ndarray]:
+    """Keys that queries like those of the prompt want."""
+    keys = topics(tokens, seed=0)
+    return Keys(Rows.of(keys), 0, tokens), asked(keys, 2000, seed=1)
+
+
 @pytest.mark.parametrize(
     ("tokens", "settings", "name", "why"),
     [
         (9_000, {"reuse": True}, "flat", "costs less than an index"),
-        (60_000, {}, "fast_scan", "is asked once"),
-        (60_000, {"reuse": True}, "joined", "will be asked again"),
-        (60_000, {"reuse": True, "build_seconds": 0.1}, "fast_scan", "would take about"),
-        (300_000, {}, "joined", "is long"),
-        (300_000, {"engine": {"use": "ivf"}}, "ivf", "was asked for"),
+        (20_000, {}, "fast_scan", "is asked once"),
+        (20_000, {"reuse": True, "top_k": 20}, "joined", "will be asked again, and they find"),
+        (20_000, {"reuse": True, "build_seconds": 0.1}, "fast_scan", "would take about"),
+        (20_000, {"engine": {"use": "ivf"}}, "ivf", "was asked for"),
     ],
 )
 def test_auto_says_what_it_takes_and_why(tokens, settings, name, why):
     pytest.importorskip("faiss")
-    engine, words = chosen(Retrieval.model_validate(settings), tokens, 128)
-    assert engine.name == name
+    engine, words = chosen(Retrieval.model_validate(settings), *easy(tokens))
+    assert engine.name == name, words
     assert why in words
+
+
+def test_auto_tries_what_it_takes():
+    keys, queries = easy(20_000)
+    rng = np.random.default_rng(0)
+    queries[-32:] = rng.normal(size=(32, queries.shape[1]))  # unlike all that was asked before
+    engine, words = chosen(Retrieval(reuse=True, top_k=20), keys, queries)
+    assert "in a trial" in words
+    assert engine.name == "joined" or "wants more than query_ivf and ivf find" in words
+    assert trial(FlatEngine(), keys, queries, 20) == 1
+    assert trial(FlatEngine(), keys, None, 20) == 0
 
 
 def test_auto_without_faiss(monkeypatch):
     monkeypatch.setattr("attention_retrieval.choice.find_spec", lambda name: None)
-    assert chosen(Retrieval(), 60_000, 128)[0].name == "ivf"
+    assert chosen(Retrieval(), *easy(20_000))[0].name == "ivf"
 
 
 def test_settings_from_yaml():

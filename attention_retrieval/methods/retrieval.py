@@ -38,7 +38,7 @@ class Retrieval(Attention, name="retrieval"):
     """The index; `auto` chooses by the length of the text and whether it will be asked again."""
 
     correction: Correction | None = None
-    """What stands for the tokens that were not found: `{use: tail}` or `{use: lift}`. They are forgotten, if left out."""
+    """What stands for the tokens that were not found, `{use: tail}` or `{use: lift}`; nothing does, if left out."""
 
     reuse: bool = False
     """Whether the text will be asked more than once: then a slower build that searches faster pays."""
