@@ -3,8 +3,8 @@
 A scan of few keys costs less than any index. Beyond that, `query_ivf` reads least and its time hardly grows with the
 text, but it compares thousands of the prompt's queries with every key before the first answer: that pays where a text
 is asked again, and where the build fits the budget. A few lists of `ivf` beside it find the key that no query of the
-prompt wanted. Whether a head's queries can be learnt from differs from model to model, so it is tried. `fast_scan` knows
-nothing of queries, is built in a moment, and its time grows slowly.
+prompt wanted. Whether a head's queries can be learnt from differs from model to model, so it is tried. `fast_scan`
+knows nothing of queries, is built in a moment, and its time grows slowly.
 """
 
 from __future__ import annotations
