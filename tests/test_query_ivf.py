@@ -111,7 +111,8 @@ def test_weights_are_those_of_the_formula(bias):
     turned = decode(cells.asked) * np.sqrt(cells.spread)
     new = (lifted @ cells.rotation) * np.sqrt(cells.spread)
     corr = (new / np.linalg.norm(new, axis=1)[:, None]) @ (turned / np.linalg.norm(turned, axis=1)[:, None]).T
-    less = near.SHARP * (corr.max(axis=1)[:, None] - corr)
+    most = corr.max(axis=1)[:, None]
+    less = near.SHARP * (most - corr) / np.maximum(1 - most, near.CLOSE)
     shares = np.where(less < near.FAINT, np.exp(-less), 0)
     expected = (shares / shares.sum(axis=1)[:, None]).sum(axis=0).reshape(-1, CELL)
     made = np.zeros_like(expected)

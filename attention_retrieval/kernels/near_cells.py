@@ -8,8 +8,10 @@ from numba import njit
 from attention_retrieval.kernels.load import FAST, decode
 from attention_retrieval.query_cells import CELL, QueryCells
 
-SHARP = np.float32(80)
-"""A training query whose correlation is .1 lower has e^-8 of the say."""
+SHARP = np.float32(4)
+"""A training query that is twice as far from perfect correlation as the nearest one has e^-4 of its say."""
+CLOSE = np.float32(0.02)
+"""Nearest ones that are nearer than this count as being so far."""
 FAINT = np.float32(9)
 """One that has less than e^-9 of the nearest one's say has none: its keys need not be looked at."""
 
@@ -85,11 +87,16 @@ def likeness(cells: QueryCells, scaled: np.ndarray, cell: int, out: np.ndarray) 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def shares(alike: np.ndarray) -> None:
-    """Correlations become weights exp(80 corr) / sum, in place."""
+    """Correlations become weights exp(-4 (far - near) / near) / sum, where far is 1 - corr and near the least; in place.
+
+    So the say of a training query is judged by how near the nearest one is: among queries that repeat themselves a few
+    speak, among queries that are all unlike the new one many.
+    """
     flat = alike.ravel()
     most, total = flat.max(), np.float32(0)
+    sharp = SHARP / max(np.float32(1) - most, CLOSE)
     for n in range(flat.shape[0]):
-        less = SHARP * (most - flat[n])
+        less = sharp * (most - flat[n])
         flat[n] = np.exp(-less) if less < FAINT else np.float32(0)
         total += flat[n]
     for n in range(flat.shape[0]):
