@@ -87,7 +87,7 @@ def likeness(cells: QueryCells, scaled: np.ndarray, cell: int, out: np.ndarray) 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def shares(alike: np.ndarray) -> None:
-    """Correlations become weights exp(-4 (far - near) / near) / sum, where far is 1 - corr and near the least; in place.
+    """Correlations become weights exp(-4 (far - near) / near) / sum, in place: far is 1 - corr, near the least of them.
 
     So the say of a training query is judged by how near the nearest one is: among queries that repeat themselves a few
     speak, among queries that are all unlike the new one many.
