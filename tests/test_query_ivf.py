@@ -379,6 +379,17 @@ def test_hostile_vectors(case):
     assert recall(index, q) > 0.9 or case == "all keys equal"
 
 
+def test_a_query_asked_before_is_within_the_budget():
+    """Its own list is shorter than k, and nobody else has a say: the others of its cells are asked, not all rows."""
+    rows = topics(20_000, seed=0)
+    learned = asked(rows, 900, seed=1)
+    index = QueryIVFEngine(wanted=30).build(keys_of(rows), learned)
+    for q in learned[::90, None]:
+        found = index.search(q, 100)
+        assert (found.ids >= 0).all()
+        assert found.scanned < 2000
+
+
 def test_more_keys_than_lists_name():
     """A k larger than all lists together: every row is scored, none is invented."""
     rows = topics(20_000, seed=0)

@@ -20,6 +20,7 @@ from attention_retrieval.state import part, within
 
 STEP = 32
 """New rows that are taken in together; fewer than the places that a cut leaves empty in any cell."""
+LITTLE = np.float32(1e-6)
 LEAST_KEYS = 512
 ENTRY, SHARED = 4, 90
 """Bytes of an entry of a cell, and the entries for each query that memory is shared out for."""
@@ -109,6 +110,8 @@ class QueryIVFIndex(Index):
         lifted = np.ascontiguousarray(self.keys.lifted(q), np.float32)
         opened, weights, scored = near_cells(cells, lifted, probes)
         known, votes = tally(opened, weights, lists.steps, lists.masks, lists.counts)
+        if len(known) < k:  # few had a say, so all of the opened cells get a little
+            known, votes = tally(opened, np.maximum(weights, LITTLE), lists.steps, lists.masks, lists.counts)
         if len(known) < k:
             if probes < len(lists.counts):
                 return self._search(cells, lists, q, k, 4 * probes)
