@@ -52,7 +52,7 @@ class Entries(NamedTuple):
         ]
         targets = low + np.repeat(np.arange(len(wants)), [len(here) for here in spread])
         best = self.firsts[np.concatenate([*spread, np.zeros(0, np.int64)])]
-        rows = take(keys.rows.stored, best.ravel()).reshape(*best.shape, -1)
+        rows = take(keys.rows.stored, best.ravel()).reshape(*best.shape, keys.rows.d)
         far = ((rows - take(keys.rows.stored, targets.astype(np.int32))[:, None]) ** 2).sum(axis=2)
         return best[np.arange(len(best)), far.argmin(axis=1)], targets.astype(np.int32)
 

@@ -253,6 +253,16 @@ def test_memory_is_a_share_of_the_keys():
         assert index.nbytes <= memory * 60_000 * 64 * 1.01
 
 
+def test_a_row_that_nobody_wants():
+    rows, queries = topics(3000, seed=0), np.abs(asked(topics(3000, seed=0), 900, seed=1))
+    rows[2500:] = -np.abs(rows[2500:]) * 3
+    index = QueryIVFEngine().build(Keys(Rows.of(rows, "bf16"), 8, 2500), queries)
+    for stop in (2501, 2502, 3000):
+        index.insert(stop)
+        check_lists(index)
+    assert (index.search(queries[:4], 16).ids < 2500).all()
+
+
 def test_repair_brings_back_what_was_missed():
     """Queries unlike all training queries find little, and after an audit all."""
     rng = np.random.default_rng(0)

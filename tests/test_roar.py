@@ -216,6 +216,16 @@ def test_a_new_key_is_found_at_once():
     assert found > 0.85 * (found + missed)
 
 
+def test_a_row_that_nobody_wants():
+    rows, queries = topics(3000, seed=0), np.abs(asked(topics(3000, seed=0), 900, seed=1))
+    rows[2500:] = -np.abs(rows[2500:]) * 3
+    index = RoarEngine().build(Keys(Rows.of(rows, "bf16"), 8, 2500), queries)
+    for stop in (2501, 2502, 3000):
+        index.insert(stop)
+        check_reachable(index)
+    assert (index.search(queries[:4], 16).ids < 2500).all()
+
+
 def test_repair_brings_back_what_was_missed():
     """Queries unlike all training queries find less, and after an audit all."""
     rng = np.random.default_rng(0)

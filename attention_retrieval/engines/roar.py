@@ -155,7 +155,7 @@ class RoarIndex(Index):
     def _rows(self, lists: np.ndarray) -> np.ndarray:
         from attention_retrieval.kernels.take import take
 
-        return take(self.keys.rows.stored, lists.ravel()).reshape(*lists.shape, -1)
+        return take(self.keys.rows.stored, lists.ravel()).reshape(*lists.shape, self.keys.rows.d)
 
     def reach_all(self, until: float) -> None:
         """Every row that no entry leads to is attached to the rows most like it."""
