@@ -8,6 +8,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
+
 from rag.component import Component
 
 
@@ -21,3 +23,11 @@ class Attention(Component, kind="attention"):
     @abstractmethod
     def cache(self, config: Any) -> Any:
         """A new, empty cache for one generation with a model of `config`: its `past_key_values`."""
+
+    def summary(self, cache: Any) -> str:
+        """What the cache did, in a line for the trace; nothing where there is nothing to say."""
+        return ""
+
+    def attended(self, cache: Any) -> np.ndarray | None:
+        """What each token got of the decoded tokens' attention, (tokens,), summing to 1; None if it was not kept."""
+        return None

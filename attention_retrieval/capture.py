@@ -24,7 +24,7 @@ import numpy as np
 
 from attention_retrieval.dump import Facts, Run, write
 from attention_retrieval.recording import Recording, recorded
-from rag.causal_lm import CausalLM
+from rag.causal_lm import CausalLM, cache_argument
 from rag.errors import ConfigError, FoveaError, ModelError
 from rag.progress import bar
 from rag.trace import warn
@@ -198,7 +198,7 @@ class _Reader:
         at, row = self.recording.row if position is None else position, self.recording.row
         device = self.model.device
         takes = inspect.signature(self.model.forward).parameters
-        given = {"cache" if "cache" in takes else "past_key_values": cache, "use_cache": True}  # renamed in 5.24
+        given = {**cache_argument(self.model, cache), "use_cache": True}
         given |= {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         positions = torch.arange(at, at + len(ids), device=device)[None]
         tokens = torch.tensor([ids], device=device)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attention_retrieval.engine import Engine, Found, Keys
+from attention_retrieval.engine import Engine, Keys, recall
 
 if TYPE_CHECKING:
     from attention_retrieval.methods.retrieval import Retrieval
@@ -27,7 +27,6 @@ TRIED, ENOUGH = 32, 0.9
 """Queries of a trial, and the recall that is asked of it."""
 LEARNED = 8192
 """Queries that `query_ivf` compares with every key."""
-LEARNING = Engine.model_validate({"use": "joined", "engines": [{"use": "query_ivf"}, {"use": "ivf", "nprobe": 8}]})
 PER_PAIR, PER_NUMBER = 4e-9, 4e-11
 """Seconds for a query and a key, and for each of their d numbers, on one core of a 2-core machine, rounded up."""
 
@@ -47,10 +46,10 @@ def chosen(settings: Retrieval, keys: Keys, queries: np.ndarray | None) -> tuple
     if settings.reuse or tokens >= ONE_OFF:
         if settings.build_seconds is not None and seconds > settings.build_seconds:
             why = f"would take about {seconds:.1f} s for query_ivf"
-        elif (found := trial(LEARNING, keys, queries, settings.top_k)) >= ENOUGH:
+        elif (found := trial(learning := _learning(), keys, queries, settings.top_k)) >= ENOUGH:
             again = "will be asked again" if settings.reuse else "is long"
             return (
-                LEARNING,
+                learning,
                 f"query_ivf and ivf: the text of {tokens:,} keys {again}, and they find {found:.0%} in a trial",
             )
         else:
@@ -66,13 +65,11 @@ def trial(engine: Engine, keys: Keys, queries: np.ndarray | None, k: int) -> flo
         return 0.0
     index = engine.build(keys, queries[:-TRIED])
     asked = queries[-TRIED:].reshape(-1, 4, queries.shape[1])
-    return float(np.mean([recall(index.search(q, k), keys.best(q, k)) for q in asked]))
+    return float(np.mean([recall(index.search(q, k).ids, keys.best(q, k).ids) for q in asked]))
 
 
-def recall(found: Found, exact: Found) -> float:
-    """The mean share over queries of the exact rows that were found."""
-    shares = [len(np.intersect1d(a[a >= 0], b[b >= 0])) / max((b >= 0).sum(), 1) for a, b in zip(found.ids, exact.ids)]
-    return float(np.mean(shares))
+def _learning() -> Engine:
+    return Engine.model_validate({"use": "joined", "engines": [{"use": "query_ivf"}, {"use": "ivf", "nprobe": 8}]})
 
 
 def _engine(name: str) -> Engine:

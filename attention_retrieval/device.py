@@ -26,7 +26,6 @@ class DecodingRow:
     def __init__(self, settings: Retrieval, layer: int, heads: int, d: int) -> None:
         self.cache = LayerCache(settings, layer, heads, d)
         self.near: Near | None = None
-        self.checked = False
 
     def attend(self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float) -> torch.Tensor:
         """Query (heads, tokens, d), keys and values (kv heads, tokens, d); the result is (tokens, heads, d)."""

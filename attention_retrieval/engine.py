@@ -83,6 +83,12 @@ class Found(NamedTuple):
     """Bytes that were read: codes, ids, centroids and vectors."""
 
 
+def recall(found: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """The share of each query's `best` rows (queries, k) that are among the `found` ones: (queries,); -1 is no row."""
+    shares = [len(np.intersect1d(a[a >= 0], b[b >= 0])) / max((b >= 0).sum(), 1) for a, b in zip(found, best)]
+    return np.array(shares)
+
+
 class Index(ABC):
     """An engine's state over one head."""
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from attention_retrieval.hooked import attending_by
 from rag.causal_lm import CausalLM
-from rag.errors import ConfigError, ModelError, require
+from rag.errors import ConfigError
 from rag.progress import bar
 
 NAME = "fovea_heads"
@@ -63,19 +64,12 @@ class Blurred:
 @contextmanager
 def through(model: Any, seen: Seen) -> Iterator[None]:
     """Within, attention of `model` in this thread goes by `seen`; then the model is as it was."""
-    transformers = require("transformers", extra="attention", needed_by="looking at heads")
-    masks = require("transformers.masking_utils", extra="attention", needed_by="looking at heads")
-    transformers.AttentionInterface.register(NAME, _attention)
-    transformers.AttentionMaskInterface.register(NAME, masks.sdpa_mask)
-    before, token = model.config._attn_implementation, _now.set(seen)
-    if not model._can_set_attn_implementation():
-        raise ModelError(f"{type(model).__name__} does not call attention through transformers' attention interface")
-    try:
-        model.set_attn_implementation(NAME)
-        yield
-    finally:
-        _now.reset(token)
-        model.set_attn_implementation(before)
+    with attending_by(model, NAME, _attention, needed_by="looking at heads"):
+        token = _now.set(seen)
+        try:
+            yield
+        finally:
+            _now.reset(token)
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:

@@ -11,6 +11,8 @@ RetrievalCache, go the way of `sdpa`.
 
 from __future__ import annotations
 
+import weakref
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,6 +148,7 @@ class RetrievalLayer(CacheLayerMixin):
         self.seen = 0
         self.new: tuple[torch.Tensor, torch.Tensor] | None = None
         self.model: str | None = None
+        self.known: weakref.ref[Any] | None = None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Make the rows, now that shapes are known."""
@@ -239,22 +242,20 @@ class RetrievalLayer(CacheLayerMixin):
         return out
 
     def _same_model(self, module: Any) -> None:
-        if self.model is None:
-            self.model = identity(module)
-        elif self.layer == 0 or not self.rows[0].checked:
-            got = identity(module)
-            if got != self.model:
-                raise ModelError(
-                    f"this cache was made by {self.model}, not by {got}",
-                    fix="load the model that read the text, or read it anew",
-                )
-            self.rows[0].checked = True
+        """Refuse a module of a model other than that which read the text; a known one is not looked at again."""
+        if self.known is not None and self.known() is module:
+            return
+        got = identity(module)
+        if self.model not in (None, got):
+            raise ModelError(
+                f"this cache was made by {self.model}, not by {got}",
+                fix="load the model that read the text, or read it anew",
+            )
+        self.model, self.known = got, weakref.ref(module)
 
 
 def identity(module: Any) -> str:
     """Name, shape and a mark of the weights of an attention module's model."""
-    import zlib
-
     config = module.config
     weights = next(module.parameters()).detach().flatten()
     few = weights[:: max(len(weights) // 64, 1)][:64].float().cpu().bfloat16().float().numpy()

@@ -21,9 +21,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from attention_retrieval.choice import chosen, recall
+from attention_retrieval.choice import chosen
 from attention_retrieval.correction import Corrected
-from attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys
+from attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys, recall
 from attention_retrieval.methods.retrieval import Retrieval
 from attention_retrieval.partial import Partial
 from attention_retrieval.queries import QuerySample
@@ -109,8 +109,8 @@ class LayerCache:
             return out, lse, found
 
         parts = side_by_side(one, range(len(self.indexes)), self.settings.threads)
-        self._audit(q)
         self.found = [found for _, _, found in parts]
+        self._audit(q)
         return Partial(np.stack([out for out, _, _ in parts]), np.stack([lse for _, lse, _ in parts]))
 
     def watch(self, near: np.ndarray, weights: np.ndarray, lse: np.ndarray) -> None:
@@ -201,8 +201,8 @@ class LayerCache:
             return
         head = (self.steps // every) % len(self.indexes)
         index, k = self.indexes[head], self.settings.top_k
-        found, exact = index.search(q[head], k), index.keys.best(q[head], k)
-        self.stats[head].audited(recall(found, exact))
+        exact = index.keys.best(q[head], k)
+        self.stats[head].audited(float(recall(self.found[head].ids[:, :k], exact.ids).mean()))
         index.repair(q[head], exact.ids)
 
 

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from attention_retrieval.hooked import attending_by
 from attention_retrieval.vectors import to_bf16
-from rag.errors import ModelError, require
+from rag.errors import ModelError
 
 NAME = "fovea_capture"
 _now: ContextVar[Recording | None] = ContextVar("recording", default=None)
@@ -80,29 +81,12 @@ def recorded(model: Any, recording: Recording) -> Iterator[None]:
 
     Raises ModelError for a model whose attention does not go through the interface.
     """
-    register()
-    before = model.config._attn_implementation
-    if not model._can_set_attn_implementation():
-        raise ModelError(
-            f"{type(model).__name__} does not call attention through transformers' attention interface: "
-            "its queries and keys cannot be captured",
-            fix="a model of another architecture, such as Llama, Qwen, Mistral, Phi or SmolLM",
-        )
-    token = _now.set(recording)
-    try:
-        model.set_attn_implementation(NAME)
-        yield
-    finally:
-        _now.reset(token)
-        model.set_attn_implementation(before)
-
-
-def register() -> None:
-    """Tell transformers of the function, and that its masks are those of sdpa."""
-    transformers = require("transformers", extra="attention", needed_by="capturing queries and keys")
-    masks = require("transformers.masking_utils", extra="attention", needed_by="capturing queries and keys")
-    transformers.AttentionInterface.register(NAME, _attention)
-    transformers.AttentionMaskInterface.register(NAME, masks.sdpa_mask)
+    with attending_by(model, NAME, _attention, needed_by="capturing queries and keys"):
+        token = _now.set(recording)
+        try:
+            yield
+        finally:
+            _now.reset(token)
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -26,8 +27,6 @@ class HeadStats:
 
     def searched(self, found: Found, keys: int, began: float, between: float) -> None:
         """A search among `keys` rows that began at `began` and was over, but for attending, at `between`."""
-        import time
-
         self.searches += 1
         self.keys, self.scanned, self.bytes = self.keys + keys, self.scanned + found.scanned, self.bytes + found.bytes
         self.select, self.attend = self.select + between - began, self.attend + time.perf_counter() - between

@@ -22,6 +22,7 @@ from attention_retrieval.device import DecodingRow, to_numpy
 from attention_retrieval.engine import Engine, Keys
 from attention_retrieval.layer import LayerCache
 from attention_retrieval.methods.retrieval import Retrieval
+from attention_retrieval.state import under
 from attention_retrieval.vectors import SLAB, Vectors, decode, to_bf16
 from rag.errors import ModelError
 
@@ -132,16 +133,12 @@ def _load_row(name: str, settings: Retrieval, layer: int, about: Mapping[str, An
         cache.engine = Engine.model_validate(about["engine"])
         for head in range(about["heads"]):
             keys = Keys(cache.keys.head(head), settings.sinks, about["indexed"], cache.bias(head, about["indexed"]))
-            index = cache.engine.restore(keys, _under(f"{name}.head.{head}.", arrays))
+            index = cache.engine.restore(keys, under(f"{name}.head.{head}.", arrays))
             cache.indexes.append(index)
             if settings.correction:
-                state = _under(f"{name}.correction.{head}.", arrays)
+                state = under(f"{name}.correction.{head}.", arrays)
                 cache.corrected.append(settings.correction.restore(index.keys, cache.values.head(head), state))
     return row
-
-
-def _under(start: str, arrays: Arrays) -> Arrays:
-    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
 def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:

@@ -34,6 +34,11 @@ def within(array: np.ndarray, name: str, low: int, high: int) -> np.ndarray:
     return array
 
 
+def under(start: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `start`, by the rest of their names."""
+    return {name.removeprefix(start): array for name, array in state.items() if name.startswith(start)}
+
+
 def damaged(what: str) -> StoreError:
     """The error for a state that cannot be used."""
     return StoreError(f"the saved index is damaged: {what}", fix="read the document again, and save it again")

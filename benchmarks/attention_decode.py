@@ -25,6 +25,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from attention_retrieval import Retrieval, RetrievalCache
 from attention_retrieval.engine import Engine
 from pipelines.measurements import Row, show
+from rag.causal_lm import cache_argument
 
 SHAPES = {
     "tiny": {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 8,
@@ -140,7 +141,7 @@ def whole(model: Any, tokens: int) -> DynamicCache:
 def decoded(model: Any, ways: dict[str, Any], tokens: int) -> dict[str, list[float]]:
     """Seconds of each token by each way, in turns."""
     step: Callable[[Any], Any] = lambda cache: model(  # noqa: E731
-        torch.full((1, 1), 7, device=model.device), past_key_values=cache, logits_to_keep=1
+        torch.full((1, 1), 7, device=model.device), **cache_argument(model, cache), logits_to_keep=1
     )
     times: dict[str, list[float]] = {name: [] for name in ways}
     for n in range(tokens + 2):

@@ -21,6 +21,7 @@ from attention_retrieval import Retrieval, RetrievalCache
 from attention_retrieval.engine import Engine
 from attention_retrieval.testing.induction import induction_model, lookup
 from pipelines.measurements import Row, show
+from rag.causal_lm import cache_argument
 
 PIECE = 8192
 
@@ -53,13 +54,13 @@ def rows(model: Any, length: int, engine: str, args: argparse.Namespace) -> list
     cache, page = RetrievalCache(model.config, settings), lookup(length, seed=args.seed).ids[:-2]
     began = time.perf_counter()
     for first in range(0, len(page), PIECE):
-        model(torch.tensor([page[first : first + PIECE]]), past_key_values=cache, logits_to_keep=1)
+        model(torch.tensor([page[first : first + PIECE]]), **cache_argument(model, cache), logits_to_keep=1)
     read, right, seconds = time.perf_counter() - began, 0, []
     for n in range(args.depths):
         asked = lookup(length, depth=n / max(args.depths - 1, 1), seed=args.seed)
         for token in asked.ids[-2:]:
             began = time.perf_counter()
-            logits = model(torch.tensor([[token]]), past_key_values=cache).logits
+            logits = model(torch.tensor([[token]]), **cache_argument(model, cache)).logits
             seconds.append(time.perf_counter() - began)
         right += int(logits[0, -1].argmax()) == asked.answer
         cache.crop(-2)

@@ -22,7 +22,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from pipelines.bench.attention_methods import label_of
 from pipelines.bench.segmentation_methods import parsed
 from pipelines.cli.capture import text_of
 from pipelines.measurements import Row, interval, show
+from rag.causal_lm import cache_argument
 
 FULL = "full attention"
 
@@ -63,8 +63,8 @@ class Method:
     @torch.inference_mode()
     def read(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
         """The logits of what follows."""
-        name = "cache" if "cache" in signature(self.model.forward).parameters else "past_key_values"
-        made = self.model(torch.tensor([list(ids)]), **{name: cache}, use_cache=True, logits_to_keep=1)
+        cached = cache_argument(self.model, cache)
+        made = self.model(torch.tensor([list(ids)]), **cached, use_cache=True, logits_to_keep=1)
         return made.logits[0, -1].float()
 
     def answer(self, prompt: Sequence[int], tokens: int, chunk: int) -> list[int]:

@@ -60,6 +60,11 @@ def _load(path: str, name: str, dtype: str, device: str, attention: str | None) 
     return CausalLM(name, model, tokenizer)
 
 
+def cache_argument(model: Any, cache: Any) -> dict[str, Any]:
+    """`cache` as an argument of `model` and of its `generate`: its name changed with transformers 5.24."""
+    return {"cache" if "cache" in signature(model.forward).parameters else "past_key_values": cache}
+
+
 @dataclass(frozen=True)
 class CausalLM:
     """A model and its tokenizer. Several threads may generate at once: nothing of a run is kept here."""
@@ -188,10 +193,7 @@ class Pieces:
         self.cut = self.tokens >= self.limit and int(made[0, -1]) not in ends
 
     def _cache(self) -> dict[str, Any]:
-        """The argument of `generate` that takes a cache: its name changed with transformers 5.24."""
-        if self.cache is None:
-            return {}
-        return {"cache" if "cache" in signature(self.lm.model.forward).parameters else "past_key_values": self.cache}
+        return {} if self.cache is None else cache_argument(self.lm.model, self.cache)
 
     def _noise(self, device: torch.device) -> Any:
         import torch

@@ -12,7 +12,7 @@ import pytest
 from attention_retrieval.capture import Plan as Capturing
 from attention_retrieval.capture import capture
 from attention_retrieval.dump import Dump, as_float
-from attention_retrieval.engine import Engine
+from attention_retrieval.engines.flat import FlatEngine
 from attention_retrieval.partial import Partial
 from pipelines.bench.attention import by_query_head, label
 from pipelines.bench.attention_heads import Plan, heads
@@ -193,18 +193,12 @@ def test_a_picture_has_a_curve_a_method():
         draw([], 100, "")
 
 
-class Probing(Engine):
+class Probing(FlatEngine):
     """An engine with a number and a share to sweep."""
 
     name: ClassVar[str] = "probing"
     share: float = 0.4
     ef: int = 10
-
-    def build(self, keys, queries, *, seed=0):
-        raise NotImplementedError
-
-    def restore(self, keys, state):
-        raise NotImplementedError
 
 
 def test_one_setting_is_swept():

@@ -22,6 +22,7 @@ from attention_retrieval.query_cells import CELL, cells_of, halved
 from attention_retrieval.testing.engines import asked, topics
 from attention_retrieval.vectors import Rows, decode
 from rag.errors import StoreError
+from tests.hostile_vectors import HOSTILE, interrupted
 
 D = 32
 
@@ -355,20 +356,6 @@ def test_an_interrupted_build_leaves_nothing(monkeypatch):
     assert (keys.start, keys.stop) == (8, 3000)
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
-
-
-def interrupted(*args, **kwargs):
-    raise KeyboardInterrupt
-
-
-HOSTILE = {
-    "all keys equal": (np.ones((3000, D), np.float32), None),
-    "one direction": (topics(3000, seed=0) + 500 * np.eye(D, dtype=np.float32)[3], None),
-    "one query": (topics(3000, seed=0), np.ones((900, D), np.float32)),
-    "few queries": (topics(3000, seed=0), asked(topics(3000, seed=0), 3, seed=1)),
-    "queries of zeros": (topics(3000, seed=0), np.zeros((900, D), np.float32)),
-    "huge": (topics(3000, seed=0) * 1e4, asked(topics(3000, seed=0), 900, seed=1) * 1e4),
-}
 
 
 @pytest.mark.parametrize("case", HOSTILE)

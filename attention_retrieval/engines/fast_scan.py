@@ -54,7 +54,7 @@ class FastScanEngine(Engine, name="fast_scan"):
         mean, turn = state["mean"], state["turn"]
         seed, coded, learned, ready = (int(number) for number in state["numbers"])
         index = FastScanIndex(self, keys, mean, turn, seed)
-        width = keys.rows.d + (len(keys.bias) > 0)
+        width = keys.width
         fits = mean.shape == (width,) and turn.shape == (width, -(-width // self.dims) * self.dims)
         if not fits or (ready and coded != len(keys)) or not index.adopt(state, coded, learned):
             raise ModelError(

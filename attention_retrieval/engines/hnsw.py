@@ -97,7 +97,7 @@ class HnswIndex(Index):
 
     def _graph(self, faiss: Any) -> Any:
         """faiss's index over the keys that are linked already."""
-        width = self.keys.rows.d + (len(self.keys.bias) > 0)
+        width = self.keys.width
         graph = faiss.IndexHNSWFlat(width, self.engine.links, faiss.METRIC_INNER_PRODUCT)
         graph.hnsw.efConstruction, graph.hnsw.rng = self.engine.ef_build, faiss.RandomGenerator(self.seed)
         if len(self.keys):

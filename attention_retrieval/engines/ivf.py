@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import PositiveInt
 
-from attention_retrieval.engine import Engine, Found, Index, Keys
+from attention_retrieval.engine import Engine, Found, Keys
+from attention_retrieval.filed import FiledIndex, fits
 from attention_retrieval.kmeans import kmeans, nearest
 from rag.errors import ModelError
 
@@ -45,11 +46,9 @@ class IvfEngine(Engine, name="ivf"):
     def restore(self, keys: Keys, state: Mapping[str, np.ndarray]) -> IvfIndex:
         """Raises ModelError where the state is not one of these keys."""
         centroids, cells = state["centroids"], state["cells"]
-        width = keys.rows.d + (len(keys.bias) > 0)
-        fits = centroids.shape[1:] == (width,) and cells.shape == (len(keys),)
-        if not fits or (len(cells) and not 0 <= cells.min() <= cells.max() < len(centroids)):
+        if not fits(keys, centroids, cells) or cells.shape != (len(keys),):
             raise ModelError(
-                f"the state of the ivf index does not fit its {len(keys)} keys of {width} numbers: "
+                f"the state of the ivf index does not fit its {len(keys)} keys of {keys.width} numbers: "
                 f"centroids {centroids.shape}, cells {cells.shape}",
                 fix="build the index again from the same text",
             )
@@ -70,12 +69,12 @@ def sampled(keys: Keys, count: int, seed: int) -> np.ndarray:
     return np.column_stack([rows, keys.bias[ids]]) if len(keys.bias) else rows
 
 
-class IvfIndex(Index):
+class IvfIndex(FiledIndex):
     """Centroids (lists, d), and the rows sorted by their list."""
 
     def __init__(self, engine: IvfEngine, keys: Keys, centroids: np.ndarray, cells: np.ndarray, seed: int) -> None:
-        self.engine, self.keys, self.centroids, self.cells, self.seed = engine, keys, centroids, cells, seed
-        self._sort()
+        self.engine = engine
+        super().__init__(keys, centroids, cells, seed)
 
     def search(self, q: np.ndarray, k: int) -> Found:
         """The k best of the rows in the lists that the queries of the group want, together."""
@@ -91,25 +90,11 @@ class IvfIndex(Index):
     def insert(self, stop: int) -> None:
         """New rows go to the nearest list; where there are far more than lists were made for, lists are made anew."""
         keys = Keys(self.keys.rows, self.keys.start, stop, self.keys.bias)
-        if self.engine.lists(len(keys)) > 2 * len(self.centroids):
+        centroids, cells = self.centroids, self.cells
+        if self.engine.lists(len(keys)) > 2 * len(centroids):
             again = self.engine.build(keys, None, seed=self.seed)
-            self.centroids, self.cells = again.centroids, again.cells
+            centroids, cells = again.centroids, again.cells
         elif stop > self.keys.stop:
-            new = [nearest(keys.matrix(a, b), self.centroids) for a, b in spans(self.keys.stop, stop)]
-            self.cells = np.concatenate([self.cells, *new])
-        self.keys = keys
-        self._sort()
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Centroids, the list of each key, and the seed for lists to come."""
-        return {"centroids": self.centroids, "cells": self.cells, "seed": np.array([self.seed])}
-
-    @property
-    def nbytes(self) -> int:
-        """The state, and the sorted rows that are made of it."""
-        return self.centroids.nbytes + self.cells.nbytes + self.rows.nbytes + self.offsets.nbytes
-
-    def _sort(self) -> None:
-        from attention_retrieval.kernels.lists import lists_of
-
-        self.offsets, self.rows = lists_of(self.cells, self.keys.start, len(self.centroids))
+            new = [nearest(keys.matrix(a, b), centroids) for a, b in spans(self.keys.stop, stop)]
+            cells = np.concatenate([cells, *new])
+        self.file(keys, centroids, cells)

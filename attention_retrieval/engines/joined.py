@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, SerializeAsAny
 
 from attention_retrieval.engine import Engine, Found, Index, Keys
+from attention_retrieval.state import under
 
 
 class JoinedEngine(Engine, name="joined"):
@@ -34,11 +35,7 @@ class JoinedEngine(Engine, name="joined"):
 
     def restore(self, keys: Keys, state: Mapping[str, np.ndarray]) -> JoinedIndex:
         """Each engine's from its part of the state."""
-        parts = []
-        for n, engine in enumerate(self.engines):
-            start = f"{n}."
-            mine = {name.removeprefix(start): array for name, array in state.items() if name.startswith(start)}
-            parts.append(engine.restore(_own(keys), mine))
+        parts = [engine.restore(_own(keys), under(f"{n}.", state)) for n, engine in enumerate(self.engines)]
         return JoinedIndex(keys, parts)
 
 

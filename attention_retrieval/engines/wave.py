@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from attention_retrieval.clusters import clustered, segments
-from attention_retrieval.engine import Engine, Found, Index, Keys
+from attention_retrieval.engine import Engine, Found, Keys
+from attention_retrieval.filed import FiledIndex, fits
 from rag.errors import ModelError
 
 LEAST = 8
@@ -34,7 +35,7 @@ class WaveEngine(Engine, name="wave"):
 
     def build(self, keys: Keys, queries: np.ndarray | None, *, seed: int = 0) -> WaveIndex:
         """Clusters segment after segment. O(steps * keys * 8192 / size * d)."""
-        nothing = np.empty((0, keys.rows.d + (len(keys.bias) > 0)), np.float32)
+        nothing = np.empty((0, keys.width), np.float32)
         empty = Keys(keys.rows, keys.start, keys.start, keys.bias)
         index = WaveIndex(self, empty, nothing, np.empty(0, np.int32), seed)
         index.insert(keys.stop)
@@ -43,23 +44,21 @@ class WaveEngine(Engine, name="wave"):
     def restore(self, keys: Keys, state: Mapping[str, np.ndarray]) -> WaveIndex:
         """Raises ModelError where the state is not one of these keys."""
         centroids, cells = state["centroids"], state["cells"]
-        width = keys.rows.d + (len(keys.bias) > 0)
-        fits = centroids.shape[1:] == (width,) and len(keys) - len(cells) in range(len(keys) + 1)
-        if not fits or (len(cells) and not 0 <= cells.min() <= cells.max() < len(centroids)):
+        if not fits(keys, centroids, cells) or len(cells) > len(keys):
             raise ModelError(
-                f"the state of the wave index does not fit its {len(keys)} keys of {width} numbers: "
+                f"the state of the wave index does not fit its {len(keys)} keys of {keys.width} numbers: "
                 f"centroids {centroids.shape}, clusters of {len(cells)} rows",
                 fix="build the index again from the same text",
             )
         return WaveIndex(self, keys, centroids, cells, int(state["seed"][0]))
 
 
-class WaveIndex(Index):
+class WaveIndex(FiledIndex):
     """Centroids (clusters, d), and the cluster of each row from the first on; the rows after them are scanned."""
 
     def __init__(self, engine: WaveEngine, keys: Keys, centroids: np.ndarray, cells: np.ndarray, seed: int) -> None:
-        self.engine, self.keys, self.centroids, self.cells, self.seed = engine, keys, centroids, cells, seed
-        self._sort()
+        self.engine = engine
+        super().__init__(keys, centroids, cells, seed)
 
     def search(self, q: np.ndarray, k: int) -> Found:
         """The k best rows of the clusters that the queries of the group want, together, and of those not clustered."""
@@ -83,19 +82,4 @@ class WaveIndex(Index):
             means, which = clustered(keys, low, high, self.engine.size, self.engine.steps, self.seed)
             cells.append(which + np.int32(sum(map(len, centroids))))
             centroids.append(means)
-        self.keys, self.centroids, self.cells = keys, np.concatenate(centroids), np.concatenate(cells)
-        self._sort()
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Centroids, the cluster of each row, and the seed for clusters to come."""
-        return {"centroids": self.centroids, "cells": self.cells, "seed": np.array([self.seed])}
-
-    @property
-    def nbytes(self) -> int:
-        """The state, and the sorted rows that are made of it."""
-        return self.centroids.nbytes + self.cells.nbytes + self.rows.nbytes + self.offsets.nbytes
-
-    def _sort(self) -> None:
-        from attention_retrieval.kernels.lists import lists_of
-
-        self.offsets, self.rows = lists_of(self.cells, self.keys.start, len(self.centroids))
+        self.file(keys, np.concatenate(centroids), np.concatenate(cells))

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 from attention_retrieval.graph import WIDTH, Graph
+from attention_retrieval.kernels.heaps import order, pop, push, sift
 from attention_retrieval.kernels.load import FAST, fetch_ahead, read_row
-from attention_retrieval.kernels.top_k import order, sift
 from attention_retrieval.vectors import Stored
 
 
@@ -59,34 +59,6 @@ def place(visited: np.ndarray, row: int) -> int:
     while visited[at] >= 0 and visited[at] != row:
         at = (at + 1) & last
     return at
-
-
-@njit(nogil=True, cache=True)
-def push(ids: np.ndarray, logits: np.ndarray, size: int, row: int, logit: np.float32) -> None:
-    """Add a row to a frontier of `size`."""
-    at = size
-    while at > 0 and logits[(at - 1) >> 1] < logit:
-        up = (at - 1) >> 1
-        logits[at], ids[at] = logits[up], ids[up]
-        at = up
-    logits[at], ids[at] = logit, row
-
-
-@njit(nogil=True, cache=True)
-def pop(ids: np.ndarray, logits: np.ndarray, size: int) -> None:
-    """Take the root away from a frontier of `size`."""
-    logit, row, at = logits[size - 1], ids[size - 1], 0
-    while True:
-        child = 2 * at + 1
-        if child >= size - 1:
-            break
-        if child + 1 < size - 1 and logits[child + 1] > logits[child]:
-            child += 1
-        if logit >= logits[child]:
-            break
-        logits[at], ids[at] = logits[child], ids[child]
-        at = child
-    logits[at], ids[at] = logit, row
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

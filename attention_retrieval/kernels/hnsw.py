@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from attention_retrieval.kernels.heaps import order, pop, push, sift
 from attention_retrieval.kernels.load import FAST, fetch_ahead, read_row
-from attention_retrieval.kernels.top_k import order, sift
 from attention_retrieval.vectors import Stored
 
 
@@ -21,37 +21,6 @@ class Graph(NamedTuple):
     width: int
     entries: np.ndarray
     """Nodes that every search begins at."""
-
-
-@njit(nogil=True, cache=True)
-def rise(logits: np.ndarray, ids: np.ndarray, at: int) -> None:
-    """Put the last one of a heap, at `at`, where it belongs; the root is the largest."""
-    while at > 0:
-        above = (at - 1) // 2
-        if logits[above] >= logits[at]:
-            break
-        logits[at], logits[above] = logits[above], logits[at]
-        ids[at], ids[above] = ids[above], ids[at]
-        at = above
-
-
-@njit(nogil=True, cache=True)
-def take_best(logits: np.ndarray, ids: np.ndarray, size: int) -> None:
-    """Move the root of a heap of `size`, the largest, to its last place, and mend the rest."""
-    logits[0], logits[size - 1] = logits[size - 1], logits[0]
-    ids[0], ids[size - 1] = ids[size - 1], ids[0]
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size - 1:
-            break
-        if child + 1 < size - 1 and logits[child + 1] > logits[child]:
-            child += 1
-        if logits[at] >= logits[child]:
-            break
-        logits[at], logits[child] = logits[child], logits[at]
-        ids[at], ids[child] = ids[child], ids[at]
-        at = child
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -89,16 +58,15 @@ def walk(
                 if total > logits[g, 0]:
                     logits[g, 0], ids[g, 0] = total, first + node
                     sift(logits[g], ids[g], ef)
-                    open_logits[waiting], open_ids[waiting] = total, node
-                    rise(open_logits, open_ids, waiting)
+                    push(open_ids, open_logits, waiting, node, total)
                     waiting += 1
             reads += new
             if waiting == 0 or open_logits[0] < logits[g, 0]:
                 break
-            take_best(open_logits, open_ids, waiting)
+            begin = graph.offsets[open_ids[0]]
+            pop(open_ids, open_logits, waiting)
             waiting -= 1
             left, new = left + 1, 0
-            begin = graph.offsets[open_ids[waiting]]
             for at in range(begin, begin + graph.width):
                 node = graph.links[at]
                 if node < 0:

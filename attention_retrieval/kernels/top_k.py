@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from attention_retrieval.kernels.heaps import order, sift
 from attention_retrieval.kernels.load import FAST, fetch_ahead, read_row
 from attention_retrieval.vectors import Stored
 
@@ -12,30 +13,16 @@ AHEAD = 8
 """How many rows ahead memory is asked for."""
 
 
-@njit(nogil=True, cache=True)
-def sift(logits: np.ndarray, ids: np.ndarray, size: int) -> None:
-    """Put the root of a heap of `size` where it belongs."""
-    logit, one, at = logits[0], ids[0], 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and logits[child + 1] < logits[child]:
-            child += 1
-        if logit <= logits[child]:
-            break
-        logits[at], ids[at] = logits[child], ids[child]
-        at = child
-    logits[at], ids[at] = logit, one
-
-
-@njit(nogil=True, cache=True)
-def order(logits: np.ndarray, ids: np.ndarray) -> None:
-    """A heap becomes a list, best first."""
-    for end in range(logits.shape[0] - 1, 0, -1):
-        logits[0], logits[end] = logits[end], logits[0]
-        ids[0], ids[end] = ids[end], ids[0]
-        sift(logits, ids, end)
+@njit(nogil=True, inline="always", fastmath=FAST)
+def offer(row: np.ndarray, extra: np.floating, i: int, q: np.ndarray, ids: np.ndarray, logits: np.ndarray) -> None:
+    """Score row `i` for every query, and put it on the heaps of those for which it is good enough."""
+    for g in range(q.shape[0]):
+        total = extra
+        for j in range(q.shape[1]):
+            total += row[j] * q[g, j]
+        if total > logits[g, 0]:
+            logits[g, 0], ids[g, 0] = total, i
+            sift(logits[g], ids[g], logits.shape[1])
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -56,14 +43,7 @@ def scan_top_k(
     row = np.empty(d, np.float32)
     for i in range(start, stop):
         read_row(stored, i, row)
-        extra = bias[i] if bias.shape[0] > 0 else np.float32(0)
-        for g in range(queries):
-            total = extra
-            for j in range(d):
-                total += row[j] * q[g, j]
-            if total > logits[g, 0]:
-                logits[g, 0], ids[g, 0] = total, i
-                sift(logits[g], ids[g], k)
+        offer(row, bias[i] if bias.shape[0] > 0 else np.float32(0), i, q, ids, logits)
     for g in range(queries):
         order(logits[g], ids[g])
     return ids, logits
@@ -86,14 +66,7 @@ def gather_top_k(
             fetch_ahead(stored, rows[n + AHEAD])
         i = rows[n]
         read_row(stored, i, row)
-        extra = bias[i] if bias.shape[0] > 0 else np.float32(0)
-        for g in range(queries):
-            total = extra
-            for j in range(d):
-                total += row[j] * q[g, j]
-            if total > logits[g, 0]:
-                logits[g, 0], ids[g, 0] = total, i
-                sift(logits[g], ids[g], k)
+        offer(row, bias[i] if bias.shape[0] > 0 else np.float32(0), i, q, ids, logits)
     for g in range(queries):
         order(logits[g], ids[g])
     return ids, logits

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from attention_retrieval.attention import Attention
@@ -90,3 +91,11 @@ class Retrieval(Attention, name="retrieval"):
         from attention_retrieval.hf import RetrievalCache
 
         return RetrievalCache(config, self)
+
+    def summary(self, cache: Any) -> str:
+        """The engine and why, and means over heads."""
+        return str(cache.report().summary)
+
+    def attended(self, cache: Any) -> np.ndarray | None:
+        """The mean over layers, where `watch` is set."""
+        return cache.attention().mean(axis=0) if self.watch else None

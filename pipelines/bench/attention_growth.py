@@ -14,10 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from attention_retrieval.dump import Dump
-from attention_retrieval.engine import Engine, Index
+from attention_retrieval.engine import Engine, Index, recall
 from pipelines.bench.attention import label, rows
 from pipelines.bench.attention_heads import Head, Plan, heads
-from pipelines.bench.attention_measure import recall, threads, warm
+from pipelines.bench.attention_measure import threads, warm
 from pipelines.bench.attention_methods import Method
 from pipelines.measurements import Row, interval
 from rag.errors import ConfigError

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from attention_retrieval.engine import recall
 from attention_retrieval.partial import Partial
 from pipelines.bench.attention_answers import Answer, Ready
 from pipelines.bench.attention_heads import Head, Plan, Step
@@ -52,11 +53,6 @@ class Measured:
         self.error.append(distance(answer.whole, step.exact))
         self.scanned.append(answer.scanned / (head.stop - head.start))
         self.bytes.append(answer.bytes)
-
-
-def recall(found: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Share of the best rows that were found, (group,)."""
-    return np.array([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, best)])
 
 
 def distance(found: Partial, exact: Partial) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -82,16 +82,20 @@ class TransformersGenerator(Generator, name="transformers"):
             length += len(piece.strip())
             yield piece
         trace.current().note(model=self.model, device=str(self.lm.model.device))
-        if cache is not None and hasattr(cache, "report"):
-            trace.current().note(attention=cache.report().summary)
-            if cache.settings.watch:
-                prompt, offsets = self.lm.prompt(messages(query, hits, self.instruction))
-                trace.current().note(looked_at=looked_at(prompt, offsets, cache.attention().mean(axis=0), hits))
+        if self.attention:
+            self._note(self.attention, cache, query, hits)
         trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
         if not length:
             raise ModelError(f"the model {self.model} gave an empty answer", fix="use another model or instruction")
         if made.cut:
             trace.warn(f"{self.model} reached max_new_tokens ({self.max_new_tokens}): the answer is cut off")
+
+    def _note(self, attention: Attention, cache: Any, query: Query, hits: Sequence[Hit]) -> None:
+        """What the attention did, and where the model looked, if that was kept."""
+        trace.current().note(attention=attention.summary(cache))
+        if (share := attention.attended(cache)) is not None:
+            prompt, offsets = self.lm.prompt(messages(query, hits, self.instruction))
+            trace.current().note(looked_at=looked_at(prompt, offsets, share, hits))
 
     def _fitting(self, query: Query, hits: Sequence[Hit]) -> Sequence[Hit]:
         """As many of the first passages as leave room for the answer."""
