@@ -1,0 +1,58 @@
+"""Question and QuestionSet: what is asked, and what is known to be right.
+
+The gold is spans of characters of documents, so one file serves every way of cutting them; grades of whole documents
+(BEIR, TREC) and reference answers stand beside it where a set has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from rag.component import fingerprint
+from rag.types import Document, Query
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """Characters `[start, end)` of a document that answer."""
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its gold; any of `spans`, `relevant` and `answers` may be empty, not all of them."""
+
+    id: str
+    text: str
+    spans: tuple[Gold, ...] = ()
+    relevant: Mapping[str, int] = field(default_factory=dict)
+    """Grades over 0 of whole documents, by id."""
+    answers: tuple[str, ...] = ()
+    """Reference answers, any of which is right."""
+    as_of: datetime | None = None
+
+    @property
+    def query(self) -> Query:
+        """What the pipeline is asked."""
+        return Query(self.text, self.as_of)
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Questions, and the documents where the set brings them (SQuAD and BEIR do)."""
+
+    name: str
+    questions: tuple[Question, ...]
+    documents: tuple[Document, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything that is asked and right."""
+        plain = [asdict(q) | {"as_of": q.as_of and q.as_of.isoformat()} for q in self.questions]
+        return fingerprint(plain)

@@ -1,0 +1,38 @@
+"""Outcome: what came of one question. A failure is a state with its reason; it carries no number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Place = tuple[str, int, int, float]
+"""A passage that came back: document, start, end, score."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One question of one pipeline. `failed` is the reason, or "" where all went well."""
+
+    question: str
+    """The question's id."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """By metric; a metric that does not apply to this question is not there."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By stage, as the trace names them, and `total`. A stage looked up in a cache has the time that it once took."""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """`passages` (of those that are kept), `in` and `out` (of a model that was asked)."""
+    hits: tuple[Place, ...] = ()
+    answer: str | None = None
+    failed: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """By metric that could not be had though it applies, why: a judge's reply that nobody can read, say."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Outcome:
+        """What `to_dict` gave."""
+        return cls(**{**plain, "hits": tuple((str(d), int(s), int(e), float(x)) for d, s, e, x in plain["hits"])})
