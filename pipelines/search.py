@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pipelines.spec import PipelineSpec
+from rag import stage_cache
 from rag.corpus import Corpus
 from rag.generation import Generator
-from rag.retrieval import Refiner
+from rag.retrieval import Refiner, Retriever
 from rag.trace import Trace
 from rag.types import Answer, Hit, Query
 
@@ -26,7 +28,7 @@ def candidates(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: 
     for retriever in spec.retrieve:
         name = _fresh(retriever.name, lists)
         with trace.stage(f"{turn}retrieve {name}") as stage:
-            lists[name] = retriever.search(query, max(k, spec.candidates), corpus)
+            lists[name] = _searched(retriever, query, max(k, spec.candidates), corpus)
             stage.count(hits=len(lists[name]))
             stage.keep(lists[name])
     hits = next(iter(lists.values()))
@@ -45,7 +47,7 @@ def refine(
     """What the refiners, each with its place in the whole chain, leave."""
     for i, refiner in chain:
         with trace.stage(f"{turn}refine[{i}] {refiner.name}") as stage:
-            kept = refiner.refine(query, hits, corpus)
+            kept = _refined(refiner, query, hits, corpus)
             ids = {h.chunk.id for h in kept}
             for hit in hits:
                 if hit.chunk.id not in ids and hit.chunk.id not in stage.dropped:
@@ -67,6 +69,27 @@ def keep(hits: list[Hit], k: int, trace: Trace, turn: str = "") -> list[Hit]:
     return hits
 
 
+def _searched(retriever: Retriever, query: Query, k: int, corpus: Corpus) -> list[Hit]:
+    if (cache := stage_cache.current()) is None:
+        return retriever.search(query, k, corpus)
+    found = partial(retriever.search, query, k, corpus)
+    return cache.hits("retrieve", retriever.fingerprint, query, corpus, found, k=k)
+
+
+def _refined(refiner: Refiner, query: Query, hits: list[Hit], corpus: Corpus) -> list[Hit]:
+    if (cache := stage_cache.current()) is None:
+        return refiner.refine(query, hits, corpus)
+    given = [(hit.chunk.id, hit.score, dict(hit.scores)) for hit in hits]
+    found = partial(refiner.refine, query, hits, corpus)
+    return cache.hits("refine", refiner.fingerprint, query, corpus, found, given=given)
+
+
+def _written(generator: Generator, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
+    if (cache := stage_cache.current()) is None:
+        return generator.stream(query, hits, corpus)
+    return cache.pieces(generator.fingerprint, query, hits, partial(generator.stream, query, hits, corpus))
+
+
 def _fresh(name: str, taken: dict[str, list[Hit]]) -> str:
     return next(n for i in range(1, len(taken) + 2) if (n := name if i == 1 else f"{name}#{i}") not in taken)
 
@@ -76,7 +99,7 @@ def answer(
 ) -> Iterator[str | Answer]:
     """The pieces of the answer as they come, then the Answer."""
     pieces: list[str] = []
-    stream = generator.stream(query, hits, corpus)
+    stream = _written(generator, query, hits, corpus)
     while True:
         with trace.stage(f"{turn}generate {generator.name}") as stage:
             piece = next(stream, None)

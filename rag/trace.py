@@ -8,6 +8,7 @@ Outside any trace, recording costs nothing and goes nowhere.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,23 @@ log = logging.getLogger("fovea")
 
 KEPT_HITS = 200
 """How many hits a stage remembers: enough to explain, bounded for long lists."""
+
+
+class _Charged(threading.local):
+    seconds = 0.0
+
+
+_charged = _Charged()
+
+
+def clock() -> float:
+    """Seconds, by which stages are timed: `time.perf_counter`, and what was charged to this thread."""
+    return time.perf_counter() + _charged.seconds
+
+
+def charge(seconds: float) -> None:
+    """Let the running stages take `seconds` longer than they did: what was looked up costs what making it cost."""
+    _charged.seconds += seconds
 
 
 @dataclass
@@ -69,7 +87,7 @@ class Trace:
     """The stages of one run, in order of their start."""
 
     stages: list[Stage] = field(default_factory=list)
-    clock: Callable[[], float] = time.perf_counter
+    clock: Callable[[], float] = clock
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:

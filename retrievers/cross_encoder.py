@@ -9,12 +9,12 @@ window, as MaxP does in Dai and Callan, 2019, "Deeper text understanding for IR"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from rag import trace
+from rag import stage_cache, trace
 from rag.component import SpeedOnly, fingerprint
 from rag.corpus import Corpus
 from rag.engines import has_gpu, load_torch
@@ -57,7 +57,9 @@ class CrossEncoderRefiner(Refiner, name="cross_encoder"):
             trace.current().drop(hit, f"below the first {self.top_n} hits, which alone the cross-encoder reads")
         if not read:
             return []
-        scores = self.probabilities(query.text, [hit.chunk.text for hit in read])
+        texts, ask = [hit.chunk.text for hit in read], partial(self.probabilities, query.text)
+        cache = stage_cache.current()
+        scores = ask(texts) if cache is None else cache.scores(self._reads, query.text, texts, ask)
         scored = [hit.scored(self.name, float(score)) for hit, score in zip(read, scores)]
         return sorted(scored, key=lambda hit: -hit.score)
 
@@ -87,6 +89,11 @@ class CrossEncoderRefiner(Refiner, name="cross_encoder"):
     def fingerprint(self) -> str:
         """A hash of what decides the scores: the model's content and `top_n`."""
         return fingerprint({**self.settings(speed=False), "version": self.version, "model": self.recipe.identity})
+
+    @cached_property
+    def _reads(self) -> str:
+        """A hash of what decides the score of one passage."""
+        return fingerprint({"use": self.name, "version": self.version, "model": self.recipe.identity})
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:
