@@ -11,7 +11,7 @@ from rag.types import Document
 
 class Names:
     """Finds ids of documents: by the id itself, else by a unique ending of it, with its suffix or without
-    (`sqlite/wal.html`, `wal.html` and `wal` for `docs/sqlite/wal.html`); a longer name whose ending is an id counts too.
+    (`sqlite/wal.html`, `wal.html` and `wal` for `docs/sqlite/wal.html`); a longer name that ends in an id counts too.
     """
 
     def __init__(self, documents: Iterable[Document], wanted: Collection[str] = ()) -> None:

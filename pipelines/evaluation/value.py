@@ -36,7 +36,7 @@ def means(columns: Mapping[str, Sequence[float]], of: Mapping[str, int]) -> dict
     for n in sorted({len(c) for c in columns.values()} - {0}):
         names = [name for name, column in columns.items() if len(column) == n]
         table = np.array([columns[name] for name in names], np.float64).T
-        low, high = np.quantile(_shares(n) @ table, [0.025, 0.975], axis=0)
+        low, high = np.quantile(_counts(n) @ table / n, [0.025, 0.975], axis=0)
         for name, column, a, b in zip(names, table.T, low, high):
             mean = float(column.mean())
             found[name] = Value(mean, min(mean, float(a)), max(mean, float(b)), n, of[name])
@@ -44,9 +44,9 @@ def means(columns: Mapping[str, Sequence[float]], of: Mapping[str, int]) -> dict
 
 
 @lru_cache(maxsize=4)
-def _shares(n: int) -> np.ndarray:
-    """By draw, the share that each of `n` numbers has of the mean: float64 `(draws, n)`."""
+def _counts(n: int) -> np.ndarray:
+    """How often each draw takes each of `n` numbers: float64 `(draws, n)`."""
     import numpy as np
 
     draw = np.random.default_rng(0).integers(0, n, (DRAWS, n))
-    return np.stack([np.bincount(row, minlength=n) for row in draw]) / n
+    return np.stack([np.bincount(row, minlength=n) for row in draw]).astype(np.float64)

@@ -9,10 +9,10 @@ from typing import Any
 from pipelines.evaluation.gold import Gold, Question, QuestionSet
 from rag.errors import DocumentError
 from rag.training.files import malformed
+from rag.types import Chunk
 from retrievers.collection import Split
 from retrievers.collections.beir import read_beir
 from retrievers.collections.squad import read_squad
-from rag.types import Chunk
 
 
 def beir(folder: Path, split: Split | None = None) -> QuestionSet:

@@ -55,7 +55,9 @@ def _grades(path: Path, topics: Mapping[str, object]) -> dict[str, dict[str, int
         if len(row) != 4 or not row[3].lstrip("-").isdecimal():
             raise malformed(where, f"expected id, iteration, document and a whole number, got {line!r}")
         if row[0] not in topics:
-            raise DocumentError(f"topics.tsv has no question {row[0]!r}", where=where, got=row[0], allowed=[*topics][:20])
+            raise DocumentError(
+                f"topics.tsv has no question {row[0]!r}", where=where, got=row[0], allowed=[*topics][:20]
+            )
         if int(row[3]) > 0:
             found.setdefault(row[0], {})[row[2]] = int(row[3])
     return found
