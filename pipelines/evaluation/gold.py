@@ -22,6 +22,8 @@ class Gold:
     document: str
     start: int
     end: int
+    text: str = ""
+    """What stands there, where the file of questions says so: it is checked against the document."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Question:
     answers: tuple[str, ...] = ()
     """Reference answers, any of which is right."""
     as_of: datetime | None = None
+    where: str = field(default="", compare=False)
+    """The place in the file, for messages."""
 
     @property
     def query(self) -> Query:
@@ -54,5 +58,5 @@ class QuestionSet:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that is asked and right."""
-        plain = [asdict(q) | {"as_of": q.as_of and q.as_of.isoformat()} for q in self.questions]
+        plain = [asdict(q) | {"as_of": q.as_of and q.as_of.isoformat(), "where": ""} for q in self.questions]
         return fingerprint(plain)

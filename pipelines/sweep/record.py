@@ -8,20 +8,10 @@ from typing import Any, Literal
 
 from pipelines.evaluation.gold import QuestionSet
 from pipelines.evaluation.outcome import Outcome
+from pipelines.evaluation.value import Direction as Direction
+from pipelines.evaluation.value import Value as Value
 
-Direction = Literal["maximise", "minimise"]
 State = Literal["complete", "pruned", "failed"]
-
-
-@dataclass(frozen=True)
-class Value:
-    """A mean over questions with its 95 % bootstrap interval: of `n` questions where it could be had, of `of`."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    of: int
 
 
 @dataclass(frozen=True)

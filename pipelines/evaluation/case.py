@@ -1,0 +1,130 @@
+"""Case: one question with what a pipeline made of it, as metrics see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pipelines.evaluation.gold import Question
+from rag.encoder import Encoder
+from rag.types import Answer, Hit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipelines.evaluation.judging import Judging
+
+APART = 1 << 40
+"""Documents lie this far from each other on the line of `pipelines.span_metrics`."""
+KEPT = 50_000
+"""Vectors and sizes that are remembered."""
+
+
+class Missing(Exception):
+    """A metric that cannot be had of a question to which it applies; its words say why."""
+
+
+class Nothing(Missing):
+    """One that has nothing to measure, as faithfulness of an answer that states nothing: counted, and no failure."""
+
+
+class Texts:
+    """What is known of texts by an encoder: vectors and tokens, each made once."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._vectors: dict[str, np.ndarray] = {}
+        self._asked: dict[str, np.ndarray] = {}
+        self._sizes: dict[str, int] = {}
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors, float32 `(texts, dim)`."""
+        import numpy as np
+
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        found = {text: self._vectors[text] for text in texts if text in self._vectors}
+        if new:
+            found |= dict(zip(new, self.encoder.encode(new)))
+        if len(self._vectors) < KEPT:
+            self._vectors |= found
+        return np.stack([found[text] for text in texts])
+
+    def asked(self, question: str) -> np.ndarray:
+        """The vector of a question `(dim,)`."""
+        if question not in self._asked:
+            self._asked[question] = self.encoder.encode([question], role="query")[0]
+        return self._asked[question]
+
+    def cosine(self, a: str, b: str) -> float:
+        """The inner product of the vectors of two texts."""
+        first, second = self.vectors([a, b])
+        return float(first @ second)
+
+    def tokens(self, text: str) -> int:
+        """How many tokens the encoder's own tokenizer counts."""
+        if (size := self._sizes.get(text)) is None:
+            size = self.encoder.tokenizer.count(text)
+            if len(self._sizes) < KEPT:
+                self._sizes[text] = size
+        return size
+
+
+@dataclass
+class Case:
+    """What a metric is computed from. Spans lie on one line, documents `APART` from each other."""
+
+    question: Question
+    hits: Sequence[Hit]
+    """The passages that were kept, best first."""
+    texts: Texts
+    answer: Answer | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    judging: Judging | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
+    _documents: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def said(self) -> Answer:
+        """The answer; a metric that needs none is not asked for it."""
+        assert self.answer is not None
+        return self.answer
+
+    @cached_property
+    def contexts(self) -> list[str]:
+        """The texts of the passages."""
+        return [hit.chunk.text for hit in self.hits]
+
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        """The answers that are right; where the set has none, the gold spans, joined, are one."""
+        if self.question.answers or not self.question.spans:
+            return self.question.answers
+        return (" ".join(gold.text for gold in self.question.spans),)
+
+    @cached_property
+    def gold(self) -> np.ndarray:
+        """The gold spans, int64 `(spans, 2)`."""
+        return self.line((g.document, g.start, g.end) for g in self.question.spans)
+
+    @cached_property
+    def passages(self) -> np.ndarray:
+        """The passages, int64 `(passages, 2)`, best first."""
+        return self.line((h.chunk.document_id, h.chunk.start, h.chunk.end) for h in self.hits)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The tokens of each passage."""
+        return [self.texts.tokens(text) for text in self.contexts]
+
+    def line(self, places: object) -> np.ndarray:
+        """(document, start, end) as int64 `(places, 2)`."""
+        import numpy as np
+
+        found = []
+        for document, start, end in places:  # type: ignore[attr-defined]
+            at = self._documents.setdefault(document, len(self._documents)) * APART
+            found.append((at + start, at + end))
+        return np.array(found, np.int64).reshape(-1, 2)

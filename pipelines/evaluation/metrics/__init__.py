@@ -1,0 +1,1 @@
+"""Metrics: one number a question, by name; a file a family."""

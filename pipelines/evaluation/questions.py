@@ -1,0 +1,114 @@
+"""Read questions, whatever their form, and fit them to the documents that they are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from pipelines.evaluation.gold import Question, QuestionSet
+from pipelines.evaluation.names import Names
+from pipelines.evaluation.sets.jsonl import read_jsonl
+from rag.errors import ConfigError, ConfigErrors, DocumentError
+from rag.training.files import read_json
+from rag.types import Document
+from retrievers.collection import Split
+
+FORMS = (
+    ".jsonl (question, references)",
+    "a folder of BEIR (corpus.jsonl, queries.jsonl, qrels/*.tsv)",
+    ".json of SQuAD (data of paragraphs with qas)",
+    "a folder of TREC (topics.tsv, qrels)",
+)
+SHOWN = 20
+"""Faults of gold that one message lists."""
+
+
+def read_questions(path: str | Path, *, limit: int | None = None, split: str | None = None) -> QuestionSet:
+    """The questions of a file or folder: JSONL, BEIR, SQuAD or TREC. `limit` keeps the first ones, `split` chooses a
+    part of a BEIR folder.
+
+    Raises ConfigError where there is no such path or form, and DocumentError with file and line for what is broken,
+    for a question without gold, for an id given twice and for a file without questions.
+    """
+    root = Path(path).expanduser()
+    if split is not None and split not in get_args(Split):
+        raise ConfigError(f"there is no part {split!r}", where="split", got=split, allowed=get_args(Split))
+    found = _read(root, split)  # type: ignore[arg-type]
+    seen: dict[str, Question] = {}
+    for question in found.questions:
+        if (first := seen.setdefault(question.id, question)) is not question:
+            what = f"the id {question.id!r} was given before, at {first.where}"
+            raise DocumentError(what, where=question.where, fix="give every question an id of its own")
+    if not seen:
+        raise DocumentError("no questions", where=str(root), fix="; or ".join(FORMS))
+    return replace(found, questions=found.questions[:limit])
+
+
+def _read(root: Path, split: Split | None) -> QuestionSet:
+    name = root.resolve().name
+    if (root / "corpus.jsonl").exists():
+        from pipelines.evaluation.sets.collections import beir
+
+        return beir(root, split)
+    if (root / "topics.tsv").exists():
+        from pipelines.evaluation.sets.trec import read_trec
+
+        return QuestionSet(name, tuple(read_trec(root)))
+    if root.is_file() and root.suffix == ".jsonl":
+        return QuestionSet(root.stem, tuple(read_jsonl(root)))
+    if root.is_file() and root.suffix == ".json":
+        from pipelines.evaluation.sets.collections import squad
+        from retrievers.collections.squad import is_squad
+
+        if is_squad(data := read_json(root)):
+            return squad(root, data)
+    there = "holds no questions in a form that is known" if root.exists() else "is not there"
+    raise ConfigError(f"{root} {there}", where="questions", fix="; or ".join(FORMS))
+
+
+def check_questions(questions: QuestionSet, documents: Iterable[Document]) -> QuestionSet:
+    """The same questions, their gold under the ids that the documents have (`Names` says how names are matched).
+
+    Raises ConfigErrors, each with the place of its question, for a document that is unknown or named ambiguously, a
+    span outside its document, and a text that is not what stands there. O(characters of the documents).
+    """
+    names = Names(documents, {g.document for q in questions.questions for g in q.spans})
+    errors: list[ConfigError] = []
+    found = [_fitted(question, names, errors) for question in questions.questions]
+    if errors:
+        more = len(errors) - SHOWN
+        rest = [ConfigError(f"and {more} more like these")] if more > 0 else []
+        raise ConfigErrors([*errors[:SHOWN], *rest])
+    return replace(questions, questions=tuple(found))
+
+
+def _fitted(question: Question, names: Names, errors: list[ConfigError]) -> Question:
+    def place(name: str) -> str:
+        try:
+            return names.id(name)
+        except ConfigError as error:
+            errors.append(error.at(question.where))  # type: ignore[arg-type]
+            return ""
+
+    spans = [replace(gold, document=place(gold.document)) for gold in question.spans]
+    for fault in _faults(question, [g for g in spans if g.document], names):
+        errors.append(ConfigError(fault, where=question.where, fix="mend the span: positions count characters from 0"))
+    relevant = {place(name): grade for name, grade in question.relevant.items()}
+    return replace(question, spans=tuple(spans), relevant=relevant)
+
+
+def _faults(question: Question, spans: Iterable, names: Names) -> Iterator[str]:
+    for gold in spans:
+        text = names.texts[gold.document]
+        if gold.end > len(text):
+            yield (
+                f"question {question.id!r}: the span [{gold.start}, {gold.end}) ends outside {gold.document!r}, "
+                f"which has {len(text)} characters"
+            )
+        elif gold.text and text[gold.start : gold.end] != gold.text:
+            yield (
+                f"question {question.id!r}: at [{gold.start}, {gold.end}) of {gold.document!r} stands "
+                f"{text[gold.start : gold.end][:80]!r}, not {gold.text[:80]!r}"
+            )

@@ -1,0 +1,1 @@
+"""Readers of question sets, a file a format; `pipelines.evaluation.questions` chooses."""

@@ -1,0 +1,74 @@
+"""BEIR and SQuAD, by the readers of `retrievers.collections`: the documents come along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.evaluation.gold import Gold, Question, QuestionSet
+from rag.errors import DocumentError
+from rag.training.files import malformed
+from rag.types import Chunk
+from retrievers.collection import Split
+from retrievers.collections.beir import read_beir
+from retrievers.collections.squad import read_squad
+
+
+def beir(folder: Path, split: Split | None = None) -> QuestionSet:
+    """Graded documents: the questions of one part, by default of `test`, or what there is of `dev`, of `train`.
+
+    Raises DocumentError where that part has no questions, and what `read_beir` raises.
+    """
+    found = read_beir(folder)
+    parts: tuple[Split, ...] = ("test", "dev", "train")
+    there = [part for part in parts if any(q.split == part for q in found.questions)]
+    part = split or next(iter(there), "test")
+    if part not in there:
+        raise DocumentError(f"no questions of the part {part}", where=str(folder), allowed=there)
+    document = {chunk.id: chunk.document_id for chunk in found.chunks}
+    questions = tuple(
+        Question(
+            q.id,
+            q.query.text,
+            relevant={document[key]: grade for key, grade in q.relevant.items()},
+            where=str(folder / "queries.jsonl"),
+        )
+        for q in found.questions
+        if q.split == part
+    )
+    return QuestionSet(found.name, questions, tuple(found.documents))
+
+
+def squad(path: Path, data: Any) -> QuestionSet:
+    """Spans of articles. Where annotators marked several answers, the first is the span, and all of them are right.
+
+    Raises DocumentError for an answer that does not stand where it is said to.
+    """
+    found = read_squad({path: data})
+    chunks = iter(found.chunks)
+    questions = [
+        question
+        for article in data["data"]
+        for paragraph in article["paragraphs"]
+        for question in _asked(path, next(chunks), paragraph["qas"])
+    ]
+    return QuestionSet(found.name, tuple(questions), tuple(found.documents))
+
+
+def _asked(path: Path, paragraph: Chunk, rows: list[dict[str, Any]]) -> Iterator[Question]:
+    for row in rows:
+        if row.get("is_impossible"):
+            continue
+        where = f"{path}: question {row['id']}"
+        try:
+            answers = [(int(a["answer_start"]), str(a["text"])) for a in row["answers"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise malformed(where, f"no answers of SQuAD: {type(error).__name__}: {error}") from None
+        if not answers:
+            raise malformed(where, "it has no answer, and does not say that it is impossible")
+        start, text = answers[0]
+        start += paragraph.start
+        gold = Gold(paragraph.document_id, start, start + len(text), text)
+        told = tuple(dict.fromkeys(answer for _, answer in answers))
+        yield Question(str(row["id"]), str(row["question"]), (gold,), answers=told, where=where)
