@@ -8,6 +8,7 @@ command ends in the same state as a clean run, and at most one slice of texts is
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -128,6 +129,26 @@ class Ingest:
             self._remove_gone(selection.folders)
         return self.report
 
+    def add(self, documents: Iterable[Document]) -> IngestReport:
+        """Bring documents that are no files in step, each a source by its id; none is removed."""
+        group: list[_Item] = []
+        for document in documents:
+            document = replace(document, source=document.source or document.id)
+            row = self._row(document)
+            old = self.library.source(row.name)
+            if old and old.status == "ok" and (old.digest, old.recipe) == (row.digest, row.recipe):
+                self.report.unchanged += 1
+                continue
+            item = _Item(row, old is None, [])
+            item.documents.append((document, self._cut(document, item.said)))
+            group.append(item)
+            if sum(i.chunks for i in group) >= GROUP_CHUNKS:
+                self._commit(group)
+                group = []
+        self._commit(group)
+        self._alarm()
+        return self.report
+
     def retry(self) -> IngestReport:
         """Take the failed files again."""
         failed = [row.name for row in self.library.sources(status="failed")]
@@ -192,6 +213,12 @@ class Ingest:
         recipe = fingerprint([loader.fingerprint, self.spec.recipe])
         return SourceRow(name, digest=digest.hexdigest(), size=stat.st_size, mtime_ns=stat.st_mtime_ns, recipe=recipe)
 
+    def _row(self, document: Document) -> SourceRow:
+        plain = [document.text, document.title, document.media_type, dict(document.metadata), list(document.pages)]
+        digest = sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        recipe = fingerprint(["document", self.spec.recipe])
+        return SourceRow(document.id, digest=digest, size=len(document.text), recipe=recipe)
+
     def _documents(
         self, path: Path, name: str, loader: Loader, said: dict[str, str]
     ) -> Iterator[tuple[Document, list[Chunk]]]:
@@ -207,17 +234,22 @@ class Ingest:
             tail = document.id.removeprefix(path.as_posix())
             document = replace(document, id=name + tail, source=name)
             load.count(documents=1, characters=len(document.text))
-            with stages.stage("segment") as cut:
-                chunks = segment(document, self.spec.segment, self.encoder)
-                cut.count(chunks=len(chunks))
-            if self.spec.situate and self.spec.situate.lexical:
-                with stages.stage("situate") as stage:
-                    heard = self.spec.situate.texts(document, chunks)
-                    said.update((c.id, text) for c, text in zip(chunks, heard, strict=True) if text)
-                    stage.count(chunks=len(chunks), said=sum(map(bool, heard)))
-            if self.pooled:
-                self._pool(document, chunks)
-            yield document, chunks
+            yield document, self._cut(document, said)
+
+    def _cut(self, document: Document, said: dict[str, str]) -> list[Chunk]:
+        """The chunks of a document, with their vectors where these need the whole of it."""
+        stages = self.report.trace
+        with stages.stage("segment") as cut:
+            chunks = segment(document, self.spec.segment, self.encoder)
+            cut.count(chunks=len(chunks))
+        if self.spec.situate and self.spec.situate.lexical:
+            with stages.stage("situate") as stage:
+                heard = self.spec.situate.texts(document, chunks)
+                said.update((c.id, text) for c, text in zip(chunks, heard, strict=True) if text)
+                stage.count(chunks=len(chunks), said=sum(map(bool, heard)))
+        if self.pooled:
+            self._pool(document, chunks)
+        return chunks
 
     def _pool(self, document: Document, chunks: list[Chunk]) -> None:
         """Make the vectors of one document's chunks out of what was read of it, situate them, and keep them."""
@@ -271,11 +303,11 @@ class Ingest:
                 bar.advance(len(slice_))
 
     def _remove_gone(self, folders: Sequence[Path]) -> None:
-        """Remove sources under `folders` whose files are no longer there."""
+        """Remove sources under `folders` whose files are no longer there; what was added without a file stays."""
         prefixes = tuple("" if f == self.base else self.name(f) + "/" for f in folders)
         gone = [
             row.name for row in self.library.sources()
-            if row.name.startswith(prefixes) and _gone(self.base / row.name)
+            if row.mtime_ns and row.name.startswith(prefixes) and _gone(self.base / row.name)
         ]  # fmt: skip
         self.library.remove(gone)
         self.report.removed = gone

@@ -30,7 +30,7 @@ from rag.feedback import AnswerFeedback
 from rag.filters import Filter, parse
 from rag.loader import Loader
 from rag.trace import Trace
-from rag.types import Answer, Hit, Query
+from rag.types import Answer, Document, Hit, Query
 from retrievers.corpus import LibraryCorpus
 from retrievers.library.library import Library, SourceRow
 
@@ -77,6 +77,10 @@ class Pipeline:
         """
         paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
         return self._write(lambda run: run.run(paths), rebuild=rebuild)
+
+    def add(self, documents: Iterable[Document]) -> IngestReport:
+        """Bring documents that are no files into the store, each a source by its id. Unchanged ones cost a hash."""
+        return self._write(lambda run: run.add(documents))
 
     def retry(self) -> IngestReport:
         """Take the files again that could not be read."""

@@ -19,6 +19,7 @@ VERBS = {
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
     "capture": "dump a model's queries, keys and values of a text",
+    "sweep": "search the settings of a pipeline over gold questions",
     "bench": "measure on data: segmentation, retrieval, attention",
     "doctor": "versions, back-ends, GPU, caches",
 }

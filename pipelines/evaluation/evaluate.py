@@ -21,7 +21,7 @@ from pipelines.evaluation.questions import check_questions
 from rag import progress
 from rag.encoder import Encoder
 from rag.errors import ConfigError
-from rag.trace import Trace
+from rag.trace import Trace, clock
 from rag.types import Answer, Hit
 
 if TYPE_CHECKING:
@@ -93,12 +93,12 @@ class Evaluator:
 
     def outcome(self, question: Question) -> Outcome:
         """What came of one question. Any exception of the pipeline becomes the reason of a failure."""
-        began = time.perf_counter()
+        began = clock()
         try:
             hits, answer, trace = self._asked(question)
         except Exception as error:  # whatever a component raises: it is counted, with its reason
-            return Outcome(question.id, seconds={"total": time.perf_counter() - began}, failed=reason(error))
-        spent = time.perf_counter() - began
+            return Outcome(question.id, seconds={"total": clock() - began}, failed=reason(error))
+        spent = clock() - began
         return self.scored(question, hits, answer, trace, total=spent)
 
     def _asked(self, question: Question) -> tuple[Sequence[Hit], Answer | None, Trace]:

@@ -1,0 +1,76 @@
+"""`fovea sweep study.yaml`: search the settings of a pipeline, and say which are best, and by how much."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.sweep.pool import Pool
+    from pipelines.sweep.run import Sweep
+    from pipelines.sweep.study import Study
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("study", help="the study's YAML file")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the study's folder (NAME.sweep beside the file)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="what stages gave; several studies may share one")
+    parser.add_argument("--workers", default="1", metavar="N", help="processes (1), or ray, or ray:N")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run, and what it would take")
+    parser.add_argument("--report", action="store_true", help="run nothing; report what is known")
+    parser.add_argument("--retry-failed", action="store_true", help="run the failed trials again")
+    parser.add_argument("--max-failures", type=int, default=0, metavar="N", help="exit 0 with up to N failed trials (0)")
+    parser.add_argument("--best", type=Path, metavar="FILE", help="write the best pipeline's YAML")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table of the trials")
+    parser.add_argument("--parquet", type=Path, metavar="FILE", help="write a row for every trial and question")
+    parser.add_argument("--mlflow", metavar="URI", help="log the study to MLflow")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run, or go on with, the study; exit code 1 if trials failed, or none is complete."""
+    from pipelines.sweep.load import load_study
+    from pipelines.sweep.run import Sweep
+    from rag import progress
+
+    study = load_study(Path(args.study))
+    if args.dry_run:
+        from pipelines.sweep.forecast import forecast
+
+        print(forecast(study, args.cache or _folder(study, args) / "cache"))
+        return 0
+    with Sweep(study, _folder(study, args), cache=args.cache) as sweep, progress.shown(not args.quiet):
+        if args.retry_failed:
+            sweep.results.retry()
+        if not args.report:
+            sweep.run(_pool(args.workers, sweep))
+        return _reported(sweep, args)
+
+
+def _folder(study: Study, args: argparse.Namespace) -> Path:
+    return args.out or Path(args.study).resolve().parent / f"{study.spec.study}.sweep"
+
+
+def _pool(workers: str, sweep: Sweep) -> Pool:
+    from pipelines.sweep.pool import LocalPool, RayPool
+    from rag.errors import ConfigError
+
+    where, _, count = workers.partition(":")
+    number = count if where == "ray" else where
+    if number and (not number.isdigit() or int(number) < 1):
+        raise ConfigError(f"--workers takes a number, ray, or ray:N, got {workers!r}")
+    memory = sweep.study.spec.limits.memory_mb
+    if where == "ray":
+        return RayPool(sweep.data.task, int(number) if number else None, memory)
+    return LocalPool(sweep.data.task, int(number), memory)
+
+
+def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
+    record = sweep.record(" ".join(["fovea", *sys.argv[1:]]))
+    print(*(f"{t.number} {t.state} {t.params} {({k: round(v.mean, 4) for k, v in t.values.items()})} {t.reason}" for t in record.trials), sep="\n")
+    failed = sum(t.state == "failed" for t in record.trials)
+    return int(failed > args.max_failures or not record.complete)

@@ -1,0 +1,82 @@
+"""StudyData: the questions and documents of a study, and the names of its configurations over them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipelines.evaluation.gold import QuestionSet
+from pipelines.evaluation.questions import read_questions
+from pipelines.sweep.libraries import Documents
+from pipelines.sweep.space import Resolved
+from pipelines.sweep.study import Study
+from pipelines.sweep.trial import Task, plain
+from rag import __version__
+from rag.component import fingerprint
+from rag.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """What all trials of a study share. Raises ConfigError for questions or documents that cannot be had."""
+
+    study: Study
+    cache: Path
+
+    @cached_property
+    def questions(self) -> QuestionSet:
+        """In the order in which every trial is asked them: by chance, so that the first few stand for all."""
+        found = read_questions(self.study.base / self.study.spec.questions)
+        drawn_ = list(found.questions)
+        random.Random(self.study.spec.search.seed).shuffle(drawn_)
+        return replace(found, questions=tuple(drawn_[: self.study.spec.limit]))
+
+    @cached_property
+    def documents(self) -> Documents:
+        """What is searched."""
+        given, paths = self.questions.documents, tuple(self.study.spec.documents)
+        if not paths and not given:
+            raise ConfigError(
+                "no documents: the question set brings none, and the study names none",
+                where=self.study.source.where(()), fix="documents: [folder/]",
+            )  # fmt: skip
+        return Documents(self.study.base, paths, given)
+
+    @cached_property
+    def task(self) -> Task:
+        """What workers must know."""
+        spec = self.study.spec
+        encoder = self.study.pipeline(self.study.baseline).encoder
+        questions = self.questions if not spec.documents else replace(self.questions, documents=())
+        return Task(
+            str(self.cache.resolve()), str(self.study.base), tuple(spec.documents), questions,
+            tuple(self.study.metrics), plain(spec.judge), encoder.settings(),
+        )  # fmt: skip
+
+    @cached_property
+    def _data(self) -> str:
+        """A hash of all that decides a result beside the configuration."""
+        task = self.task
+        return fingerprint(
+            [
+                self.questions.fingerprint,
+                self.documents.fingerprint,
+                task.metrics,
+                task.judge,
+                task.encoder,
+                __version__,
+            ]
+        )
+
+    def identity(self, resolved: Resolved) -> tuple[str, dict[str, Any]]:
+        """The name of a configuration, and its pipeline; one that is no pipeline bears its raw settings."""
+        try:
+            settings = self.study.pipeline(resolved).settings()
+        except ConfigError:
+            settings = dict(resolved.settings)
+        named = {k: v for k, v in settings.items() if k not in ("name", "preset")}
+        named["store"] = {k: v for k, v in dict(named.get("store") or {}).items() if k != "path"}
+        return fingerprint([self._data, named]), settings

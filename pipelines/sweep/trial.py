@@ -1,0 +1,113 @@
+"""Trials: run in one process, one configuration after another, over what is cached."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines import yaml_source
+from pipelines.evaluation.evaluate import Evaluator
+from pipelines.evaluation.gold import Question, QuestionSet
+from pipelines.evaluation.outcome import Outcome
+from pipelines.spec import PipelineSpec, check
+from pipelines.sweep.encoder import StageEncoder
+from pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
+from pipelines.sweep.stages import Stages
+from rag.component import Component
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker must know before its first trial; plain data, so that it can be sent."""
+
+    cache: str
+    base: str
+    documents: tuple[str, ...]
+    questions: QuestionSet
+    """In the order in which they are asked."""
+    metrics: tuple[str, ...]
+    judge: Mapping[str, Any] | None = None
+    encoder: Mapping[str, Any] | None = None
+    """The encoder that measures likeness and counts tokens, one for all trials."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some questions of one trial."""
+
+    trial: str
+    settings: Mapping[str, Any]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker says of a job. `failed` is the reason where there are no outcomes."""
+
+    trial: str
+    outcomes: tuple[Outcome, ...] = ()
+    stages: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    seconds: float = 0.0
+    failed: str = ""
+    fatal: bool = False
+    """Whether every other trial would fail for this reason."""
+
+
+class Trials:
+    """Runs jobs. The pipeline of the last one is kept open, since its next questions often follow."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.stages = Stages(Path(task.cache))
+        documents = Documents(Path(task.base), task.documents, task.questions.documents)
+        self.libraries = Libraries(Path(task.cache), documents, self.stages)
+        self._open: tuple[str, TrialPipeline, Evaluator, str] | None = None
+
+    def run(self, job: Job) -> tuple[tuple[Outcome, ...], dict[str, tuple[int, int]]]:
+        """The outcomes of its questions, and by stage how often it was computed and how often found."""
+        file = self.stages.file
+        made, found = Counter(file.made), Counter(file.found)
+        evaluator, corpus = self._evaluator(job)
+        with self.stages.over(corpus):
+            outcomes = tuple(evaluator.outcome(q) for q in self._questions(job))
+        kinds = sorted({*file.made, *file.found})
+        return outcomes, {k: (file.made[k] - made[k], file.found[k] - found[k]) for k in kinds}
+
+    def _questions(self, job: Job) -> Sequence[Question]:
+        return self.task.questions.questions[job.first : job.last]
+
+    def _evaluator(self, job: Job) -> tuple[Evaluator, str]:
+        if self._open and self._open[0] == job.trial:
+            return self._open[2], self._open[3]
+        self.close()
+        spec = check(yaml_source.Source("trial", dict(job.settings)))
+        pipeline, corpus, _ = self.libraries.pipeline(spec)
+        evaluator = Evaluator(
+            pipeline, self.task.questions, self.task.metrics,
+            judge=_component("generate", self.task.judge), encoder=self._measuring(spec),
+        )  # fmt: skip
+        self._open = job.trial, pipeline, evaluator, corpus
+        return evaluator, corpus
+
+    def _measuring(self, spec: PipelineSpec) -> StageEncoder:
+        return StageEncoder.over(_component("encoder", self.task.encoder) or spec.encoder, self.stages)
+
+    def close(self) -> None:
+        """Let go of the open pipeline."""
+        if self._open:
+            self._open[1].close()
+            self._open = None
+
+
+def _component(field: str, settings: Mapping[str, Any] | None) -> Any:
+    """The component that a stage's settings describe."""
+    return getattr(check(yaml_source.Source("study", {field: dict(settings)})), field) if settings else None
+
+
+def plain(component: Component | None) -> dict[str, Any] | None:
+    """Its settings, to be sent to a worker."""
+    return component.settings() if component else None

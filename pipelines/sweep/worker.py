@@ -1,0 +1,133 @@
+"""Worker: a process that runs trials, watched from outside: what hangs, eats memory or dies takes nothing with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from pipelines.sweep.trial import Done, Job, Task, Trials
+from rag.errors import ConfigErrors, FoveaError
+
+LOOK = 0.1
+"""Seconds between two looks at a process that is working."""
+PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+class Worker:
+    """One process, started when the first job comes and again after it has been killed. `run` waits for the job."""
+
+    def __init__(self, task: Task, memory_mb: int | None = None) -> None:
+        self.task, self.memory_mb = task, memory_mb
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def run(self, job: Job, seconds: float | None = None) -> Done:
+        """What came of a job, in at most `seconds`; a reason where the process was stopped, or died."""
+        began = time.perf_counter()
+        process, pipe = self._ready()
+        try:
+            pipe.send(job)
+            while not pipe.poll(LOOK):
+                if why := self._trouble(process, time.perf_counter() - began, seconds):
+                    self.kill()
+                    return Done(job.trial, seconds=time.perf_counter() - began, failed=why)
+            return pipe.recv()
+        except (EOFError, OSError):
+            code = self.kill()
+            return Done(job.trial, seconds=time.perf_counter() - began, failed=_death(code))
+
+    def _trouble(self, process: BaseProcess, spent: float, seconds: float | None) -> str:
+        if seconds is not None and spent > seconds:
+            return f"stopped: over the limit of {seconds:g} seconds"
+        if self.memory_mb is not None and (used := resident_mb(process.pid)) > self.memory_mb:
+            return f"stopped: {used:,.0f} MB of memory, over the limit of {self.memory_mb:,}"
+        return "" if process.is_alive() else _death(process.exitcode)
+
+    def _ready(self) -> tuple[BaseProcess, Connection]:
+        if self._process is None or self._pipe is None or not self._process.is_alive():
+            self.kill()
+            context = multiprocessing.get_context("spawn")
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(self.task, theirs), daemon=True)
+            self._process.start()
+            theirs.close()
+        return self._process, self._pipe
+
+    def kill(self) -> int | None:
+        """End the process, whatever it does; returns its exit code."""
+        code = None
+        if self._process is not None:
+            self._process.join(LOOK)
+            code = self._process.exitcode
+            self._process.kill()
+            self._process.join()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+        return code
+
+
+def _serve(task: Task, pipe: Connection) -> None:
+    """The process: job after job, until the pipe or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    trials: Trials | None = None
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        began = time.perf_counter()
+        try:
+            trials = trials or Trials(task)
+            outcomes, stages = trials.run(job)
+            done = Done(job.trial, outcomes, stages, time.perf_counter() - began)
+        except Exception as error:  # of any component: the trial has failed, and the next one is run
+            done = Done(job.trial, seconds=time.perf_counter() - began, failed=_reason(error), fatal=_fatal(error))
+        pipe.send(done)
+
+
+def _fatal(error: Exception) -> bool:
+    """Whether all trials will meet it: gold that does not fit the documents."""
+    return isinstance(error, ConfigErrors) and "gold" in str(error).lower()
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, FoveaError) else f"{type(error).__name__}: {error}"
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"the process was killed by {name}" + (": out of memory?" if name == "SIGKILL" else "")
+    return f"the process died with exit code {code}"
+
+
+def resident_mb(pid: int | None) -> float:
+    """Resident memory of a process in MB; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
+    except (OSError, IndexError, ValueError):
+        return _resident_by_psutil(pid)
+
+
+def _resident_by_psutil(pid: int | None) -> float:
+    try:
+        psutil: Any = __import__("psutil")
+        return float(psutil.Process(pid).memory_info().rss) / 1e6
+    except Exception:  # no such package, or no such process any more
+        return 0.0
