@@ -108,11 +108,8 @@ class Libraries:
             self.stages.file.made["ingest"] += 1
             plain = spec.model_copy(update={"store": EmbeddedStore(path=path)})
             with Pipeline(spec=plain, base=self.documents.base) as pipeline:
-                report = (
-                    pipeline.ingest(self.documents.paths)
-                    if self.documents.paths
-                    else pipeline.add(self.documents.given)
-                )
+                paths = [self.documents.base / path for path in self.documents.paths]
+                report = pipeline.ingest(paths) if paths else pipeline.add(self.documents.given)
             if report.failed:
                 name, why = next(iter(report.failed.items()))
                 raise DocumentError(f"{len(report.failed)} documents could not be read, the first: {why}", where=name)

@@ -31,7 +31,7 @@ from pipelines.sweep.study import Study
 from pipelines.sweep.suggest import Suggestions, drawn
 from pipelines.sweep.trial import Done, Job
 from rag import progress
-from rag.errors import ConfigError, ConfigErrors
+from rag.errors import ConfigError
 
 DUPLICATES = 200
 """Suggestions in a row that have been tried already, after which a space counts as exhausted."""
@@ -42,7 +42,7 @@ class _Running:
     """A trial of this process, on its way through the questions."""
 
     trial: Claimed
-    numbers: list[int]
+    number: int
     outcomes: list[Outcome] = field(default_factory=list)
     stages: dict[str, tuple[int, int]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -118,7 +118,7 @@ class Sweep:
         state = self.results.claim(trial)
         self.results.ask(self.history, number, id_, resolved.params)
         if state is None:
-            return _Running(trial, [number], self.results.outcomes(id_))
+            return _Running(trial, number, self.results.outcomes(id_))
         if state != "running":
             self._tell(number, id_)
         return None
@@ -151,7 +151,7 @@ class Sweep:
             before = one.stages.get(kind, (0, 0))
             one.stages[kind] = before[0] + made, before[1] + found
         if done.fatal:
-            raise ConfigErrors([ConfigError(done.failed)])
+            raise ConfigError(done.failed)
         if done.failed:
             return self._over(one, "failed", done.failed)
         self.results.add(one.trial.id, len(one.outcomes), done.outcomes)
@@ -186,9 +186,11 @@ class Sweep:
         lacking = [name for name in self.study.objectives if name not in values]
         if state == "complete" and lacking:
             state, reason = "failed", f"no question gave a value of {', '.join(lacking)}"
-        self.results.finish(one.trial.id, state, values=values, reason=reason, seconds=one.seconds, stages=one.stages)
-        for number in one.numbers:
-            self._tell(number, one.trial.id)
+        with self._alone():
+            self.results.finish(
+                one.trial.id, state, values=values, reason=reason, seconds=one.seconds, stages=one.stages
+            )
+            self._tell(one.number, one.trial.id)
         return True
 
     def _said(self, one: _Running) -> str:

@@ -7,6 +7,7 @@ killed goes on as if it had not been. A grid walks through all configurations, t
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,7 @@ class Suggestions:
         self.study, self.search = study, study.spec.search
         self.optuna: Any = require("optuna", extra="sweep", needed_by="fovea sweep")
         self.optuna.logging.set_verbosity(logging.WARNING)
-        backend = self.optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
+        backend = self.optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL), _Lock(folder / "optuna.lock"))
         self.history: Any = self.optuna.create_study(
             storage=self.optuna.storages.JournalStorage(backend),
             study_name=f"{study.spec.study}-{self.fingerprint}",
@@ -93,6 +94,26 @@ class Suggestions:
 
     def _walk(self, trial: Any) -> Resolved:
         return self.study.space.resolve(lambda name, here: _suggested(trial, name, here))
+
+
+class _Lock:
+    """The journal's lock, in Optuna's form. Its own ones outlive a killed process, for half a minute."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: sqlite3.Connection | None = None
+
+    def acquire(self) -> bool:
+        """Wait until nobody else writes."""
+        self._held = sqlite3.connect(self._path, timeout=600, isolation_level=None, check_same_thread=False)
+        self._held.execute("BEGIN EXCLUSIVE")
+        return True
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
 
 def _suggested(trial: Any, name: str, here: Domain) -> Scalar:

@@ -17,6 +17,7 @@ from pipelines.sweep.encoder import StageEncoder
 from pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
 from pipelines.sweep.stages import Stages
 from rag.component import Component
+from rag.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class Done:
     """Whether every other trial would fail for this reason."""
 
 
+class Unfit(Exception):
+    """Questions, metrics or a judge that no trial can be measured by."""
+
+
 class Trials:
     """Runs jobs. The pipeline of the last one is kept open, since its next questions often follow."""
 
@@ -86,15 +91,18 @@ class Trials:
         self.close()
         spec = check(yaml_source.Source("trial", dict(job.settings)))
         pipeline, corpus, _ = self.libraries.pipeline(spec)
-        evaluator = Evaluator(
-            pipeline, self.task.questions, self.task.metrics,
-            judge=_component("generate", self.task.judge), encoder=self._measuring(spec),
-        )  # fmt: skip
+        evaluator = self._measure(pipeline, spec)
         self._open = job.trial, pipeline, evaluator, corpus
         return evaluator, corpus
 
-    def _measuring(self, spec: PipelineSpec) -> StageEncoder:
-        return StageEncoder.over(_component("encoder", self.task.encoder) or spec.encoder, self.stages)
+    def _measure(self, pipeline: TrialPipeline, spec: PipelineSpec) -> Evaluator:
+        encoder = StageEncoder.over(_component("encoder", self.task.encoder) or spec.encoder, self.stages)
+        judge = _component("generate", self.task.judge)
+        try:
+            return Evaluator(pipeline, self.task.questions, self.task.metrics, judge=judge, encoder=encoder)
+        except ConfigError as error:
+            pipeline.close()
+            raise Unfit(str(error)) from None
 
     def close(self) -> None:
         """Let go of the open pipeline."""

@@ -12,8 +12,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from pipelines.sweep.trial import Done, Job, Task, Trials
-from rag.errors import ConfigErrors, FoveaError
+from pipelines.sweep.trial import Done, Job, Task, Trials, Unfit
+from rag.errors import FoveaError
 
 LOOK = 0.1
 """Seconds between two looks at a process that is working."""
@@ -90,17 +90,13 @@ def _serve(task: Task, pipe: Connection) -> None:
             outcomes, stages = trials.run(job)
             done = Done(job.trial, outcomes, stages, time.perf_counter() - began)
         except Exception as error:  # of any component: the trial has failed, and the next one is run
-            done = Done(job.trial, seconds=time.perf_counter() - began, failed=_reason(error), fatal=_fatal(error))
+            spent, fatal = time.perf_counter() - began, isinstance(error, Unfit)
+            done = Done(job.trial, seconds=spent, failed=_reason(error), fatal=fatal)
         pipe.send(done)
 
 
-def _fatal(error: Exception) -> bool:
-    """Whether all trials will meet it: gold that does not fit the documents."""
-    return isinstance(error, ConfigErrors) and "gold" in str(error).lower()
-
-
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, FoveaError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, (FoveaError, Unfit)) else f"{type(error).__name__}: {error}"
 
 
 def _end_with_parent() -> None:
