@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,8 +76,7 @@ def _compared(effect: Effect, differences: np.ndarray, *, with_interval: bool) -
     by_question = _mean(differences)
     by_question = by_question[~np.isnan(by_question)]
     mean, low, high = interval(by_question) if with_interval else (float(by_question.mean()), None, None)
-    plain = (effect.parameter, effect.level, effect.trials, effect.mean, effect.reference)
-    return Effect(*plain, pairs, mean, low, high)
+    return replace(effect, pairs=pairs, difference=mean, low=low, high=high)
 
 
 def _matrix(trials: Sequence[TrialRecord], metric: str) -> np.ndarray | None:

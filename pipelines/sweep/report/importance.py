@@ -65,7 +65,7 @@ def _columns(trials: Sequence[TrialRecord], name: str) -> np.ndarray:
     found = levels(trials, name)
     columns = [[level == one for level in found] for one in ordered(trials, name, found)]
     there = np.array([level is not None for level in found])
-    if not any(name in dependents(trials, other) for other in varied(trials) if other != name):
+    if not there.all() and not any(name in dependents(trials, other) for other in varied(trials) if other != name):
         there[:] = True
     made = np.array(columns, np.float64).T
     made[there] -= made[there].mean(0)

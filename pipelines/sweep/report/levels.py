@@ -68,10 +68,8 @@ def _labels(there: Sequence[Param]) -> dict[tuple[str, Param], str]:
 
 def _binned(trials: Sequence[TrialRecord], name: str, there: np.ndarray) -> list[str | None]:
     edges = np.unique(np.quantile(there, np.linspace(0, 1, BINS + 1), method="lower"))
-    edges[-1] = np.nextafter(edges[-1], np.inf)
-    edges = edges if len(edges) > 1 else np.array([there.min(), np.nextafter(there.max(), np.inf)])
     bins = np.digitize(there, edges[1:-1])
-    spans = [(there[bins == b].min(), there[bins == b].max()) for b in range(len(edges) - 1) if (bins == b).any()]
+    spans = [(float(there[bins == b].min()), float(there[bins == b].max())) for b in np.unique(bins)]
     labels = iter([_span(spans, float(x)) for x in there])
     return [next(labels) if name in trial.params else None for trial in trials]
 

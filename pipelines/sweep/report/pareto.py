@@ -34,9 +34,9 @@ def _swept(least: np.ndarray) -> list[int]:
 
 
 def _compared(least: np.ndarray) -> list[int]:
-    """Rows by rising sum, which no row can stand before that it dominates, each against the front so far."""
+    """Rows in lexical order, in which none comes after one that it dominates, each against the front so far."""
     found: list[int] = []
-    for at in np.lexsort([*least.T[::-1], least.sum(1)]):
+    for at in np.lexsort(least.T[::-1]):
         above = least[found]
         if not ((above <= least[at]).all(1) & (above < least[at]).any(1)).any():
             found.append(int(at))
