@@ -13,9 +13,10 @@ LACKING = "–"
 
 
 def decimals(values: Iterable[float]) -> int:
-    """How many decimals show three digits of the largest of `values`, at least 3 under 10, and at most 9."""
-    most = max((abs(v) for v in values if isfinite(v)), default=1.0)
-    return 3 if most == 0 else min(9, max(0, 3 if 0.1 <= most < 10 else 2 - floor(log10(most)) + (most >= 10)))
+    """How many decimals show the largest of `values` in four digits (in three under 1), 9 at most."""
+    most = max((abs(v) for v in values if isfinite(v) and v), default=1.0)
+    size = floor(log10(most))
+    return min(9, max(0, 3 - size if size >= 0 else 2 - size))
 
 
 def number(x: float | None, digits: int = 3, *, sign: bool = False) -> str:

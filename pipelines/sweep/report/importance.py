@@ -61,7 +61,7 @@ def importance(record: Record, metric: str) -> Importance:
 
 
 def _columns(trials: Sequence[TrialRecord], name: str) -> np.ndarray:
-    """Indicators of the levels `(n, levels)`, centred; of a parameter that depends on another one, where it is there."""
+    """Indicators of the levels `(n, levels)`, centred; of a dependent parameter, over the trials that have it."""
     found = levels(trials, name)
     columns = [[level == one for level in found] for one in ordered(trials, name, found)]
     there = np.array([level is not None for level in found])
