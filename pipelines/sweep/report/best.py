@@ -28,7 +28,7 @@ def best_yaml(record: Record) -> str:
         )
     found = Figures(record).value(first(record), best.values[first(record)])
     lines = [
-        f"Trial {best.number} ({best.id}) of {record.name}, the best of {count(len(record.complete), 'complete trial')}",
+        f"Trial {best.number} ({best.id}) of {record.name}, the best of {len(record.complete):,} that are complete",
         f"{first(record)} {found} on {count(best.values[first(record)].n, 'question')} "
         f"of {record.questions.name} ({record.questions.fingerprint})",
     ]

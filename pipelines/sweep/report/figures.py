@@ -62,8 +62,10 @@ class Figures:
 
 
 def times(ratio: float) -> str:
-    """`1.9 times`, `0.35 times`, `12 times`."""
-    return f"{ratio:.2g} times" if ratio < 100 else f"{ratio:,.0f} times"
+    """`1.9 times`, and under one `35 % of`."""
+    if ratio < 0.995:
+        return f"{ratio * 100:.{0 if ratio >= 0.01 else 2}f} % of"
+    return "as much as" if ratio < 1.05 else f"{ratio:.2g} times" if ratio < 100 else f"{ratio:.0f} times"
 
 
 def count(n: int, one: str, many: str = "") -> str:

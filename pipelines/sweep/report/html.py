@@ -72,13 +72,14 @@ def _document(record: Record, parts: list[str]) -> str:
         files("pipelines.sweep.report.page").joinpath(n).read_text("utf-8") for n in ("page.css", "page.js")
     )
     digest = b64encode(sha256(script.encode()).digest()).decode()
+    body = "\n".join(part for part in parts if part)
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{text(record.name)}: report of the sweep</title><style>{style}</style></head>\n"
-        f"<body><main>{chr(10).join(part for part in parts if part)}</main>\n{_foot(record)}<script>{script}</script></body></html>\n"
+        f"<body><main>{body}</main>\n{_foot(record)}<script>{script}</script></body></html>\n"
     )
 
 
@@ -87,21 +88,17 @@ def _winner(facts: Facts) -> str:
         return ""
     yaml = best_yaml(facts.record)
     left = f"The first {LONGEST:,} characters; the whole comes from " if len(yaml) > LONGEST else "The same as "
-    return (
-        note(f"{left}fovea sweep --best best.yaml")
-        + f'<pre class="copyable"><code>{text(cut(yaml, LONGEST))}</code></pre>'
-    )
+    return note(f"{left}fovea sweep --best best.yaml") + _code(yaml, "copyable")
+
+
+def _code(plain: str, kind: str = "") -> str:
+    return f'<pre class="{kind}" tabindex="0"><code>{text(cut(plain, LONGEST))}</code></pre>'
 
 
 def _foot(record: Record) -> str:
-    asked = (
-        f"{record.questions.name}, {count(len(record.questions.questions), 'question')}, {record.questions.fingerprint}"
-    )
-    facts = {"questions": asked, "machine": record.machine, "command": record.command}
+    asked = record.questions
+    questions = f"{asked.name}, {count(len(asked.questions), 'question')}, {asked.fingerprint}"
+    facts = {"questions": questions, "machine": record.machine, "command": record.command}
     rows = "".join(f"<dt>{key}</dt><dd>{text(cut(value, 2000))}</dd>" for key, value in facts.items() if value)
-    source = (
-        f"<details><summary>The study file</summary><pre><code>{text(cut(record.source, LONGEST))}</code></pre></details>"
-        if record.source
-        else ""
-    )
+    source = f"<details><summary>The study file</summary>{_code(record.source)}</details>" if record.source else ""
     return f"<footer><dl>{rows}</dl>{source}</footer>"

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from pipelines.evaluation.gold import Question
 from pipelines.evaluation.outcome import Outcome
-from pipelines.sweep.record import TrialRecord
+from pipelines.sweep.record import Direction, TrialRecord
 from pipelines.sweep.report.figures import count
 from pipelines.sweep.report.page.facts import Facts
 from pipelines.sweep.report.page.headline import in_words
@@ -50,7 +50,8 @@ def _title(facts: Facts, d: Difference) -> str:
 
 
 def _block(facts: Facts, d: Difference, most: int, budget: int, *, shown: bool) -> str:
-    won, lost, tied = d.counts(direction(facts.record, facts.main))
+    towards = direction(facts.record, facts.main)
+    won, lost, tied = d.counts(towards)
     line = f"{in_words(facts, d)} in {facts.main}: {won} won, {lost} lost, {tied} tied"
     line += f"; {count(d.left_out, 'question')} without a value of both left out." if d.left_out else "."
     asked = {q.id: q for q in facts.record.questions.questions}
@@ -64,31 +65,36 @@ def _block(facts: Facts, d: Difference, most: int, budget: int, *, shown: bool) 
             break
         items.append(item)
         used += len(item)
-    summary = f"<summary><h3>{text(_title(facts, d))}</h3></summary>"
-    body = f'<p>{text(line)}</p>{_strip(d)}<div class="questions">{"".join(items)}</div>'
-    return f'<details class="pair" data-title="{text(_title(facts, d))}"{" open" if shown else ""}>{summary}{body}</details>'
+    title, state = text(_title(facts, d)), " open" if shown else ""
+    body = f'<p>{text(line)}</p>{_strip(d, towards)}<div class="questions">{"".join(items)}</div>'
+    summary = f"<summary><h3>{title}</h3></summary>"
+    return f'<details class="pair" data-title="{title}"{state}>{summary}{body}</details>'
 
 
-def _strip(d: Difference) -> str:
-    """All differences, sorted: a stroke a question."""
-    values = sorted(d.values.tolist(), reverse=True)
-    top = max(map(abs, values)) or 1.0
-    wide = 600 / len(values)
-    strokes = "".join(f"M{(i + 0.5) * wide:.1f} 40V{40 - 38 * v / top:.1f}" for i, v in enumerate(values) if v)
-    width = max(0.6, min(8.0, wide * 0.7))
+def _strip(d: Difference, towards: Direction) -> str:
+    """All differences, sorted: a stroke a question, in the accent where the first trial is the better one."""
+    values = sorted(d.values.tolist(), reverse=towards == "maximise")
+    top, wide = max(map(abs, values)) or 1.0, 600 / len(values)
+    paths = ["", ""]
+    for i, v in enumerate(values):
+        if v:
+            paths[(v < 0) == (towards == "maximise")] += f"M{(i + 0.5) * wide:.1f} 40V{40 - 38 * v / top:.1f}"
+    width = f'stroke-width="{max(0.6, min(8.0, wide * 0.7)):.1f}"'
     label = f"Differences of {count(len(values), 'question')}, sorted, the largest being {top:.3g}"
     return (
-        f'<svg class="strip" viewBox="0 0 600 80" preserveAspectRatio="none" role="img" aria-label="{label}"><title>{label}</title>'
-        f'<path class="grid" d="M0 40H600"/><path class="stroke" stroke-width="{width:.1f}" d="{strokes}"/></svg>'
+        f'<svg class="strip" viewBox="0 0 600 80" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        f'<title>{label}</title><path class="grid" d="M0 40H600"/><path class="won" {width} d="{paths[0]}"/>'
+        f'<path class="lost" {width} d="{paths[1]}"/></svg>'
     )
 
 
 def _question(facts: Facts, d: Difference, value: float, question: Question) -> str:
     sides = "".join(_side(facts, d, trial, question) for trial in (d.trial, d.other))
     figure = facts.figures.mean(facts.main, value, sign=True)
+    asked = f'<span dir="auto">{text(cut(question.text, 240))}</span> <small>{text(cut(question.id, 60))}</small>'
     return (
-        f'<details class="q"><summary><span class="n">{figure}</span> <span dir="auto">{text(cut(question.text, 240))}</span>'
-        f" <small>{text(cut(question.id, 60))}</small></summary>{gold(facts.record, question)}<div class='sides'>{sides}</div></details>"
+        f'<details class="q"><summary><span class="n">{figure}</span> {asked}</summary>'
+        f'{gold(facts.record, question)}<div class="sides">{sides}</div></details>'
     )
 
 

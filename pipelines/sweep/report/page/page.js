@@ -30,6 +30,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 for (const figure of document.querySelectorAll(".scatter")) {
   const tip = figure.querySelector(".tip");
+  tip.textContent = "Point at a trial to see what differs from the baseline.";
   const show = (event) => {
     const title = event.target.classList.contains("p") && event.target.querySelector("title");
     if (title) tip.textContent = title.textContent;

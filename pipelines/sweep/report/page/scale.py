@@ -57,4 +57,4 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 def tick(x: float) -> str:
     """A round value, short."""
-    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.6g}".replace("-", "−")
+    return f"{x:.0f}" if abs(x) >= 1000 else f"{x:.6g}".replace("-", "−")

@@ -83,13 +83,11 @@ def _axes(x: Scale, y: Scale, across: str, up: str) -> str:
     floor = HEIGHT - BELOW
     parts = []
     for t in x.ticks():
-        parts.append(
-            f'<path class="grid" d="M{x(t)} {ABOVE}V{floor}"/><text x="{x(t)}" y="{floor + 15}" class="mid">{tick(t)}</text>'
-        )
+        parts.append(f'<path class="grid" d="M{x(t)} {ABOVE}V{floor}"/>')
+        parts.append(f'<text x="{x(t)}" y="{floor + 15}" class="mid">{tick(t)}</text>')
     for t in y.ticks(5):
-        parts.append(
-            f'<path class="grid" d="M{LEFT} {y(t)}H{WIDTH - RIGHT}"/><text x="{LEFT - 6}" y="{y(t) + 4}" class="end">{tick(t)}</text>'
-        )
+        parts.append(f'<path class="grid" d="M{LEFT} {y(t)}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y(t) + 4:.1f}" class="end">{tick(t)}</text>')
     logs = " (logarithmic)" if x.log else ""
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" class="end name">{text(across)}{logs} →</text>')
     parts.append(f'<text x="{LEFT + 4}" y="{ABOVE + 2}" class="name">↑ {text(up)}</text>')

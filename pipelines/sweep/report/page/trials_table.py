@@ -16,14 +16,19 @@ def trials_table(facts: Facts) -> str:
     """The table; a script of the page makes it sortable."""
     if not facts.order:
         return ""
-    kept = _kept(facts)
-    metrics, names = facts.metrics[:METRICS], facts.names[:PARAMETERS]
-    head = heads(
-        "=rank", "trial", *(f"={m}" for m in metrics), "against the best", "=n", *names, "=cached", "=seconds of trial"
-    )
-    rows = [_row(facts, place, facts.order[place], metrics, names) for place in kept]
+    kept, names = _kept(facts), facts.names[:PARAMETERS]
+    first, others = _columns(facts)
+    head = heads("=rank", "trial", *first, *names, "against the best", "=n", *others, "=cached", "=seconds of trial")
+    rows = [_row(facts, place, facts.order[place], names) for place in kept]
     caption = f"Trials by {facts.main}, with 95 % intervals"
-    return table(caption, head, rows, "trials sortable") + _notes(facts, len(kept), metrics, names)
+    return table(caption, head, rows, "trials sortable") + _notes(facts, len(kept), names)
+
+
+def _columns(facts: Facts) -> tuple[list[str], list[str]]:
+    """The metrics before the settings, which are objectives, and those after them, as headers of figures."""
+    shown = [f"={m}" for m in facts.metrics[:METRICS]]
+    objectives = sum(m in facts.record.objectives for m in facts.metrics[:METRICS])
+    return shown[:objectives], shown[objectives:]
 
 
 def _kept(facts: Facts) -> list[int]:
@@ -32,21 +37,31 @@ def _kept(facts: Facts) -> list[int]:
     return [*range(min(MOST, len(facts.order))), *also[:MOST]]
 
 
-def _row(facts: Facts, place: int, trial: TrialRecord, metrics: list[str], names: list[str]) -> str:
+def _row(facts: Facts, place: int, trial: TrialRecord, names: list[str]) -> str:
     mark = facts.mark(trial)
     badge = f' <span class="badge {mark}">{mark}</span>' if mark else ""
-    cells = [f'<td class="n">{place + 1}</td><th scope="row" id="t{trial.number}">#{trial.number}{badge}</th>']
-    cells += [_cell(facts, trial, metric) for metric in metrics]
-    main = trial.values[facts.main]
-    few = ' class="n few"' if main.n < main.of else ' class="n"'
-    cells.append(f"<td>{_to_best(facts, trial)}</td><td{few}>{main.n}/{main.of}</td>")
-    for name in names:
-        choice = text(cut(show(trial.params[name]), 40)) if name in trial.params else LACKING
-        cells.append(f"<td>{choice}</td>")
-    found, asked = cached(trial)
-    share = f"{found}/{asked}" if asked else LACKING
-    cells.append(f'<td class="n">{share}</td><td class="n">{number(trial.seconds, 1)}</td>')
+    first, others = ([_cell(facts, trial, m[1:]) for m in metrics] for metrics in _columns(facts))
+    main, (found, asked) = trial.values[facts.main], cached(trial)
+    cells = [
+        _n(f"{place + 1}"),
+        f'<th scope="row" id="t{trial.number}">#{trial.number}{badge}</th>',
+        *first,
+        *(f"<td>{_choice(trial, name)}</td>" for name in names),
+        f"<td>{_to_best(facts, trial)}</td>",
+        _n(f"{main.n}/{main.of}", " few" if main.n < main.of else ""),
+        *others,
+        _n(f"{found}/{asked}" if asked else LACKING),
+        _n(number(trial.seconds, 1)),
+    ]
     return f"<tr{f' class={mark}' if mark else ''}>{''.join(cells)}</tr>"
+
+
+def _n(figure: str, kind: str = "") -> str:
+    return f'<td class="n{kind}">{figure}</td>'
+
+
+def _choice(trial: TrialRecord, name: str) -> str:
+    return text(cut(show(trial.params[name]), 40)) if name in trial.params else LACKING
 
 
 def _cell(facts: Facts, trial: TrialRecord, metric: str) -> str:
@@ -72,14 +87,14 @@ def _to_best(facts: Facts, trial: TrialRecord) -> str:
     return f"{mean} <small>{around} p {chance(found.corrected)}</small>"
 
 
-def _notes(facts: Facts, kept: int, metrics: list[str], names: list[str]) -> str:
+def _notes(facts: Facts, kept: int, names: list[str]) -> str:
     lines = [f"{LETTERS}; the first {min(TESTED, len(facts.order))} are tested)."]
     lost = [d.left_out for d in (*facts.to_best.values(), *facts.to_base.values()) if d.left_out]
     if lost:
         lines.append(f"Tests leave out questions that one of the two has no value for: up to {max(lost)}.")
     if len(facts.order) > kept:
         lines.append(f"{count(len(facts.order) - kept, 'trial')} of lower rank left out here; the CSV has them all.")
-    for kind, all_, shown in (("metrics", facts.metrics, metrics), ("parameters", facts.names, names)):
+    for kind, all_, shown in (("metrics", facts.metrics, facts.metrics[:METRICS]), ("parameters", facts.names, names)):
         if len(all_) > len(shown):
             lines.append(f"Left out {kind}: {', '.join(all_[len(shown) :])}.")
     if constant := _constant(facts):

@@ -7,6 +7,7 @@ from pipelines.sweep.report.figures import LACKING, count
 from pipelines.sweep.report.importance import Importance
 from pipelines.sweep.report.page.facts import Facts
 from pipelines.sweep.report.page.markup import cut, heads, note, table, text
+from pipelines.sweep.report.page.scale import Scale
 
 METHOD = (
     "Importance: the share of the variance between trials that the parameter's main effect explains, averaged over the "
@@ -57,40 +58,42 @@ def main_effects(facts: Facts) -> str:
         return ""
     found = effects(facts.record, facts.main)
     names = [n for n in facts.importances[facts.main].shares if n in found][:PARAMETERS]
-    widest = max(
-        (max(abs(e.low or 0), abs(e.high or 0), abs(e.difference or 0)) for n in names for e in found[n]), default=0
-    )
-    rows = [_level(facts, e, at, widest) for n in names for at, e in enumerate(found[n][:LEVELS])]
+    ends = [end for n in names for e in found[n] for end in (e.low, e.high, 0.0) if end is not None]
+    x = Scale(min(ends), max(ends), 4, 116) if any(ends) else None
+    rows = [_level(facts, e, at, x) for n in names for at, e in enumerate(found[n][:LEVELS])]
     head = heads("parameter", "level", "=trials", f"=mean {facts.main}", "=difference", "95 % interval", "=pairs")
     caption = f"Main effects on {facts.main}: a level against the reference, all other parameters equal"
     left = sum(max(0, len(found[n]) - LEVELS) for n in names)
     return table(caption, head, rows, "effects") + note(f"{count(left, 'level')} left out." if left else "")
 
 
-def _level(facts: Facts, e: Effect, at: int, widest: float) -> str:
+def _level(facts: Facts, e: Effect, at: int, x: Scale | None) -> str:
     name = f'<th scope="row">{text(cut(e.parameter, 60))}</th>' if at == 0 else "<td></td>"
-    cells = f'{name}<td>{text(cut(e.level, 60))}</td><td class="n">{e.trials:,}</td>'
-    cells += f'<td class="n">{facts.figures.mean(facts.main, e.mean)}</td>'
+    cells = f"{name}<td>{text(cut(e.level, 60))}</td>{_n(f'{e.trials}')}{_n(facts.figures.mean(facts.main, e.mean))}"
     if e.reference:
         return f'<tr{_first(at)}>{cells}<td class="n ref">reference</td><td></td><td></td></tr>'
     if e.difference is None:
-        return f'<tr{_first(at)}>{cells}<td class="n">{LACKING}</td><td>no equal pair was tried</td><td class="n">0</td></tr>'
+        return f"<tr{_first(at)}>{cells}{_n(LACKING)}<td>no equal pair was tried</td>{_n('0')}</tr>"
+    around = f"{_whisker(e, x)} <small>{facts.figures.span(facts.main, e.low, e.high, sign=True)}</small>"
     mean = facts.figures.mean(facts.main, e.difference, sign=True)
-    around = facts.figures.span(facts.main, e.low, e.high, sign=True)
-    return f'<tr{_first(at)}>{cells}<td class="n">{mean}</td><td>{_whisker(e, widest)} <small>{around}</small></td><td class="n">{e.pairs:,}</td></tr>'
+    return f"<tr{_first(at)}>{cells}{_n(mean)}<td>{around}</td>{_n(f'{e.pairs}')}</tr>"
+
+
+def _n(figure: str) -> str:
+    return f'<td class="n">{figure}</td>'
 
 
 def _first(at: int) -> str:
     return ' class="first"' if at == 0 else ""
 
 
-def _whisker(e: Effect, widest: float) -> str:
-    """The interval on a line whose middle is 0."""
-    if e.low is None or e.high is None or e.difference is None or not widest:
+def _whisker(e: Effect, x: Scale | None) -> str:
+    """The interval on a line with a stroke at 0."""
+    if e.low is None or e.high is None or e.difference is None or x is None:
         return ""
-    low, high, mid = (round(60 + 58 * v / widest, 1) for v in (e.low, e.high, e.difference))
     sure = "sure" if e.low > 0 or e.high < 0 else "unsure"
     return (
-        f'<svg class="whisker" viewBox="0 0 120 12" aria-hidden="true"><path class="grid" d="M60 0V12"/>'
-        f'<path class="{sure}" d="M{low} 6H{high}"/><circle class="{sure}" cx="{mid}" cy="6" r="3"/></svg>'
+        f'<svg class="whisker" viewBox="0 0 120 12" aria-hidden="true"><path class="zero" d="M{x(0.0)} 0V12"/>'
+        f'<path class="{sure}" d="M{x(e.low)} 6H{x(e.high)}"/>'
+        f'<circle class="{sure}" cx="{x(e.difference)}" cy="6" r="3"/></svg>'
     )
