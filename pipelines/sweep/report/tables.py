@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def rows(record: Record) -> list[Row]:
     """Measurements, one a trial and metric; a trial that is not complete has one row, without a value."""
     made = []
     for trial in record.trials:
-        names = [m for m in metrics(record) if m in trial.values] if trial.state == "complete" else [first(record)]
+        names = [m for m in metrics(record) if m in trial.values and trial.state == "complete"] or [first(record)]
         made += [_row(record, trial, name) for name in names]
     return made
 
@@ -32,9 +33,10 @@ def _row(record: Record, trial: TrialRecord, metric: str) -> Row:
     found = trial.values.get(metric) if trial.state == "complete" else None
     if found is None:
         settings |= {"state": trial.state, "reason": trial.reason}
-    numbers = (None, None, None, None) if found is None else (found.mean, found.low, found.high, found.n)
-    method = f"#{trial.number} {trial.id}"
-    return Row("sweep", record.questions.name, method, metric, *numbers, seconds=trial.seconds, settings=settings)
+    row = Row("sweep", record.questions.name, f"#{trial.number} {trial.id}", metric, None)
+    if found is not None:
+        row = replace(row, value=found.mean, low=found.low, high=found.high, n=found.n)
+    return replace(row, seconds=trial.seconds, settings=settings)
 
 
 def trials(record: Record) -> list[Flat]:

@@ -44,8 +44,10 @@ def table(caption: str, head: Iterable[str], rows: Iterable[str], kind: str = ""
 
 
 def heads(*names: str) -> list[str]:
-    """Column headers; of figures where the name begins with `=`."""
-    return [
-        f'<th scope="col" class="n">{text(n[1:])}</th>' if n[:1] == "=" else f'<th scope="col">{text(n)}</th>'
-        for n in names
-    ]
+    """Headers of columns of words."""
+    return [f'<th scope="col">{text(cut(name, 40))}</th>' for name in names]
+
+
+def figures(*names: str) -> list[str]:
+    """Headers of columns of figures."""
+    return [f'<th scope="col" class="n">{text(cut(name, 40))}</th>' for name in names]

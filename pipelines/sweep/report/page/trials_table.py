@@ -5,10 +5,10 @@ from __future__ import annotations
 from pipelines.sweep.record import TrialRecord
 from pipelines.sweep.report.figures import LACKING, chance, count, number
 from pipelines.sweep.report.page.facts import TESTED, Facts
-from pipelines.sweep.report.page.markup import cut, heads, note, table, text
+from pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
 from pipelines.sweep.report.ranking import cached, show
 
-MOST, PARAMETERS, METRICS = 200, 10, 8
+MOST, FURTHER, PARAMETERS, METRICS = 200, 30, 10, 8
 LETTERS = "b: differs from the best; s: differs from the baseline (p under 0.05 after Holm's correction"
 
 
@@ -18,29 +18,37 @@ def trials_table(facts: Facts) -> str:
         return ""
     kept, names = _kept(facts), facts.names[:PARAMETERS]
     first, others = _columns(facts)
-    head = heads("=rank", "trial", *first, *names, "against the best", "=n", *others, "=cached", "=seconds of trial")
+    head = [
+        *figures("rank"),
+        *heads("trial"),
+        *figures(*first),
+        *heads(*names, "against the best"),
+        *figures("n", *others),
+    ]
+    head += figures("cached", "seconds of trial")
     rows = [_row(facts, place, facts.order[place], names) for place in kept]
     caption = f"Trials by {facts.main}, with 95 % intervals"
     return table(caption, head, rows, "trials sortable") + _notes(facts, len(kept), names)
 
 
 def _columns(facts: Facts) -> tuple[list[str], list[str]]:
-    """The metrics before the settings, which are objectives, and those after them, as headers of figures."""
-    shown = [f"={m}" for m in facts.metrics[:METRICS]]
-    objectives = sum(m in facts.record.objectives for m in facts.metrics[:METRICS])
+    """The metrics before the settings, which are objectives, and those after them."""
+    shown = facts.metrics[:METRICS]
+    objectives = sum(m in facts.record.objectives for m in shown)
     return shown[:objectives], shown[objectives:]
 
 
 def _kept(facts: Facts) -> list[int]:
-    """Places in the order: the first MOST, and the baseline and the front wherever they are."""
+    """Places in the order: the first MOST, and the baseline and the front from wherever they are, up to FURTHER."""
     also = [i for i, t in enumerate(facts.order) if i >= MOST and (t is facts.base or t.id in facts.front)]
-    return [*range(min(MOST, len(facts.order))), *also[:MOST]]
+    also.sort(key=lambda i: facts.order[i] is not facts.base)
+    return [*range(min(MOST, len(facts.order))), *sorted(also[:FURTHER])]
 
 
 def _row(facts: Facts, place: int, trial: TrialRecord, names: list[str]) -> str:
     mark = facts.mark(trial)
     badge = f' <span class="badge {mark}">{mark}</span>' if mark else ""
-    first, others = ([_cell(facts, trial, m[1:]) for m in metrics] for metrics in _columns(facts))
+    first, others = ([_cell(facts, trial, m) for m in metrics] for metrics in _columns(facts))
     main, (found, asked) = trial.values[facts.main], cached(trial)
     cells = [
         _n(f"{place + 1}"),
