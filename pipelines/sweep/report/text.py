@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from rich.cells import cell_len, set_cell_size
+
 from pipelines.sweep.record import Record, TrialRecord
 from pipelines.sweep.report.figures import Figures, count
 from pipelines.sweep.report.pareto import pareto
@@ -17,10 +21,11 @@ def summary(record: Record) -> str:
     lines = [_heading(record, order, len(front))]
     if not order:
         return "\n".join([*lines, *_reasons(record)])
-    rows = [_row(record, place, trial, front) for place, trial in enumerate(order[:TOP], 1)]
+    figures = Figures(record)
+    rows = [_row(record, figures, place, trial, front) for place, trial in enumerate(order[:TOP], 1)]
     base = baseline(record)
     if base in order[TOP:]:
-        rows.append(_row(record, order.index(base) + 1, base, front))
+        rows.append(_row(record, figures, order.index(base) + 1, base, front))
     lines += ["", *_aligned([_header(record), *rows])]
     if len(order) > TOP:
         lines.append(f"and {len(order) - TOP:,} more")
@@ -46,8 +51,8 @@ def _header(record: Record) -> list[str]:
     return ["", "", "trial", *_shown(record), "n", "settings" if baseline(record) is None else "against the baseline"]
 
 
-def _row(record: Record, place: int, trial: TrialRecord, front: set[str]) -> list[str]:
-    figures, base = Figures(record), baseline(record)
+def _row(record: Record, figures: Figures, place: int, trial: TrialRecord, front: set[str]) -> list[str]:
+    base = baseline(record)
     marks = ("*" if trial.id in front else "") + ("b" if trial is base else "")
     main = trial.values[first(record)]
     values = [figures.value(metric, trial.values.get(metric)) for metric in _shown(record)]
@@ -56,8 +61,14 @@ def _row(record: Record, place: int, trial: TrialRecord, front: set[str]) -> lis
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    rows = [[_plain(cell) for cell in row] for row in rows]
+    widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _plain(line: str) -> str:
+    """Without control characters, which a terminal would obey."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", line)
 
 
 def _reasons(record: Record) -> list[str]:
@@ -65,7 +76,7 @@ def _reasons(record: Record) -> list[str]:
     counts: dict[str, int] = {}
     for trial in record.trials:
         if trial.state == "failed":
-            line = next(iter(trial.reason.splitlines()), "no reason was kept")
+            line = _plain(next(iter(trial.reason.splitlines()), "no reason was kept"))
             counts[line] = counts.get(line, 0) + 1
     shown = sorted(counts, key=lambda line: -counts[line])[:5]
     lines = [f"failed {counts[line]:,} times: {line}" if counts[line] > 1 else f"failed: {line}" for line in shown]

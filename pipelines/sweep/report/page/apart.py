@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipelines.sweep.record import TrialRecord
 from pipelines.sweep.report.figures import LACKING, count, number
 from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.markup import cut, heads, note, table, text
+from pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
 from pipelines.sweep.report.ranking import changes
 
 MOST, LONG = 100, 400
@@ -19,14 +19,8 @@ def apart(facts: Facts) -> str:
     if not rest:
         return ""
     rows = [_row(facts, trial) for trial in rest[:MOST]]
-    head = heads(
-        "trial",
-        "state",
-        "reason",
-        "settings" if facts.base is None else "against the baseline",
-        "=questions",
-        "=seconds",
-    )
+    what = "settings" if facts.base is None else "against the baseline"
+    head = [*heads("trial", "state", "reason", what), *figures("questions", "seconds")]
     left = f"{count(len(rest) - MOST, 'trial')} left out here; the CSV has them all." if len(rest) > MOST else ""
     return table("Trials that are not ranked", head, rows, "apart") + note(left)
 

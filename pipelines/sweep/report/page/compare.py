@@ -17,7 +17,7 @@ from pipelines.sweep.report.significance import Difference, difference
 
 TOP, FIRST, NEXT = 3, 10, 4
 """The first TOP trials and the baseline, in pairs: FIRST questions of the first pair, NEXT of every other."""
-BUDGET = 160_000
+BUDGET = 140_000
 """Characters of HTML that the questions may take together, so that the page stays small."""
 
 

@@ -13,7 +13,7 @@ from pipelines.sweep.report.pareto import pareto
 from pipelines.sweep.report.ranking import COSTS, changes, direction, value
 
 WIDTH, HEIGHT, LEFT, RIGHT, ABOVE, BELOW = 440, 320, 46, 16, 14, 40
-MOST, PICTURES = 300, 4
+MOST, PICTURES, LINES = 200, 3, 8
 
 
 def scatters(facts: Facts) -> str:
@@ -115,6 +115,7 @@ def _tip(facts: Facts, t: TrialRecord, across: str, up: str) -> str:
     word = {"best": " (best)", "baseline": " (baseline)"}.get(facts.mark(t), "")
     values = ", ".join(f"{m} {facts.figures.mean(m, value(t, m))}" for m in (up, across))
     lines = changes(t, facts.base, facts.names)
+    lines = [*lines[:LINES], f"and {len(lines) - LINES} more"] if len(lines) > LINES else lines
     same = "as the baseline" if facts.base and t is not facts.base and not lines else ""
     return f"#{t.number}{word}: {values}" + "".join(f" · {cut(line, 60)}" for line in [*lines, same] if line)
 

@@ -6,7 +6,7 @@ from pipelines.sweep.report.effects import Effect, effects
 from pipelines.sweep.report.figures import LACKING, count
 from pipelines.sweep.report.importance import Importance
 from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.markup import cut, heads, note, table, text
+from pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
 from pipelines.sweep.report.page.scale import Scale
 
 METHOD = (
@@ -61,7 +61,8 @@ def main_effects(facts: Facts) -> str:
     ends = [end for n in names for e in found[n] for end in (e.low, e.high, 0.0) if end is not None]
     x = Scale(min(ends), max(ends), 4, 116) if any(ends) else None
     rows = [_level(facts, e, at, x) for n in names for at, e in enumerate(found[n][:LEVELS])]
-    head = heads("parameter", "level", "=trials", f"=mean {facts.main}", "=difference", "95 % interval", "=pairs")
+    head = [*heads("parameter", "level"), *figures("trials", f"mean {facts.main}", "difference")]
+    head += [*heads("95 % interval"), *figures("pairs")]
     caption = f"Main effects on {facts.main}: a level against the reference, all other parameters equal"
     left = sum(max(0, len(found[n]) - LEVELS) for n in names)
     return table(caption, head, rows, "effects") + note(f"{count(left, 'level')} left out." if left else "")
