@@ -26,22 +26,17 @@ def value(mean: float, n: int = 10, of: int | None = None, spread: float = 0.02)
     return Value(mean, mean - spread, mean + spread, n, n if of is None else of)
 
 
-def trial(
-    number: int, scores: Sequence[float] | float = (), *, params: Mapping | None = None, metric: str = "nDCG@10", **more
-) -> TrialRecord:
-    """A complete trial with the scores of questions q0 q1 ..., or with a mean alone; `more` are other fields, and
-    metrics by name as means."""
-    given = {k: more.pop(k) for k in list(more) if k not in TrialRecord.__dataclass_fields__}
-    values = {k: value(v) for k, v in given.items()}
+def trial(number: int, scores: Sequence[float] | float = (), *, cost: float | None = None, **fields) -> TrialRecord:
+    """A complete trial with the scores of questions q0 q1 ..., or with a mean alone; `cost` is its metric `seconds`."""
     outcomes: tuple[Outcome, ...] = ()
     if isinstance(scores, float | int):
-        values = {metric: value(float(scores)), **values}
-    elif len(scores):
-        mean = float(np.mean(scores))
-        values = {metric: Value(mean, min(scores), max(scores), len(scores), len(scores)), **values}
-        outcomes = tuple(Outcome(f"q{i}", {metric: float(s)}) for i, s in enumerate(scores))
-    fields = {"id": f"{number:016x}", "state": "complete", "settings": {"name": "x", "k": number + 1}} | more
-    return TrialRecord(number=number, params=params or {}, values=values, **{"outcomes": outcomes, **fields})
+        values = {"nDCG@10": value(float(scores))}
+    else:
+        values = {"nDCG@10": Value(float(np.mean(scores)), min(scores), max(scores), len(scores), len(scores))}
+        outcomes = tuple(Outcome(f"q{i}", {"nDCG@10": float(s)}) for i, s in enumerate(scores))
+    values |= {} if cost is None else {"seconds": value(cost)}
+    plain = {"id": f"{number:016x}", "state": "complete", "settings": {"name": "x", "k": number + 1}, "params": {}}
+    return TrialRecord(number=number, **{**plain, "values": values, "outcomes": outcomes, **fields})
 
 
 def questions(n: int = 10) -> QuestionSet:
@@ -70,7 +65,9 @@ def large(trials: int = 48, asked: int = 60, *, seed: int = 7, texts: Mapping[st
     items = tuple(Question(f"q{i:03}", f"What is said of {texts[g.document][g.start : g.end].split(' (')[0]}?", (g,))
                   for i, g in enumerate(gold))  # fmt: skip
     hard = rng.normal(0, 0.25, asked)
-    grid = product(range(1, 200), (128, 256, 512), ("fixed", "recursive", "semantic", "sage"), ("faiss", "chroma"), (False, True))
+    grid = product(
+        range(1, 200), (128, 256, 512), ("fixed", "recursive", "semantic", "sage"), ("faiss", "chroma"), (False, True)
+    )
     made = []
     for number, (k, size, segmenter, store, rerank) in zip(range(trials), grid):
         params = {"segment": segmenter, "size": size, "store": store, "rerank": "minilm" if rerank else None}
@@ -108,7 +105,9 @@ def _trial(rng, number, params, items, hard, texts) -> TrialRecord:
     if number in (5, 21, 40):
         reason = "dominated on the first 15 questions by #11"
         return TrialRecord(**common, state="pruned", outcomes=outcomes[:15], reason=reason, seconds=1.5)
-    stages = {s: (int(rng.integers(0, 2)), int(rng.integers(1, 4))) for s in ("segment", "encode", "retrieve", "refine")}
+    stages = {
+        s: (int(rng.integers(0, 2)), int(rng.integers(1, 4))) for s in ("segment", "encode", "retrieve", "refine")
+    }
     values = {m: _mean(outcomes, m) for m in ("nDCG@10", "seconds", "tokens_passages", "span recall")}
     return TrialRecord(**common, state="complete", values={k: v for k, v in values.items() if v}, outcomes=outcomes,
                        seconds=float(rng.gamma(4, 2)), stages=stages)  # fmt: skip

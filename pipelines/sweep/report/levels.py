@@ -67,7 +67,7 @@ def _labels(there: Sequence[Param]) -> dict[tuple[str, Param], str]:
 
 
 def _binned(trials: Sequence[TrialRecord], name: str, there: np.ndarray) -> list[str | None]:
-    edges = np.unique(np.quantile(there, np.linspace(0, 1, BINS + 1), method="lower"))
+    edges = np.unique(np.quantile(there, np.linspace(0, 1, BINS + 1), method="higher"))
     bins = np.digitize(there, edges[1:-1])
     spans = [(float(there[bins == b].min()), float(there[bins == b].max())) for b in np.unique(bins)]
     labels = iter([_span(spans, float(x)) for x in there])

@@ -35,7 +35,7 @@ def summary(record: Record) -> str:
 
 def _heading(record: Record, order: list[TrialRecord], on_front: int) -> str:
     states = [sum(t.state == s for t in record.trials) for s in ("complete", "pruned", "failed")]
-    found = f"{record.name}: {count(len(record.trials), 'trial')}, {states[0]:,} complete"
+    found = f"{_plain(record.name)}: {count(len(record.trials), 'trial')}, {states[0]:,} complete"
     found += f", {states[1]:,} pruned, {states[2]:,} failed"
     if lost := len(record.complete) - len(order):
         found += f"; {lost:,} complete without {first(record) or 'an objective'}, not ranked"
