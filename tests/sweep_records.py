@@ -26,8 +26,8 @@ def value(mean: float, n: int = 10, of: int | None = None, spread: float = 0.02)
     return Value(mean, mean - spread, mean + spread, n, n if of is None else of)
 
 
-def trial(number: int, scores: Sequence[float] | float = (), *, cost: float | None = None, **fields) -> TrialRecord:
-    """A complete trial with the scores of questions q0 q1 ..., or with a mean alone; `cost` is its metric `seconds`."""
+def trial(number: int, scores: Sequence[float] | float = 0.0, *, cost: float | None = None, **fields) -> TrialRecord:
+    """A complete trial with scores of questions q0 q1 ..., or with a mean alone; `cost` is its metric `seconds`."""
     outcomes: tuple[Outcome, ...] = ()
     if isinstance(scores, float | int):
         values = {"nDCG@10": value(float(scores))}

@@ -96,7 +96,7 @@ def _caution(facts: Facts) -> str:
     chosen = (
         f"The best of {len(facts.order):,} was chosen on the same {count(asked, 'question')} that it is shown with: "
     )
-    unsure = "" if found is None or found.significant else "Chance alone could do what the baseline lacks. "
+    unsure = "" if found is None or found.significant else "Chance alone could do as much. "
     return note(f"{unsure}{chosen}on new ones expect a little less.")
 
 

@@ -75,7 +75,7 @@ def _window(length: int, marks: Sequence[Span], most: int) -> Span:
     if length <= most:
         return 0, length
     low = max(0, min((low for low, _ in marks), default=0))
-    begin = 0 if low + 60 < most else min(low - 60, length - most)
+    begin = 0 if low + most // 7 < most else min(low - most // 7, length - most)
     return begin, begin + most
 
 
