@@ -19,7 +19,7 @@ TOPICS = ("the checkpoint", "a transaction", "the write-ahead log", "an index", 
           "a shared lock", "the schema", "a virtual table", "the query planner")  # fmt: skip
 DOES = ("is written before the pages it speaks of", "must be held until readers have finished",
         "is rebuilt from the rows when it is lost", "costs one sync of the disk",
-        "never grows over a thousand pages unless a reader stands in its way", "is skipped when nothing has changed")  # fmt: skip
+        "never grows over a thousand pages unless a reader waits", "is skipped when nothing has changed")  # fmt: skip
 
 
 def value(mean: float, n: int = 10, of: int | None = None, spread: float = 0.02) -> Value:
@@ -92,7 +92,7 @@ def _gold(texts: Mapping[str, str], i: int) -> Gold:
 
 def _trial(rng, number, params, items, hard, texts) -> TrialRecord:
     settings = {
-        "name": "study", "encoder": {"use": "hash"}, "segment": [{"use": "fixed", "size": params["size"]}],
+        "name": "study", "encoder": {"use": "hash"}, "segment": [{"use": "fixed", "max_tokens": params["size"]}],
         "store": {"use": "embedded", "path": ".fovea/study"}, "retrieve": [{"use": "dense"}, {"use": "bm25"}], "k": 5,
     }  # fmt: skip
     common = {"id": f"{number * 2654435761 % 2**64:016x}", "number": number, "params": params, "settings": settings}

@@ -77,7 +77,8 @@ def test_a_click_sorts(page, tmp_path):
 def test_pairs_are_chosen_and_tips_shown(page, tmp_path):
     choose = """
       const select = document.querySelector(".pick select");
-      const open = () => [...document.querySelectorAll(".pair")].map((pair) => Number(!pair.hidden && pair.open)).join("");
+      const blocks = [...document.querySelectorAll(".pair")];
+      const open = () => blocks.map((pair) => Number(!pair.hidden && pair.open)).join("");
       const said = [open()];
       select.value = "2";
       select.dispatchEvent(new Event("change"));

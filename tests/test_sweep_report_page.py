@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import product
 
+import numpy as np
 import pytest
 
 from pipelines.evaluation.gold import Gold, Question, QuestionSet
@@ -146,6 +147,14 @@ def test_a_wide_study_stays_small():
     check(page)
     assert len(page.encode()) < 500_000
     assert "Left out metrics: " in page
+
+
+def test_thousands_of_questions_stay_small():
+    rng = np.random.default_rng(0)
+    page = html(record([trial(i, rng.random(3000)) for i in range(4)], baseline=f"{3:016x}"))
+    assert "Differences of 3,000 questions, sorted, 300 of them at equal steps" in page
+    assert len(page.encode()) < 200_000
+    check(page)
 
 
 def test_what_is_left_out_is_said():

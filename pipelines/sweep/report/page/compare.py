@@ -15,10 +15,10 @@ from pipelines.sweep.report.page.passages import gold, retrieved
 from pipelines.sweep.report.ranking import direction
 from pipelines.sweep.report.significance import Difference, difference
 
-TOP, FIRST, NEXT = 3, 10, 4
+TOP, FIRST, NEXT, STROKES = 3, 10, 4, 300
 """The first TOP trials and the baseline, in pairs: FIRST questions of the first pair, NEXT of every other."""
-BUDGET = 140_000
-"""Characters of HTML that the questions may take together, so that the page stays small."""
+BUDGET = 120_000
+"""Bytes of HTML that the questions may take together, so that the page stays small."""
 
 
 def comparisons(facts: Facts) -> str:
@@ -31,7 +31,7 @@ def comparisons(facts: Facts) -> str:
     left, blocks = BUDGET, []
     for at, one in enumerate(found):
         block = _block(facts, one, FIRST if at == 0 else NEXT, left, shown=at == 0)
-        left -= len(block)
+        left -= len(block.encode())
         blocks.append(block)
     return f'<div class="pairs">{"".join(blocks)}</div>'
 
@@ -42,11 +42,12 @@ def _pair(facts: Facts, a: TrialRecord, b: TrialRecord) -> Difference | None:
 
 
 def _title(facts: Facts, d: Difference) -> str:
-    names = [
-        f"#{t.number}{f' ({word})' if (word := facts.mark(t)) in ('best', 'baseline') else ''}"
-        for t in (d.trial, d.other)
-    ]
-    return " against ".join(names)
+    return " against ".join(_called(facts, trial) for trial in (d.trial, d.other))
+
+
+def _called(facts: Facts, trial: TrialRecord) -> str:
+    word = facts.mark(trial)
+    return f"#{trial.number} ({word})" if word in ("best", "baseline") else f"#{trial.number}"
 
 
 def _block(facts: Facts, d: Difference, most: int, budget: int, *, shown: bool) -> str:
@@ -54,33 +55,40 @@ def _block(facts: Facts, d: Difference, most: int, budget: int, *, shown: bool) 
     won, lost, tied = d.counts(towards)
     line = f"{in_words(facts, d)} in {facts.main}: {won} won, {lost} lost, {tied} tied"
     line += f"; {count(d.left_out, 'question')} without a value of both left out." if d.left_out else "."
-    asked = {q.id: q for q in facts.record.questions.questions}
-    order = [i for i in sorted(range(len(d.values)), key=lambda i: -abs(d.values[i])) if d.values[i]][:most]
-    items, used = [], 0
-    for i in order:
-        question = asked.get(d.questions[i], Question(d.questions[i], d.questions[i]))
-        item = _question(facts, d, float(d.values[i]), question)
-        if used + len(item) > budget:
-            items.append(note("Further questions are left out to keep this page small."))
-            break
-        items.append(item)
-        used += len(item)
     title, state = text(_title(facts, d)), " open" if shown else ""
-    body = f'<p>{text(line)}</p>{_strip(d, towards)}<div class="questions">{"".join(items)}</div>'
+    body = f'<p>{text(line)}</p>{_strip(d, towards)}<div class="questions">{_questions(facts, d, most, budget)}</div>'
     summary = f"<summary><h3>{title}</h3></summary>"
     return f'<details class="pair" data-title="{title}"{state}>{summary}{body}</details>'
+
+
+def _questions(facts: Facts, d: Difference, most: int, budget: int) -> str:
+    """Those with the largest difference, as many as `most` and the budget allow."""
+    asked = {q.id: q for q in facts.record.questions.questions}
+    largest = [i for i in sorted(range(len(d.values)), key=lambda i: -abs(d.values[i])) if d.values[i]]
+    items = []
+    for i in largest[:most]:
+        question = asked.get(d.questions[i], Question(d.questions[i], d.questions[i]))
+        item = _question(facts, d, float(d.values[i]), question)
+        budget -= len(item.encode())
+        if budget < 0:
+            return "".join([*items, note("Further questions are left out to keep this page small.")])
+        items.append(item)
+    return "".join(items)
 
 
 def _strip(d: Difference, towards: Direction) -> str:
     """All differences, sorted: a stroke a question, in the accent where the first trial is the better one."""
     values = sorted(d.values.tolist(), reverse=towards == "maximise")
+    label = f"Differences of {count(len(values), 'question')}, sorted"
+    if len(values) > STROKES:
+        values = [values[round(i * (len(values) - 1) / (STROKES - 1))] for i in range(STROKES)]
+        label += f", {STROKES} of them at equal steps"
     top, wide = max(map(abs, values)) or 1.0, 600 / len(values)
     paths = ["", ""]
     for i, v in enumerate(values):
         if v:
             paths[(v < 0) == (towards == "maximise")] += f"M{(i + 0.5) * wide:.1f} 40V{40 - 38 * v / top:.1f}"
     width = f'stroke-width="{max(0.6, min(8.0, wide * 0.7)):.1f}"'
-    label = f"Differences of {count(len(values), 'question')}, sorted, the largest being {top:.3g}"
     return (
         f'<svg class="strip" viewBox="0 0 600 80" preserveAspectRatio="none" role="img" aria-label="{label}">'
         f'<title>{label}</title><path class="grid" d="M0 40H600"/><path class="won" {width} d="{paths[0]}"/>'

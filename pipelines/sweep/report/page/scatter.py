@@ -16,7 +16,7 @@ from pipelines.sweep.report.ranking import COSTS, changes, direction, value
 WIDTH, HEIGHT, LEFT, RIGHT, ABOVE, BELOW = 440, 320, 46, 16, 14, 40
 FLOOR = HEIGHT - BELOW
 MOST, PICTURES = 200, 3
-TIPS = 50_000
+TIPS = 30_000
 """Characters that the tips of a picture may take together."""
 RADIUS = {"best": 6, "base": 5, "front": 4.5, "": 3}
 
