@@ -1,0 +1,61 @@
+"""The winner as a pipeline's YAML."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from pipelines.sweep.record import Record
+from pipelines.sweep.report.figures import Figures, count
+from pipelines.sweep.report.ranking import first, winner
+from rag.errors import FoveaError
+
+
+def best_yaml(record: Record) -> str:
+    """The settings of the winner, which `fovea` reads as a pipeline, below a comment that says where they come from.
+
+    Raises FoveaError where no trial is ranked.
+    """
+    best = winner(record)
+    if best is None:
+        states = ", ".join(f"{sum(t.state == s for t in record.trials)} {s}" for s in ("pruned", "failed"))
+        raise FoveaError(
+            f"no trial is complete and has {first(record) or 'an objective'}, so there is no best one: {states}",
+            where=record.name,
+            fix="see the reasons in the report, mend the study and run it again",
+        )
+    found = Figures(record).value(first(record), best.values[first(record)])
+    lines = [
+        f"Trial {best.number} ({best.id}) of {record.name}, the best of {len(record.complete):,} that are complete",
+        f"{first(record)} {found} on {count(best.values[first(record)].n, 'question')} "
+        f"of {record.questions.name} ({record.questions.fingerprint})",
+    ]
+    return "".join(f"# {_one_line(line)}\n" for line in lines) + plain_yaml(best.settings)
+
+
+def plain_yaml(plain: Any) -> str:
+    """Plain data as YAML that our reader gives back as it was, in the order it has."""
+    return yaml.dump(plain, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _one_line(line: str) -> str:
+    """Without line breaks, so that a comment stays one, and without what YAML cannot hold."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]+", " ", line)
+
+
+class _Plain(yaml.SafeDumper):
+    """Without anchors, and with quotes around texts that YAML 1.2 takes for numbers though PyYAML does not: `1e5`."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Plain.yaml_implicit_resolvers = {key: list(found) for key, found in yaml.SafeDumper.yaml_implicit_resolvers.items()}
+_Plain.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+_Plain.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
