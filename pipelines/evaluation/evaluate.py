@@ -55,7 +55,7 @@ class Evaluator:
     ) -> None:
         self.pipeline, self.k, self.prices = pipeline, k, dict(prices or {})
         self.texts = Texts(encoder or pipeline.spec.encoder)
-        self.judging = Judging.of(judge, self.texts) if judge is not None else None
+        self.judging = Judging.of(judge) if judge is not None else None
         self.questions = check_questions(questions, pipeline.corpus.library.documents())
         self._by_id = {q.id: q for q in self.questions.questions}
         names = metrics or default_metrics(self.questions, k or pipeline.spec.kept, judged=judge is not None)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from pipelines.bench.segmentation_methods import made
-from pipelines.evaluation.case import Missing, Texts
+from pipelines.evaluation.case import Missing
 from rag import trace
 from rag.component import fingerprint
 from rag.errors import ConfigError
@@ -30,25 +30,31 @@ _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
 
 
 class Unreadable(Missing):
-    """The model's words are not what was asked for, twice."""
+    """The model's words are not what was asked for, twice; `why` is what was wrong with them."""
+
+    def __init__(self, why: str, reply: str) -> None:
+        super().__init__(f"the judge's reply cannot be read ({why}): {' '.join(reply.split())[:100]!r}")
+        self.why = why
 
 
 class Judging:
     """The conversation with one judge."""
 
-    def __init__(self, model: Generator, texts: Texts, replies: Replies | None = None) -> None:
-        self.speak, self.texts, self._replies = speaker(model), texts, replies
+    def __init__(self, model: Generator, replies: Replies | None = None) -> None:
+        self.speak, self._replies = speaker(model), replies
         told = model.settings(speed=False)
         self.named = {key: value for key, value in told.items() if key != "instruction"}
+        self.called = str(told.get("model"))
+        """The model's name."""
         self.counts: Counter[str] = Counter()
         """How often the model was asked, a reply was found instead, and a reply could not be read."""
         if told.get("temperature"):
             trace.warn(f"the judge's temperature is {told['temperature']}: at 0 it says the same each time")
 
     @classmethod
-    def of(cls, judge: Any, texts: Texts) -> Judging:
+    def of(cls, judge: Any) -> Judging:
         """From a LangChain chat model, a generator, or the settings of one; raises ConfigError for anything else."""
-        return judge if isinstance(judge, Judging) else cls(made(Generator, judge, "judge"), texts)
+        return judge if isinstance(judge, Judging) else cls(made(Generator, judge, "judge"))
 
     @property
     def replies(self) -> Replies:
@@ -85,7 +91,7 @@ class Judging:
                 continue
             self.replies.put(key, reply)
             return found
-        raise Unreadable(f"the judge's reply cannot be read ({wrong}): {' '.join(reply.split())[:100]!r}")
+        raise Unreadable(wrong, reply)
 
 
 def speaker(model: Generator) -> Callable[[Messages], str]:
