@@ -14,7 +14,7 @@ from rag.sentences import sentences
 from rag.tokens import words
 from rag.types import Document, Span
 
-FEWEST, MOST = 8, 40
+FEWEST, MOST = 6, 40
 """Words of a key sentence."""
 OPENING = 3
 """Sentences of a section's opening, at most; it ends with its paragraph."""
@@ -40,7 +40,7 @@ def keys(document: Document) -> list[Key]:
     """Key sentences and openings of sections in turns, the weightiest of each first.
 
     With f the number of sentences of the document that hold a word, and w the word's weight (as in BM25, over these
-    sentences), a sentence weighs the mean of `ln(1 + f) w` over its telling words. A sentence of fewer than 8 or more
+    sentences), a sentence weighs the mean of `ln(1 + f) w` over its telling words. A sentence of fewer than 6 or more
     than 40 words, one that is no prose, and one that begins by leaning on the sentence before it are passed over.
     """
     text, start = document.text, body(document.text, document.media_type)
