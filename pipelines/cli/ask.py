@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_query_options(parser: argparse.ArgumentParser) -> None:
     """Options of verbs that ask something."""
-    parser.add_argument("-k", type=_positive, help="how many passages")
+    parser.add_argument("-k", type=positive, help="how many passages")
     parser.add_argument("--where", help='keep passages whose metadata match, e.g. "year >= 2020"')
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
@@ -28,7 +28,8 @@ def add_query_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number from 1, as an argument."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
     return int(text)

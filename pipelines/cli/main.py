@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from types import ModuleType
 
 VERBS = {
     "init": "write a commented pipeline YAML to start from",
@@ -19,6 +20,8 @@ VERBS = {
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
     "capture": "dump a model's queries, keys and values of a text",
+    "eval": "ask questions with gold, and measure quality, time and cost",
+    "make-questions": "draft questions with gold spans from documents, for review",
     "sweep": "search the settings of a pipeline over gold questions",
     "bench": "measure on data: segmentation, retrieval, attention",
     "doctor": "versions, back-ends, GPU, caches",
@@ -48,8 +51,12 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
     for name, what in VERBS.items():
         sub = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         if name == verb:
-            import_module(f"pipelines.cli.{name}").configure(sub)
+            _module(name).configure(sub)
     return parser
+
+
+def _module(verb: str) -> ModuleType:
+    return import_module(f"pipelines.cli.{verb.replace('-', '_')}")
 
 
 def _version() -> str:
@@ -62,7 +69,7 @@ def _run(verb: str, args: argparse.Namespace) -> int:
     from rag.errors import FoveaError
 
     try:
-        return int(import_module(f"pipelines.cli.{verb}").run(args))
+        return int(_module(verb).run(args))
     except FoveaError as error:
         print(error, file=sys.stderr)
         return error.exit_code

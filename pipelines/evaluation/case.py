@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipelines.evaluation.judging import Judging
 
 APART = 1 << 40
-"""Documents lie this far from each other on the line of `pipelines.span_metrics`."""
+"""Characters; no document is as long."""
 KEPT = 50_000
 """Vectors and sizes that are remembered."""
 
@@ -71,9 +71,26 @@ class Texts:
         return size
 
 
+class Line:
+    """One line for spans of any documents, which lie `APART` from each other: for `pipelines.span_metrics`."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, int] = {}
+
+    def spans(self, places: Iterable[tuple[str, int, int]]) -> np.ndarray:
+        """(document, start, end) as int64 `(places, 2)`."""
+        import numpy as np
+
+        found = []
+        for document, start, end in places:
+            at = self._documents.setdefault(document, len(self._documents)) * APART
+            found.append((at + start, at + end))
+        return np.array(found, np.int64).reshape(-1, 2)
+
+
 @dataclass
 class Case:
-    """What a metric is computed from. Spans lie on one line, documents `APART` from each other."""
+    """What a metric is computed from."""
 
     question: Question
     hits: Sequence[Hit]
@@ -84,7 +101,7 @@ class Case:
     tokens: Mapping[str, int] = field(default_factory=dict)
     judging: Judging | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
-    _documents: dict[str, int] = field(default_factory=dict)
+    line: Line = field(default_factory=Line)
 
     @property
     def said(self) -> Answer:
@@ -107,24 +124,14 @@ class Case:
     @cached_property
     def gold(self) -> np.ndarray:
         """The gold spans, int64 `(spans, 2)`."""
-        return self.line((g.document, g.start, g.end) for g in self.question.spans)
+        return self.line.spans((g.document, g.start, g.end) for g in self.question.spans)
 
     @cached_property
     def passages(self) -> np.ndarray:
         """The passages, int64 `(passages, 2)`, best first."""
-        return self.line((h.chunk.document_id, h.chunk.start, h.chunk.end) for h in self.hits)
+        return self.line.spans((h.chunk.document_id, h.chunk.start, h.chunk.end) for h in self.hits)
 
     @cached_property
     def sizes(self) -> list[int]:
         """The tokens of each passage."""
         return [self.texts.tokens(text) for text in self.contexts]
-
-    def line(self, places: object) -> np.ndarray:
-        """(document, start, end) as int64 `(places, 2)`."""
-        import numpy as np
-
-        found = []
-        for document, start, end in places:  # type: ignore[attr-defined]
-            at = self._documents.setdefault(document, len(self._documents)) * APART
-            found.append((at + start, at + end))
-        return np.array(found, np.int64).reshape(-1, 2)

@@ -21,7 +21,7 @@ from pipelines.evaluation.questions import check_questions
 from rag import progress
 from rag.encoder import Encoder
 from rag.errors import ConfigError
-from rag.trace import Trace, clock
+from rag.trace import Trace, clock, warn
 from rag.types import Answer, Hit
 
 if TYPE_CHECKING:
@@ -55,11 +55,15 @@ class Evaluator:
     ) -> None:
         self.pipeline, self.k, self.prices = pipeline, k, dict(prices or {})
         self.texts = Texts(encoder or pipeline.spec.encoder)
-        self.judging = Judging.of(judge, self.texts) if judge is not None else None
+        self.judging = Judging.of(judge) if judge is not None else None
         self.questions = check_questions(questions, pipeline.corpus.library.documents())
         self._by_id = {q.id: q for q in self.questions.questions}
-        names = metrics or default_metrics(self.questions, k or pipeline.spec.kept, judged=judge is not None)
+        kept = k or pipeline.spec.kept
+        names = metrics or default_metrics(self.questions, kept, judged=judge is not None)
         self.metrics = [self._checked(metric(name)) for name in dict.fromkeys(names)]
+        for one in self.metrics:
+            if one.unit == "k" and (one.cut or 0) > kept:
+                warn(f"{one.name} looks at {one.cut} places, and the pipeline keeps {kept} passages: -k {one.cut}")
         self.answers = any("answer" in m.needs for m in self.metrics)
 
     def _checked(self, one: Metric) -> Metric:

@@ -10,27 +10,32 @@ from rag.types import Document
 
 
 class Names:
-    """Finds ids of documents: by the id itself, else by a unique ending of it, with its suffix or without
-    (`sqlite/wal.html`, `wal.html` and `wal` for `docs/sqlite/wal.html`); a longer name that ends in an id counts too.
+    """Finds ids of documents: by the id itself; else by what stands behind the # of a record's id (`7` for
+    `docs/all.jsonl#7`); else by a unique ending of the id, with its suffix or without (`wal.html` and `wal` for
+    `docs/sqlite/wal.html`). A longer name that ends in an id counts too.
     """
 
     def __init__(self, documents: Iterable[Document], wanted: Collection[str] = ()) -> None:
         self.texts: dict[str, str] = {}
         """The texts of documents that one of the `wanted` names may mean, by id."""
         self._ids: dict[str, list[str]] = {}
+        self._records: dict[str, list[str]] = {}
         self._all: set[str] = set()
         stems = {_stem(name) for name in wanted}
         for document in documents:
             self._all.add(document.id)
             self._ids.setdefault(_stem(document.id), []).append(document.id)
-            if _stem(document.id) in stems:
+            _, mark, record = document.id.partition("#")
+            if mark:
+                self._records.setdefault(record, []).append(document.id)
+            if _stem(document.id) in stems or record in wanted:
                 self.texts[document.id] = document.text
 
     def id(self, name: str) -> str:
         """The id of the one document that `name` means; raises ConfigError where it means none, or several."""
         if name in self._all:
             return name
-        near = [key for key in self._ids.get(_stem(name), ()) if _suits(key, name)]
+        near = self._records.get(name) or [key for key in self._ids.get(_stem(name), ()) if _suits(key, name)]
         if len(whole := [key for key in near if PurePosixPath(key).suffix == PurePosixPath(name).suffix]) == 1:
             return whole[0]
         if len(near) == 1:

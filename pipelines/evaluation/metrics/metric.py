@@ -44,6 +44,7 @@ class Metric:
     score: Callable[[Case], float]
     """The number of one question; raises `Missing` where it cannot be had."""
     cut: int | None = None
+    unit: Cut = ""
 
     def applies(self, question: Question) -> bool:
         """Whether the question has the gold that it is measured by."""
@@ -104,9 +105,10 @@ def metric(name: str) -> Metric:
     if match is None or family is None:
         allowed, got = [f.shown for f in known.values()], name.split("@")[0]
         raise ConfigError(f"there is no metric {name!r}", where="metrics", got=got, allowed=allowed)
-    cut, unit = (int(match[2]), match[3] or "k") if match[2] else (None, "")
+    cut = int(match[2]) if match[2] else None
+    unit: Cut = "" if cut is None else "t" if match[3] else "k"
     if unit not in family.cuts:
         raise ConfigError(f"the metric {name!r} is none: write {family.shown}", where="metrics", fix=family.about)
     return Metric(
-        name, family.direction, family.needs, family.gold, family.about, lambda case: family.score(case, cut), cut
+        name, family.direction, family.needs, family.gold, family.about, lambda case: family.score(case, cut), cut, unit
     )

@@ -10,8 +10,8 @@ lies inside it. Then, for spans G,
                           span that no passage finds is an item of grade 1
 
 So whoever cuts the documents, a ranking that finds every span at its first places has nDCG 1, and a passage that only
-repeats what was found before gains nothing there. Gains are linear: `nDCG@k = sum_{i <= k} g_i / log2(i + 1)`, divided by the
-same sum of the items in falling order. `MAP` is 1 / items * sum over relevant places of the precision there.
+repeats what was found before gains nothing there. Gains are linear: `nDCG@k = sum_{i <= k} g_i / log2(i + 1)`, divided
+by the same sum of the items in falling order. `MAP` is 1 / items * sum over relevant places of the precision there.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def citation_recall(case: Case, cut: int | None) -> float:
 
 def _cited(case: Case) -> np.ndarray:
     """What is cited, each character once."""
-    return span_metrics.union(case.line((c.document_id, c.start, c.end) for c in case.said.citations))
+    return span_metrics.union(case.line.spans((c.document_id, c.start, c.end) for c in case.said.citations))
 
 
 def _scores(case: Case, budget: int | None) -> span_metrics.SpanScores:

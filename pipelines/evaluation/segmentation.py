@@ -1,0 +1,39 @@
+"""How a store's documents are cut, without any retriever: what a perfect one could do with these chunks, and how many
+and how long they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.evaluation.case import Line, Texts
+from pipelines.evaluation.gold import QuestionSet
+from pipelines.evaluation.value import Value, means
+from pipelines.span_metrics import precision_omega
+
+if TYPE_CHECKING:
+    from rag.corpus import Corpus
+
+
+def segmentation(corpus: Corpus, questions: QuestionSet, texts: Texts | None = None) -> dict[str, Value]:
+    """`precision_omega` over the questions with gold spans (`pipelines.span_metrics`), `chunks`, and the mean
+    `chunk_tokens` and `chunk_characters` over all of them, exact and so without an interval.
+
+    Gold must be under the documents' own ids. Reads every chunk once; O(questions * chunks of the gold's documents).
+    """
+    texts, line = texts or Texts(corpus.encoder), Line()
+    golds = [line.spans((g.document, g.start, g.end) for g in q.spans) for q in questions.questions if q.spans]
+    wanted = {gold.document for q in questions.questions for gold in q.spans}
+    places, tokens, characters = [], [], []
+    for chunk in corpus.chunks():
+        tokens.append(texts.encoder.tokenizer.count(chunk.text))
+        characters.append(chunk.end - chunk.start)
+        if chunk.document_id in wanted:
+            places.append((chunk.document_id, chunk.start, chunk.end))
+    omega = list(precision_omega(golds, line.spans(places)))
+    found = means({"precision_omega": omega}, {"precision_omega": len(golds)})
+    count = len(tokens)
+    sizes = {"chunks": float(count)}
+    if count:
+        sizes |= {"chunk_tokens": sum(tokens) / count, "chunk_characters": sum(characters) / count}
+    return found | {name: Value(x, x, x, count, count) for name, x in sizes.items()}
