@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.sweep.pool import Pool
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("study", help="the study's YAML file")
+    parser.add_argument("--documents", action="append", metavar="PATH", help="these, in the place of the study's")
+    parser.add_argument("--questions", metavar="FILE", help="these, in the place of the study's")
+    parser.add_argument("--limit", type=int, metavar="N", help="ask only N of the questions")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the study's folder (NAME.sweep beside the file)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="what stages gave; several studies may share one")
     parser.add_argument("--workers", default="1", metavar="N", help="processes (1), or ray, or ray:N")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run, and what it would take")
     parser.add_argument("--report", action="store_true", help="run nothing; report what is known")
     parser.add_argument("--retry-failed", action="store_true", help="run the failed trials again")
-    parser.add_argument("--max-failures", type=int, default=0, metavar="N", help="exit 0 with up to N failed trials (0)")
+    parser.add_argument("--max-failures", type=int, default=0, metavar="N", help="failed trials that exit with 0 (0)")
     parser.add_argument("--best", type=Path, metavar="FILE", help="write the best pipeline's YAML")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table of the trials")
-    parser.add_argument("--parquet", type=Path, metavar="FILE", help="write a row for every trial and question")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write a row a trial (.csv, .parquet, .json)")
+    parser.add_argument("--questions-table", type=Path, metavar="FILE", help="write a row a trial and question")
     parser.add_argument("--mlflow", metavar="URI", help="log the study to MLflow")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.sweep.run import Sweep
     from rag import progress
 
-    study = load_study(Path(args.study))
+    study = load_study(Path(args.study), **_instead(args))
     if args.dry_run:
         from pipelines.sweep.forecast import forecast
 
@@ -49,6 +52,16 @@ def run(args: argparse.Namespace) -> int:
         if not args.report:
             sweep.run(_pool(args.workers, sweep))
         return _reported(sweep, args)
+
+
+def _instead(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command says in the place of the study; its paths start from where it is called."""
+    given: dict[str, Any] = {}
+    if args.documents:
+        given["documents"] = [str(Path(path).absolute()) for path in args.documents]
+    if args.questions:
+        given["questions"] = str(Path(args.questions).absolute())
+    return given | ({"limit": args.limit} if args.limit is not None else {})
 
 
 def _folder(study: Study, args: argparse.Namespace) -> Path:
@@ -70,7 +83,25 @@ def _pool(workers: str, sweep: Sweep) -> Pool:
 
 
 def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
+    """Print the table, and write what was asked for; the page always."""
+    from pipelines.measurements import show
+    from pipelines.sweep.report import tables
+    from pipelines.sweep.report.best import best_yaml
+    from pipelines.sweep.report.html import write_html
+    from pipelines.sweep.report.text import summary
+
     record = sweep.record(" ".join(["fovea", *sys.argv[1:]]))
-    print(*(f"{t.number} {t.state} {t.params} {({k: round(v.mean, 4) for k, v in t.values.items()})} {t.reason}" for t in record.trials), sep="\n")
-    failed = sum(t.state == "failed" for t in record.trials)
+    page = sweep.folder / "report.html"
+    write_html(record, page)
+    for path, flat in ((args.table, tables.trials), (args.questions_table, tables.questions)):
+        if path:
+            tables.write(flat(record), path)
+    if args.best and record.complete:
+        args.best.write_text(best_yaml(record), encoding="utf-8")
+    if args.mlflow:
+        from pipelines.sweep.report.mlflow_log import log_study
+
+        log_study(record, args.mlflow)
+    print(show(tables.rows(record), as_json=True) if args.json else f"{summary(record)}\n\nreport: {page}")
+    failed = sum(trial.state == "failed" for trial in record.trials)
     return int(failed > args.max_failures or not record.complete)

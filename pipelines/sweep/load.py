@@ -23,8 +23,10 @@ TRIES = 2_000
 """Configurations drawn before constraints are said to contradict each other."""
 
 
-def load_study(path: Path) -> Study:
-    """Read and check a study file; raises ConfigErrors with file:line:column for all that is wrong."""
+def load_study(path: Path, **instead: Any) -> Study:
+    """Read and check a study file; raises ConfigErrors with file:line:column for all that is wrong. `instead` are
+    settings that take the place of the file's.
+    """
     source = yaml_source.read(path)
     data = source.data
     if not isinstance(data, dict):
@@ -35,7 +37,7 @@ def load_study(path: Path) -> Study:
             where=source.where(("format",)), fix="pip install --upgrade fovea, or write the file anew",
         )  # fmt: skip
     try:
-        spec = StudySpec.model_validate(data)
+        spec = StudySpec.model_validate(data | instead)
     except ValidationError as error:
         raise ConfigErrors([_explained(e, source) for e in error.errors(include_url=False)]) from None
     study = Study(spec, source, path.read_text(encoding="utf-8"), path.resolve().parent)

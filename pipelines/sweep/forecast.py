@@ -1,0 +1,176 @@
+"""Forecast: what a study would run, what its trials share, and about how long it takes; nothing is run but a sample.
+
+A grid is counted exactly. Of other searches as many configurations are drawn by chance as there will be trials.
+Encoding is timed on a few passages of the documents; it is what a first run of retrieval mostly takes.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from pipelines.loaders.select import Selection, loader_for
+from pipelines.pipeline import Pipeline
+from pipelines.spec import PipelineSpec
+from pipelines.sweep.data import StudyData
+from pipelines.sweep.libraries import Documents, Libraries
+from pipelines.sweep.space import Resolved
+from pipelines.sweep.stages import Stages
+from pipelines.sweep.study import Study
+from pipelines.sweep.suggest import TRIALS
+from rag.component import fingerprint
+from rag.encoder import Encoder
+from rag.errors import ConfigError
+from rag.generation import Generator
+
+SAMPLE, LENGTH = 32, 800
+"""Passages that are encoded to time it, and their characters."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many different ones the trials have of each."""
+
+    trials: int
+    invalid: int
+    libraries: int
+    built: int
+    """Libraries that are in the cache."""
+    indexes: int
+    lists: int
+    refined: int
+    answers: int
+    written: int
+    """Answers that a model writes."""
+    kept: float
+    """Passages in front of a model, in the mean."""
+
+
+def forecast(study: Study, cache: Path) -> str:
+    """The forecast in lines. Raises ConfigError for questions or documents that cannot be had."""
+    data = StudyData(study, cache)
+    found, n = counts(study, data, cache), len(data.questions.questions)
+    encoder = study.pipeline(study.baseline).encoder
+    tokens, speed = _tokens(data.documents, encoder)
+    new = found.libraries - found.built
+    lines = [
+        f"{study.spec.study}: {found.trials:,} trials ({study.spec.search.use}) of {n:,} questions each",
+        *([f"  {found.invalid:,} of them are no pipelines, and will be counted as failed"] if found.invalid else []),
+        "shared by all trials, and computed once:",
+        f"  segmentations with their vectors  {found.libraries:,}" + _had(found.built),
+        f"  indexes                           {found.indexes:,}",
+        f"  retrieved lists                   {found.lists:,} x {n:,} questions",
+        f"  refined lists                     {found.refined:,} x {n:,}",
+        *([f"  answers                           {found.answers:,} x {n:,}"] if found.answers else []),
+        f"tokens to encode: about {tokens * new:,.0f} ({tokens:,.0f} in the documents, each segmentation once)",
+    ]
+    if found.written:
+        size = found.kept * _chunk_tokens(study) + 100
+        lines.append(f"tokens a model reads: about {found.written * n * size:,.0f}, in {found.written * n:,} prompts")
+    lines.append(f"time to encode: about {_clock(tokens * new / speed)} at {speed:,.0f} tokens a second, one process")
+    return "\n".join(lines)
+
+
+def counts(study: Study, data: StudyData, cache: Path) -> Counts:
+    """What the configurations of a study come to."""
+    libraries = Libraries(cache, data.documents, Stages(cache))
+    specs: dict[str, PipelineSpec] = {}
+    invalid = 0
+    for resolved in _configurations(study):
+        try:
+            specs[data.identity(resolved)[0]] = study.pipeline(resolved)
+        except ConfigError:
+            invalid += 1
+    keys = {libraries.key(spec) for spec in specs.values()}
+    lists = {(libraries.corpus_key(s), r.fingerprint, s.candidates) for s in specs.values() for r in s.retrieve}
+    refined = {key for s in specs.values() for key in _chains(libraries, s)}
+    answers = {(_upstream(libraries, s), s.generate.fingerprint): s for s in specs.values()} if _answers(study) else {}
+    written = [s for s in answers.values() if _is_model(s.generate)]
+    return Counts(
+        len(specs) + invalid, invalid, len(keys),
+        sum((cache / "libraries" / key / "done.json").exists() for key in keys),
+        len({libraries.corpus_key(s) for s in specs.values()}), len(lists), len(refined), len(answers), len(written),
+        sum(s.kept for s in written) / max(1, len(written)),
+    )  # fmt: skip
+
+
+def _configurations(study: Study) -> Iterator[Resolved]:
+    if study.spec.search.use == "grid":
+        yield from study.grid[: study.spec.search.trials]
+        return
+    rng = random.Random(study.spec.search.seed)
+    drawn = (study.draw(rng) for _ in range(1000 * (study.spec.search.trials or TRIALS)))
+    yield from islice(filter(study.allows, drawn), study.spec.search.trials or TRIALS)
+
+
+def _upstream(libraries: Libraries, spec: PipelineSpec) -> str:
+    """What decides the passages before an answer."""
+    stages = [*spec.retrieve, spec.fuser, *spec.refine, *([spec.feedback] if spec.feedback else [])]
+    return fingerprint([libraries.corpus_key(spec), spec.candidates, spec.kept, *(s.fingerprint for s in stages)])
+
+
+def _chains(libraries: Libraries, spec: PipelineSpec) -> Iterator[str]:
+    """One name for every refiner with all that comes before it."""
+    before = [
+        libraries.corpus_key(spec),
+        spec.candidates,
+        spec.fuser.fingerprint,
+        *(r.fingerprint for r in spec.retrieve),
+    ]
+    for refiner in spec.refine:
+        before.append(refiner.fingerprint)
+        yield fingerprint(before)
+
+
+def _answers(study: Study) -> bool:
+    from pipelines.evaluation.metrics.metric import metric
+
+    return any("answer" in metric(name).needs for name in study.metrics)
+
+
+def _is_model(generator: Generator) -> bool:
+    return "model" in type(generator).model_fields
+
+
+def _tokens(documents: Documents, encoder: Encoder) -> tuple[float, float]:
+    """Tokens of all documents, from the ratio in a sample, and tokens encoded in a second."""
+    characters, texts = 0, []
+    for text in _texts(documents):
+        characters += len(text)
+        texts += [text[at : at + LENGTH] for at in range(0, len(text), max(LENGTH, len(text) // 4))]
+    sample = [t for t in texts[:: max(1, len(texts) // SAMPLE)] if t.strip()][:SAMPLE] or ["nothing"]
+    read = sum(encoder.tokenizer.count(text) for text in sample)
+    encoder.encode(sample[:2])
+    began = time.perf_counter()
+    encoder.encode(sample)
+    return characters * read / max(1, sum(map(len, sample))), read / max(1e-9, time.perf_counter() - began)
+
+
+def _texts(documents: Documents) -> Iterator[str]:
+    yield from (document.text for document in documents.given)
+    loaders = Pipeline(base=documents.base).loaders
+    for path in Selection([documents.base / p for p in documents.paths], loaders).files():
+        yield from (document.text for document in loader_for(path, loaders).load(path))
+
+
+def _chunk_tokens(study: Study) -> float:
+    limits = [getattr(s, "max_tokens", None) for s in study.pipeline(study.baseline).segment]
+    return float(next((limit for limit in reversed(limits) if limit), 200))
+
+
+def _had(built: int) -> str:
+    return f" ({built:,} in the cache)" if built else ""
+
+
+def _clock(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
