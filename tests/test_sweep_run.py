@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 
+from pipelines.evaluation.outcome import Outcome
 from pipelines.pipeline import Pipeline
+from pipelines.sweep.cache_file import CacheFile
 from pipelines.sweep.load import load_study
 from pipelines.sweep.pool import LocalPool
 from pipelines.sweep.record import Record
 from pipelines.sweep.run import Sweep
 from rag.errors import ConfigError, StoreError
+from rag.trace import Trace
 from tests.sweep_studies import PIPELINE, QUESTIONS, write_study
 
 pytest.importorskip("optuna")
@@ -327,3 +330,29 @@ def test_documents_may_come_with_the_questions(tmp_path: Path) -> None:
     record = swept(path)
     assert len(record.complete) == 6
     assert {name for t in record.complete for o in t.outcomes for name, *_ in o.hits} == {"squad/0"}
+
+
+def test_a_full_disk_stops_the_study_which_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    study = load_study(path)
+    with Sweep(study, tmp_path / "out") as sweep:
+        pages = sweep.results._db.execute("PRAGMA page_count").fetchone()[0]
+        sweep.results._db.execute(f"PRAGMA max_page_count = {pages + 1}")
+        with pytest.raises(StoreError, match="disk is full") as error:
+            for place in range(100):
+                sweep.results.add("trial", place, [Outcome("q", answer=os.urandom(3000).hex())])
+        assert "make room, and run the same command again" in str(error.value)
+        sweep.results._db.execute("PRAGMA max_page_count = 1000000")
+        with sqlite3.connect(tmp_path / "out" / "results.sqlite") as db:
+            db.execute("DELETE FROM outcomes")
+    assert table(swept(path)) == table(swept(write_study(tmp_path / "plain")))
+
+
+def test_a_cache_without_room_computes_and_says_so(tmp_path: Path) -> None:
+    file = CacheFile(tmp_path / "c.sqlite")
+    file._db.execute("PRAGMA max_page_count = 3")
+    with (run := Trace()).stage("work"):
+        for i in range(5):
+            key = bytes([i]) * 16
+            assert file.value("kind", key, lambda: os.urandom(10_000), time.perf_counter)[0]
+    assert any("not kept, and so computed again: database or disk is full" in warning for warning in run.warnings)

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("study", help="the study's YAML file")
     parser.add_argument("--documents", action="append", metavar="PATH", help="these, in the place of the study's")
-    parser.add_argument("--questions", metavar="FILE", help="these, in the place of the study's")
+    parser.add_argument("--questions", metavar="FILE", help="these; with the documents that they bring, if any")
     parser.add_argument("--limit", type=int, metavar="N", help="ask only N of the questions")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the study's folder (NAME.sweep beside the file)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="what stages gave; several studies may share one")
@@ -61,7 +61,15 @@ def _instead(args: argparse.Namespace) -> dict[str, Any]:
         given["documents"] = [str(Path(path).absolute()) for path in args.documents]
     if args.questions:
         given["questions"] = str(Path(args.questions).absolute())
+        if not args.documents and _brings_documents(args.questions):
+            given["documents"] = []
     return given | ({"limit": args.limit} if args.limit is not None else {})
+
+
+def _brings_documents(questions: str) -> bool:
+    from pipelines.evaluation.questions import read_questions
+
+    return bool(read_questions(questions).documents)
 
 
 def _folder(study: Study, args: argparse.Namespace) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 Place = tuple[str, int, int, float]
@@ -30,7 +30,11 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return asdict(self)
+        return {
+            "question": self.question, "scores": dict(self.scores), "seconds": dict(self.seconds),
+            "tokens": dict(self.tokens), "hits": [list(hit) for hit in self.hits], "answer": self.answer,
+            "failed": self.failed, "missing": dict(self.missing),
+        }  # fmt: skip
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Outcome:

@@ -60,7 +60,7 @@ class Results:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(TABLES)
-            self._check(self._fact("format"))
+            self._check(self.fact("format"))
 
     def _check(self, found: str | None) -> None:
         if found is None:
@@ -71,7 +71,8 @@ class Results:
                 fix="pip install --upgrade fovea, or another --out",
             )  # fmt: skip
 
-    def _fact(self, key: str) -> str | None:
+    def fact(self, key: str) -> str | None:
+        """What was remembered of the study."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", [key]).fetchone()
         return row[0] if row else None
 

@@ -95,6 +95,8 @@ class Sweep:
             for number in self.suggestions.running():
                 if (one := self._left(number)) is not None:
                     return one
+            if self.results.fact(f"exhausted {self.history}") == str(self.suggestions.most):
+                return None
             for _ in range(DUPLICATES):
                 if self.results.count(self.history) >= self.suggestions.most:
                     return None
@@ -102,6 +104,7 @@ class Sweep:
                     return None
                 if (one := self._claimed(*asked)) is not None:
                     return one
+            self.results.remember(f"exhausted {self.history}", str(self.suggestions.most))
         return None
 
     def _left(self, number: int) -> _Running | None:
