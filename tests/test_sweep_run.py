@@ -164,6 +164,7 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
 MISBEHAVE = '''
 import os, time
 from typing import Literal
+from rag import trace
 from rag.retrieval import Refiner
 
 class Misbehaving(Refiner, name="misbehaving"):
@@ -177,6 +178,7 @@ class Misbehaving(Refiner, name="misbehaving"):
         if self.how == "eat":
             self.__dict__["kept"] = [bytearray(50_000_000) for _ in range(40)]
             time.sleep(1000)
+        trace.warn("the refiner is watched", 2)
         if self.how == "die":
             os._exit(3)
         if self.how == "raise" or (self.how == "sometimes" and "tea" in query.text.lower()):
@@ -237,6 +239,7 @@ def test_failed_questions_are_in_no_mean(tmp_path: Path, plugin: Path) -> None:
     with sqlite3.connect(path.parent / "small.sweep" / "results.sqlite") as db:
         (values,) = db.execute('SELECT "values" FROM trials').fetchone()
     assert (json.loads(values)["R@2"]["n"], json.loads(values)["R@2"]["of"]) == (4, 6)
+    assert err == "warning: the refiner is watched (12)\n"
 
 
 def test_stages_that_do_not_fit_are_a_failed_trial(tmp_path: Path) -> None:

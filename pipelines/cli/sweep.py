@@ -111,5 +111,7 @@ def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
 
         log_study(record, args.mlflow)
     print(show(tables.rows(record), as_json=True) if args.json else f"{summary(record)}\n\nreport: {page}")
+    for warning, times in sweep.results.warnings.items():
+        print(f"warning: {warning} ({times:,})", file=sys.stderr)
     failed = sum(trial.state == "failed" for trial in record.trials)
     return int(failed > args.max_failures or not record.complete)

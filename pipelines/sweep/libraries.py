@@ -47,7 +47,11 @@ class Documents:
                 [[d.id, sha256(d.text.encode("utf-8", "surrogatepass")).hexdigest()] for d in self.given]
             )
         files = Selection([self.base / path for path in self.paths], Pipeline(base=self.base).loaders).files()
-        return fingerprint(sorted([path.as_posix(), sha256(path.read_bytes()).hexdigest()] for path in files))
+        return fingerprint(sorted([self._name(path), sha256(path.read_bytes()).hexdigest()] for path in files))
+
+    def _name(self, path: Path) -> str:
+        """As ingestion names it: relative to the study's folder where it lies there, so that a study may be moved."""
+        return path.relative_to(self.base).as_posix() if path.is_relative_to(self.base) else path.as_posix()
 
 
 class TrialPipeline(Pipeline):

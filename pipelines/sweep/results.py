@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS outcomes (trial TEXT, place INTEGER, outcome BLOB, PR
 CREATE TABLE IF NOT EXISTS asked (
   history TEXT, number INTEGER, trial TEXT, params TEXT, PRIMARY KEY (history, number)
 );
+CREATE TABLE IF NOT EXISTS warnings (message TEXT PRIMARY KEY, times INTEGER);
 CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT);
 """
 
@@ -140,6 +141,20 @@ class Results:
                 'UPDATE trials SET state = ?, "values" = ?, reason = ?, seconds = ?, stages = ? WHERE id = ?',
                 [state, plain, reason, seconds, json.dumps(stages), trial],
             )
+
+    def warn(self, counts: Mapping[str, int]) -> None:
+        """Count what was warned of."""
+        if counts:
+            with self._errors(), self._transaction():
+                self._db.executemany(
+                    "INSERT INTO warnings VALUES (?, ?) ON CONFLICT DO UPDATE SET times = times + excluded.times",
+                    list(counts.items()),
+                )
+
+    @property
+    def warnings(self) -> dict[str, int]:
+        """What was warned of while stages were computed, with how often; what was looked up warns of nothing."""
+        return dict(self._db.execute("SELECT message, times FROM warnings ORDER BY times DESC, message"))
 
     def retry(self) -> int:
         """Forget the failed trials, so that they are run again; returns how many there were."""

@@ -53,6 +53,8 @@ class Done:
     outcomes: tuple[Outcome, ...] = ()
     stages: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     seconds: float = 0.0
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    """What was warned of while it was computed, with how often."""
     failed: str = ""
     fatal: bool = False
     """Whether every other trial would fail for this reason."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
+from collections import Counter
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -14,10 +17,33 @@ from typing import Any
 
 from pipelines.sweep.trial import Done, Job, Task, Trials, Unfit
 from rag.errors import FoveaError
+from rag.trace import log
 
 LOOK = 0.1
 """Seconds between two looks at a process that is working."""
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+_TIMES = re.compile(r" \((\d+) times\)$")
+
+
+class Warnings(logging.Handler):
+    """Counts what is warned of, in the place of a line each time."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.counts: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one."""
+        message = record.getMessage()
+        times = _TIMES.search(message)
+        self.counts[_TIMES.sub("", message)] += int(times[1]) if times else 1
+
+    def taken(self) -> dict[str, int]:
+        """What was counted since the last time."""
+        found, self.counts = dict(self.counts), Counter()
+        return found
 
 
 class Worker:
@@ -78,6 +104,8 @@ def _serve(task: Task, pipe: Connection) -> None:
     """The process: job after job, until the pipe or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    log.addHandler(warnings := Warnings())
+    log.propagate = False
     trials: Trials | None = None
     while True:
         try:
@@ -88,10 +116,10 @@ def _serve(task: Task, pipe: Connection) -> None:
         try:
             trials = trials or Trials(task)
             outcomes, stages = trials.run(job)
-            done = Done(job.trial, outcomes, stages, time.perf_counter() - began)
+            done = Done(job.trial, outcomes, stages, time.perf_counter() - began, warnings.taken())
         except Exception as error:  # of any component: the trial has failed, and the next one is run
             spent, fatal = time.perf_counter() - began, isinstance(error, Unfit)
-            done = Done(job.trial, seconds=spent, failed=_reason(error), fatal=fatal)
+            done = Done(job.trial, seconds=spent, warnings=warnings.taken(), failed=_reason(error), fatal=fatal)
         pipe.send(done)
 
 
