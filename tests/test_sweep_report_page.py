@@ -237,17 +237,14 @@ def test_a_gain_that_may_be_chance_is_called_so():
 
 
 def test_a_cheaper_trial_is_named_where_its_interval_reaches_nothing():
-    """Trial 1 is nearly as good, for less; trial 2 is worse for sure to the eye, though too few questions to test it."""
+    """Trial 1 is nearly as good, for less; trial 2 is worse wherever one looks, if on too few questions to test it."""
     best = [0.5, 0.25, 0.75, 0.5, 0.25, 1.0]
     near = [0.25, 0.5, 0.75, 0.5, 0.25, 0.75]
     worse = [0.25, 0.0, 0.5, 0.25, 0.0, 0.75]
     said = alone(trial(0, best, cost=4.0), trial(1, near, cost=1.0), trial(2, worse, cost=0.5))
-    assert (
-        "Of the next 2 trials, 1 cannot be told from the best; of these, trial 1 takes 25 % of its seconds (−0.04"
-        in said
-    )
+    assert "Of the next 2 trials, 1 cannot be told from the best; trial 1 takes 25 % of its seconds (−0.04" in said
     said = alone(trial(0, best, cost=0.5), trial(1, near, cost=1.0))
-    assert "Of the next 1 trial, 1 cannot be told from the best." in said
+    assert "The next trial cannot be told from the best." in said
 
 
 def test_metrics_that_some_trials_lack_and_intervals_without_width():

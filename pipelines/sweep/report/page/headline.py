@@ -107,14 +107,16 @@ def _cheaper(facts: Facts) -> str:
     equal = [d for d in tests if not d.significant and d.low <= 0 <= d.high]
     if not tests:
         return ""
-    line = f"Of the next {count(len(tests), 'trial')}, {len(equal) or 'none'} cannot be told from the best"
+    line = f"Of the next {len(tests)} trials, {len(equal) or 'none'} cannot be told from the best"
+    if len(tests) == 1:
+        line = f"The next trial can{'not' if equal else ''} be told from the best"
     found = ((cost, [d for d in equal if _less(d.trial, facts.best, cost)]) for cost in COSTS if cost != facts.main)
     cost, cheap = next(((cost, cheap) for cost, cheap in found if cheap), ("", []))
     if not cheap:
         return f"{line}."
     least = min(cheap, key=lambda d: value(d.trial, cost) or 0.0)
     share = (value(least.trial, cost) or 0.0) / (value(facts.best, cost) or 1.0)
-    return f"{line}; of these, trial {least.trial.number} takes {times(share)} its {cost} ({in_words(facts, least)})."
+    return f"{line}; trial {least.trial.number} takes {times(share)} its {cost} ({in_words(facts, least)})."
 
 
 def _less(trial: TrialRecord, best: TrialRecord, cost: str) -> bool:
