@@ -236,6 +236,17 @@ def test_a_gain_that_may_be_chance_is_called_so():
     assert "Chance alone could do as much." in said
 
 
+def test_a_cheaper_trial_is_named_where_its_interval_reaches_nothing():
+    """Trial 1 is nearly as good, for less; trial 2 is worse wherever one looks, if on too few questions to test it."""
+    best = [0.5, 0.25, 0.75, 0.5, 0.25, 1.0]
+    near = [0.25, 0.5, 0.75, 0.5, 0.25, 0.75]
+    worse = [0.25, 0.0, 0.5, 0.25, 0.0, 0.75]
+    said = alone(trial(0, best, cost=4.0), trial(1, near, cost=1.0), trial(2, worse, cost=0.5))
+    assert "Of the next 2 trials, 1 cannot be told from the best; trial 1 takes 25 % of its seconds (−0.04" in said
+    said = alone(trial(0, best, cost=0.5), trial(1, near, cost=1.0))
+    assert "The next trial cannot be told from the best." in said
+
+
 def test_metrics_that_some_trials_lack_and_intervals_without_width():
     flat = Value(0.5, 0.5, 0.5, 3, 4)
     trials = [trial(0, 0.5, cost=1.0, params={"k": 1}), trial(1, 0.6, params={"k": 2}), trial(2, 0.7, params={"k": 3})]
@@ -253,6 +264,7 @@ def test_texts_of_other_scripts_and_texts_that_are_not_at_hand():
     trials = [trial(i, 0.5, outcomes=(Outcome("q0", {"nDCG@10": float(i)}, hits=hits, answer="東京"),)) for i in (0, 1)]
     page = html(record(trials, questions=asked, text=lambda d, s, e: document[s:e] if d == "保存.txt" else None))
     check(page)
+    assert "What is right" in page
     assert "<mark>東京</mark>は日本の首都です" in page
     assert "its text is not at hand" in page
 

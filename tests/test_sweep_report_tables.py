@@ -129,7 +129,8 @@ def test_the_best_of_a_large_study_loads():
 TRAPS = ["1e5", "5.", ".5", "0x1f", "1_000", "no", "~", "2020-01-01", "012", "+1", "null", "!env X", "= ", "<<", "a: b"]
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(TRAPS) | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.sampled_from(TRAPS)
+    | st.text(st.characters(exclude_categories=["Cs"]))
 )  # fmt: skip
 NAMES = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1)
 PLAIN = st.recursive(
@@ -195,6 +196,10 @@ class FakeClient:
         self.runs[run_id].info.status = status
 
 
+class Refusal:
+    MlflowException = type("MlflowException", (Exception,), {})
+
+
 @pytest.fixture
 def mlflow(monkeypatch):
     def entity(*names):
@@ -204,9 +209,8 @@ def mlflow(monkeypatch):
     entities = SimpleNamespace(
         Param=entity("key", "value"), Metric=entity("key", "value", "timestamp", "step"), RunTag=entity("key", "value")
     )
-    monkeypatch.setitem(
-        sys.modules, "mlflow", SimpleNamespace(MlflowClient=lambda tracking_uri: client, entities=entities)
-    )
+    fake = SimpleNamespace(MlflowClient=lambda tracking_uri: client, entities=entities, exceptions=Refusal)
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
     return client
 
 
@@ -236,6 +240,19 @@ def test_a_study_that_has_grown_is_logged_again(mlflow):
     assert [run.name for run in mlflow.runs] == ["#0", "#1", "#1", "#2"]
     assert log_study(record(TRIALS), "somewhere") == 0
     assert log_study(record(TRIALS), "somewhere", experiment="another") == 3
+
+
+def test_what_mlflow_refuses(mlflow, monkeypatch):
+    def refuse(name):
+        raise Refusal.MlflowException("the disk is full")
+
+    monkeypatch.setattr(mlflow, "create_experiment", refuse)
+    with pytest.raises(FoveaError) as caught:
+        log_study(STUDY, "sqlite:///x.db")
+    assert str(caught.value) == (
+        "sqlite:///x.db: MLflow refused: the disk is full\n"
+        "  fix: a database that it can write, such as sqlite:///mlflow.db"
+    )
 
 
 def test_without_mlflow(monkeypatch):

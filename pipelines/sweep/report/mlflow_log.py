@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.sweep.record import Record, TrialRecord
 from pipelines.sweep.report.ranking import show
-from rag.errors import require
+from rag.errors import FoveaError, require
 
 ENDS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 MOST = 100
@@ -24,13 +24,21 @@ def log_study(record: Record, uri: str, *, experiment: str = "") -> int:
 
     A trial that is there already, by its id, is left as it is, so a study can be logged again when it has grown.
     Metrics go in with `.low` and `.high`; characters that MLflow refuses in a name become `_`, and `@` becomes `_at_`.
-    Trials that failed or were pruned have their reason as a tag, and no metric. `uri` is a tracking address or a
-    folder. Raises MissingExtra without mlflow.
+    Trials that failed or were pruned have their reason as a tag, and no metric. `uri` is where MLflow keeps its runs:
+    `sqlite:///mlflow.db`, a server. Raises MissingExtra without mlflow, FoveaError where MLflow refuses.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     mlflow = require("mlflow", extra="mlflow", needed_by="the log of a study in MLflow")
+    try:
+        return _log_all(mlflow, record, uri, experiment or record.name)
+    except mlflow.exceptions.MlflowException as error:
+        raise FoveaError(
+            f"MLflow refused: {error}", where=uri, fix="a database that it can write, such as sqlite:///mlflow.db"
+        ) from None
+
+
+def _log_all(mlflow: Any, record: Record, uri: str, name: str) -> int:
     client = mlflow.MlflowClient(tracking_uri=uri)
-    name = experiment or record.name
     found = client.get_experiment_by_name(name)
     place = found.experiment_id if found else client.create_experiment(name)
     new = [trial for trial in record.trials if not _logged(client, place, trial)]

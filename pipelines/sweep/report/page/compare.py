@@ -65,7 +65,7 @@ def _questions(facts: Facts, d: Difference, most: int, budget: int) -> str:
     """Those with the largest difference, as many as `most` and the budget allow."""
     asked = {q.id: q for q in facts.record.questions.questions}
     largest = [i for i in sorted(range(len(d.values)), key=lambda i: -abs(d.values[i])) if d.values[i]]
-    items = []
+    items: list[str] = []
     for i in largest[:most]:
         question = asked.get(d.questions[i], Question(d.questions[i], d.questions[i]))
         item = _question(facts, d, float(d.values[i]), question)

@@ -6,7 +6,7 @@ from pipelines.sweep.record import TrialRecord
 from pipelines.sweep.report.figures import chance, count, times
 from pipelines.sweep.report.page.facts import Facts
 from pipelines.sweep.report.page.markup import note, text
-from pipelines.sweep.report.ranking import COSTS, changes, direction, value
+from pipelines.sweep.report.ranking import COSTS, changes, value
 from pipelines.sweep.report.significance import Difference, difference
 
 
@@ -101,19 +101,22 @@ def _caution(facts: Facts) -> str:
 
 
 def _cheaper(facts: Facts) -> str:
-    """Whether a trial that the tests cannot tell from the best is faster."""
-    if not facts.to_best:
+    """Whether a trial that is as good for all one can tell costs less: its interval reaches 0, and no test speaks
+    against it."""
+    tests = facts.to_best.values()
+    equal = [d for d in tests if not d.significant and d.low <= 0 <= d.high]
+    if not tests:
         return ""
-    equal = [t for t in facts.order if (d := facts.to_best.get(t.id)) is not None and not d.significant]
-    line = f"Of the next {len(facts.to_best)} trials, {len(equal) or 'none'} cannot be told from the best"
-    cost = next((m for m in (*COSTS, *facts.record.objectives) if m != facts.main and value(facts.best, m)), "")
-    sense = 1 if cost and direction(facts.record, cost) == "minimise" else 0
-    cheap = [t for t in equal if sense and _less(t, facts.best, cost)]
+    line = f"Of the next {len(tests)} trials, {len(equal) or 'none'} cannot be told from the best"
+    if len(tests) == 1:
+        line = f"The next trial can{'not' if equal else ''} be told from the best"
+    found = ((cost, [d for d in equal if _less(d.trial, facts.best, cost)]) for cost in COSTS if cost != facts.main)
+    cost, cheap = next(((cost, cheap) for cost, cheap in found if cheap), ("", []))
     if not cheap:
         return f"{line}."
-    least = min(cheap, key=lambda t: (value(t, cost) or 0.0, facts.order.index(t)))
-    share = (value(least, cost) or 0.0) / (value(facts.best, cost) or 1.0)
-    return f"{line}; among them trial {least.number} takes {times(share)} its {cost}."
+    least = min(cheap, key=lambda d: value(d.trial, cost) or 0.0)
+    share = (value(least.trial, cost) or 0.0) / (value(facts.best, cost) or 1.0)
+    return f"{line}; trial {least.trial.number} takes {times(share)} its {cost} ({in_words(facts, least)})."
 
 
 def _less(trial: TrialRecord, best: TrialRecord, cost: str) -> bool:

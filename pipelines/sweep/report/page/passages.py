@@ -25,7 +25,7 @@ def gold(record: Record, question: Question) -> str:
         lines.append(f"<li>relevant: {text(cut(', '.join(graded), 200))}</li>")
     left = max(0, len(question.answers) - GOLD) + max(0, len(question.spans) - GOLD)
     lines += [f"<li>and {left} more</li>"] if left else []
-    return f'<ul class="gold">{"".join(lines)}</ul>'
+    return f'<h4>What is right</h4><ul class="gold">{"".join(lines)}</ul>' if lines else ""
 
 
 def retrieved(record: Record, question: Question, outcome: Outcome | None) -> str:
