@@ -63,7 +63,7 @@ def _line(name: str, value: Value | None, asked: int) -> list[str]:
     if value is None:
         return [name, "none", "", f"0 of {asked}"]
     row = _row("", "", name, value)
-    between = f"{row.low:.3g} to {row.high:.3g}" if row.low is not None else ""
+    between = f"{_short(row.low, 3)} to {_short(row.high, 3)}" if row.low is not None and row.high is not None else ""
     return [name, _short(value.mean), between, f"{value.n} of {value.of}" if row.low is not None else ""]
 
 
@@ -87,8 +87,8 @@ def difference_table(found: Sequence[Difference], against: str) -> str:
     return _aligned(lines)
 
 
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+def _short(number: float, digits: int = 4) -> str:
+    return f"{number:,.0f}" if abs(number) >= 10 ** (digits - 1) else f"{number:.{digits}g}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
