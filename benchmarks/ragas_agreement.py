@@ -5,8 +5,8 @@
 
 The model is a rule (a statement is supported if the evidence holds four fifths of its words), which reads the prompts
 of both. So what is compared is everything but the model: how statements are counted, what is done with several
-passages, with refusals and with nothing to measure. For each question of SQuAD's form there are four answers: a sentence of
-the reference, the same spoilt and followed by another, that other alone, and a refusal.
+passages, with refusals and with nothing to measure. For each question of SQuAD's form there are four answers: a
+sentence of the reference, the same spoilt and followed by another, that other alone, and a refusal.
 
 RAGAS 0.4.3 imports a class for Vertex AI that langchain-community has dropped since; a name in its place lets it load.
 """

@@ -2,16 +2,16 @@
 
 PASSAGES = {
     "moon": (
-        "Neil Armstrong and Buzz Aldrin landed on the Moon on 20 July 1969. Michael Collins stayed in orbit. They brought "
-        "back 21.5 kilograms of rock. The Moon has no air, and its gravity is one sixth of that of the Earth."
+        "Neil Armstrong and Buzz Aldrin landed on the Moon on 20 July 1969. Michael Collins stayed in orbit. They "
+        "brought back 21.5 kilograms of rock. The Moon has no air, and its gravity is one sixth of that of the Earth."
     ),
     "contract": (
         "Either party may end the contract with three months' notice. The supplier is not liable for delays caused by "
         "strikes. Payment is due within 30 days after the invoice. Late payments bear interest of 5 percent a year."
     ),
     "tea": (
-        "Green tea is brewed at 80 degrees for two minutes. Black tea takes boiling water. Tea was first drunk in China. "
-        "In 2019 the world grew about six million tonnes of it."
+        "Green tea is brewed at 80 degrees for two minutes. Black tea takes boiling water. Tea was first drunk in "
+        "China. In 2019 the world grew about six million tonnes of it."
     ),
 }  # fmt: skip
 
