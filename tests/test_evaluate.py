@@ -207,6 +207,14 @@ def test_scoring_costs_little(pipeline):
     assert min(spent) < 0.010
 
 
+def test_warnings_of_stages_are_counted_over_all_questions(pipeline):
+    tight = pipeline(refine={"use": "token_budget", "max_tokens": 1})
+    evaluation = Evaluator(tight, tea_questions(3), ["R@5"]).evaluate()
+    assert evaluation.warnings == {"token_budget: no passage fits into 1 tokens": 3}
+    assert evaluation.values()["R@5"].mean == 0
+    assert "warning: 3 x token_budget" in table(evaluation, "mine", {})
+
+
 # Values
 
 
@@ -342,6 +350,7 @@ def test_rows_and_tables_say_of_how_many(pipeline):
     assert plain["failed"]["settings"] == {
         "reasons": {"ValueError: the index is torn": 1},
         "nothing to measure": {"faithfulness_lite: the answer states nothing": 2},
+        "warnings": {},
     }
     assert plain["seconds p95 total"]["value"] > 0
     assert plain["chunks"]["low"] is None

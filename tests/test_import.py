@@ -41,3 +41,9 @@ def test_importing_rag_takes_less_than_the_promised_time():
 def test_importing_everything_light_says_nothing_and_adds_no_log_handler():
     out = run("import rag, pipelines.cli.main, pipelines.spec, logging; print(len(logging.getLogger().handlers))")
     assert out == "0"
+
+
+def test_the_verbs_of_evaluation_load_nothing_heavy_before_they_run():
+    code = "from pipelines.cli.main import _parser; import sys; _parser({!r}); print(*sys.modules)"
+    for verb in ("eval", "make-questions"):
+        assert not {*HEAVY, "numpy", "pydantic"} & set(run(code.format(verb)).split())

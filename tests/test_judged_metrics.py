@@ -199,3 +199,34 @@ def test_settings_of_a_chat_model_make_a_judge():
     assert judging.called == "openai:gpt-4o-mini"
     with pytest.raises(ConfigError, match="no generator 'caht'|caht"):
         Judging.of({"use": "caht"})
+
+
+@pytest.mark.parametrize(("temperature", "times"), [(0.7, 1), (0.0, 0)])
+def test_a_judge_that_is_not_at_zero_is_warned_of(caplog, temperature, times):
+    from langchain_core.language_models.fake_chat_models import FakeListChatModel
+
+    class Warm(FakeListChatModel):
+        temperature: float
+
+        @property
+        def _identifying_params(self):
+            return {"temperature": self.temperature}
+
+    Judging.of(Warm(responses=["{}"], temperature=temperature))
+    Judging.of({"use": "chat", "model": "openai:gpt-4o-mini", "temperature": temperature})
+    assert caplog.text.count(f"the judge's temperature is {temperature}") == 2 * times
+
+
+def test_a_local_model_is_asked_and_its_babble_is_missing(tmp_path):
+    pytest.importorskip("torch", reason="needs fovea[attention]")
+    pytest.importorskip("transformers", reason="needs fovea[attention]")
+    from tests.test_generator_transformers import TEMPLATE, save_llama
+
+    folder = save_llama(tmp_path / "llama", window=4096, template=TEMPLATE)
+    judging = Judging.of({"use": "transformers", "model": folder, "max_new_tokens": 8, "device": "cpu"})
+    judging._replies = Replies(tmp_path / "replies.sqlite")
+    one = case()
+    one.judging = judging
+    with pytest.raises(Unreadable, match="cannot be read"):
+        metric("context_recall").score(one)
+    assert judging.counts == {"asked": 2, "unreadable": 2}

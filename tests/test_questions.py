@@ -31,7 +31,7 @@ def test_a_line_is_a_question_with_all_its_gold(tmp_path):
         "draft": True, "by": "cloze",
     }  # fmt: skip
     [found] = checked(written(tmp_path, row)).questions
-    assert found.spans == (Gold("docs/moon.txt", 38, 52, ""),)
+    assert found.spans == (Gold("docs/moon.txt", 38, 52, "It has no air."),)
     assert found.answers == ("No", "None")
     assert found.relevant == {"docs/drinks/tea.md": 2}
     assert found.query.as_of.year == 2024

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipelines.evaluation.judging import Judging
+    from pipelines.span_metrics import SpanScores
 
 APART = 1 << 40
 """Characters; no document is as long."""
@@ -102,6 +103,8 @@ class Case:
     judging: Judging | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
     line: Line = field(default_factory=Line)
+    covered: dict[int | None, SpanScores] = field(default_factory=dict)
+    """How well the passages cover the gold, within each budget of tokens that was asked for; None for no budget."""
 
     @property
     def said(self) -> Answer:

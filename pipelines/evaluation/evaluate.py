@@ -8,6 +8,7 @@ print(evaluation.values()["R@5"].mean, evaluation.failures())
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class Evaluator:
         for one in self.metrics:
             if one.unit == "k" and (one.cut or 0) > kept:
                 warn(f"{one.name} looks at {one.cut} places, and the pipeline keeps {kept} passages: -k {one.cut}")
+        self.warnings: Counter[str] = Counter()
         self.answers = any("answer" in m.needs for m in self.metrics)
 
     def _checked(self, one: Metric) -> Metric:
@@ -88,12 +90,15 @@ class Evaluator:
     def evaluate(self) -> Evaluation:
         """Every question, in order, with progress; a failed one is an outcome with its reason."""
         began, outcomes = time.perf_counter(), []
+        self.warnings.clear()
         with progress.bar("evaluate", len(self.questions.questions)) as bar:
             for question in self.questions.questions:
                 outcomes.append(self.outcome(question))
                 bar.advance(1, "failed: " + outcomes[-1].failed[:40] if outcomes[-1].failed else "")
         spent = time.perf_counter() - began
-        return Evaluation(self.questions, tuple(outcomes), tuple(m.name for m in self.metrics), spent)
+        return Evaluation(
+            self.questions, tuple(outcomes), tuple(m.name for m in self.metrics), spent, dict(self.warnings)
+        )
 
     def outcome(self, question: Question) -> Outcome:
         """What came of one question. Any exception of the pipeline becomes the reason of a failure."""
@@ -127,6 +132,14 @@ class Evaluator:
         question = self._by_id.get(question.id, question)
         seconds = {stage.name: stage.seconds for stage in trace.stages}
         seconds["total"] = sum(seconds.values()) if total is None else total
+        with trace.stage("score"):
+            outcome = self._scored(question, hits, answer, trace, seconds)
+        self.warnings.update(trace.warnings)
+        return outcome
+
+    def _scored(
+        self, question: Question, hits: Sequence[Hit], answer: Answer | None, trace: Trace, seconds: dict[str, float]
+    ) -> Outcome:
         tokens = {
             "passages": sum(self.texts.tokens(hit.chunk.text) for hit in hits),
             "in": sum(stage.counts["input_tokens"] for stage in trace.stages),

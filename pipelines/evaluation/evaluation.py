@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Evaluation:
     outcomes: tuple[Outcome, ...]
     metrics: tuple[str, ...]
     seconds: float = 0.0
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    """What stages warned of over all questions, with how often."""
 
     def values(self) -> dict[str, Value]:
         """By metric, its mean with the interval, of how many questions; one that no question gave is not there."""

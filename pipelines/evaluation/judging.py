@@ -48,8 +48,9 @@ class Judging:
         """The model's name."""
         self.counts: Counter[str] = Counter()
         """How often the model was asked, a reply was found instead, and a reply could not be read."""
-        if told.get("temperature"):
-            trace.warn(f"the judge's temperature is {told['temperature']}: at 0 it says the same each time")
+        warm = told.get("temperature", told.get("parameters", {}).get("temperature"))
+        if warm is not None and float(warm) > 0:
+            trace.warn(f"the judge's temperature is {warm}: at 0 it says the same each time")
 
     @classmethod
     def of(cls, judge: Any) -> Judging:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from pipelines.evaluation.gold import Question, QuestionSet
+from pipelines.evaluation.gold import Gold, Question, QuestionSet
 from pipelines.evaluation.names import Names
 from pipelines.evaluation.sets.jsonl import read_jsonl
 from rag.errors import ConfigError, ConfigErrors, DocumentError
@@ -69,7 +69,8 @@ def _read(root: Path, split: Split | None) -> QuestionSet:
 
 
 def check_questions(questions: QuestionSet, documents: Iterable[Document]) -> QuestionSet:
-    """The same questions, their gold under the ids that the documents have (`Names` says how names are matched).
+    """The same questions, their gold under the ids that the documents have (`Names` says how names are matched), with
+    the text that stands there.
 
     Raises ConfigErrors, each with the place of its question, for a document that is unknown or named ambiguously, a
     span outside its document, and a text that is not what stands there. O(characters of the documents).
@@ -93,13 +94,15 @@ def _fitted(question: Question, names: Names, errors: list[ConfigError]) -> Ques
             return ""
 
     spans = [replace(gold, document=place(gold.document)) for gold in question.spans]
-    for fault in _faults(question, [g for g in spans if g.document], names):
+    spans = [gold for gold in spans if gold.document]
+    for fault in _faults(question, spans, names):
         errors.append(ConfigError(fault, where=question.where, fix="mend the span: positions count characters from 0"))
+    spans = [replace(gold, text=names.texts[gold.document][gold.start : gold.end]) for gold in spans]
     relevant = {place(name): grade for name, grade in question.relevant.items()}
     return replace(question, spans=tuple(spans), relevant=relevant)
 
 
-def _faults(question: Question, spans: Iterable, names: Names) -> Iterator[str]:
+def _faults(question: Question, spans: Iterable[Gold], names: Names) -> Iterator[str]:
     for gold in spans:
         text = names.texts[gold.document]
         if gold.end > len(text):

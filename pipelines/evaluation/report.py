@@ -21,10 +21,10 @@ def rows(evaluation: Evaluation, method: str, chunks: Mapping[str, Value]) -> li
     for stage, (middle, high) in evaluation.latency().items():
         for name, seconds in (("p50", middle), ("p95", high)):
             found.append(Row("eval", data, method, f"seconds {name} {stage}", seconds, n=asked))
-    reasons = dict(evaluation.failures())
+    reasons, nothing = dict(evaluation.failures()), dict(evaluation.nothing())
     found.append(
         Row("eval", data, method, "failed", float(evaluation.failed), n=asked, seconds=evaluation.seconds,
-            settings={"reasons": reasons, "nothing to measure": dict(evaluation.nothing())})
+            settings={"reasons": reasons, "nothing to measure": nothing, "warnings": dict(evaluation.warnings)})
     )  # fmt: skip
     return found
 
@@ -63,7 +63,7 @@ def _line(name: str, value: Value | None, asked: int) -> list[str]:
     if value is None:
         return [name, "none", "", f"0 of {asked}"]
     row = _row("", "", name, value)
-    between = f"{row.low:.3g} to {row.high:.3g}" if row.low is not None else ""
+    between = f"{_short(row.low, 3)} to {_short(row.high, 3)}" if row.low is not None and row.high is not None else ""
     return [name, _short(value.mean), between, f"{value.n} of {value.of}" if row.low is not None else ""]
 
 
@@ -74,6 +74,7 @@ def _counted(evaluation: Evaluation) -> Iterator[str]:
     if len(reasons) > SHOWN:
         yield f"  and {len(reasons) - SHOWN} reasons more"
     yield from (f"nothing to measure: {times} x {why}" for why, times in evaluation.nothing().items())
+    yield from (f"warning: {times} x {what}" for what, times in evaluation.warnings.items())
 
 
 def difference_table(found: Sequence[Difference], against: str) -> str:
@@ -87,8 +88,8 @@ def difference_table(found: Sequence[Difference], against: str) -> str:
     return _aligned(lines)
 
 
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+def _short(number: float, digits: int = 4) -> str:
+    return f"{number:,.0f}" if abs(number) >= 10 ** (digits - 1) else f"{number:.{digits}g}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -55,7 +55,9 @@ def _cited(case: Case) -> np.ndarray:
 
 
 def _scores(case: Case, budget: int | None) -> span_metrics.SpanScores:
-    passages = case.passages
-    if budget is not None:
-        passages = span_metrics.within_budget(passages, case.sizes, budget)
-    return span_metrics.score([case.gold], [passages])
+    if budget not in case.covered:
+        passages = case.passages
+        if budget is not None:
+            passages = span_metrics.within_budget(passages, case.sizes, budget)
+        case.covered[budget] = span_metrics.score([case.gold], [passages])
+    return case.covered[budget]
