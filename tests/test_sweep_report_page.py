@@ -18,6 +18,7 @@ from pipelines.sweep.report.html import html, write_html
 from pipelines.sweep.report.page.markup import text
 from pipelines.sweep.report.page.passages import marked
 from pipelines.sweep.report.page.scale import Scale, fitted
+from pipelines.sweep.report.page.stages import stage_times
 from tests.sweep_records import BOTH, large, record, trial, value
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
@@ -189,7 +190,7 @@ def test_nothing_from_a_study_is_markup():
 
 
 def test_text_of_what_html_cannot_hold():
-    assert text("a\x00b\x1bc\ud800d\ufffee\r\nf<&>\"'") == "a\ufffdb\ufffdc\ufffdd\ufffde\nf&lt;&amp;&gt;&quot;&#x27;"
+    assert text("a\x00b\x1bc\ud800d\u202ee\r\nf<&>\"'") == "a\ufffdb\ufffdc\ufffdd\ufffde\nf&lt;&amp;&gt;&quot;&#x27;"
 
 
 def alone(*trials, objectives=BOTH, **more):
@@ -227,7 +228,7 @@ def test_all_equal(scores):
     said = alone(*(trial(i, scores, params={"k": i}, cost=1.0) for i in range(4)), baseline=f"{3:016x}")
     assert "Trial 0 is as good as the baseline in nDCG@10" in said
     assert "all 4 trials are equal, so there is nothing to explain" in said
-    assert "3 cannot be told from the best" in said
+    assert "and 3 cannot be told from it" in said
 
 
 def test_a_gain_that_may_be_chance_is_called_so():
@@ -242,9 +243,12 @@ def test_a_cheaper_trial_is_named_where_its_interval_reaches_nothing():
     near = [0.25, 0.5, 0.75, 0.5, 0.25, 0.75]
     worse = [0.25, 0.0, 0.5, 0.25, 0.0, 0.75]
     said = alone(trial(0, best, cost=4.0), trial(1, near, cost=1.0), trial(2, worse, cost=0.5))
-    assert "Of the next 2 trials, 1 cannot be told from the best; trial 1 takes 25 % of its seconds (−0.04" in said
+    assert (
+        "Of the next 2 trials, 0 differ from the best by more than chance, and 1 cannot be told from it; "
+        "trial 1 takes 25 % of its seconds (−0.04"
+    ) in said
     said = alone(trial(0, best, cost=0.5), trial(1, near, cost=1.0))
-    assert "The next trial cannot be told from the best." in said
+    assert "Of the next one, 0 differ from the best by more than chance, and 1 cannot be told from it." in said
 
 
 def test_metrics_that_some_trials_lack_and_intervals_without_width():
@@ -275,6 +279,8 @@ def test_texts_of_other_scripts_and_texts_that_are_not_at_hand():
         ("abcdef", [(1, 3)], 9, "a<mark>bc</mark>def"),
         ("abcdef", [(-5, 2), (4, 99)], 9, "<mark>ab</mark>cd<mark>ef</mark>"),
         ("abcdef", [(1, 3), (2, 5), (5, 6)], 9, "a<mark>bcdef</mark>"),
+        ("abcdef", [(0, 5), (1, 2), (3, 6)], 9, "<mark>abcdef</mark>"),
+        ("abcdef", [(0, 4), (1, 2)], 9, "<mark>abcd</mark>ef"),
         ("a<b>c", [(1, 4)], 9, "a<mark>&lt;b&gt;</mark>c"),
         ("abcdef", [], 3, "abc…"),
         ("", [(0, 2)], 3, ""),
@@ -284,6 +290,70 @@ def test_texts_of_other_scripts_and_texts_that_are_not_at_hand():
 )
 def test_gold_is_marked_inside_passages(passage, marks, most, shown):
     assert marked(passage, marks, most) == shown
+
+
+def test_the_stair_goes_over_what_can_be_reached():
+    """At a cost between two points of the front one has the cheaper; of two qualities, what is better in the other."""
+
+    def stair(towards, costs):
+        trials = [trial(i, 0.25 * (i + 1), cost=cost) for i, cost in enumerate(costs)]
+        page = html(record(trials, {"nDCG@10": "maximise", "seconds": towards}))
+        return re.sub(r"[\d. ]+", "", re.search(r'class="stair" d="([^"]*)"', page)[1])
+
+    assert stair("minimise", (1.0, 2.0, 3.0)) == "MHVHV"
+    assert stair("maximise", (3.0, 2.0, 1.0)) == "MVHVH"
+
+
+@pytest.mark.parametrize("towards", ["maximise", "minimise"])
+def test_the_better_has_the_stronger_tint(towards):
+    trials = [trial(i, s, params={"a": i % 2, "b": i // 2}) for i, s in enumerate([0.0, 0.25, 0.5, 1.0])]
+    page = html(record(trials, {"nDCG@10": towards}))
+    found = {mean: float(tint) for tint, mean in re.findall(r'style="--v:([\d.]+)">([\d.]+) ', page)}
+    assert found == {m: (x if towards == "maximise" else 1 - x) for m, x in
+                     (("0.000", 0), ("0.250", 0.25), ("0.500", 0.5), ("1.000", 1))}  # fmt: skip
+
+
+def test_long_texts_are_left_out_before_the_page_grows():
+    long = "漢" * 5000
+    asked = tuple(Question(f"q{i}", "?", (Gold("d", 0, 3000),)) for i in range(12))
+    hits = tuple(("d", 0, 3000, 1.0) for _ in range(5))
+    trials = [
+        trial(n, 0.5, outcomes=tuple(Outcome(q.id, {"nDCG@10": n / 4}, hits=hits, answer=long) for q in asked))
+        for n in range(4)
+    ]
+    study = record(trials, questions=QuestionSet("long", asked), baseline=trials[0].id, text=lambda d, s, e: long[s:e])
+    page = html(study)
+    assert "Further questions are left out to keep this page small." in page
+    assert len(page.encode()) < 250_000
+
+
+def test_stages_have_their_percentiles():
+    """Of 0 to 100 ms, without a failed question; the second stage begins at the median of the first."""
+    outcomes = [Outcome(f"q{i}", {"nDCG@10": 1.0}, {"find": i / 1000, "rank": 0.05, "total": 1.0}) for i in range(101)]
+    outcomes.append(Outcome("late", {}, {"find": 9.0}, failed="it hung"))
+    one = trial(0, 0.5, outcomes=tuple(outcomes))
+    assert stage_times(one) == {"find": (0.05, pytest.approx(0.095)), "rank": (0.05, 0.05)}
+    page = html(record([one]))
+    assert 'aria-label="find p50 50 ms, p95 95 ms; rank p50 50 ms, p95 50 ms"' in page
+    (a, wide), (b, other) = re.findall(r'<rect class="bar" x="([\d.]+)" y="4" width="([\d.]+)"', page)
+    assert float(a) + float(wide) == pytest.approx(float(b), abs=0.11)
+    assert float(wide) == pytest.approx(float(other), abs=0.11)
+
+
+def test_few_trials_are_called_few_and_trials_apart_are_in_order():
+    trials = [trial(i, i / 10, params={"k": i}) for i in range(4)]
+    apart = [trial(7, state="pruned"), trial(8, state="failed"), trial(9, values={}), trial(6, state="failed")]
+    page = html(record([*trials, *apart]))
+    assert "nDCG@10: 4 trials for 3 effects: few, so read this as a hint." in page
+    assert re.findall(r'id="t(\d)"', page[page.index('id="apart"') :]) == ["6", "8", "9", "7"]
+
+
+def test_the_baseline_is_in_the_table_wherever_it_is():
+    trials = [trial(i, i / 300) for i in range(300)]
+    page = html(record(trials, baseline=trials[3].id))
+    assert 'id="t3"' in page
+    assert 'id="t4"' not in page
+    assert page.count("<tr class=best>") == page.count("<tr class=baseline>") == 1
 
 
 @pytest.mark.parametrize("values", [[0.0], [5.0], [-3.0, 3.0], [1e-9, 1e-7], [0.2, 400.0], [1e6, 1e6 + 1], [0, 0.3]])

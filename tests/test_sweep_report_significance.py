@@ -57,6 +57,8 @@ def test_holm_over_all_that_are_tested_together():
     assert sorted(d.corrected for d in found.values()) == pytest.approx(steps)
     assert found[trials[5].id].significant
     assert not found[trials[1].id].significant
+    alone = difference(trials[4], trials[0], "nDCG@10")
+    assert replace(alone, p=0.001, corrected=0.06).significant is False, "the corrected p counts"
 
 
 def test_against_two_tests_of_scipy():

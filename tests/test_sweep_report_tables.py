@@ -126,7 +126,24 @@ def test_the_best_of_a_large_study_loads():
     assert check(yaml_source.parse(best_yaml(large(48, 10)))).k == 5
 
 
-TRAPS = ["1e5", "5.", ".5", "0x1f", "1_000", "no", "~", "2020-01-01", "012", "+1", "null", "!env X", "= ", "<<", "a: b"]
+TRAPS = [
+    "1e5",
+    "5.",
+    ".5",
+    "0x1f",
+    "1_000",
+    "no",
+    "~",
+    "2020-01-01",
+    "012",
+    "+1",
+    "null",
+    "!env X",
+    "= ",
+    "<<",
+    "a: b",
+    "\x85",
+]
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(TRAPS)

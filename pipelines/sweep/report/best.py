@@ -46,12 +46,21 @@ def _one_line(line: str) -> str:
 
 
 class _Plain(yaml.SafeDumper):
-    """Without anchors, and with quotes around texts that YAML 1.2 takes for numbers though PyYAML does not: `1e5`."""
+    """Without anchors, and with quotes around texts that YAML 1.2 takes for numbers though PyYAML does not: `1e5`.
+
+    Rare line breaks are escaped: without, PyYAML writes U+0085 in a way that it does not read back.
+    """
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        """In double quotes, where there is something to escape."""
+        rare = any(c in data for c in "\x85\u2028\u2029\ufeff")
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if rare else None)
 
+
+_Plain.add_representer(str, _Plain.represent_text)
 _Plain.yaml_implicit_resolvers = {key: list(found) for key, found in yaml.SafeDumper.yaml_implicit_resolvers.items()}
 _Plain.add_implicit_resolver(
     "tag:yaml.org,2002:float",

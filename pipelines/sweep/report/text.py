@@ -68,7 +68,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 def _plain(line: str) -> str:
     """Without control characters, which a terminal would obey."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", line)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\ufffd", line)
 
 
 def _reasons(record: Record) -> list[str]:

@@ -107,9 +107,9 @@ def _cheaper(facts: Facts) -> str:
     equal = [d for d in tests if not d.significant and d.low <= 0 <= d.high]
     if not tests:
         return ""
-    line = f"Of the next {len(tests)} trials, {len(equal) or 'none'} cannot be told from the best"
-    if len(tests) == 1:
-        line = f"The next trial can{'not' if equal else ''} be told from the best"
+    sure = sum(d.significant for d in tests)
+    line = f"Of the next {f'{len(tests)} trials' if len(tests) > 1 else 'one'}, {sure} differ{'s' * (sure == 1)} from "
+    line += f"the best by more than chance, and {len(equal)} cannot be told from it"
     found = ((cost, [d for d in equal if _less(d.trial, facts.best, cost)]) for cost in COSTS if cost != facts.main)
     cost, cheap = next(((cost, cheap) for cost, cheap in found if cheap), ("", []))
     if not cheap:

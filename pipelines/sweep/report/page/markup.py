@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-_REFUSED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_REFUSED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def text(plain: object) -> str:
-    """As content or as the value of an attribute; characters that HTML cannot hold become U+FFFD."""
+    """As content or as the value of an attribute; characters that HTML cannot hold become U+FFFD, and those
+    that would turn the direction of all that follows."""
     return escape(_REFUSED.sub("\ufffd", str(plain).replace("\r\n", "\n")))
 
 
