@@ -19,10 +19,11 @@ from rag import registry
 from rag.component import Component
 
 
-class _Generate(GenerateJsonSchema):
+class Generate(GenerateJsonSchema):
     """A kind, met as the type of a field, becomes a reference to the choice of its components."""
 
     def model_schema(self, schema: Any) -> Any:
+        """The schema of one model, with the words under its fields."""
         cls = schema["cls"]
         if issubclass(cls, Component) and not cls.name:
             return {"x-kind": cls.kind}
@@ -33,12 +34,13 @@ class _Generate(GenerateJsonSchema):
         return found
 
     def encode_default(self, dft: Any) -> Any:
+        """A default as YAML would have it."""
         return dft.settings() if isinstance(dft, Component) else super().encode_default(dft)
 
 
 def pipeline_schema() -> dict[str, Any]:
     """The schema of a whole pipeline file, with every registered component, plug-ins included."""
-    schema = PipelineSpec.model_json_schema(schema_generator=_Generate)
+    schema = PipelineSpec.model_json_schema(schema_generator=Generate)
     definitions: dict[str, Any] = schema.pop("$defs", {})
     for kind in registry.kinds():
         choices = [_component(cls, definitions) for cls in registry.components(kind).values()]
@@ -54,7 +56,7 @@ def pipeline_schema() -> dict[str, Any]:
 
 
 def _component(cls: type[Component], definitions: dict[str, Any]) -> dict[str, Any]:
-    schema = cls.model_json_schema(schema_generator=_Generate)
+    schema = cls.model_json_schema(schema_generator=Generate)
     definitions.update(schema.pop("$defs", {}))
     use = {"const": cls.name, "description": (cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")}
     schema["properties"] = {"use": use, **schema.get("properties", {})}

@@ -1,4 +1,4 @@
-"""`fovea schema`: the JSON Schema of pipeline YAML."""
+"""`fovea schema`: the JSON Schema of pipeline YAML, and of study files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The verb takes no arguments."""
+    """The verb's arguments."""
+    parser.add_argument("--study", action="store_true", help="of study files, for fovea sweep")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the schema."""
-    from pipelines.schema import pipeline_schema
-
-    print(json.dumps(pipeline_schema(), indent=2, ensure_ascii=False))
+    if args.study:
+        from pipelines.sweep.schema import study_schema as schema
+    else:
+        from pipelines.schema import pipeline_schema as schema
+    print(json.dumps(schema(), indent=2, ensure_ascii=False))
     return 0

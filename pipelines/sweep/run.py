@@ -71,10 +71,10 @@ class Sweep:
     def run(self, pool: Pool) -> None:
         """Run trials until there are none left, or all that are left are run by other processes."""
         running: dict[Future[Done], _Running] = {}
-        total = self.suggestions.most
+        before = len(self.results.trials(self.history))
+        label = f"trials, {before} done before" if before else "trials"
         try:
-            with progress.bar("trials", total) as bar:
-                bar.advance(len(self.results.trials(self.history)), "done before")
+            with progress.bar(label, self.suggestions.most - before) as bar:
                 while True:
                     while len(running) < pool.size and (one := self._next()) is not None:
                         self._go_on(one, running, pool)
