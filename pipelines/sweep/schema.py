@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, get_args
 
 from pipelines.evaluation.value import Direction
 from pipelines.schema import Generate, field_docs, pipeline_schema
 from pipelines.sweep.study_spec import Limits, Prune, Search, StudySpec
+from rag.component import fingerprint
 
 WAYS = get_args(Direction)
+LONG = 80
+"""Characters of a schema from which on it is written once and referred to."""
 NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 NAME = {"type": "string", "description": "Another name of the parameter; one name, one value."}
 POINTS = {"type": "integer", "minimum": 2, "description": "So many values, evenly from low to high."}
@@ -18,7 +22,8 @@ STEP = {"type": "number", "exclusiveMinimum": 0, "description": "From one value 
 def study_schema() -> dict[str, Any]:
     """The schema of a whole study file, with every registered component, plug-ins included."""
     pipeline = pipeline_schema()
-    definitions = {name: _open(schema) for name, schema in pipeline.pop("$defs").items()}
+    shared: dict[str, Any] = {}
+    definitions = {name: _open(schema, shared) for name, schema in pipeline.pop("$defs").items()}
     study = StudySpec.model_json_schema(mode="validation", schema_generator=Generate)
     definitions |= {f"study_{name}": schema for name, schema in study.pop("$defs", {}).items()}
     for model, at in ((StudySpec, study), *((m, definitions[f"study_{m.__name__}"]) for m in (Search, Prune, Limits))):
@@ -27,7 +32,7 @@ def study_schema() -> dict[str, Any]:
     study = _moved(study)
     pipeline.pop("$schema")
     study["properties"] |= {
-        "pipeline": _open(pipeline) | {"description": "A pipeline's YAML, with choices in the place of values."},
+        "pipeline": _open(pipeline, shared) | {"description": "A pipeline, with choices in the place of values."},
         "objectives": {
             "description": study["properties"]["objectives"]["description"],
             "anyOf": [
@@ -38,31 +43,39 @@ def study_schema() -> dict[str, Any]:
         "judge": {"anyOf": [{"$ref": "#/$defs/generator"}, {"type": "null"}]},
         **{name: _text_or_list(study["properties"][name]) for name in ("documents", "metrics", "constraints")},
     }  # fmt: skip
-    definitions["parameter"] = PARAMETER
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Fovea study"}
-    return {**study, **head, "$defs": definitions}
+    return {**study, **head, "$defs": definitions | shared | PARAMETER}
 
 
-def _open(schema: Any) -> Any:
-    """The same, with a choice allowed in the place of every value of a setting, and of every item of a list."""
+def _open(schema: Any, shared: dict[str, Any]) -> Any:
+    """The same, with a choice allowed in the place of every value of a setting, and of every item of a list. What would
+    be written twice goes to `shared`.
+    """
     if isinstance(schema, list):
-        return [_open(item) for item in schema]
+        return [_open(item, shared) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: _open(value) for key, value in schema.items()}
+    found = {key: _open(value, shared) for key, value in schema.items()}
     if isinstance(found.get("properties"), dict):
         found["properties"] = {
-            key: value if key == "use" else _or_parameter(value) for key, value in found["properties"].items()
+            key: value if key == "use" else _or_parameter(value, shared) for key, value in found["properties"].items()
         }
     if isinstance(found.get("items"), dict):
-        found["items"] = _or_parameter(found["items"])
+        found["items"] = _or_parameter(found["items"], shared)
     return found
 
 
-def _or_parameter(schema: dict[str, Any]) -> dict[str, Any]:
+def _or_parameter(schema: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     words = {"description": schema["description"]} if "description" in schema else {}
+    plain = {key: value for key, value in schema.items() if key != "description"}
+    if len(text := json.dumps(plain, sort_keys=True)) > LONG:
+        name = f"value_{fingerprint(text)}"
+        shared[name], schema = plain, {"$ref": f"#/$defs/{name}"}
+    else:
+        schema = plain
     option = {"anyOf": [schema, {"type": "null"}, {"$ref": "#/$defs/parameter"}]}
-    return {**words, "anyOf": [schema, _form({"choice": {"type": "array", "minItems": 1, "items": option}}), *_RANGES]}
+    choice = _form({"choice": {"type": "array", "minItems": 1, "items": option}})
+    return {**words, "anyOf": [schema, choice, {"$ref": "#/$defs/range"}]}
 
 
 def _form(properties: dict[str, Any]) -> dict[str, Any]:
@@ -73,11 +86,11 @@ def _form(properties: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_RANGES = [
-    _form({"range": NUMBERS, "step": STEP, "points": POINTS}),
-    _form({"log_range": NUMBERS, "points": POINTS}),
-]
-PARAMETER = {"description": "A value to be searched.", "anyOf": [_form({"choice": {"type": "array"}}), *_RANGES]}
+_RANGES = [_form({"range": NUMBERS, "step": STEP, "points": POINTS}), _form({"log_range": NUMBERS, "points": POINTS})]
+PARAMETER = {
+    "range": {"description": "Numbers from low to high, both included.", "anyOf": _RANGES},
+    "parameter": {"anyOf": [_form({"choice": {"type": "array"}}), {"$ref": "#/$defs/range"}]},
+}
 
 
 def _text_or_list(schema: dict[str, Any]) -> dict[str, Any]:
