@@ -357,3 +357,19 @@ def test_a_cache_without_room_computes_and_says_so(tmp_path: Path) -> None:
             key = bytes([i]) * 16
             assert file.value("kind", key, lambda: os.urandom(10_000), time.perf_counter)[0]
     assert any("not kept, and so computed again: database or disk is full" in warning for warning in run.warnings)
+
+
+def test_a_judge_that_nobody_can_read_is_a_counted_failure(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from tests.test_generator_transformers import TEMPLATE, save_llama
+
+    judge = {"use": "transformers", "model": save_llama(tmp_path / "lm", template=TEMPLATE), "max_new_tokens": 4}
+    pipeline = PIPELINE | {"segment": "sentence", "retrieve": {"choice": ["bm25"]}}
+    changes = {"pipeline": pipeline, "metrics": ["context_recall"], "judge": judge, "limit": 2}
+    strict = swept(write_study(tmp_path, **changes))
+    assert [t.state for t in strict.trials] == ["failed"]
+    assert "the judge's reply cannot be read" in strict.trials[0].reason
+    loose = swept(write_study(tmp_path, **changes, limits={"failures": 1.0}), out="loose")
+    assert [t.state for t in loose.trials] == ["complete"]
+    assert "context_recall" not in loose.trials[0].values
+    assert all("cannot be read" in o.missing["context_recall"] for o in loose.trials[0].outcomes)
