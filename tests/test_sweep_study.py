@@ -65,3 +65,10 @@ def test_stages_that_do_not_fit_are_for_the_trial_to_say(tmp_path: Path) -> None
 def test_null_leaves_a_stage_out(tmp_path: Path) -> None:
     study = load_study(write_study(tmp_path, pipeline=PIPELINE | {"refine": {"choice": [None, "mmr"]}}))
     assert study.pipeline(study.grid[0]).refine == []
+
+
+def test_a_grid_visits_every_way_of_cutting_before_it_comes_back_to_one(tmp_path: Path) -> None:
+    grid = load_study(write_study(tmp_path)).grid
+    seen = [(p.params["segment"], p.params.get("segment.max_tokens"), p.params["retrieve"]) for p in grid]
+    assert seen[:3] == [("fixed", 8, "dense"), ("fixed", 16, "dense"), ("sentence", None, "dense")]
+    assert [retrieve for _, _, retrieve in seen] == ["dense"] * 3 + ["bm25"] * 3

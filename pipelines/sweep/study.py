@@ -13,6 +13,7 @@ pipeline:
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,10 @@ from rag.errors import ConfigError
 
 ALWAYS = ("seconds", "tokens_passages")
 """What every trial is measured by, beside its objectives."""
+
+
+INGESTED = ("preset", "load", "encoder", "segment", "pool", "situate")
+"""The stages that make a library."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,17 @@ class Study:
 
     @cached_property
     def grid(self) -> list[Resolved]:
-        """Every configuration that the constraints allow."""
-        return [resolved for resolved in self.space.grid() if self.allows(resolved)]
+        """Every configuration that the constraints allow: the first of each way of making a library, then the second
+        of each, and so on; so that workers build libraries side by side, and a study soon shows what differs.
+        """
+        allowed = [resolved for resolved in self.space.grid() if self.allows(resolved)]
+        turns: Counter[str] = Counter()
+        order = []
+        for place, resolved in enumerate(allowed):
+            library = repr([resolved.settings.get(stage) for stage in INGESTED])
+            order.append((turns[library], place))
+            turns[library] += 1
+        return [allowed[place] for _, place in sorted(order)]
 
     @cached_property
     def baseline(self) -> Resolved:
