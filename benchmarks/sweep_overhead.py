@@ -86,10 +86,12 @@ def written(folder: Path, trials: int, questions: int, search: str) -> Path:
     spans = [{"document": "doc.txt", "start": 12 * i, "end": 12 * i + 11} for i in range(questions)]
     rows = [json.dumps({"id": f"q{i}", "question": f"What is {i}?", "references": [s]}) for i, s in enumerate(spans)]
     (folder / "questions.jsonl").write_text("\n".join(rows))
-    side = round(trials**0.5 + 0.499)
+    # A sampler that meets what it has tried before asks again: it is given room, as real spaces do.
+    room = trials if search == "grid" else 100 * trials
+    side = round(room**0.5 + 0.499)
     pipeline: dict[str, Any] = {
-        "encoder": "hash", "candidates": {"range": [100, 99 + side]},
-        "segment": {"choice": ["fixed", "sentence"]}, "k": {"range": [1, -(-trials // side // 2)]},
+        "encoder": "hash", "candidates": {"range": [1000, 999 + side]},
+        "segment": {"choice": ["fixed", "sentence"]}, "k": {"range": [1, -(-room // side // 2)]},
     }  # fmt: skip
     study = {
         "study": "stub", "documents": ["doc.txt"], "questions": "questions.jsonl", "objectives": ["R@5", "seconds"],
