@@ -55,14 +55,14 @@ def rows(record: Record) -> list[Row]:
             found.append(
                 Row("seed_study", data, label, metric, effect.difference, effect.low, effect.high, effect.pairs)
             )
-        for label, trial, other in small_window(record):
+        for label, trial, other in windows(record):
             found.append(_row(data, label, metric, trial, other))
     for name, level, metric in (
         ("store", "chroma", "seconds_retrieve"), ("store", "chroma", "seconds"), ("refine", "reranker", "seconds"),
     ):  # fmt: skip
         value, low, high, pairs = ratio(record, name, level, metric)
         found.append(Row("seed_study", data, f"{name}: {level}, times the time", metric, value, low, high, pairs))
-    for label, trial, other in small_window(record):
+    for label, trial, other in windows(record):
         found.append(_row(data, label, "seconds", trial, other))
         found.append(_row(data, label, "tokens_passages", trial, other))
     return found
@@ -74,11 +74,14 @@ def _row(data: str, label: str, metric: str, trial: TrialRecord, other: TrialRec
     return Row("seed_study", data, label, metric, d.mean, d.low, d.high, len(d.values))
 
 
-def small_window(record: Record) -> list[tuple[str, TrialRecord, TrialRecord]]:
-    """Small windows of little overlap against each semantic rule, both without re-ranking and in the embedded store."""
+def windows(record: Record) -> list[tuple[str, TrialRecord, TrialRecord]]:
+    """Windows of little overlap, the smallest and the next, against each semantic rule, both without re-ranking and in
+    the embedded store.
+    """
     plain = [t for t in record.complete if (t.params["store"], t.params["refine"]) == ("embedded", "none")]
-    small = next(t for t in plain if (t.params.get("window"), t.params.get("overlap")) == (256, 32))
-    return [(f"window 256/32 less {t.params['rule']}", small, t) for t in plain if "rule" in t.params]
+    small = [t for t in plain if t.params.get("window") in (256, 512) and t.params.get("overlap") == 32]
+    rules = [t for t in plain if "rule" in t.params]
+    return [(f"window {s.params['window']}/32 less {t.params['rule']}", s, t) for s in small for t in rules]
 
 
 def ratio(record: Record, name: str, level: str, metric: str) -> tuple[float, float, float, int]:
