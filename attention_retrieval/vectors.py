@@ -10,7 +10,7 @@ whole). A kernel finds row `i` of a head at `addresses[i // 4096]`. A row is sto
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -98,6 +98,13 @@ class Vectors:
         """Take over slabs that lie in a mapped file; a slab that is written to later is copied first."""
         self.slabs, self.scales, self._length = list(slabs), list(scales), length
         self.addresses, self.scale_addresses = _addresses(slabs, self.heads), _addresses(scales, self.heads)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Vectors:
+        """Slabs of its own, so addresses of its own: those of this one would be read after it is gone."""
+        twin = Vectors(self.heads, self.d, self.dtype)
+        memo[id(self)] = twin
+        twin.adopt([slab.copy() for slab in self.slabs], [scale.copy() for scale in self.scales], len(self))
+        return twin
 
     def _slab(self, n: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Slab `n`, made or copied out of a file if need be."""
