@@ -85,7 +85,7 @@ class RetrievalCache(DynamicCache):
             HeadReport(
                 layer=stats.layer,
                 head=stats.head,
-                engine=row.engine.name if row.engine else "all",
+                engine=row.engine.name if row.engine else "all" if row.settings.top_k else "none",
                 tokens=len(row),
                 indexed=row.indexed - row.settings.sinks,
                 searches=stats.searches,

@@ -11,10 +11,10 @@ LLM inference via vector retrieval", 2024)
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from attention_retrieval.attention import Attention
 from attention_retrieval.correction import Correction
@@ -32,8 +32,8 @@ class Retrieval(Attention, name="retrieval"):
     window: PositiveInt = 512
     """The last tokens, which every query attends to."""
 
-    top_k: PositiveInt = 100
-    """Keys that each query attends to beyond these."""
+    top_k: NonNegativeInt = 100
+    """Keys that each query attends to beyond these; with 0 there is no index, and `correction` must be left out."""
 
     engine: Engine | Literal["auto"] = "auto"
     """The index; `auto` chooses by the length of the text and whether it will be asked again."""
@@ -79,6 +79,12 @@ class Retrieval(Attention, name="retrieval"):
 
     seed: NonNegativeInt = 0
     """Decides what the index draws while it is built."""
+
+    @model_validator(mode="after")
+    def _searched(self) -> Self:
+        if not self.top_k and self.correction is not None:
+            raise ValueError("a correction stands for what a search left out, and top_k 0 searches for nothing")
+        return self
 
     def implementation(self) -> str:
         """`fovea_retrieval`."""
