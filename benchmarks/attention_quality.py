@@ -3,9 +3,9 @@
     python -m benchmarks.attention_quality --model benchmarks/testbed --text FILE_OR_FOLDER [--engines flat,query_ivf]
         [--lengths 8192,32768] [--tasks needle,key_value] [--depths 0,0.25,0.5,0.75,1] [--samples 4] [--json]
 
-Every engine answers with the same weights as full attention (`DynamicCache` and sdpa) in the same run; `streaming` among
-the engines is sinks and window alone. The prompt is read with full attention, once for all engines; then the text's own
-next tokens are given one by one (teacher forcing), the methods in turn at each token:
+Every engine answers with the same weights as full attention (`DynamicCache` and sdpa) in the same run; `streaming`
+among the engines is sinks and window alone. The prompt is read with full attention, once for all engines; then the
+text's own next tokens are given one by one (teacher forcing), the methods in turn at each token:
 
 top-1         share of tokens at which the likeliest next token is that of full attention
 KL            sum of p log(p / q) over the vocabulary, p of full attention, in nats, mean over tokens

@@ -51,7 +51,8 @@ def test_without_a_search_sinks_and_window_are_all_there_is():
         assert moved == (n + 1 > 20), "all is read up to dense_below, and then the window moves at every token"
         last = range(n + 1 - 10, n + 1) if moved else range(3, n + 1)
         np.testing.assert_array_equal(Near(layer, torch.zeros(1)).positions(), [*range(min(3, n + 1)), *last])
-    assert not layer.indexes and layer.retrieve(rows[:, :1]) is None
+    assert not layer.indexes
+    assert layer.retrieve(rows[:, :1]) is None
     layer.crop(40)
     assert layer.advance()
     np.testing.assert_array_equal(Near(layer, torch.zeros(1)).positions(), [0, 1, 2, *range(30, 40)])
