@@ -31,6 +31,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from attention_retrieval import Retrieval, RetrievalCache
+from attention_retrieval.correction import Correction
 from attention_retrieval.engine import Engine
 from pipelines.bench.attention_methods import label_of
 from pipelines.bench.segmentation_methods import parsed
@@ -39,6 +40,7 @@ from pipelines.measurements import Row, interval, show
 from rag.causal_lm import cache_argument
 
 FULL = "full attention"
+ENTRIES = "names, or {use: NAME, setting: value, correct: NAME}, or streaming"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,11 @@ def _change(entry: dict[str, Any]) -> dict[str, Any]:
     """What an entry of --engines means for the settings."""
     if entry["use"] == "streaming":
         return {"top_k": 0, "correction": None}
-    return {"engine": "auto" if entry["use"] == "auto" else Engine.model_validate(entry)}
+    own = {key: value for key, value in entry.items() if key != "correct"}
+    change: dict[str, Any] = {"engine": "auto" if own["use"] == "auto" else Engine.model_validate(own)}
+    if "correct" in entry:
+        change["correction"] = entry["correct"] and Correction.model_validate({"use": entry["correct"]})
+    return change
 
 
 def prefilled(found: Sequence[Method], ids: Sequence[int], chunk: int) -> dict[str, Any]:
@@ -193,7 +199,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path(__file__).parent / "testbed")
     parser.add_argument("--text", type=Path, required=True, help="running text, new to the model")
-    parser.add_argument("--engines", default="flat, auto", help="names, or {use: NAME, setting: value}, or streaming")
+    parser.add_argument("--engines", default="flat, auto", help=ENTRIES)
     parser.add_argument("--lengths", type=_numbers, default=[8192])
     parser.add_argument("--decode", type=int, default=128, help="teacher-forced tokens; 0 for none")
     parser.add_argument("--tasks", default="", help="needle,passkey,key_value,variable_tracking,...")

@@ -83,7 +83,7 @@ def test_answers_are_counted_token_for_token(model):
 
 
 def test_one_reading_serves_engines_of_other_settings(model):
-    engines = "flat, {use: ivf, nprobe: 3}, {use: query_ivf, budget: 0.01}, streaming"
+    engines = "flat, {use: flat, correct: tail}, {use: ivf, nprobe: 3}, {use: query_ivf, budget: 0.01}, streaming"
     found = attention_quality.methods(Namespace(model=model, engines=engines, k=20, **ARGS))
     ids = np.random.default_rng(1).integers(0, 200, 340).tolist()
     shared = attention_quality.prefilled(found, ids[:300], 128)
@@ -94,4 +94,5 @@ def test_one_reading_serves_engines_of_other_settings(model):
             assert torch.equal(one, other), method.name
     names = {m.name: head.engine for m in found[1:] for head in shared[m.name].report()}
     assert names["streaming"] == "none"
+    assert [m.settings.correction and m.settings.correction.name for m in found[1:3]] == [None, "tail"]
     assert names["flat"] == "flat"
