@@ -14,6 +14,8 @@ from attention_retrieval.vectors import SLAB, Rows, Vectors, decode, encode, to_
 from rag.errors import ModelError
 
 kernels = pytest.importorskip("attention_retrieval.kernels.attend", reason="numba is not installed")
+from attention_retrieval.kernels.best_places import best_places  # noqa: E402
+
 DTYPES = ("fp32", "bf16", "int8")
 
 
@@ -47,6 +49,37 @@ def test_gathering_is_the_scan(dtype):
     np.testing.assert_allclose(logits, found.logits, atol=1e-4)
     lifted = keys.lifted(q) @ keys.matrix()[gathered[0]].T
     np.testing.assert_allclose(lifted[0], logits[0], atol=1e-4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(-1e3, 1e3, width=32), max_size=60),
+    st.lists(st.sampled_from([np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0]), max_size=3),
+    st.integers(0, 70),
+    st.randoms(use_true_random=False),
+)
+def test_the_places_of_the_largest(numbers, odd, k, random):
+    both = numbers * 3 + odd  # three of each: equal numbers are all the same
+    random.shuffle(both)
+    x = np.array(both, np.float32)
+    real = np.flatnonzero(~np.isnan(x) & (x != -np.inf))
+    places = best_places(x, k)
+    np.testing.assert_array_equal(x[places], np.sort(x[real])[::-1][:k])
+    assert len(np.unique(places)) == len(places) == min(k, len(real))
+
+
+@pytest.mark.parametrize("group", [1, 3, 4, 5, 9])
+def test_what_is_not_a_number_is_not_found(group):
+    rows, q = table(300, 16, "fp32"), np.random.default_rng(1).normal(size=(group, 16)).astype(np.float32)
+    bias = np.zeros(300, np.float32)
+    bias[::2] = -np.inf
+    q[-1, 3] = np.nan
+    ids, logits = Keys(rows, 0, 300, bias).best_of(q, np.arange(300)[::-1], 200)
+    assert (ids[-1] == -1).all()
+    for n in range(group - 1):
+        np.testing.assert_array_equal(np.sort(ids[n]), np.sort(np.r_[np.full(50, -1), np.arange(1, 300, 2)]))
+        np.testing.assert_allclose(logits[n, :150], np.sort(rows.block(0, 300)[1::2] @ q[n])[::-1], atol=1e-4)
+        assert np.isneginf(logits[n, 150:]).all()
 
 
 def test_fewer_rows_than_asked_for():
