@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from attention_retrieval import reference
 from attention_retrieval.engine import Keys
 from attention_retrieval.partial import Partial, merge
-from attention_retrieval.vectors import SLAB, Rows, Vectors, decode, encode, to_bf16
+from attention_retrieval.vectors import CODES, SLAB, Rows, Vectors, decode, encode, to_bf16
 from rag.errors import ModelError
 
 kernels = pytest.importorskip("attention_retrieval.kernels.attend", reason="numba is not installed")
@@ -176,3 +176,17 @@ def test_what_is_not_finite_is_refused_and_nothing_is_taken(dtype, bad):
         with pytest.raises(ModelError, match="NaN or infinite"):
             vectors.append(made)
     assert len(vectors) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slabs_share_tables_and_no_memory(dtype, monkeypatch):
+    monkeypatch.setattr("attention_retrieval.vectors.SPAN", 5 * 2 * SLAB * 4 * np.dtype(CODES[dtype]).itemsize)
+    rows, made = np.random.default_rng(0).normal(size=(2, 20 * SLAB + 9, 4)).astype(np.float32), Vectors(2, 4, dtype)
+    for low in range(0, rows.shape[1], 3 * SLAB - 5):
+        made.append(rows[:, low : low + 3 * SLAB - 5])
+        made.crop(len(made) - 3)
+        made.append(rows[:, len(made) : low + 3 * SLAB - 5])
+    np.testing.assert_array_equal(made.block(0, len(made)), decode(*encode(rows, dtype)))
+    tables = [id(slab.base) for slab in made.slabs]
+    assert max(tables.count(table) for table in tables) == 5, "so many as SPAN has room for, the first ones alone"
+    assert len(set(tables[:2])) == 2
