@@ -9,7 +9,7 @@ pytest.importorskip("numba")
 
 from transformers import DynamicCache  # noqa: E402
 
-from attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
+from attention_retrieval import RetrievalCache  # noqa: E402
 from attention_retrieval.attention import Attention  # noqa: E402
 from attention_retrieval.methods.streaming import Streaming  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
@@ -71,5 +71,3 @@ def test_settings_from_yaml():
     assert isinstance(made, Streaming)
     assert (made.sinks, made.window, made.summary(None)) == (4, 7, "4 sinks and a window of 7 tokens")
     assert made.implementation() == "fovea_retrieval"
-    with pytest.raises(ValueError, match="top_k 0 searches for nothing"):
-        Retrieval(top_k=0, correction={"use": "tail"})

@@ -11,10 +11,10 @@ LLM inference via vector retrieval", 2024)
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from attention_retrieval.attention import Attention
 from attention_retrieval.correction import Correction
@@ -33,13 +33,13 @@ class Retrieval(Attention, name="retrieval"):
     """The last tokens, which every query attends to."""
 
     top_k: NonNegativeInt = 100
-    """Keys that each query attends to beyond these; with 0 there is no index, and `correction` must be left out."""
+    """Keys that each query attends to beyond these; with 0 there is no index, and nothing to correct."""
 
     engine: Engine | Literal["auto"] = "auto"
     """The index; `auto` chooses by the length of the text and whether it will be asked again."""
 
-    correction: Correction | None = None
-    """What stands for the tokens that were not found, `{use: tail}` or `{use: lift}`; nothing does, if left out."""
+    correction: Correction | None = Field(default_factory=lambda: Correction.model_validate({"use": "tail"}))
+    """What stands for the tokens that were not found: `{use: tail}`, `{use: lift}`, or null for nothing."""
 
     reuse: bool = False
     """Whether the text will be asked more than once: then a slower build that searches faster pays."""
@@ -79,12 +79,6 @@ class Retrieval(Attention, name="retrieval"):
 
     seed: NonNegativeInt = 0
     """Decides what the index draws while it is built."""
-
-    @model_validator(mode="after")
-    def _searched(self) -> Self:
-        if not self.top_k and self.correction is not None:
-            raise ValueError("a correction stands for what a search left out, and top_k 0 searches for nothing")
-        return self
 
     def implementation(self) -> str:
         """`fovea_retrieval`."""
