@@ -41,6 +41,6 @@ def best_places(numbers: np.ndarray, k: int) -> np.ndarray:
 
 
 @njit(nogil=True, inline="always")
-def step_of(x: np.floating, low: np.floating, scale: np.floating) -> int:
+def step_of(x: np.floating, low: np.floating, scale: np.floating) -> np.uint32:
     """Which step a finite number lies in, from 0 to BINS - 1."""
     return np.uint32((x - low) * scale)
