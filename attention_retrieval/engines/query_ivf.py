@@ -84,13 +84,13 @@ class QueryIVFEngine(Engine, name="query_ivf"):
         return QueryIVFIndex(self, keys, learned, lists)
 
     def _shape(self, keys: Keys) -> tuple[int, int]:
-        """Training queries, and places of a cell, that `memory` has room for."""
+        """Training queries, and places of a cell, that `memory` has room for; more than half of all lists is no use."""
         d = keys.width
         room = max(self.memory * len(keys) * keys.rows.row_bytes, LEAST_BYTES) - 4 * d * d
         each = 2 * d + 8 + (4.25 * min(self.rank, d) + 4) / CELL
         count = max(int(min(self.training, room / (each + ENTRY * SHARED))) // CELL * CELL, CELL)
         places = int((room / count - each) * CELL / ENTRY)
-        return count, max(min(places, self.wanted * CELL), 10 * STEP)
+        return count, max(min(places, self.wanted * CELL // 2), 10 * STEP)
 
 
 class QueryIVFIndex(Index):
