@@ -29,5 +29,5 @@ class Attention(Component, kind="attention"):
         return ""
 
     def attended(self, cache: Any) -> np.ndarray | None:
-        """What each token got of the decoded tokens' attention, (tokens,), summing to 1; None if it was not kept."""
+        """What each token got of the decoded tokens' attention, (tokens,), at most 1 in all; None if not kept."""
         return None

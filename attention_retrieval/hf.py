@@ -85,7 +85,7 @@ class RetrievalCache(DynamicCache):
             HeadReport(
                 layer=stats.layer,
                 head=stats.head,
-                engine=row.engine.name if row.engine else "all",
+                engine=row.engine.name if row.engine else "all" if row.settings.top_k else "none",
                 tokens=len(row),
                 indexed=row.indexed - row.settings.sinks,
                 searches=stats.searches,
@@ -107,7 +107,8 @@ class RetrievalCache(DynamicCache):
     def attention(self, sequence: int = 0) -> np.ndarray:
         """What each token got of the attention of the tokens that were decoded, (full-attention layers, tokens).
 
-        Means over query heads and decoded tokens; a layer's row sums to 1, or is zero before the first decoded token.
+        Means over query heads and decoded tokens; a layer's row sums to 1, or to less by what a
+        correction stands for, which is no single token's; it is zero before the first decoded token.
         Raises ConfigError unless `watch` is set.
         """
         if not self.settings.watch:

@@ -76,6 +76,8 @@ class LayerCache:
     def advance(self) -> bool:
         """Build the index, or let it take the pending tokens, where it is time; True if a zone has moved."""
         dynamic = len(self) - self.settings.window
+        if not self.settings.top_k:
+            return self._slide(dynamic)
         if not self.indexes:
             if len(self) <= self.settings.dense_below or dynamic <= self.settings.sinks:
                 return False
@@ -142,6 +144,13 @@ class LayerCache:
         index = self.indexes[head].nbytes if self.indexes else 0
         correction = self.corrected[head].nbytes if self.corrected else 0
         return self.keys.nbytes // self.keys.heads, index + correction
+
+    def _slide(self, stop: int) -> bool:
+        """Nothing is searched for, so what has left the window is never read again."""
+        moved = len(self) > self.settings.dense_below and stop > self.indexed
+        if moved:
+            self.indexed, self.why = stop, "only sinks and window are read"
+        return moved
 
     def _forget(self) -> None:
         self.indexes, self.corrected, self.indexed = [], [], self.settings.sinks

@@ -1,6 +1,6 @@
 """Key-value lookup by a model made by formula, up to a million tokens, through a RetrievalCache.
 
-    python benchmarks/attention_million.py [--lengths 16384,1048576] [--engines auto] [--depths 5] [--json]
+    python benchmarks/attention_million.py [--lengths 16384,1048576] [--engines auto] [--depths 5] [--correct tail]
 
 The page is lines of `key key value` and ends in a key; the right next token is that key's value, and one key in up to
 350,000 must get nearly all of the attention (`attention_retrieval.testing.induction`). The page is read in a band of 64
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["auto"], help="names, or {use: NAME, setting: value}")
     parser.add_argument("--depths", type=int, default=5, help="how many places, evenly from the first line to the last")
     parser.add_argument("--top-k", type=int, default=100)
+    parser.add_argument("--correct", help="a correction: lift or tail; none if left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -49,6 +50,7 @@ def rows(model: Any, length: int, engine: str, args: argparse.Namespace) -> list
     """One page, read once, asked at every depth."""
     settings = Retrieval(
         engine="auto" if engine == "auto" else Engine.model_validate(yaml.safe_load(engine)),
+        correction=args.correct and {"use": args.correct},
         top_k=args.top_k, prompt_window=64, exact_prompt=False, reuse=True,
     )  # fmt: skip
     cache, page = RetrievalCache(model.config, settings), lookup(length, seed=args.seed).ids[:-2]

@@ -3,9 +3,9 @@
     python -m benchmarks.attention_quality --model benchmarks/testbed --text FILE_OR_FOLDER [--engines flat,query_ivf]
         [--lengths 8192,32768] [--tasks needle,key_value] [--depths 0,0.25,0.5,0.75,1] [--samples 4] [--json]
 
-Every engine answers with the same weights as full attention (`DynamicCache` and sdpa) in the same run. The prompt is
-read with full attention by all; then the text's own next tokens are given one by one (teacher forcing), the methods in
-turn at each token:
+Every engine answers with the same weights as full attention (`DynamicCache` and sdpa) in the same run; `streaming`
+among the engines is sinks and window alone. The prompt is read with full attention, once for all engines; then the
+text's own next tokens are given one by one (teacher forcing), the methods in turn at each token:
 
 top-1         share of tokens at which the likeliest next token is that of full attention
 KL            sum of p log(p / q) over the vocabulary, p of full attention, in nats, mean over tokens
@@ -21,6 +21,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from attention_retrieval import Retrieval, RetrievalCache
+from attention_retrieval.correction import Correction
 from attention_retrieval.engine import Engine
 from pipelines.bench.attention_methods import label_of
 from pipelines.bench.segmentation_methods import parsed
@@ -38,6 +40,7 @@ from pipelines.measurements import Row, interval, show
 from rag.causal_lm import cache_argument
 
 FULL = "full attention"
+ENTRIES = "names, or {use: NAME, setting: value, correct: NAME}, or streaming"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,16 @@ class Method:
             self.read(ids[at : at + chunk], cache)
         return cache
 
+    def own(self, cache: Any) -> Any:
+        """A cache that another method of the same model has filled, from now on with these settings."""
+        if self.settings is not None:
+            cache.settings = self.settings
+            for layer in cache.layers:
+                layer.settings = self.settings
+                for row in layer.rows:
+                    row.cache.settings = self.settings
+        return cache
+
     @torch.inference_mode()
     def read(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
         """The logits of what follows."""
@@ -67,9 +80,9 @@ class Method:
         made = self.model(torch.tensor([list(ids)]), **cached, use_cache=True, logits_to_keep=1)
         return made.logits[0, -1].float()
 
-    def answer(self, prompt: Sequence[int], tokens: int, chunk: int) -> list[int]:
+    def answer(self, cache: Any, last: int, tokens: int) -> list[int]:
         """The likeliest next tokens, the last token of the prompt and all of the answer decoded one at a time."""
-        cache, said, last = self.prefilled(prompt[:-1], chunk), [], prompt[-1]
+        said = []
         for _ in range(tokens):
             last = int(self.read([last], cache).argmax())
             said.append(last)
@@ -82,21 +95,38 @@ def methods(args: argparse.Namespace) -> list[Method]:
         sinks=args.sinks, window=args.window, top_k=args.k, dtype=args.store, correction=args.correct, dense_below=0
     )
     entries = [e if isinstance(e, dict) else {"use": e} for e in parsed(f"[{args.engines}]", "--engines")]
+    changes = [(label_of(entry), _change(entry)) for entry in entries]
     full, ours = (
         AutoModelForCausalLM.from_pretrained(args.model, attn_implementation=name, dtype=torch.float32).eval()
         for name in ("sdpa", settings.implementation())
     )
-    found = [Method(FULL, full, None)]
-    for entry in entries:
-        engine = "auto" if entry["use"] == "auto" else Engine.model_validate(entry)
-        found.append(Method(label_of(entry), ours, settings.model_copy(update={"engine": engine})))
-    return found
+    return [Method(FULL, full, None), *(Method(n, ours, settings.model_copy(update=change)) for n, change in changes)]
+
+
+def _change(entry: dict[str, Any]) -> dict[str, Any]:
+    """What an entry of --engines means for the settings."""
+    if entry["use"] == "streaming":
+        return {"top_k": 0, "correction": None}
+    own = {key: value for key, value in entry.items() if key != "correct"}
+    change: dict[str, Any] = {"engine": "auto" if own["use"] == "auto" else Engine.model_validate(own)}
+    if "correct" in entry:
+        change["correction"] = entry["correct"] and Correction.model_validate({"use": entry["correct"]})
+    return change
+
+
+def prefilled(found: Sequence[Method], ids: Sequence[int], chunk: int) -> dict[str, Any]:
+    """A cache that has read `ids` for each method: read once by a model and copied."""
+    read: dict[int, Any] = {}
+    for method in found:
+        if id(method.model) not in read:
+            read[id(method.model)] = method.prefilled(ids, chunk)
+    return {method.name: method.own(deepcopy(read[id(method.model)])) for method in found}
 
 
 def agreement(found: Sequence[Method], ids: Sequence[int], length: int, decode: int, chunk: int) -> Iterator[Row]:
     """Teacher-forced decoding behind `length` tokens, all methods in turn at each of `decode` tokens."""
     data = f"{length:,} tokens read, {decode} decoded"
-    caches = {m.name: m.prefilled(ids[:length], chunk) for m in found}
+    caches = prefilled(found, ids[:length], chunk)
     same: dict[str, list[float]] = {m.name: [] for m in found}
     apart: dict[str, list[float]] = {m.name: [] for m in found}
     seconds: dict[str, list[float]] = {m.name: [] for m in found}
@@ -130,8 +160,9 @@ def answers(found: Sequence[Method], page: Any, args: argparse.Namespace) -> Ite
                 here: dict[str, list[float]] = {m.name: [] for m in found}
                 for seed in range(args.samples):
                     prompt = make(task, page, length, depth, seed)
+                    caches = prefilled(found, prompt.prompt[:-1], args.chunk)
                     for method in found:
-                        said = method.answer(prompt.prompt, len(prompt.answer), args.chunk)
+                        said = method.answer(caches.pop(method.name), prompt.prompt[-1], len(prompt.answer))
                         here[method.name].append(float(said == list(prompt.answer)))
                 for name, each in here.items():
                     right[name] += each
@@ -168,7 +199,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path(__file__).parent / "testbed")
     parser.add_argument("--text", type=Path, required=True, help="running text, new to the model")
-    parser.add_argument("--engines", default="flat, auto", help="names, or {use: NAME, setting: value}")
+    parser.add_argument("--engines", default="flat, auto", help=ENTRIES)
     parser.add_argument("--lengths", type=_numbers, default=[8192])
     parser.add_argument("--decode", type=int, default=128, help="teacher-forced tokens; 0 for none")
     parser.add_argument("--tasks", default="", help="needle,passkey,key_value,variable_tracking,...")

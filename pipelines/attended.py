@@ -23,7 +23,8 @@ def looked_at(
 ) -> list[dict[str, Any]]:
     """For each passage of the prompt its share of the attention, and its most attended sentences, best first.
 
-    `attention` is (tokens,), summing to 1 over prompt and answer; a token that lies in two spans counts by characters.
+    `attention` is (tokens,), summing to at most 1 over prompt and answer; a token that lies in two spans counts by
+    characters.
     A passage is {"passage": number, "chunk": id, "share": ..., "spans": [{"start", "end", "share"}]}; the positions are
     those of the document.
     """

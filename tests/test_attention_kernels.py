@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from attention_retrieval import reference
 from attention_retrieval.engine import Keys
 from attention_retrieval.partial import Partial, merge
-from attention_retrieval.vectors import SLAB, Rows, Vectors, decode, encode, to_bf16
+from attention_retrieval.vectors import CODES, SLAB, Rows, Vectors, decode, encode, to_bf16
 from rag.errors import ModelError
 
 kernels = pytest.importorskip("attention_retrieval.kernels.attend", reason="numba is not installed")
+from attention_retrieval.kernels.best_places import best_places  # noqa: E402
+
 DTYPES = ("fp32", "bf16", "int8")
 
 
@@ -47,6 +49,37 @@ def test_gathering_is_the_scan(dtype):
     np.testing.assert_allclose(logits, found.logits, atol=1e-4)
     lifted = keys.lifted(q) @ keys.matrix()[gathered[0]].T
     np.testing.assert_allclose(lifted[0], logits[0], atol=1e-4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(-1e3, 1e3, width=32), max_size=60),
+    st.lists(st.sampled_from([np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0]), max_size=3),
+    st.integers(0, 70),
+    st.randoms(use_true_random=False),
+)
+def test_the_places_of_the_largest(numbers, odd, k, random):
+    both = numbers * 3 + odd  # three of each: equal numbers are all the same
+    random.shuffle(both)
+    x = np.array(both, np.float32)
+    real = np.flatnonzero(~np.isnan(x) & (x != -np.inf))
+    places = best_places(x, k)
+    np.testing.assert_array_equal(x[places], np.sort(x[real])[::-1][:k])
+    assert len(np.unique(places)) == len(places) == min(k, len(real))
+
+
+@pytest.mark.parametrize("group", [1, 3, 4, 5, 9])
+def test_what_is_not_a_number_is_not_found(group):
+    rows, q = table(300, 16, "fp32"), np.random.default_rng(1).normal(size=(group, 16)).astype(np.float32)
+    bias = np.zeros(300, np.float32)
+    bias[::2] = -np.inf
+    q[-1, 3] = np.nan
+    ids, logits = Keys(rows, 0, 300, bias).best_of(q, np.arange(300)[::-1], 200)
+    assert (ids[-1] == -1).all()
+    for n in range(group - 1):
+        np.testing.assert_array_equal(np.sort(ids[n]), np.sort(np.r_[np.full(50, -1), np.arange(1, 300, 2)]))
+        np.testing.assert_allclose(logits[n, :150], np.sort(rows.block(0, 300)[1::2] @ q[n])[::-1], atol=1e-4)
+        assert np.isneginf(logits[n, 150:]).all()
 
 
 def test_fewer_rows_than_asked_for():
@@ -143,3 +176,17 @@ def test_what_is_not_finite_is_refused_and_nothing_is_taken(dtype, bad):
         with pytest.raises(ModelError, match="NaN or infinite"):
             vectors.append(made)
     assert len(vectors) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slabs_share_tables_and_no_memory(dtype, monkeypatch):
+    monkeypatch.setattr("attention_retrieval.vectors.SPAN", 5 * 2 * SLAB * 4 * np.dtype(CODES[dtype]).itemsize)
+    rows, made = np.random.default_rng(0).normal(size=(2, 20 * SLAB + 9, 4)).astype(np.float32), Vectors(2, 4, dtype)
+    for low in range(0, rows.shape[1], 3 * SLAB - 5):
+        made.append(rows[:, low : low + 3 * SLAB - 5])
+        made.crop(len(made) - 3)
+        made.append(rows[:, len(made) : low + 3 * SLAB - 5])
+    np.testing.assert_array_equal(made.block(0, len(made)), decode(*encode(rows, dtype)))
+    tables = [id(slab.base) for slab in made.slabs]
+    assert max(tables.count(table) for table in tables) == 5, "so many as SPAN has room for, the first ones alone"
+    assert len(set(tables[:2])) == 2

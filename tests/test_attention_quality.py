@@ -33,6 +33,12 @@ def model(tmp_path_factory):
     return folder
 
 
+def answer(found, which, prompt, tokens):
+    """What one of the methods says, its text read together with the others."""
+    caches = attention_quality.prefilled(found, prompt[:-1], 64)
+    return found[which].answer(caches[found[which].name], prompt[-1], tokens)
+
+
 def table(rows):
     return {(row.data, row.method, row.metric): row for row in rows}
 
@@ -70,7 +76,23 @@ def test_answers_are_counted_token_for_token(model):
     assert {key[2] for key in rows} == {"depth 0", "depth 1", "right"}
     assert rows["key_value, 200 tokens", "flat", "right"].n == 4
     prompt = list(range(3, 150))
-    assert found[0].answer(prompt, 6, 64) == found[1].answer(prompt, 6, 64), "the same model says the same"
+    assert answer(found, 0, prompt, 6) == answer(found, 1, prompt, 6), "the same model says the same"
     with torch.inference_mode():
         first = int(found[0].model(torch.tensor([prompt])).logits[0, -1].argmax())
-    assert found[0].answer(prompt, 1, 64) == [first]
+    assert answer(found, 0, prompt, 1) == [first]
+
+
+def test_one_reading_serves_engines_of_other_settings(model):
+    engines = "flat, {use: flat, correct: tail}, {use: ivf, nprobe: 3}, {use: query_ivf, budget: 0.01}, streaming"
+    found = attention_quality.methods(Namespace(model=model, engines=engines, k=20, **ARGS))
+    ids = np.random.default_rng(1).integers(0, 200, 340).tolist()
+    shared = attention_quality.prefilled(found, ids[:300], 128)
+    for method in found:
+        alone = method.prefilled(ids[:300], 128)
+        for token in ids[300:320]:
+            one, other = (method.read([token], cache) for cache in (shared[method.name], alone))
+            assert torch.equal(one, other), method.name
+    names = {m.name: head.engine for m in found[1:] for head in shared[m.name].report()}
+    assert names["streaming"] == "none"
+    assert [m.settings.correction and m.settings.correction.name for m in found[1:3]] == [None, "tail"]
+    assert names["flat"] == "flat"

@@ -42,6 +42,22 @@ def test_zones_are_all_tokens_and_disjoint(seed):
             assert all(index.keys.stop == layer.indexed for index in layer.indexes)
 
 
+def test_without_a_search_sinks_and_window_are_all_there_is():
+    layer = LayerCache(Retrieval(sinks=3, window=10, top_k=0, dense_below=20), 0, heads=2, d=4)
+    rows = np.random.default_rng(0).normal(size=(2, 60, 4)).astype(np.float32)
+    for n in range(60):
+        layer.append(rows[:, n : n + 1], rows[:, n : n + 1])
+        moved = layer.advance()
+        assert moved == (n + 1 > 20), "all is read up to dense_below, and then the window moves at every token"
+        last = range(n + 1 - 10, n + 1) if moved else range(3, n + 1)
+        np.testing.assert_array_equal(Near(layer, torch.zeros(1)).positions(), [*range(min(3, n + 1)), *last])
+    assert not layer.indexes
+    assert layer.retrieve(rows[:, :1]) is None
+    layer.crop(40)
+    assert layer.advance()
+    np.testing.assert_array_equal(Near(layer, torch.zeros(1)).positions(), [0, 1, 2, *range(30, 40)])
+
+
 def test_what_is_near_grows_in_place_and_moves_with_the_index():
     layer = LayerCache(Retrieval(sinks=2, window=4, insert_every=5, dense_below=10, engine={"use": "flat"}), 0, 1, 4)
     rows = np.random.default_rng(0).normal(size=(1, 400, 4)).astype(np.float32)

@@ -21,7 +21,7 @@ from attention_retrieval.state import part, within
 STEP = 32
 """New rows that are taken in together; fewer than the places that a cut leaves empty in any cell."""
 LITTLE = np.float32(1e-6)
-LEAST_KEYS = 512
+LEAST_KEYS = 1024
 ENTRY, SHARED = 4, 90
 """Bytes of an entry of a cell, and the entries for each query that memory is shared out for."""
 LEAST_BYTES = 256 * 1024
@@ -37,7 +37,9 @@ class QueryIVFEngine(Engine, name="query_ivf"):
     needs_queries = True
 
     budget: float = Field(0.015, gt=0, le=1)
-    """Share of the rows that a search may score, for the group together; at least 512, and 4 k or `wanted` a query."""
+    """Share of the rows that a search may score, the group together; at least 1,024, and 4 k or `wanted` a query."""
+    most: float | None = Field(2.0, ge=1)
+    """However long the text, no more than so many times those least; without it, the share alone counts."""
     doubt: float = Field(0.0, ge=0, lt=1)
     """Stop before the budget is spent once the keys left have this share of all votes."""
     memory: float = Field(0.25, gt=0, le=1)
@@ -82,13 +84,13 @@ class QueryIVFEngine(Engine, name="query_ivf"):
         return QueryIVFIndex(self, keys, learned, lists)
 
     def _shape(self, keys: Keys) -> tuple[int, int]:
-        """Training queries, and places of a cell, that `memory` has room for."""
+        """Training queries, and places of a cell, that `memory` has room for; more than half of all lists is no use."""
         d = keys.width
         room = max(self.memory * len(keys) * keys.rows.row_bytes, LEAST_BYTES) - 4 * d * d
         each = 2 * d + 8 + (4.25 * min(self.rank, d) + 4) / CELL
         count = max(int(min(self.training, room / (each + ENTRY * SHARED))) // CELL * CELL, CELL)
         places = int((room / count - each) * CELL / ENTRY)
-        return count, max(min(places, self.wanted * CELL), 10 * STEP)
+        return count, max(min(places, self.wanted * CELL // 2), 10 * STEP)
 
 
 class QueryIVFIndex(Index):
@@ -109,16 +111,17 @@ class QueryIVFIndex(Index):
 
         lifted = np.ascontiguousarray(self.keys.lifted(q), np.float32)
         opened, weights, scored = near_cells(cells, lifted, probes)
-        known, votes = tally(opened, weights, lists.steps, lists.masks, lists.counts)
+        known, votes = tally(opened, weights, *lists[:3], self.keys.stop)
         if len(known) < k:  # few had a say, so all of the opened cells get a little
-            known, votes = tally(opened, np.maximum(weights, LITTLE), lists.steps, lists.masks, lists.counts)
+            known, votes = tally(opened, np.maximum(weights, LITTLE), *lists[:3], self.keys.stop)
         if len(known) < k:
             if probes < len(lists.counts):
                 return self._search(cells, lists, q, k, 4 * probes)
             return self.keys.best(q, k)
         rank = len(cells.spread)
         narrow = -(-scored * rank // lifted.shape[1])
-        allowed = max(int(self.engine.budget * len(self.keys)) - narrow, self._least(q, k))
+        least, share = self._least(q, k), int(self.engine.budget * len(self.keys)) - narrow
+        allowed = max(least, share if self.engine.most is None else min(share, int(self.engine.most * least)))
         picked = most_wanted(known, votes, allowed, self.engine.doubt)
         ids, logits = self.keys.best_of(q, picked, k)
         read = scored * rank * 2 + int(lists.counts[opened].sum()) * ENTRY + len(picked) * self.keys.rows.row_bytes

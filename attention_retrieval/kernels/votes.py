@@ -7,23 +7,10 @@ from numba import njit
 
 from attention_retrieval.kernels.load import FAST
 
+TABLE = 1 << 13
+"""Rows whose votes are counted at a time."""
 BITS = 18
 """Votes are ranked by the upper bits of their float32: its exponent and five bits more, so to 3 %."""
-
-
-@njit(nogil=True, cache=True)
-def matching(cells: np.ndarray, weights: np.ndarray, masks: np.ndarray, counts: np.ndarray) -> tuple[int, np.ndarray]:
-    """How many entries of the cells will vote, and the mask of the queries with a weight, for each cell."""
-    chosen, total = np.zeros(cells.shape[0], np.uint16), 0
-    for n in range(cells.shape[0]):
-        for i in range(16):
-            if weights[n, i] > 0:
-                chosen[n] |= np.uint16(1 << i)
-        row, mask, many = masks[cells[n]], chosen[n], 0
-        for e in range(counts[cells[n]]):
-            many += (row[e] & mask) != 0
-        total += many
-    return total, chosen
 
 
 @njit(nogil=True, cache=True)
@@ -43,37 +30,39 @@ def tally(
     steps: np.ndarray,
     masks: np.ndarray,
     counts: np.ndarray,
+    stop: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The keys that the cells (n,) list, each once, and its votes: the sum of weights (n, 16) of who wants it.
+    """The keys before row `stop` that the cells (n,) list, each once, and its votes: weights (n, 16) of who wants it.
 
-    The table is open addressing over twice as many places as there are entries that vote, so its size goes with what
-    was probed and not with how many keys there are.
+    Cells list keys in ascending order, so all of them go through the keys together, 8,192 rows at a time: the votes of
+    so many rows are a table that stays in the near caches, whatever the number of keys. A key is named where its votes
+    become positive, without a branch that a processor would have to guess.
     """
-    total, chosen = matching(cells, weights, masks, counts)
-    bits = 4
-    while (1 << bits) < 2 * total:
-        bits += 1
-    places, last, shift = np.full(1 << bits, -1, np.int32), (1 << bits) - 1, np.uint64(32 - bits)
-    keys, votes, size = np.empty(total, np.int32), np.empty(total, np.float32), 0
-    lower, upper = np.empty(256, np.float32), np.empty(256, np.float32)
-    for n in range(cells.shape[0]):
-        subset_sums(weights[n], 0, lower)
-        subset_sums(weights[n], 8, upper)
-        step, row, mask, key = steps[cells[n]], masks[cells[n]], chosen[n], 0
-        for e in range(counts[cells[n]]):
-            key += step[e]
-            if row[e] & mask == 0:
-                continue
-            vote = lower[row[e] & 255] + upper[row[e] >> 8]
-            at = np.int64(((np.uint64(key) * np.uint64(2654435769)) & np.uint64(0xFFFFFFFF)) >> shift)
-            while places[at] >= 0 and keys[places[at]] != key:
-                at = (at + 1) & last
-            if places[at] < 0:
-                places[at] = size
-                keys[size], votes[size] = key, vote
-                size += 1
-            else:
-                votes[places[at]] += vote
+    many = cells.shape[0]
+    lower, upper, total = np.empty((many, 256), np.float32), np.empty((many, 256), np.float32), 0
+    for n in range(many):
+        subset_sums(weights[n], 0, lower[n])
+        subset_sums(weights[n], 8, upper[n])
+        total += counts[cells[n]]
+    at, reached, here = np.zeros(many, np.int64), np.zeros(many, np.int64), np.zeros(TABLE, np.float32)
+    keys, votes, size = np.empty(total + 1, np.int32), np.empty(total + 1, np.float32), 0
+    for base in range(0, stop, TABLE):
+        first = size
+        for n in range(many):
+            step, row, low, high = steps[cells[n]], masks[cells[n]], lower[n], upper[n]
+            e, key, count = at[n], reached[n], counts[cells[n]]
+            while e < count and key + step[np.uint64(e)] < base + TABLE:
+                key += step[np.uint64(e)]
+                who, place = np.uint64(row[np.uint64(e)]), np.uint64(key - base)
+                vote, before = low[who & np.uint64(255)] + high[who >> np.uint64(8)], here[place]
+                keys[np.uint64(size)] = key
+                size += (before == 0) & (vote > 0)
+                here[place] = before + vote
+                e += 1
+            at[n], reached[n] = e, key
+        for n in range(first, size):
+            votes[n] = here[keys[n] - base]
+            here[keys[n] - base] = 0
     return keys[:size], votes[:size]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from attention_retrieval.attention import Attention
 from attention_retrieval.correction import Correction
@@ -32,14 +32,14 @@ class Retrieval(Attention, name="retrieval"):
     window: PositiveInt = 512
     """The last tokens, which every query attends to."""
 
-    top_k: PositiveInt = 100
-    """Keys that each query attends to beyond these."""
+    top_k: NonNegativeInt = 100
+    """Keys that each query attends to beyond these; with 0 there is no index, and nothing to correct."""
 
     engine: Engine | Literal["auto"] = "auto"
     """The index; `auto` chooses by the length of the text and whether it will be asked again."""
 
-    correction: Correction | None = None
-    """What stands for the tokens that were not found, `{use: tail}` or `{use: lift}`; nothing does, if left out."""
+    correction: Correction | None = Field(default_factory=lambda: Correction.model_validate({"use": "tail"}))
+    """What stands for the tokens that were not found: `{use: tail}`, `{use: lift}`, or null for nothing."""
 
     reuse: bool = False
     """Whether the text will be asked more than once: then a slower build that searches faster pays."""
