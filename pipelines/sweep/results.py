@@ -84,9 +84,14 @@ class Results:
 
     # Claiming
 
-    def claim(self, trial: Claimed) -> str | None:
-        """Make a trial this process's; returns None, or else the state in which it is: done, or `running` elsewhere."""
+    def claim(self, trial: Claimed, history: str, number: int, params: Mapping[str, Any]) -> str | None:
+        """Make a trial this process's, the one of that number in a history (two numbers may be one trial); returns None,
+        or else the state in which it is: done, or `running` elsewhere.
+        """
         with self._errors(), self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO asked VALUES (?, ?, ?, ?)", [history, number, trial.id, json.dumps(dict(params))]
+            )
             row = self._db.execute("SELECT state, owner FROM trials WHERE id = ?", [trial.id]).fetchone()
             if row and (row[0] != "running" or self.lives(row[1])):
                 return str(row[0])
@@ -98,13 +103,6 @@ class Results:
                     [trial.id, self.me, json.dumps(dict(trial.settings))],
                 )
             return None
-
-    def ask(self, history: str, number: int, trial: str, params: Mapping[str, Any]) -> None:
-        """Remember that a history's trial of that number is this one; two numbers may be one trial."""
-        with self._errors():
-            self._db.execute(
-                "INSERT OR IGNORE INTO asked VALUES (?, ?, ?, ?)", [history, number, trial, json.dumps(dict(params))]
-            )
 
     def count(self, history: str) -> int:
         """How many different trials a history has."""

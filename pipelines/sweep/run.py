@@ -118,8 +118,7 @@ class Sweep:
     def _claimed(self, number: int, resolved: Resolved) -> _Running | None:
         id_, settings = self.data.identity(resolved)
         trial = Claimed(id_, settings)
-        state = self.results.claim(trial)
-        self.results.ask(self.history, number, id_, resolved.params)
+        state = self.results.claim(trial, self.history, number, resolved.params)
         if state is None:
             return _Running(trial, number, self.results.outcomes(id_))
         if state != "running":
