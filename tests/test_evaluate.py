@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -39,9 +40,10 @@ def tea_questions(count):
     return QuestionSet("tea", tuple(Question(f"q{n}", f"Is tea number {n} brewed hot?", (one,)) for n in range(count)))
 
 
-class Faulty(Retriever, name="faulty_for_tests"):
-    """Finds what lexical search does; raises for the questions that name one of `numbers`."""
+class Faulty(Retriever):
+    """Finds what lexical search does; raises for the questions that name one of `numbers`. It is not registered."""
 
+    name: ClassVar[str] = "faulty"
     numbers: tuple[int, ...] = ()
     error: str = "ValueError"
 

@@ -23,6 +23,7 @@ from pipelines.sweep.load import load_study
 from pipelines.sweep.pool import LocalPool
 from pipelines.sweep.record import Record
 from pipelines.sweep.run import Sweep
+from pipelines.sweep.suggest import Suggestions
 from rag.errors import ConfigError, StoreError
 from rag.trace import Trace
 from tests.sweep_studies import PIPELINE, QUESTIONS, write_study
@@ -373,3 +374,30 @@ def test_a_judge_that_nobody_can_read_is_a_counted_failure(tmp_path: Path) -> No
     assert [t.state for t in loose.trials] == ["complete"]
     assert "context_recall" not in loose.trials[0].values
     assert all("cannot be read" in o.missing["context_recall"] for o in loose.trials[0].outcomes)
+
+
+@pytest.mark.parametrize("use", ["random", "tpe"])
+def test_a_suggestion_broken_off_half_way_goes_on_alike(tmp_path: Path, use: str) -> None:
+    pipeline = PIPELINE | {"segment": "sentence", "k": {"range": [1, 40]}, "candidates": {"range": [40, 400]}}
+    study = load_study(write_study(tmp_path, pipeline=pipeline, search={"use": use, "trials": 9}))
+    found = []
+    for broken in (False, True):
+        (tmp_path / str(broken)).mkdir()
+        history = Suggestions(tmp_path / str(broken), study)
+        for number in range(8):
+            if broken and number == 6:
+                history.history.sampler = history._sampler(number)
+                trial = history.history.ask()
+                history.history.sampler = history._sampler(number, "retrieve")
+                trial.suggest_categorical("retrieve", ["dense", "bm25"])
+                resolved = Suggestions(tmp_path / str(broken), study).again(number)
+            else:
+                asked = history.ask()
+                assert asked is not None
+                resolved = asked[1]
+            history.tell(number, {"R@2": float(resolved.params["k"]), "tokens_passages": 1.0})
+        found.append(resolved.params)
+        states = history.history.get_trials(deepcopy=False)
+        found.append(states[6].params)
+    assert found[0] == found[2]
+    assert found[1] == found[3]

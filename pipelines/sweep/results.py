@@ -85,8 +85,9 @@ class Results:
     # Claiming
 
     def claim(self, trial: Claimed, history: str, number: int, params: Mapping[str, Any]) -> str | None:
-        """Make a trial this process's, the one of that number in a history (two numbers may be one trial); returns None,
-        or else the state in which it is: done, or `running` elsewhere.
+        """Make a trial this process's, the one of that number in a history (two numbers may be one trial).
+
+        Returns None, or else the state in which it is: done, or `running` elsewhere.
         """
         with self._errors(), self._transaction():
             self._db.execute(

@@ -63,13 +63,13 @@ class Suggestions:
         if self.search.use == "grid" and number >= self.most:
             return None
         self.history.sampler = self._sampler(number)
-        return number, self._walk(self.history.ask())
+        return number, self._walk(self.history.ask(), number)
 
     def again(self, number: int) -> Resolved:
         """The configuration of a trial that was asked for and never told of; what it lacked is suggested now."""
         trial = self.history.get_trials(deepcopy=False)[number]
         self.history.sampler = self._sampler(number)
-        return self._walk(self.optuna.trial.Trial(self.history, trial._trial_id))
+        return self._walk(self.optuna.trial.Trial(self.history, trial._trial_id), number)
 
     def running(self) -> list[int]:
         """The numbers of trials that were asked for and not told of."""
@@ -83,17 +83,22 @@ class Suggestions:
         given = [values[name] for name in self.study.objectives] if values else None
         self.history.tell(number, given, state=state, skip_if_finished=True)
 
-    def _sampler(self, number: int) -> Any:
+    def _sampler(self, number: int, name: str = "") -> Any:
+        """A sampler for one parameter of one trial, so that a trial which was asked for half way goes on alike."""
         if self.search.use == "grid":
             return _given(self.optuna, self.study.grid[number].params)
         if number == 0:
             return _given(self.optuna, self.study.baseline.params)
         make = getattr(self.optuna.samplers, self.SAMPLERS[self.search.use])
         more: dict[str, Any] = {"nsga2": {"population_size": self.search.population}}.get(self.search.use, {})
-        return make(seed=int(fingerprint([self.search.seed, number])[:8], 16), **more)
+        return make(seed=int(fingerprint([self.search.seed, number, name])[:8], 16), **more)
 
-    def _walk(self, trial: Any) -> Resolved:
-        return self.study.space.resolve(lambda name, here: _suggested(trial, name, here))
+    def _walk(self, trial: Any, number: int) -> Resolved:
+        def suggest(name: str, here: Domain) -> Scalar:
+            self.history.sampler = self._sampler(number, name)
+            return _suggested(trial, name, here)
+
+        return self.study.space.resolve(suggest)
 
 
 class _Lock:
