@@ -72,3 +72,13 @@ def test_a_grid_visits_every_way_of_cutting_before_it_comes_back_to_one(tmp_path
     seen = [(p.params["segment"], p.params.get("segment.max_tokens"), p.params["retrieve"]) for p in grid]
     assert seen[:3] == [("fixed", 8, "dense"), ("fixed", 16, "dense"), ("sentence", None, "dense")]
     assert [retrieve for _, _, retrieve in seen] == ["dense"] * 3 + ["bm25"] * 3
+
+
+def test_the_study_of_the_docs_is_right(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "sweep.md").read_text("utf-8")
+    (tmp_path / "study.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    study = load_study(tmp_path / "study.yaml")
+    assert list(study.space.parameters) == [
+        "segment", "segment.max_tokens", "segment.overlap", "retrieve", "refine", "refine.top_n", "candidates"
+    ]  # fmt: skip
+    assert study.baseline.params["segment"] == "fixed"
