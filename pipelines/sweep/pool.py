@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -37,12 +36,12 @@ class LocalPool:
 
     def submit(self, job: Job, seconds: float | None) -> Future[Done]:
         """Run a job on a worker that is free."""
-        return self._threads.submit(self._run, lambda worker: worker.run(job, seconds))
+        return self._threads.submit(self._run, job, seconds)
 
-    def _run(self, work: Callable[[Worker], Done]) -> Done:
+    def _run(self, job: Job, seconds: float | None) -> Done:
         worker = self._free.get()
         try:
-            return work(worker)
+            return worker.run(job, seconds)
         finally:
             self._free.put(worker)
 

@@ -29,6 +29,7 @@ from pipelines.sweep.results import Claimed, Results
 from pipelines.sweep.space import Resolved
 from pipelines.sweep.study import Study
 from pipelines.sweep.suggest import Suggestions, drawn
+from pipelines.sweep.texts import Texts
 from pipelines.sweep.trial import Done, Job
 from rag import progress
 from rag.errors import ConfigError
@@ -218,8 +219,6 @@ class Sweep:
 
     def record(self, command: str = "") -> Record:
         """The study as it stands."""
-        from pipelines.sweep.texts import Texts
-
         trials = self.results.trials(self.history)
         baseline, _ = self.data.identity(self.study.baseline)
         return Record(

@@ -12,16 +12,14 @@ import time
 from collections import Counter
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 from pipelines.sweep.trial import Done, Job, Task, Trials, Unfit
-from rag.errors import FoveaError
+from rag.errors import FoveaError, require
 from rag.trace import log
 
 LOOK = 0.1
 """Seconds between two looks at a process that is working."""
-PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 _TIMES = re.compile(r" \((\d+) times\)$")
@@ -51,6 +49,8 @@ class Worker:
 
     def __init__(self, task: Task, memory_mb: int | None = None) -> None:
         self.task, self.memory_mb = task, memory_mb
+        if memory_mb is not None:
+            resident_mb(os.getpid())  # says now, and not in the middle of a trial, what is not installed
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
@@ -142,16 +142,9 @@ def _death(code: int | None) -> str:
 
 
 def resident_mb(pid: int | None) -> float:
-    """Resident memory of a process in MB; 0 where the system does not tell."""
+    """Resident memory of a process in MB; 0 for one that is gone."""
+    psutil: Any = require("psutil", extra="sweep", needed_by="limits.memory_mb")
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
-    except (OSError, IndexError, ValueError):
-        return _resident_by_psutil(pid)
-
-
-def _resident_by_psutil(pid: int | None) -> float:
-    try:
-        psutil: Any = __import__("psutil")
         return float(psutil.Process(pid).memory_info().rss) / 1e6
-    except Exception:  # no such package, or no such process any more
+    except psutil.NoSuchProcess:
         return 0.0
