@@ -1,6 +1,6 @@
 """Attention-aware retrieval inside the model.
 
-from attention_retrieval import Retrieval, RetrievalCache
+from fovea.attention_retrieval import Retrieval, RetrievalCache
 model = AutoModelForCausalLM.from_pretrained(name, attn_implementation="fovea_retrieval")
 model.generate(**inputs, past_key_values=RetrievalCache(model.config, Retrieval(top_k=100)))
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attention_retrieval.hf import RetrievalCache
-    from attention_retrieval.methods.retrieval import Retrieval
+    from fovea.attention_retrieval.hf import RetrievalCache
+    from fovea.attention_retrieval.methods.retrieval import Retrieval
 
 __all__ = ["Retrieval", "RetrievalCache"]
 
@@ -22,10 +22,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    from rag.errors import require
+    from fovea.rag.errors import require
 
     require("transformers", extra="attention", needed_by="attention retrieval")
     if name == "Retrieval":
-        import_module("attention_retrieval.hf")
-        return import_module("attention_retrieval.methods.retrieval").Retrieval
-    return getattr(import_module("attention_retrieval.hf"), name)
+        import_module("fovea.attention_retrieval.hf")
+        return import_module("fovea.attention_retrieval.methods.retrieval").Retrieval
+    return getattr(import_module("fovea.attention_retrieval.hf"), name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rag.component import Component
+from fovea.rag.component import Component
 
 
 class Attention(Component, kind="attention"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_retrieval.engine import Keys
+from fovea.attention_retrieval.engine import Keys
 
 TILE = 2048
 QUERIES = 256
@@ -40,7 +40,7 @@ def wanted(keys: Keys, queries: np.ndarray, m: int) -> tuple[np.ndarray, np.ndar
     One matrix product for each tile of keys and queries, and a pass that keeps the best. O(n * keys * d) in time,
     O(n * m) in memory. Where there are fewer keys than m, the rest is -1 and minus infinity.
     """
-    from attention_retrieval.kernels.keep_best import keep_best, order_all
+    from fovea.attention_retrieval.kernels.keep_best import keep_best, order_all
 
     ids, logits = np.full((len(queries), m), -1, np.int32), np.full((len(queries), m), -np.inf, np.float32)
     lifted = np.ascontiguousarray(keys.lifted(queries), np.float32)

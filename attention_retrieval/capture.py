@@ -22,12 +22,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from attention_retrieval.dump import Facts, Run, write
-from attention_retrieval.recording import Recording, recorded
-from rag.causal_lm import CausalLM, cache_argument
-from rag.errors import ConfigError, FoveaError, ModelError
-from rag.progress import bar
-from rag.trace import warn
+from fovea.attention_retrieval.dump import Facts, Run, write
+from fovea.attention_retrieval.recording import Recording, recorded
+from fovea.rag.causal_lm import CausalLM, cache_argument
+from fovea.rag.errors import ConfigError, FoveaError, ModelError
+from fovea.rag.progress import bar
+from fovea.rag.trace import warn
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attention_retrieval.capture import Plan, tokenizer_hash
-from attention_retrieval.dump import Facts, write
-from attention_retrieval.recording import Recording, recorded
-from rag.errors import ConfigError, ModelError, require
-from rag.models import locate
-from rag.progress import bar
-from rag.trace import warn
+from fovea.attention_retrieval.capture import Plan, tokenizer_hash
+from fovea.attention_retrieval.dump import Facts, write
+from fovea.attention_retrieval.recording import Recording, recorded
+from fovea.rag.errors import ConfigError, ModelError, require
+from fovea.rag.models import locate
+from fovea.rag.progress import bar
+from fovea.rag.trace import warn
 
 WINDOW = 256
 BATCH = 16

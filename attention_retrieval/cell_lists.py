@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_retrieval.query_cells import CELL
+from fovea.attention_retrieval.query_cells import CELL
 
 ROOM = 0.9
 """Places that are filled after a build or a cut; the others wait for new keys."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attention_retrieval.engine import Engine, Keys, recall
+from fovea.attention_retrieval.engine import Engine, Keys, recall
 
 if TYPE_CHECKING:
-    from attention_retrieval.methods.retrieval import Retrieval
+    from fovea.attention_retrieval.methods.retrieval import Retrieval
 
 SCANNED = 16_384
 """Up to so many keys a scan takes less than a search in an index and what surrounds it."""

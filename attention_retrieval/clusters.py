@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_retrieval.engine import Keys
-from attention_retrieval.kmeans import kmeans, nearest
+from fovea.attention_retrieval.engine import Keys
+from fovea.attention_retrieval.kmeans import kmeans, nearest
 
 SEGMENT, SHORT = 8192, 1024
 """Rows of a segment, and of the least one that is worth clustering at the end of the text."""
@@ -27,7 +27,7 @@ def clustered(keys: Keys, low: int, high: int, size: int, steps: int, seed: int)
 
     Returns the mean of each cluster, (clusters, d), and the cluster of each row, (high - low,) int32; none is empty.
     """
-    from attention_retrieval.kernels.lists import sums
+    from fovea.attention_retrieval.kernels.lists import sums
 
     rows = keys.matrix(low, high)
     centred = rows - rows.mean(axis=0)

@@ -23,10 +23,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from attention_retrieval.engine import NO_BIAS, Found, Keys
-from attention_retrieval.partial import Partial
-from attention_retrieval.vectors import Rows
-from rag.component import Component
+from fovea.attention_retrieval.engine import NO_BIAS, Found, Keys
+from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.vectors import Rows
+from fovea.rag.component import Component
 
 
 class Corrected(ABC):

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from attention_retrieval.layer import LayerCache
-from attention_retrieval.methods.retrieval import Retrieval
-from attention_retrieval.vectors import SLAB, Vectors
+from fovea.attention_retrieval.layer import LayerCache
+from fovea.attention_retrieval.methods.retrieval import Retrieval
+from fovea.attention_retrieval.vectors import SLAB, Vectors
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
 ROWS = 1024

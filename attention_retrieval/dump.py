@@ -20,9 +20,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from attention_retrieval import tensorfile
-from attention_retrieval.vectors import decode
-from rag.errors import ModelError
+from fovea.attention_retrieval import tensorfile
+from fovea.attention_retrieval.vectors import decode
+from fovea.rag.errors import ModelError
 
 FORMAT, FIX = "fovea dump 1", "fovea capture --model NAME --text PATH --out FILE writes one"
 Source = Literal["prefill", "block-prefill", "windows"]

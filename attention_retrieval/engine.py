@@ -18,8 +18,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from attention_retrieval.vectors import Rows
-from rag.component import Component
+from fovea.attention_retrieval.vectors import Rows
+from fovea.rag.component import Component
 
 NO_BIAS = np.empty(0, np.float32)
 
@@ -56,13 +56,13 @@ class Keys:
 
     def best_of(self, q: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best for each query among rows `ids`, each named once: ids and logits, (queries, k). Reads the rows."""
-        from attention_retrieval.kernels.top_k import gather_top_k
+        from fovea.attention_retrieval.kernels.top_k import gather_top_k
 
         return gather_top_k(self.rows.stored, self.bias, q, ids.astype(np.int32), k)
 
     def best(self, q: np.ndarray, k: int, start: int | None = None, stop: int | None = None) -> Found:
         """The k best of all of [start, stop), exactly: every row is read."""
-        from attention_retrieval.kernels.top_k import scan_top_k
+        from fovea.attention_retrieval.kernels.top_k import scan_top_k
 
         low, high = self.start if start is None else start, self.stop if stop is None else stop
         ids, logits = scan_top_k(self.rows.stored, self.bias, q, low, high, k)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_retrieval.bipartite import TILE
-from attention_retrieval.engine import Keys
-from attention_retrieval.query_cells import CELL, QueryCells, restored
-from attention_retrieval.state import part, within
-from attention_retrieval.vectors import decode
+from fovea.attention_retrieval.bipartite import TILE
+from fovea.attention_retrieval.engine import Keys
+from fovea.attention_retrieval.query_cells import CELL, QueryCells, restored
+from fovea.attention_retrieval.state import part, within
+from fovea.attention_retrieval.vectors import decode
 
 FIRSTS = 8
 """Keys of each training query's list that a search may start from."""
@@ -32,7 +32,7 @@ class Entries(NamedTuple):
 
     def of(self, lifted: np.ndarray, probes: int, count: int) -> tuple[np.ndarray, int]:
         """Best keys of the training queries most like `lifted` (G, d), `count` for each; and the vectors scored."""
-        from attention_retrieval.kernels.near_cells import near_cells
+        from fovea.attention_retrieval.kernels.near_cells import near_cells
 
         opened, weights, scored = near_cells(self.cells, lifted, probes)
         count = min(count * len(lifted), weights.size)
@@ -44,7 +44,7 @@ class Entries(NamedTuple):
 
         Of the queries that want a row, `most`, spread evenly over the cells, each offer the nearest of their best keys.
         """
-        from attention_retrieval.kernels.take import take
+        from fovea.attention_retrieval.kernels.take import take
 
         spread = [
             here[np.arange(min(most, len(here))) * len(here) // min(most, max(len(here), 1))]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rag.errors import require
+from fovea.rag.errors import require
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_retrieval.engine import Index, Keys
+from fovea.attention_retrieval.engine import Index, Keys
 
 
 class FiledIndex(Index):
@@ -16,7 +16,7 @@ class FiledIndex(Index):
 
     def file(self, keys: Keys, centroids: np.ndarray, cells: np.ndarray) -> None:
         """Take over keys and cells, and sort rows by cell: those of cell c are rows[offsets[c] : offsets[c + 1]]."""
-        from attention_retrieval.kernels.lists import lists_of
+        from fovea.attention_retrieval.kernels.lists import lists_of
 
         self.keys, self.centroids, self.cells = keys, centroids, cells
         self.offsets, self.rows = lists_of(cells, keys.start, len(centroids))

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from attention_retrieval.hooked import attending_by
-from rag.causal_lm import CausalLM
-from rag.errors import ConfigError
-from rag.progress import bar
+from fovea.attention_retrieval.hooked import attending_by
+from fovea.rag.causal_lm import CausalLM
+from fovea.rag.errors import ConfigError
+from fovea.rag.progress import bar
 
 NAME = "fovea_heads"
 Seen = Callable[[int, Any, Any, Any, Any, float], Any]

@@ -23,10 +23,10 @@ from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
-from attention_retrieval.device import DecodingRow
-from attention_retrieval.methods.retrieval import Retrieval
-from attention_retrieval.report import HeadReport, Report
-from rag.errors import ConfigError, ModelError
+from fovea.attention_retrieval.device import DecodingRow
+from fovea.attention_retrieval.methods.retrieval import Retrieval
+from fovea.attention_retrieval.report import HeadReport, Report
+from fovea.rag.errors import ConfigError, ModelError
 
 IMPLEMENTATION = "fovea_retrieval"
 FIRST, PAST = (5, 20), (6, 0)
@@ -120,7 +120,7 @@ class RetrievalCache(DynamicCache):
 
     def save(self, path: str | Path) -> None:
         """Write text and indexes to one file, whole or not at all; `load` maps it into memory."""
-        from attention_retrieval.saved import save
+        from fovea.attention_retrieval.saved import save
 
         save(self, Path(path))
 
@@ -130,7 +130,7 @@ class RetrievalCache(DynamicCache):
 
         That it was made by another model is said when a model first uses it.
         """
-        from attention_retrieval.saved import load
+        from fovea.attention_retrieval.saved import load
 
         return load(cls, Path(path))
 

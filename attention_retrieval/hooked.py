@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rag.errors import ModelError, require
+from fovea.rag.errors import ModelError, require
 
 
 @contextmanager

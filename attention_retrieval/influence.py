@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from attention_retrieval.heads import Blurred, through
-from rag.causal_lm import CausalLM
-from rag.progress import bar
+from fovea.attention_retrieval.heads import Blurred, through
+from fovea.rag.causal_lm import CausalLM
+from fovea.rag.progress import bar
 
 SHARE = 0.05
 """Of all heads, those that are blurred."""

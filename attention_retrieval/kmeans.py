@@ -19,7 +19,7 @@ def kmeans(
 
     O(steps * n * count * d); the same seed gives the same centroids.
     """
-    from attention_retrieval.kernels.lists import sums
+    from fovea.attention_retrieval.kernels.lists import sums
 
     edges = np.linspace(0, len(rows), count + 1).astype(np.int64)
     begin = np.random.default_rng(seed).integers(edges[:-1], edges[1:])

@@ -21,14 +21,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from attention_retrieval.choice import chosen
-from attention_retrieval.correction import Corrected
-from attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys, recall
-from attention_retrieval.methods.retrieval import Retrieval
-from attention_retrieval.partial import Partial
-from attention_retrieval.queries import QuerySample
-from attention_retrieval.report import HeadStats
-from attention_retrieval.vectors import Vectors
+from fovea.attention_retrieval.choice import chosen
+from fovea.attention_retrieval.correction import Corrected
+from fovea.attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys, recall
+from fovea.attention_retrieval.methods.retrieval import Retrieval
+from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.queries import QuerySample
+from fovea.attention_retrieval.report import HeadStats
+from fovea.attention_retrieval.vectors import Vectors
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class LayerCache:
         """
         if not self.indexes:
             return None
-        from attention_retrieval.kernels.attend import attend_ids
+        from fovea.attention_retrieval.kernels.attend import attend_ids
 
         more = self.settings.correction.more if self.settings.correction else 0
 

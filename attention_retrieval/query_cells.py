@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_retrieval.engine import Keys
-from attention_retrieval.state import part
-from attention_retrieval.vectors import decode, to_bf16
+from fovea.attention_retrieval.engine import Keys
+from fovea.attention_retrieval.state import part
+from fovea.attention_retrieval.vectors import decode, to_bf16
 
 CELL = 16
 """Queries of a cell, and cells of a super cell."""

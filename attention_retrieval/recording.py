@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from attention_retrieval.hooked import attending_by
-from attention_retrieval.vectors import to_bf16
-from rag.errors import ModelError
+from fovea.attention_retrieval.hooked import attending_by
+from fovea.attention_retrieval.vectors import to_bf16
+from fovea.rag.errors import ModelError
 
 NAME = "fovea_capture"
 _now: ContextVar[Recording | None] = ContextVar("recording", default=None)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from attention_retrieval.engine import Found
+from fovea.attention_retrieval.engine import Found
 
 
 @dataclass

@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from attention_retrieval import tensorfile
-from attention_retrieval.device import DecodingRow, to_numpy
-from attention_retrieval.engine import Engine, Keys
-from attention_retrieval.layer import LayerCache
-from attention_retrieval.methods.retrieval import Retrieval
-from attention_retrieval.state import under
-from attention_retrieval.vectors import SLAB, Vectors, decode, to_bf16
-from rag.errors import ModelError
+from fovea.attention_retrieval import tensorfile
+from fovea.attention_retrieval.device import DecodingRow, to_numpy
+from fovea.attention_retrieval.engine import Engine, Keys
+from fovea.attention_retrieval.layer import LayerCache
+from fovea.attention_retrieval.methods.retrieval import Retrieval
+from fovea.attention_retrieval.state import under
+from fovea.attention_retrieval.vectors import SLAB, Vectors, decode, to_bf16
+from fovea.rag.errors import ModelError
 
 if TYPE_CHECKING:
-    from attention_retrieval.hf import RetrievalCache
+    from fovea.attention_retrieval.hf import RetrievalCache
 
 FORMAT = 1
 Arrays = dict[str, np.ndarray]
@@ -43,7 +43,7 @@ def save(cache: RetrievalCache, path: Path) -> None:
 
 def load(kind: type[RetrievalCache], path: Path) -> RetrievalCache:
     """The cache in the file at `path`."""
-    from attention_retrieval.hf import RetrievalLayer
+    from fovea.attention_retrieval.hf import RetrievalLayer
 
     arrays, about = tensorfile.read(path)
     if about.get("format") != FORMAT:
@@ -66,7 +66,7 @@ def load(kind: type[RetrievalCache], path: Path) -> RetrievalCache:
 
 
 def _save_layer(name: str, layer: Any, arrays: Arrays) -> dict[str, Any]:
-    from attention_retrieval.hf import RetrievalLayer
+    from fovea.attention_retrieval.hf import RetrievalLayer
 
     if isinstance(layer, RetrievalLayer):
         rows = [_save_row(f"{name}.row.{r}", row.cache, arrays) for r, row in enumerate(layer.rows)]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rag.errors import StoreError
+from fovea.rag.errors import StoreError
 
 
 def part(state: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:

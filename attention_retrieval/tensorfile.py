@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rag.errors import ModelError
+from fovea.rag.errors import ModelError
 
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",

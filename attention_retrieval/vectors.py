@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rag.errors import ModelError
+from fovea.rag.errors import ModelError
 
 SLAB = 4096
 """Rows of a slab; kernels shift by 12 and mask by 4,095."""

@@ -22,10 +22,10 @@ import torch
 import yaml
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from attention_retrieval import Retrieval, RetrievalCache
-from attention_retrieval.engine import Engine
-from pipelines.measurements import Row, show
-from rag.causal_lm import cache_argument
+from fovea import Retrieval, RetrievalCache
+from fovea.attention_retrieval.engine import Engine
+from fovea.pipelines.measurements import Row, show
+from fovea.rag.causal_lm import cache_argument
 
 SHAPES = {
     "tiny": {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 8,

@@ -3,7 +3,7 @@
     python benchmarks/attention_million.py [--lengths 16384,1048576] [--engines auto] [--depths 5] [--correct tail]
 
 The page is lines of `key key value` and ends in a key; the right next token is that key's value, and one key in up to
-350,000 must get nearly all of the attention (`attention_retrieval.testing.induction`). The page is read in a band of 64
+350,000 must get nearly all of the attention (`fovea.attention_retrieval.testing.induction`). The page is read in a band of 64
 tokens, which is all that this model's first layer needs; the last two tokens are read one by one, by retrieval alone.
 Each depth asks anew of the same page.
 """
@@ -17,11 +17,11 @@ from typing import Any
 import torch
 import yaml
 
-from attention_retrieval import Retrieval, RetrievalCache
-from attention_retrieval.engine import Engine
-from attention_retrieval.testing.induction import induction_model, lookup
-from pipelines.measurements import Row, show
-from rag.causal_lm import cache_argument
+from fovea import Retrieval, RetrievalCache
+from fovea.attention_retrieval.engine import Engine
+from fovea.attention_retrieval.testing.induction import induction_model, lookup
+from fovea.pipelines.measurements import Row, show
+from fovea.rag.causal_lm import cache_argument
 
 PIECE = 8192
 

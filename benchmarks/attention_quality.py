@@ -30,14 +30,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-from attention_retrieval import Retrieval, RetrievalCache
-from attention_retrieval.correction import Correction
-from attention_retrieval.engine import Engine
-from pipelines.bench.attention_methods import label_of
-from pipelines.bench.segmentation_methods import parsed
-from pipelines.cli.capture import text_of
-from pipelines.measurements import Row, interval, show
-from rag.causal_lm import cache_argument
+from fovea import Retrieval, RetrievalCache
+from fovea.attention_retrieval.correction import Correction
+from fovea.attention_retrieval.engine import Engine
+from fovea.pipelines.bench.attention_methods import label_of
+from fovea.pipelines.bench.segmentation_methods import parsed
+from fovea.pipelines.cli.capture import text_of
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.rag.causal_lm import cache_argument
 
 FULL = "full attention"
 ENTRIES = "names, or {use: NAME, setting: value, correct: NAME}, or streaming"

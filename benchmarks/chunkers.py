@@ -13,23 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.bench.segmentation_peers import chonkie_embeddings
-from pipelines.presets import PRESETS
-from pipelines.spec import PipelineSpec
-from rag import registry
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.errors import FoveaError
-from rag.pooler import Pooler
-from rag.remember import RememberingEncoder
-from rag.segmenter import Segmenter
-from rag.types import Document, Span
-from segmenters.chain import segment
-from segmenters.embedding_breakpoint import EmbeddingBreakpointSegmenter
-from segmenters.fixed import FixedSegmenter
-from segmenters.locate import locate
-from segmenters.poolers.late import LatePooler
-from segmenters.recursive import RecursiveSegmenter
-from segmenters.sentence import SentenceSegmenter
+from fovea.pipelines.bench.segmentation_peers import chonkie_embeddings
+from fovea.pipelines.presets import PRESETS
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag import registry
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.errors import FoveaError
+from fovea.rag.pooler import Pooler
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.segmenter import Segmenter
+from fovea.rag.types import Document, Span
+from fovea.segmenters.chain import segment
+from fovea.segmenters.embedding_breakpoint import EmbeddingBreakpointSegmenter
+from fovea.segmenters.fixed import FixedSegmenter
+from fovea.segmenters.locate import locate
+from fovea.segmenters.poolers.late import LatePooler
+from fovea.segmenters.recursive import RecursiveSegmenter
+from fovea.segmenters.sentence import SentenceSegmenter
 
 REFERENCE = "langchain recursive 200"
 SIZES = (75, 100, 150, 200)

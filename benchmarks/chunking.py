@@ -9,7 +9,7 @@ at N tokens fills a context of N tokens with the best chunks and cuts the last o
 longer chunks. Differences are paired by question against LangChain's recursive splitter of 200 tokens, over all
 questions and corpus by corpus.
 
-A row "+ late" makes the vectors of its chunks out of the one reading that its segmenter needed (`segmenters.poolers`);
+A row "+ late" makes the vectors of its chunks out of the one reading that its segmenter needed (`fovea.segmenters.poolers`);
 the others encode every chunk once more. "tokens encoded per token" counts both, segmenting and chunk vectors.
 
 Sizes are tokens of the encoder's tokenizer for every row, and every splitter counts with it. Peers' chunks are placed
@@ -36,10 +36,10 @@ from typing import Any
 import numpy as np
 from chunkers import REFERENCE, CachedEncoder, Split, methods
 
-from pipelines.measurements import Row, interval, show
-from pipelines.span_metrics import Line, Spans, precision_omega, score, within_budget
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.types import Document, Span
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.span_metrics import Line, Spans, precision_omega, score, within_budget
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.types import Document, Span
 
 K, BUDGETS, DEPTH = 5, (400, 1000, 2000), 1000
 

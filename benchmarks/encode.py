@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.measurements import Row, show
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.engines import cores, lacks_bfloat16, load_torch
-from rag.errors import FoveaError
-from rag.models import locate
-from rag.onnx_export import cosines
-from rag.wordpieces import ModelTokenizer
+from fovea.pipelines.measurements import Row, show
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.engines import cores, lacks_bfloat16, load_torch
+from fovea.rag.errors import FoveaError
+from fovea.rag.models import locate
+from fovea.rag.onnx_export import cosines
+from fovea.rag.wordpieces import ModelTokenizer
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LIBRARY = Path(__file__).resolve().parents[1] / "examples" / "library"
@@ -39,7 +39,7 @@ WAYS = {
 PEER = "sentence-transformers, its defaults"
 
 COLD = """
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 SentenceTransformerEncoder(model={model!r}, device="cpu"{settings}).encode(["how hot is green tea?"], "query")
 """
 COLD_PEER = """

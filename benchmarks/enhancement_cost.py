@@ -9,7 +9,7 @@ vectors of the encoder's size. A question is ten words in a row of some chunk.
     enhancement: the change alone, the question's vector being known, in milliseconds and as a share of the time the
                  encoder takes for the same question. `words searched` stands for a pipeline that asks BM25 anyway, as
                  the default does: the lexical search is shared
-    retrieve:    a question from its text to the passages (`pipelines.search`), encoding included, against plain dense
+    retrieve:    a question from its text to the passages (`fovea.pipelines.search`), encoding included, against plain dense
 
 Every question is asked once of each method, all methods in turn and in an order that turns with the question, so that
 whatever else the machine does falls on all alike. `--cpu` takes the processor's time in place of the wall's, for a
@@ -32,23 +32,23 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.measurements import Row, show
-from pipelines.search import retrieve
-from pipelines.spec import PipelineSpec
-from rag.corpus import VectorIndex
-from rag.encoder import Encoder
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.trace import Trace
-from rag.types import Document, Query, Span
-from retrievers.corpus import LibraryCorpus
-from retrievers.event_aware import EventAwareRetriever
-from retrievers.lexical_feedback import LexicalFeedbackRetriever
-from retrievers.lexsembridge import LexSemBridgeRetriever
-from retrievers.library.library import Library, SourceRow, vector_key
-from retrievers.query_map import QueryMapRetriever
-from retrievers.query_side import QuerySideRetriever
-from retrievers.sitemb import SitEmbRetriever
-from retrievers.stores.embedded import EmbeddedStore
+from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.search import retrieve
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag.corpus import VectorIndex
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Query, Span
+from fovea.retrievers.corpus import LibraryCorpus
+from fovea.retrievers.event_aware import EventAwareRetriever
+from fovea.retrievers.lexical_feedback import LexicalFeedbackRetriever
+from fovea.retrievers.lexsembridge import LexSemBridgeRetriever
+from fovea.retrievers.library.library import Library, SourceRow, vector_key
+from fovea.retrievers.query_map import QueryMapRetriever
+from fovea.retrievers.query_side import QuerySideRetriever
+from fovea.retrievers.sitemb import SitEmbRetriever
+from fovea.retrievers.stores.embedded import EmbeddedStore
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "library"
 GROUP, CENTRES, VOCABULARY = 1000, 512, 60_000

@@ -28,21 +28,21 @@ from fusion import covered
 from retrieval_sets import SETS, RetrievalSet
 from selection import Asked, Curve, ask, learnt, means, timeqa
 
-from pipelines.bench.shared_encoder import FileMemory
-from pipelines.feedback.corrective import Corrective
-from pipelines.feedback.self_feedback import SelfFeedback
-from pipelines.judges.support import SupportJudge
-from pipelines.measurements import Row, show
-from pipelines.rounds import Asked as Question
-from pipelines.spec import PipelineSpec
-from rag import registry
-from rag.encoder import Encoder
-from rag.feedback import Feedback
-from rag.remember import Kept, RememberingEncoder
-from rag.retrieval import Refiner
-from rag.testing.corpus import MemoryCorpus
-from rag.trace import Trace
-from rag.types import Answer, Chunk, Hit
+from fovea.pipelines.bench.shared_encoder import FileMemory
+from fovea.pipelines.feedback.corrective import Corrective
+from fovea.pipelines.feedback.self_feedback import SelfFeedback
+from fovea.pipelines.judges.support import SupportJudge
+from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.rounds import Asked as Question
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag import registry
+from fovea.rag.encoder import Encoder
+from fovea.rag.feedback import Feedback
+from fovea.rag.remember import Kept, RememberingEncoder
+from fovea.rag.retrieval import Refiner
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.trace import Trace
+from fovea.rag.types import Answer, Chunk, Hit
 
 STAGES: dict[str, tuple[Feedback | None, int]] = {
     "self_feedback, from 1": (SelfFeedback(judge=SupportJudge()), 1),

@@ -28,16 +28,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from retrieval_sets import SETS, RetrievalSet, overlap
 
-from pipelines import ranking_metrics
-from pipelines.measurements import Row, interval, show
-from rag import registry
-from rag.retrieval import Fuser
-from rag.testing.corpus import MemoryCorpus
-from rag.types import Hit, Query
-from retrievers.calibrated import CalibratedFuser
-from retrievers.convex import ConvexFuser
-from retrievers.learn import learn_weights
-from retrievers.rrf import ReciprocalRankFuser
+from fovea.pipelines import ranking_metrics
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.rag import registry
+from fovea.rag.retrieval import Fuser
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.convex import ConvexFuser
+from fovea.retrievers.learn import learn_weights
+from fovea.retrievers.rrf import ReciprocalRankFuser
 
 FETCHED, KEPT = 50, 10
 DECIDED = {"scifact": "number chosen on it", "xquad": "number chosen on it", "timeqa": "number chosen on it"}

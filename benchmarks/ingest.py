@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from pipelines.measurements import Row, show
-from pipelines.pipeline import Pipeline
-from rag.models import locate
+from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag.models import locate
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LIBRARY = Path(__file__).resolve().parents[1] / "examples" / "library"

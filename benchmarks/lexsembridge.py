@@ -23,16 +23,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.bench.retrieval import searched, shared, task
-from pipelines.bench.retrieval_methods import Method, chosen
-from pipelines.measurements import Row, interval, show
-from pipelines.ranking_metrics import scores
-from rag.encoder import Encoder
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.errors import FoveaError
-from rag.testing.corpus import MemoryCorpus
-from retrievers.collection import Collection
-from retrievers.collections.read import read
+from fovea.pipelines.bench.retrieval import searched, shared, task
+from fovea.pipelines.bench.retrieval_methods import Method, chosen
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.ranking_metrics import scores
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.errors import FoveaError
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.retrievers.collection import Collection
+from fovea.retrievers.collections.read import read
 
 SETS = {"timeqa": "temporal/timeqa/human_annotated_train.json", "scifact": "retrieval/scifact"}
 TASKS = ("keyword3", "pop16", "queries")

@@ -3,7 +3,7 @@
     python benchmarks/lexsembridge_finetune.py --data TIMEQA --out FOLDER [--steps 200] [--seed 0] [--runs plain slr]
 
 Both runs see the same batches of the same passages (TimeQA's training articles), of like length so that little is
-padded (`retrievers.training.batches`), with the same seed for dropout. Each
+padded (`fovea.retrievers.training.batches`), with the same seed for dropout. Each
 leaves a sentence-transformers model in FOLDER/RUN/model; the run `slr` also leaves the modulation that was trained with
 it, as weights for the retriever `lexsembridge` (FOLDER/slr/weights.safetensors) and as a module of the whole model
 (FOLDER/slr/whole). `benchmarks/lexsembridge.py --tuned FOLDER` measures them: without the modulation what the published
@@ -29,16 +29,16 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 
-from rag import trained
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.engines import load_torch
-from rag.models import locate
-from rag.training.loop import seed_of
-from retrievers.collections.read import read
-from retrievers.modules.lexsembridge import LexSemBridge
-from retrievers.training.batches import by_length
-from retrievers.training.lexsembridge import packed
-from retrievers.training.queries import LEAST_WORDS, Passages
+from fovea.rag import trained
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.engines import load_torch
+from fovea.rag.models import locate
+from fovea.rag.training.loop import seed_of
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.modules.lexsembridge import LexSemBridge
+from fovea.retrievers.training.batches import by_length
+from fovea.retrievers.training.lexsembridge import packed
+from fovea.retrievers.training.queries import LEAST_WORDS, Passages
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 TOKENS, TEMPERATURE, FROZEN = 3072, 0.05, 3

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.measurements import Row, interval, show
-from pipelines.span_metrics import Line, score, within_budget
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.pooler import Pooler
-from rag.remember import RememberingEncoder
-from rag.types import Document
-from segmenters.chain import segment
-from segmenters.poolers.late import LatePooler
-from segmenters.poolers.separate import SeparatePooler
-from segmenters.recursive import RecursiveSegmenter
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.span_metrics import Line, score, within_budget
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.pooler import Pooler
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.types import Document
+from fovea.segmenters.chain import segment
+from fovea.segmenters.poolers.late import LatePooler
+from fovea.segmenters.poolers.separate import SeparatePooler
+from fovea.segmenters.recursive import RecursiveSegmenter
 
 Question = tuple[str, str, int, int]
 """Its text, and the document, start and end of what answers it."""

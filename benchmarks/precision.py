@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from retrieval_sets import SETS
 
-from pipelines.measurements import Row, interval, show
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 
 PRECISIONS = ("float32", "int8")
 

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.measurements import Row, show
-from pipelines.pipeline import Pipeline
-from rag.types import Chunk, Document
-from retrievers.library.library import Library, SourceRow, vector_key
+from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag.types import Chunk, Document
+from fovea.retrievers.library.library import Library, SourceRow, vector_key
 
 LIBRARY = Path(__file__).resolve().parents[1] / "examples" / "library"
 
@@ -133,7 +133,7 @@ def start_rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         (here / "p.yaml").write_text("name: bench\n")
-        command = [sys.executable, "-m", "pipelines.cli.main"]
+        command = [sys.executable, "-m", "fovea.pipelines.cli.main"]
         subprocess.run(
             [*command, "ingest", "p.yaml", str(LIBRARY), "--quiet"], cwd=here, check=False, capture_output=True
         )

@@ -29,18 +29,18 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models.chat_models import SimpleChatModel
 
-from pipelines.evaluation.case import Case, Missing, Texts
-from pipelines.evaluation.gold import Question
-from pipelines.evaluation.judging import Judging
-from pipelines.evaluation.metrics.metric import metric
-from pipelines.evaluation.questions import read_questions
-from pipelines.likeness import stems
-from pipelines.measurements import Row, show
-from pipelines.prompt import NO_ANSWER, is_refusal
-from rag.encoders.hash import HashEncoder
-from rag.replies import Replies
-from rag.sentences import sentences
-from rag.types import Answer, Document, Hit, Span
+from fovea.pipelines.evaluation.case import Case, Missing, Texts
+from fovea.pipelines.evaluation.gold import Question
+from fovea.pipelines.evaluation.judging import Judging
+from fovea.pipelines.evaluation.metrics.metric import metric
+from fovea.pipelines.evaluation.questions import read_questions
+from fovea.pipelines.likeness import stems
+from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.prompt import NO_ANSWER, is_refusal
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.replies import Replies
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Answer, Document, Hit, Span
 
 METRICS = (
     "faithfulness", "answer_correctness", "answer_relevancy", "answer_similarity", "context_precision", "context_recall"

@@ -27,15 +27,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipelines.citing import cite
-from pipelines.generators.extractive import ExtractiveGenerator
-from pipelines.measurements import Row, interval, show
-from pipelines.passages import Passage, read
-from rag.encoder import Encoder, Role, Tokenizer
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.testing.corpus import MemoryCorpus
-from rag.tokens import words
-from rag.types import Answer, Document, Hit, Query, Span
+from fovea.pipelines.citing import cite
+from fovea.pipelines.generators.extractive import ExtractiveGenerator
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.passages import Passage, read
+from fovea.rag.encoder import Encoder, Role, Tokenizer
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.tokens import words
+from fovea.rag.types import Answer, Document, Hit, Query, Span
 
 ASKS = re.compile(r"\b(how (?:many|much|long|old|far|often)|what|which|who|whom|whose|where|when|why|how)\b", re.I)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rag.encoder import Encoder
-from rag.types import Chunk, Document, Span
-from retrievers.collections.read import read
-from segmenters.chain import segment
-from segmenters.sentence import SentenceSegmenter
+from fovea.rag.encoder import Encoder
+from fovea.rag.types import Chunk, Document, Span
+from fovea.retrievers.collections.read import read
+from fovea.segmenters.chain import segment
+from fovea.segmenters.sentence import SentenceSegmenter
 
 TIMEQA_PAGES = 70
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.measurements import Row, show
-from pipelines.sweep.load import load_study
-from pipelines.sweep.record import Record, TrialRecord
-from pipelines.sweep.report.effects import effects
-from pipelines.sweep.report.ranking import by_question
-from pipelines.sweep.report.significance import difference
-from pipelines.sweep.run import Sweep
+from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.sweep.load import load_study
+from fovea.pipelines.sweep.record import Record, TrialRecord
+from fovea.pipelines.sweep.report.effects import effects
+from fovea.pipelines.sweep.report.ranking import by_question
+from fovea.pipelines.sweep.report.significance import difference
+from fovea.pipelines.sweep.run import Sweep
 
 STUDY = Path(__file__).resolve().parents[1] / "examples" / "study_hyperparameters.yaml"
 QUALITY = (

@@ -22,12 +22,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipelines.measurements import Row, show
-from rag.types import Document
-from segmenters.gaps import GapSegmenter
-from segmenters.learned import LearnedSegmenter
-from segmenters.topical_change import TopicalChangeSegmenter
-from segmenters.units import Units
+from fovea.pipelines.measurements import Row, show
+from fovea.rag.types import Document
+from fovea.segmenters.gaps import GapSegmenter
+from fovea.segmenters.learned import LearnedSegmenter
+from fovea.segmenters.topical_change import TopicalChangeSegmenter
+from fovea.segmenters.units import Units
 from tests.gap_fixtures import CheapEncoder, gap_segmenters, label
 
 BENCH, DIM = "segmenter_speed", 384

@@ -36,22 +36,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fusion import covered
 from retrieval_sets import SETS, RetrievalSet, whole
 
-from pipelines.bench.shared_encoder import FileMemory
-from pipelines.measurements import Row, interval, show
-from rag import registry
-from rag.corpus import Corpus
-from rag.encoder import Encoder
-from rag.remember import Kept, RememberingEncoder
-from rag.retrieval import Refiner
-from rag.testing.corpus import MemoryCorpus
-from rag.types import Hit, Query
-from retrievers.calibrated import CalibratedFuser
-from retrievers.expected_recall import ExpectedRecallSelection
-from retrievers.gradient import GradientSelection
-from retrievers.mass import MassSelection
-from retrievers.relative import RelativeSelection
-from retrievers.selection import Selection
-from retrievers.vectors import vectors_of
+from fovea.pipelines.bench.shared_encoder import FileMemory
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.rag import registry
+from fovea.rag.corpus import Corpus
+from fovea.rag.encoder import Encoder
+from fovea.rag.remember import Kept, RememberingEncoder
+from fovea.rag.retrieval import Refiner
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.expected_recall import ExpectedRecallSelection
+from fovea.retrievers.gradient import GradientSelection
+from fovea.retrievers.mass import MassSelection
+from fovea.retrievers.relative import RelativeSelection
+from fovea.retrievers.selection import Selection
+from fovea.retrievers.vectors import vectors_of
 
 RULES: dict[str, Selection] = {
     **{f"expected_recall {w}": ExpectedRecallSelection(worth=w) for w in (0.1, 0.05, 0.03, 0.02)},

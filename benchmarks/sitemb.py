@@ -18,20 +18,20 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.bench.shared_encoder import FileMemory
-from pipelines.measurements import Row, interval, show
-from pipelines.ranking_metrics import scores
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.remember import Kept, RememberingEncoder
-from rag.trained import load
-from rag.training import train as training
-from rag.windows import scaled
-from retrievers.collection import Collection
-from retrievers.collections.read import read
-from retrievers.situators.headings import HeadingSituator
-from retrievers.situators.late import LateSituator
-from retrievers.situators.sitemb import SitEmbSituator
-from retrievers.training.sitemb import SitEmbRecipe
+from fovea.pipelines.bench.shared_encoder import FileMemory
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.ranking_metrics import scores
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.remember import Kept, RememberingEncoder
+from fovea.rag.trained import load
+from fovea.rag.training import train as training
+from fovea.rag.windows import scaled
+from fovea.retrievers.collection import Collection
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.situators.headings import HeadingSituator
+from fovea.retrievers.situators.late import LateSituator
+from fovea.retrievers.situators.sitemb import SitEmbSituator
+from fovea.retrievers.training.sitemb import SitEmbRecipe
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from situate import KEPT, Pages

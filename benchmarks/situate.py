@@ -19,23 +19,23 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.bench.shared_encoder import FileMemory
-from pipelines.measurements import Row, interval, show
-from pipelines.ranking_metrics import scores
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.remember import Kept, RememberingEncoder
-from rag.situator import Situator, alikeness
-from rag.testing.corpus import MemoryCorpus
-from rag.types import Chunk, Document, Query
-from rag.windows import scaled
-from retrievers.bm25 import BM25Retriever
-from retrievers.calibrated import CalibratedFuser
-from retrievers.collection import Collection
-from retrievers.collections.read import read
-from retrievers.dense import DenseRetriever
-from retrievers.situators.headings import HeadingSituator
-from retrievers.situators.late import LateSituator
-from segmenters.poolers.late import LatePooler
+from fovea.pipelines.bench.shared_encoder import FileMemory
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.ranking_metrics import scores
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.remember import Kept, RememberingEncoder
+from fovea.rag.situator import Situator, alikeness
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.types import Chunk, Document, Query
+from fovea.rag.windows import scaled
+from fovea.retrievers.bm25 import BM25Retriever
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.collection import Collection
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.situators.headings import HeadingSituator
+from fovea.retrievers.situators.late import LateSituator
+from fovea.segmenters.poolers.late import LatePooler
 
 FETCHED, KEPT = 50, 10
 FORMS: dict[str, Situator] = {

@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.measurements import Row, show
-from rag.corpus import VectorStore
-from rag.encoders.hash import HashEncoder
-from rag.filters import parse
-from rag.types import Document, Span
-from retrievers.library import ranking
-from retrievers.library.library import Library, SourceRow, vector_key
-from retrievers.stores import graph
-from retrievers.stores.chroma import ChromaStore
-from retrievers.stores.embedded import EmbeddedStore
+from fovea.pipelines.measurements import Row, show
+from fovea.rag.corpus import VectorStore
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.filters import parse
+from fovea.rag.types import Document, Span
+from fovea.retrievers.library import ranking
+from fovea.retrievers.library.library import Library, SourceRow, vector_key
+from fovea.retrievers.stores import graph
+from fovea.retrievers.stores.chroma import ChromaStore
+from fovea.retrievers.stores.embedded import EmbeddedStore
 
 DATA = Path(__file__).resolve().parents[1] / "examples" / "library"
 DIM, CENTRES, GROUP, LENGTH = 384, 512, 500, 800

@@ -22,13 +22,13 @@ from typing import Any
 
 import yaml
 
-from pipelines.evaluation.outcome import Outcome
-from pipelines.measurements import Row, show
-from pipelines.sweep.load import load_study
-from pipelines.sweep.report.html import write_html
-from pipelines.sweep.report.text import summary
-from pipelines.sweep.run import Sweep
-from pipelines.sweep.trial import Done, Job
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.sweep.load import load_study
+from fovea.pipelines.sweep.report.html import write_html
+from fovea.pipelines.sweep.report.text import summary
+from fovea.pipelines.sweep.run import Sweep
+from fovea.pipelines.sweep.trial import Done, Job
 
 
 class StubPool:

@@ -18,16 +18,16 @@ from typing import Any
 
 import yaml
 
-from pipelines.evaluation.evaluate import Evaluator
-from pipelines.measurements import Row, show
-from pipelines.pipeline import Pipeline
-from pipelines.sweep.load import load_study
-from pipelines.sweep.pool import LocalPool
-from pipelines.sweep.record import Record
-from pipelines.sweep.report.html import write_html
-from pipelines.sweep.report.ranking import ranked
-from pipelines.sweep.run import Sweep
-from pipelines.sweep.study import Study
+from fovea.pipelines.evaluation.evaluate import Evaluator
+from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.sweep.load import load_study
+from fovea.pipelines.sweep.pool import LocalPool
+from fovea.pipelines.sweep.record import Record
+from fovea.pipelines.sweep.report.html import write_html
+from fovea.pipelines.sweep.report.ranking import ranked
+from fovea.pipelines.sweep.run import Sweep
+from fovea.pipelines.sweep.study import Study
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SIZES = {"choice": [100, 200, 400], "as": "size"}

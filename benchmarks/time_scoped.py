@@ -9,7 +9,7 @@ hits, the first ten are judged by ir-measures; differences are paired by questio
 `dated`    all questions of the part, nearly all of which name a time
 shuffled   control: each question is held against the time of another one
 decay      control: the newer, the better, whatever was asked
-`drifting` questions that name a time, without it (`retrievers.time.undated`), asked as of moments drawn evenly from it,
+`drifting` questions that name a time, without it (`fovea.retrievers.time.undated`), asked as of moments drawn evenly from it,
            three each: dense; with T of the moment of asking (`time_scope`, as_of); and the event-aware retriever
            with the events of the corpus. Intervals are over questions, each the mean of its moments.
 timeless   questions of XQuAD that name no time, asked as of 2021 over paragraphs full of dates: time must do no harm
@@ -29,28 +29,28 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.bench.shared_encoder import FileMemory
-from pipelines.measurements import Row, interval, show
-from pipelines.ranking_metrics import scores
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.remember import Kept, RememberingEncoder
-from rag.testing.corpus import MemoryCorpus
-from rag.types import Chunk, Hit, Query
-from retrievers.bm25 import BM25Retriever
-from retrievers.calibrated import CalibratedFuser
-from retrievers.collection import Collection, Judged
-from retrievers.collections.read import read
-from retrievers.dense import DenseRetriever
-from retrievers.event_aware import EventAwareRetriever
-from retrievers.reranker import Reranker
-from retrievers.situators.headings import HeadingSituator
-from retrievers.time.days import moment
-from retrievers.time.fit import closed, fit, recency
-from retrievers.time.parser import SPOKEN, time_parser
-from retrievers.time.passages import passage_times
-from retrievers.time.refiner import deviation
-from retrievers.time.undated import undated
-from retrievers.time_scope import TimeScopeRefiner
+from fovea.pipelines.bench.shared_encoder import FileMemory
+from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.ranking_metrics import scores
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.remember import Kept, RememberingEncoder
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.types import Chunk, Hit, Query
+from fovea.retrievers.bm25 import BM25Retriever
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.collection import Collection, Judged
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.event_aware import EventAwareRetriever
+from fovea.retrievers.reranker import Reranker
+from fovea.retrievers.situators.headings import HeadingSituator
+from fovea.retrievers.time.days import moment
+from fovea.retrievers.time.fit import closed, fit, recency
+from fovea.retrievers.time.parser import SPOKEN, time_parser
+from fovea.retrievers.time.passages import passage_times
+from fovea.retrievers.time.refiner import deviation
+from fovea.retrievers.time.undated import undated
+from fovea.retrievers.time_scope import TimeScopeRefiner
 
 FETCHED, KEPT, MOMENTS = 50, 10, 3
 MEASURES = ("R@1", "R@5", "MRR@10")

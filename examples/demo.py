@@ -12,10 +12,10 @@ from pathlib import Path
 
 os.environ.setdefault("FOVEA_OFFLINE", "1")
 
-from pipelines.cli.ask import support_lines
-from pipelines.explain import stage_lines
-from pipelines.pipeline import Pipeline
-from rag import progress
+from fovea.pipelines.cli.ask import support_lines
+from fovea.pipelines.explain import stage_lines
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag import progress
 
 HERE = Path(__file__).resolve().parent
 QUESTIONS = [

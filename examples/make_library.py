@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from bs4 import BeautifulSoup
 
-from pipelines.loaders.html import parse, plain_words, to_markdown
+from fovea.pipelines.loaders.html import parse, plain_words, to_markdown
 
 LIBRARY = Path(__file__).resolve().parent / "library"
 HTML = ("wal", "howtocorrupt", "faq")

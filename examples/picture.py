@@ -17,7 +17,7 @@ COMMAND = ["ask", "examples/demo.yaml", "How much more test code than library co
 
 def main() -> None:
     """Run the command and record what it prints."""
-    fovea = [sys.executable, "-m", "pipelines.cli.main"]
+    fovea = [sys.executable, "-m", "fovea.pipelines.cli.main"]
     done = subprocess.run([*fovea, *COMMAND], cwd=ROOT, capture_output=True, text=True, check=True)
     console = Console(record=True, width=118, file=StringIO())
     console.print(Text(f'$ fovea {COMMAND[0]} {COMMAND[1]} "{COMMAND[2]}"', style="bold"))

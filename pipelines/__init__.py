@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.pipeline import Pipeline as Pipeline
+    from fovea.pipelines.pipeline import Pipeline as Pipeline
 
 __all__ = ["Pipeline"]
 
@@ -11,7 +11,7 @@ __all__ = ["Pipeline"]
 def __getattr__(name: str) -> Any:
     """Import `Pipeline` when it is first used, so that the command line starts quickly."""
     if name == "Pipeline":
-        from pipelines.pipeline import Pipeline
+        from fovea.pipelines.pipeline import Pipeline
 
         return Pipeline
     raise AttributeError(f"module 'pipelines' has no attribute {name!r}")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rag.sentences import sentences
-from rag.types import Hit
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Hit
 
 SPANS = 3
 """Sentences that are named for a passage."""

@@ -18,14 +18,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.claims import Claim, agrees, clauses, refers
-from pipelines.likeness import cover, likeness, stems, weights
-from pipelines.passages import read
-from pipelines.prompt import is_refusal
-from rag import trace
-from rag.corpus import Corpus
-from rag.sentences import sentences
-from rag.types import Answer, Citation, Hit, Sentence, Span
+from fovea.pipelines.claims import Claim, agrees, clauses, refers
+from fovea.pipelines.likeness import cover, likeness, stems, weights
+from fovea.pipelines.passages import read
+from fovea.pipelines.prompt import is_refusal
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Answer, Citation, Hit, Sentence, Span
 
 if TYPE_CHECKING:
     import numpy as np

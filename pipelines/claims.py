@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipelines.likeness import COMMON, STEM, stems
-from rag.tokens import words
+from fovea.pipelines.likeness import COMMON, STEM, stems
+from fovea.rag.tokens import words
 
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rag.trace import Trace
+from fovea.rag.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.loaders.select import Selection, loader_for
-from pipelines.situated import label
-from pipelines.spec import PipelineSpec
-from rag import progress, trace
-from rag.component import fingerprint
-from rag.errors import DocumentError, FoveaError
-from rag.loader import Loader
-from rag.remember import RememberingEncoder
-from rag.situator import ALARM, alikeness
-from rag.trace import Trace
-from rag.types import Chunk, Document
-from retrievers.library.library import Library, SourceRow, chunk_keys, vector_key
-from segmenters.chain import segment
+from fovea.pipelines.loaders.select import Selection, loader_for
+from fovea.pipelines.situated import label
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag import progress, trace
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import DocumentError, FoveaError
+from fovea.rag.loader import Loader
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.situator import ALARM, alikeness
+from fovea.rag.trace import Trace
+from fovea.rag.types import Chunk, Document
+from fovea.retrievers.library.library import Library, SourceRow, chunk_keys, vector_key
+from fovea.segmenters.chain import segment
 
 if TYPE_CHECKING:
     import numpy as np

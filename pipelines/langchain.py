@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import QueryError, require
-from rag.types import Answer, Hit
+from fovea.rag.errors import QueryError, require
+from fovea.rag.types import Answer, Hit
 
 try:
     from langchain_core.documents import Document as LangChainDocument
@@ -22,7 +22,7 @@ except ModuleNotFoundError:
     raise
 
 if TYPE_CHECKING:
-    from pipelines.pipeline import Pipeline
+    from fovea.pipelines.pipeline import Pipeline
 
     Question = str | dict[str, Any]
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag.corpus import Corpus
-from rag.sentences import sentences
-from rag.types import Citation, Document, Hit, Span
+from fovea.rag.corpus import Corpus
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Citation, Document, Hit, Span
 
 LEAN = 300
 """How many characters beyond a chunk are read, so that a sentence which its edge cuts is quoted whole."""

@@ -19,20 +19,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import search, situated, yaml_source
-from pipelines.ingest import Ingest, IngestReport
-from pipelines.rounds import Asked
-from pipelines.spec import PipelineSpec, check, load_spec
-from rag import registry
-from rag.corpus import VectorIndex
-from rag.errors import QueryError
-from rag.feedback import AnswerFeedback
-from rag.filters import Filter, parse
-from rag.loader import Loader
-from rag.trace import Trace
-from rag.types import Answer, Document, Hit, Query
-from retrievers.corpus import LibraryCorpus
-from retrievers.library.library import Library, SourceRow
+from fovea.pipelines import search, situated, yaml_source
+from fovea.pipelines.ingest import Ingest, IngestReport
+from fovea.pipelines.rounds import Asked
+from fovea.pipelines.spec import PipelineSpec, check, load_spec
+from fovea.rag import registry
+from fovea.rag.corpus import VectorIndex
+from fovea.rag.errors import QueryError
+from fovea.rag.feedback import AnswerFeedback
+from fovea.rag.filters import Filter, parse
+from fovea.rag.loader import Loader
+from fovea.rag.trace import Trace
+from fovea.rag.types import Answer, Document, Hit, Query
+from fovea.retrievers.corpus import LibraryCorpus
+from fovea.retrievers.library.library import Library, SourceRow
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
@@ -231,13 +231,13 @@ class Pipeline:
 
     def as_langchain(self, k: int | None = None) -> BaseRetriever:
         """This pipeline as a LangChain retriever (and so a Runnable)."""
-        from pipelines.langchain import as_langchain
+        from fovea.pipelines.langchain import as_langchain
 
         return as_langchain(self, k=k or self.spec.kept)
 
     def as_runnable(self) -> Runnable[Any, dict[str, Any]]:
         """This pipeline as a LangChain Runnable from a question to `Answer.to_dict()`, streamed if the model does."""
-        from pipelines.langchain import as_runnable
+        from fovea.pipelines.langchain import as_runnable
 
         return as_runnable(self)
 

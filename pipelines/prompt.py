@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import count
 
-from rag.types import Hit, Query
+from fovea.rag.types import Hit, Query
 
 NO_ANSWER = "The documents do not say."
 """The whole answer where the passages hold none."""

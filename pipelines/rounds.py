@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pipelines import search
-from pipelines.spec import PipelineSpec
-from rag.corpus import Corpus
-from rag.feedback import AnswerFeedback, Draft, PassageFeedback
-from rag.retrieval import Refiner
-from rag.trace import Trace
-from rag.types import Answer, Hit, Query
-from retrievers.selection import Selection
+from fovea.pipelines import search
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag.corpus import Corpus
+from fovea.rag.feedback import AnswerFeedback, Draft, PassageFeedback
+from fovea.rag.retrieval import Refiner
+from fovea.rag.trace import Trace
+from fovea.rag.types import Answer, Hit, Query
+from fovea.retrievers.selection import Selection
 
 
 class Asked:
@@ -53,7 +53,7 @@ class Asked:
 
 
 class _Evidence:
-    """`rag.feedback.Evidence`."""
+    """`fovea.rag.feedback.Evidence`."""
 
     def __init__(self, asked: Asked, hits: list[Hit]) -> None:
         self.asked, self.hits = asked, hits
@@ -74,7 +74,7 @@ class _Evidence:
 
 
 class _Rounds:
-    """`rag.feedback.Rounds`."""
+    """`fovea.rag.feedback.Rounds`."""
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked

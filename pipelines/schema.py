@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from pipelines.spec import PipelineSpec
-from rag import registry
-from rag.component import Component
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag import registry
+from fovea.rag.component import Component
 
 
 class Generate(GenerateJsonSchema):

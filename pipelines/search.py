@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from pipelines.spec import PipelineSpec
-from rag import stage_cache
-from rag.corpus import Corpus
-from rag.generation import Generator
-from rag.retrieval import Refiner, Retriever
-from rag.trace import Trace
-from rag.types import Answer, Hit, Query
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag import stage_cache
+from fovea.rag.corpus import Corpus
+from fovea.rag.generation import Generator
+from fovea.rag.retrieval import Refiner, Retriever
+from fovea.rag.trace import Trace
+from fovea.rag.types import Answer, Hit, Query
 
 
 def retrieve(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Trace) -> list[Hit]:

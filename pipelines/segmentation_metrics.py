@@ -15,7 +15,7 @@ then from the left), and A boundaries that are left over.
 D. Beeferman, A. Berger and J. Lafferty, "Statistical models for text segmentation" (1999); L. Pevzner and M. Hearst, "A
 critique and improvement of an evaluation metric for text segmentation" (2002); C. Fournier, "Evaluating text
 segmentation using boundary edit distance" (2013). All are of one text, in time linear in its units; for a set of texts
-take the mean (`pipelines.measurements.interval`).
+take the mean (`fovea.pipelines.measurements.interval`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rag.errors import QueryError
+from fovea.rag.errors import QueryError
 
 
 class Boundaries(NamedTuple):

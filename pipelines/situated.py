@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 
-from pipelines.spec import PipelineSpec
-from rag.component import fingerprint
-from rag.errors import StoreError
-from rag.situator import Situator
-from rag.trace import Trace
-from rag.weighted import Weighted
-from retrievers.corpus import LibraryCorpus
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import StoreError
+from fovea.rag.situator import Situator
+from fovea.rag.trace import Trace
+from fovea.rag.weighted import Weighted
+from fovea.retrievers.corpus import LibraryCorpus
 
 
 def label(situator: Situator | None) -> str:

@@ -13,7 +13,7 @@ of their released code where it differs: `twice=True` (the default) is theirs, a
 that only abuts a gold span touches it.
 
 Spans of all documents lie on one number line (`Line`), as int64 arrays `(spans, 2)`; a list of arrays holds one a
-question. For intervals, and for paired differences, pass the per-question arrays to `pipelines.measurements.interval`.
+question. For intervals, and for paired differences, pass the per-question arrays to `fovea.pipelines.measurements.interval`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from rag.errors import QueryError
+from fovea.rag.errors import QueryError
 
 Spans = np.ndarray
 """int64 `(spans, 2)`, half-open, on one line."""

@@ -19,20 +19,20 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from pipelines import yaml_source
-from pipelines.presets import PRESETS
-from rag import registry
-from rag.component import Component, fingerprint
-from rag.corpus import VectorStore
-from rag.encoder import Encoder
-from rag.errors import ConfigError, ConfigErrors
-from rag.feedback import Feedback
-from rag.generation import Generator
-from rag.loader import Loader
-from rag.pooler import Pooler
-from rag.retrieval import Fuser, Refiner, Retriever
-from rag.segmenter import Segmenter
-from rag.situator import Situator
+from fovea.pipelines import yaml_source
+from fovea.pipelines.presets import PRESETS
+from fovea.rag import registry
+from fovea.rag.component import Component, fingerprint
+from fovea.rag.corpus import VectorStore
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import ConfigError, ConfigErrors
+from fovea.rag.feedback import Feedback
+from fovea.rag.generation import Generator
+from fovea.rag.loader import Loader
+from fovea.rag.pooler import Pooler
+from fovea.rag.retrieval import Fuser, Refiner, Retriever
+from fovea.rag.segmenter import Segmenter
+from fovea.rag.situator import Situator
 
 
 def _as_list(value: Any) -> Any:
@@ -47,7 +47,7 @@ class PipelineSpec(BaseModel):
     name: str = Field(default="fovea", min_length=1)
     """What the pipeline is called."""
     preset: Literal["plain", "passages", "topics"] | None = None
-    """Named choices of `segment` and `pool` (`pipelines.presets`); those given in their own words count instead."""
+    """Named choices of `segment` and `pool` (`fovea.pipelines.presets`); those given in their own words count instead."""
     load: Annotated[list[Loader], BeforeValidator(_as_list)] = Field(default_factory=list)
     """Loaders whose settings differ from the default; every other format is read with its default loader."""
     encoder: Encoder = Field(default={"use": "sentence_transformer"})  # type: ignore[assignment]

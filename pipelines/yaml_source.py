@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from rag.errors import ConfigError
+from fovea.rag.errors import ConfigError
 
 MOST_NODES = 20_000
 Place = tuple[Hashable, ...]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-from rag.engines import has_gpu, lacks_bfloat16
-from rag.errors import ModelError, require
+from fovea.rag.engines import has_gpu, lacks_bfloat16
+from fovea.rag.errors import ModelError, require
 
 Backend = Literal["auto", "torch", "onnx", "openvino"]
 Precision = Literal["float32", "int8", "bfloat16"]

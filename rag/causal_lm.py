@@ -14,8 +14,8 @@ from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import ModelError, require
-from rag.models import locate
+from fovea.rag.errors import ModelError, require
+from fovea.rag.models import locate
 
 if TYPE_CHECKING:
     import torch

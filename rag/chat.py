@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from rag.component import Component, SpeedOnly
-from rag.errors import MissingExtra, ModelError, require
-from rag.provider_errors import explain
+from fovea.rag.component import Component, SpeedOnly
+from fovea.rag.errors import MissingExtra, ModelError, require
+from fovea.rag.provider_errors import explain
 
 Option = str | int | float | bool | list[str]
 

@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from rag import registry
+from fovea.rag import registry
 
 T = TypeVar("T")
 

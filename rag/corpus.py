@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from rag.component import Component
-from rag.encoder import Encoder
-from rag.filters import Filter
-from rag.types import Chunk, Document, Hit, Scalar
+from fovea.rag.component import Component
+from fovea.rag.encoder import Encoder
+from fovea.rag.filters import Filter
+from fovea.rag.types import Chunk, Document, Hit, Scalar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ class Corpus(Protocol):
         """The `k` chunks of highest BM25 score for the words of `text`, best first."""
 
     def rarity(self, words: Sequence[str]) -> dict[str, float]:
-        """`rarity_of` each word (as `rag.tokens.words` gives them), by word, in the order given."""
+        """`rarity_of` each word (as `fovea.rag.tokens.words` gives them), by word, in the order given."""
 
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """The stored vectors of chunks, float32 `(chunks, dim)`; raises QueryError for a chunk it does not hold."""

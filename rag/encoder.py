@@ -6,8 +6,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from rag.component import Component
-from rag.errors import ConfigError
+from fovea.rag.component import Component
+from fovea.rag.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np

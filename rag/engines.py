@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import ModelError, require
+from fovea.rag.errors import ModelError, require
 
 if TYPE_CHECKING:
     import numpy as np

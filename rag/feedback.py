@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from rag.component import Component
-from rag.corpus import Corpus
-from rag.generation import Generator
-from rag.types import Answer, Hit, Query
+from fovea.rag.component import Component
+from fovea.rag.corpus import Corpus
+from fovea.rag.generation import Generator
+from fovea.rag.types import Answer, Hit, Query
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import copy_context
 
-from rag.component import Component
-from rag.corpus import Corpus
-from rag.types import Answer, Hit, Query
+from fovea.rag.component import Component
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Answer, Hit, Query
 
 
 class Generator(Component, kind="generator"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from rag.errors import ModelError, require
+from fovea.rag.errors import ModelError, require
 
 PATIENCE = 6.0
 """Seconds until a hub that does not answer counts as unreachable."""

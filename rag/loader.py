@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from rag.component import Component
-from rag.types import Document
+from fovea.rag.component import Component
+from fovea.rag.types import Document
 
 
 class Loader(Component, kind="loader"):

@@ -20,7 +20,7 @@ from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
 
-from rag.errors import ModelError
+from fovea.rag.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def locate(model: str, *, offline: bool = False, organisation: str = "sentence-t
         tried.append(f"the package {packaged.distribution}")
     if offline or is_offline():
         raise _not_found(name, tried, "and the network is not to be used (offline)")
-    from rag.hub import download
+    from fovea.rag.hub import download
 
     return ModelFiles(name, download(name, lambda why: _not_found(name, tried, why)), "hub")
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag import trace
-from rag.engines import OUTPUTS, Engine, load_torch, onnx_engine
-from rag.errors import ModelError, require
-from rag.models import cache_dir, digest, put, sha256_of
-from rag.recipe import NO_LIMIT, Recipe
-from rag.wordpieces import ModelTokenizer
+from fovea.rag import trace
+from fovea.rag.engines import OUTPUTS, Engine, load_torch, onnx_engine
+from fovea.rag.errors import ModelError, require
+from fovea.rag.models import cache_dir, digest, put, sha256_of
+from fovea.rag.recipe import NO_LIMIT, Recipe
+from fovea.rag.wordpieces import ModelTokenizer
 
 if TYPE_CHECKING:
     import numpy as np

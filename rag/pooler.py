@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from rag.component import Component
-from rag.types import Chunk, Document
+from fovea.rag.component import Component
+from fovea.rag.types import Chunk, Document
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class Pooler(Component, kind="pooler"):

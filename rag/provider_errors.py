@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rag.errors import FoveaError, ModelError
+from fovea.rag.errors import FoveaError, ModelError
 
 _CAUSES = (
     (

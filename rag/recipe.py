@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rag.component import fingerprint
-from rag.errors import ModelError
-from rag.models import digest
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import ModelError
+from fovea.rag.models import digest
 
 FOLLOWED = {"Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "Dropout"}
 MODES = ("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")

@@ -18,24 +18,24 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rag.component import Component
+    from fovea.rag.component import Component
 
 HOMES = {
-    "encoder": "rag.encoders",
-    "segmenter": "segmenters",
-    "pooler": "segmenters.poolers",
-    "situator": "retrievers.situators",
-    "store": "retrievers.stores",
-    "retriever": "retrievers",
-    "fuser": "retrievers",
-    "refiner": "retrievers",
-    "attention": "attention_retrieval.methods",
-    "engine": "attention_retrieval.engines",
-    "correction": "attention_retrieval.corrections",
-    "loader": "pipelines.loaders",
-    "generator": "pipelines.generators",
-    "feedback": "pipelines.feedback",
-    "judge": "pipelines.judges",
+    "encoder": "fovea.rag.encoders",
+    "segmenter": "fovea.segmenters",
+    "pooler": "fovea.segmenters.poolers",
+    "situator": "fovea.retrievers.situators",
+    "store": "fovea.retrievers.stores",
+    "retriever": "fovea.retrievers",
+    "fuser": "fovea.retrievers",
+    "refiner": "fovea.retrievers",
+    "attention": "fovea.attention_retrieval.methods",
+    "engine": "fovea.attention_retrieval.engines",
+    "correction": "fovea.attention_retrieval.corrections",
+    "loader": "fovea.pipelines.loaders",
+    "generator": "fovea.pipelines.generators",
+    "feedback": "fovea.pipelines.feedback",
+    "judge": "fovea.pipelines.judges",
 }
 """The package in which the built-ins of each kind live."""
 
@@ -65,7 +65,7 @@ def find(kind: str, name: object) -> type[Component]:
     """The component of `kind` called `name`; a `ValueError` for pydantic lists the names there are, and the nearest."""
     from pydantic_core import PydanticCustomError
 
-    from rag.errors import nearest
+    from fovea.rag.errors import nearest
 
     if not isinstance(name, str):
         raise PydanticCustomError(

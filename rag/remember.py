@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from rag.encoder import Encoder, Role, Tokenizer, TokenStates
+from fovea.rag.encoder import Encoder, Role, Tokenizer, TokenStates
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,6 +1,6 @@
 """What models replied, kept by what they were asked: the same words to the same model cost once, on this machine.
 
-One SQLite file in the cache folder (`rag.models.cache_dir`), which holds replies and hashes of questions, never the
+One SQLite file in the cache folder (`fovea.rag.models.cache_dir`), which holds replies and hashes of questions, never the
 questions. Deleting it loses nothing but money.
 """
 
@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.errors import StoreError
-from rag.models import cache_dir
+from fovea.rag.errors import StoreError
+from fovea.rag.models import cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from rag.component import Component
-from rag.corpus import Corpus
-from rag.types import Hit, Query
+from fovea.rag.component import Component
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Hit, Query
 
 
 class Retriever(Component, kind="retriever"):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from rag.component import Component
-from rag.types import Document
+from fovea.rag.component import Component
+from fovea.rag.types import Document
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class Cut(NamedTuple):
@@ -28,7 +28,7 @@ class Cut(NamedTuple):
 
 
 class Segmenter(Component, kind="segmenter"):
-    """Proposes ordered cuts; the packer (`segmenters.packer`) makes chunks of them under the budgets, in tokens of the
+    """Proposes ordered cuts; the packer (`fovea.segmenters.packer`) makes chunks of them under the budgets, in tokens of the
     encoder's own tokenizer counted on the final slice.
 
     Segmenters chain: each is given the spans made by the one before, one at a time, and never cuts across them.

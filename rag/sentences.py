@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rag.types import Span
+from fovea.rag.types import Span
 
 _SPACED = ".!?…‽⁇⁈⁉܀܁܂؟۔։\u037e"
 """Marks that end a sentence before white space."""

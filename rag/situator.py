@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rag.component import Component
-from rag.types import Chunk, Document
-from rag.windows import scaled
+from fovea.rag.component import Component
+from fovea.rag.types import Chunk, Document
+from fovea.rag.windows import scaled
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 Form = Literal["add", "prefix", "residual", "none"]
 

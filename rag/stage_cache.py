@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rag.corpus import Corpus
-from rag.types import Hit, Query
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Hit, Query
 
 if TYPE_CHECKING:
     import numpy as np

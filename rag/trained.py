@@ -14,16 +14,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag import registry
-from rag.component import fingerprint
-from rag.errors import ConfigError, ModelError, require
-from rag.models import write_whole
-from rag.remember import RememberingEncoder
+from fovea.rag import registry
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import ConfigError, ModelError, require
+from fovea.rag.models import write_whole
+from fovea.rag.remember import RememberingEncoder
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 @dataclass(frozen=True)

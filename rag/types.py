@@ -15,8 +15,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rag.filters import Filter
-    from rag.trace import Trace
+    from fovea.rag.filters import Filter
+    from fovea.rag.trace import Trace
 
 Scalar = str | int | float | bool
 """What a metadata value may be. Dates are ISO 8601 strings, which sort as they should."""

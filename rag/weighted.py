@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from rag.component import Component
-from rag.trained import Trained, load
+from fovea.rag.component import Component
+from fovea.rag.trained import Trained, load
 
 
 class Weighted(Component):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rag.encoder import Tokenizer
+from fovea.rag.encoder import Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np

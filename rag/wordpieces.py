@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag.component import fingerprint
-from rag.errors import ModelError, require
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import ModelError, require
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rag.corpus import Corpus
-from rag.retrieval import Retriever
-from rag.types import Hit, Query
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Retriever
+from fovea.rag.types import Hit, Query
 
 
 class BM25Retriever(Retriever, name="bm25"):

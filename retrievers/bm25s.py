@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.errors import ConfigError, require
-from rag.filters import matches
-from rag.retrieval import Retriever
-from rag.tokens import words
-from rag.types import Chunk, Hit, Query
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import ConfigError, require
+from fovea.rag.filters import matches
+from fovea.rag.retrieval import Retriever
+from fovea.rag.tokens import words
+from fovea.rag.types import Chunk, Hit, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable

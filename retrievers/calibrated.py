@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import PositiveFloat
 
-from rag.corpus import Corpus
-from rag.retrieval import Fuser
-from rag.types import Hit, Query
-from retrievers.joined import best, join
-from retrievers.scales import Scale, Weights, is_similarity, last_scores, weighted_sum, weights_of
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Fuser
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.joined import best, join
+from fovea.retrievers.scales import Scale, Weights, is_similarity, last_scores, weighted_sum, weights_of
 
 
 class CalibratedFuser(Fuser, name="calibrated"):

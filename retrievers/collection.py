@@ -1,5 +1,5 @@
 """Collection: documents, their chunks, questions and which chunks answer them: what retrievers are trained on and
-measured with. Readers of formats lie in `retrievers.collections`.
+measured with. Readers of formats lie in `fovea.retrievers.collections`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rag.types import Chunk, Document, Query
+from fovea.rag.types import Chunk, Document, Query
 
 Split = Literal["train", "dev", "test"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rag.corpus import Corpus
-from rag.retrieval import Fuser
-from rag.types import Hit, Query
-from retrievers.joined import best, join
-from retrievers.scales import Scale, Weights, is_similarity, last_scores, retriever_of, weighted_sum, weights_of
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Fuser
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.joined import best, join
+from fovea.retrievers.scales import Scale, Weights, is_similarity, last_scores, retriever_of, weighted_sum, weights_of
 
 SMALLEST = 1e-9
 """Stands for the range of a list whose scores are all the lowest possible."""
@@ -19,7 +19,7 @@ class ConvexFuser(Fuser, name="convex"):
     Bruch, Gai and Ingber (2022, "An Analysis of Fusion Functions for Hybrid Retrieval").
 
     `top` is the best score of the list at hand, `floor` the lowest that the retriever could give. A chunk that is
-    not in a full list counts as its last one does. Good weights depend on the data: `retrievers.learn` finds them.
+    not in a full list counts as its last one does. Good weights depend on the data: `fovea.retrievers.learn` finds them.
     """
 
     weights: Weights = {}

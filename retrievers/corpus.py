@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rag.corpus import SPREAD_SAMPLE, VectorIndex, rarity_of, spread_of
-from rag.encoder import Encoder
-from rag.errors import QueryError
-from rag.filters import All, Filter
-from rag.types import Chunk, Document, Hit
-from retrievers.library.library import Library
+from fovea.rag.corpus import SPREAD_SAMPLE, VectorIndex, rarity_of, spread_of
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import QueryError
+from fovea.rag.filters import All, Filter
+from fovea.rag.types import Chunk, Document, Hit
+from fovea.retrievers.library.library import Library
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from rag import stage_cache, trace
-from rag.component import SpeedOnly, fingerprint
-from rag.corpus import Corpus
-from rag.engines import has_gpu, load_torch
-from rag.errors import ModelError
-from rag.models import locate
-from rag.recipe import NO_LIMIT, Recipe
-from rag.retrieval import Refiner
-from rag.types import Hit, Query
-from rag.windows import text_windows
-from rag.wordpieces import ModelTokenizer, readable
+from fovea.rag import stage_cache, trace
+from fovea.rag.component import SpeedOnly, fingerprint
+from fovea.rag.corpus import Corpus
+from fovea.rag.engines import has_gpu, load_torch
+from fovea.rag.errors import ModelError
+from fovea.rag.models import locate
+from fovea.rag.recipe import NO_LIMIT, Recipe
+from fovea.rag.retrieval import Refiner
+from fovea.rag.types import Hit, Query
+from fovea.rag.windows import text_windows
+from fovea.rag.wordpieces import ModelTokenizer, readable
 
 if TYPE_CHECKING:
     import numpy as np

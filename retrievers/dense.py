@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rag.corpus import Corpus
-from rag.retrieval import Retriever
-from rag.types import Hit, Query
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Retriever
+from fovea.rag.types import Hit, Query
 
 
 class DenseRetriever(Retriever, name="dense"):

@@ -3,8 +3,8 @@
     score(c) = q' . c + deviation (scope T(asked, c))                                  the question names a time
              = q' . c + deviation share (near_weight near(as_of, c) + new_weight R(c))   it does not, but is asked then
 
-q' is the question's vector after it has looked at events that had begun by then (`retrievers.event_head`), T and R are
-those of `retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where the newest is asked
+q' is the question's vector after it has looked at events that had begun by then (`fovea.retrievers.event_head`), T and R are
+those of `fovea.retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where the newest is asked
 for. A question without any time (none named, no `as_of`, no events given) is left as it is.
 """
 
@@ -20,23 +20,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.types import Hit, Query
-from retrievers.learned import LearnedRetriever
-from retrievers.time.days import Interval, moment
-from retrievers.time.fit import closed, fit, near, recency
-from retrievers.time.parser import SPOKEN
-from retrievers.time.passages import DATES, PassageTimes, Spoken, passage_times
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.learned import LearnedRetriever
+from fovea.retrievers.time.days import Interval, moment
+from fovea.retrievers.time.fit import closed, fit, near, recency
+from fovea.retrievers.time.parser import SPOKEN
+from fovea.retrievers.time.passages import DATES, PassageTimes, Spoken, passage_times
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from retrievers.event_head import Moved
-    from retrievers.events import Event, EventStore
+    from fovea.retrievers.event_head import Moved
+    from fovea.retrievers.events import Event, EventStore
 
 ALARM, WATCHED = 3.0, 20
-"""A mean pull of events (`retrievers.event_head`) over so many questions above which little of them is left. On the
+"""A mean pull of events (`fovea.retrievers.event_head`) over so many questions above which little of them is left. On the
 development part of TimeQA, where events help, the shipped weights have 1.8 on average, 2.7 at most over 20 in a row.
 """
 DROWNED = f"events drown the questions: their mean pull, g |h| / |q|, is over {ALARM:g}"
@@ -101,7 +101,7 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
 
     def asked(self, query: Query) -> Asked | None:
         """The time of a question; None where it has none."""
-        from retrievers.time.parser import time_parser
+        from fovea.retrievers.time.parser import time_parser
 
         intervals, recent = time_parser(self.languages).read(query.text, query.as_of)
         now = moment(query.as_of) if query.as_of is not None else moment(datetime.now(UTC)) // 1
@@ -117,7 +117,7 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         """What the head makes of the question and of the events that had begun."""
         import numpy as np
 
-        from retrievers import event_head
+        from fovea.retrievers import event_head
 
         start, arrays = self.start(query, corpus), self.for_corpus(corpus).arrays
         if asked is None:
@@ -149,7 +149,7 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
 
     def _events(self, query: Query, vector: np.ndarray, at: float, corpus: Corpus) -> list[tuple[Event, np.ndarray]]:
         """The query's own events, then those of the store, none of which begins after `at`."""
-        from retrievers.event_feed import event_of
+        from fovea.retrievers.event_feed import event_of
 
         given = [event_of(text, at, self.languages) for text in query.events if text.strip()]
         begun = [event for event in given if event.start <= at]
@@ -159,8 +159,8 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
 
     def store(self, corpus: Corpus) -> EventStore:
         """The events of the feed and of the corpus; made anew where either has changed."""
-        from retrievers.event_feed import events_in, read_events
-        from retrievers.events import EventStore
+        from fovea.retrievers.event_feed import events_in, read_events
+        from fovea.retrievers.events import EventStore
 
         changed = self.feed.stat().st_mtime_ns if self.feed and self.feed.exists() else 0
         key = (corpus.encoder.fingerprint, corpus.version if self.corpus_events else "", changed)

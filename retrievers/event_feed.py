@@ -12,15 +12,15 @@ from math import inf, isfinite, isinf
 from pathlib import Path
 from typing import Any
 
-from rag import trace
-from rag.errors import DocumentError
-from rag.sentences import sentences
-from rag.types import Chunk, Scalar
-from retrievers.events import Event
-from retrievers.time.days import Interval, moment
-from retrievers.time.lexicon import lexicon
-from retrievers.time.parser import SPOKEN, Languages
-from retrievers.time.scan import scanner
+from fovea.rag import trace
+from fovea.rag.errors import DocumentError
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Chunk, Scalar
+from fovea.retrievers.events import Event
+from fovea.retrievers.time.days import Interval, moment
+from fovea.retrievers.time.lexicon import lexicon
+from fovea.retrievers.time.parser import SPOKEN, Languages
+from fovea.retrievers.time.scan import scanner
 
 _ENTITY = re.compile(r"(?<!\w)[^\W\d_a-zß-öø-ÿ][\w'’.-]*(?:\s+[^\W\d_a-zß-öø-ÿ][\w'’.-]*)*")
 """A run of capitalised words."""
@@ -58,7 +58,7 @@ def read_events(path: Path, *, text: str = "text", languages: Languages = SPOKEN
     Lines that hold no event, and those without any time, are left out: a counted warning says which. Raises
     DocumentError where the file cannot be read or holds no event at all.
     """
-    from rag.training.files import read_text
+    from fovea.rag.training.files import read_text
 
     found: list[Event] = []
     wrong: dict[str, list[int]] = {}

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from math import log, pi
 from typing import TYPE_CHECKING, NamedTuple
 
-from retrievers.time.days import DAYS_A_YEAR
+from fovea.retrievers.time.days import DAYS_A_YEAR
 
 if TYPE_CHECKING:
     import numpy as np

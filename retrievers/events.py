@@ -3,7 +3,7 @@
     store = EventStore.of(read_events(Path("feed.jsonl")), encoder)
     store.search(vector, at=moment(datetime(2020, 6, 15, 12)), k=8)      no event with start > at
 
-Times are in days (`retrievers.time.days`), with parts of a day, in UTC. They come from `retrievers.event_feed`.
+Times are in days (`fovea.retrievers.time.days`), with parts of a day, in UTC. They come from `fovea.retrievers.event_feed`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 ABOUT = 0.5
 """How much the vector of what an event is about counts beside that of its text."""

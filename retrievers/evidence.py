@@ -3,7 +3,7 @@
 Of the question and a passage: the inner product of their vectors; the two best of the passage's sentences; BM25, as a
 share of the best passage's and of the most it could be; the share of the question's words, each counted by its rarity,
 that the passage holds, that its best sentence holds and that its title holds; its pairs of neighbouring words; its
-numbers; the inner product with the vector after lexical feedback (`retrievers.lexical_feedback`); the best sentence by
+numbers; the inner product with the vector after lexical feedback (`fovea.retrievers.lexical_feedback`); the best sentence by
 meaning and words together; and the passage's length.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rag.corpus import Corpus
-from rag.sentences import sentences
-from rag.tokens import words
-from rag.types import Hit, Query
-from retrievers.lexical_feedback import LexicalFeedbackRetriever
-from retrievers.vectors import vectors_of
+from fovea.rag.corpus import Corpus
+from fovea.rag.sentences import sentences
+from fovea.rag.tokens import words
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.lexical_feedback import LexicalFeedbackRetriever
+from fovea.retrievers.vectors import vectors_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,9 +16,9 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from rag.corpus import Corpus
-from rag.types import Hit
-from retrievers.selection import Selection
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Hit
+from fovea.retrievers.selection import Selection
 
 STEP, STEPS = 0.8, 30
 """One step of feedback lowers the price to this share; so many steps, and it keeps all or the least."""

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from retrievers.selection import PrefixSelection
+from fovea.retrievers.selection import PrefixSelection
 
 
 class GradientSelection(PrefixSelection, name="gradient"):

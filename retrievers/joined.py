@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from rag.types import Chunk, Hit
+from fovea.rag.types import Chunk, Hit
 
 
 class Joined(NamedTuple):

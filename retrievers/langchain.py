@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from rag import registry, trace
-from rag.corpus import Corpus
-from rag.errors import FoveaError, QueryError
-from rag.filters import matches
-from rag.retrieval import Retriever
-from rag.types import Chunk, Document, Hit, Query, Scalar, Span
+from fovea.rag import registry, trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import FoveaError, QueryError
+from fovea.rag.filters import matches
+from fovea.rag.retrieval import Retriever
+from fovea.rag.types import Chunk, Document, Hit, Query, Scalar, Span
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document as LangChainDocument

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from rag.errors import ConfigError
-from rag.types import Hit
-from retrievers.convex import ConvexFuser
+from fovea.rag.errors import ConfigError
+from fovea.rag.types import Hit
+from fovea.retrievers.convex import ConvexFuser
 
 Run = Mapping[str, Sequence[Hit]]
 """What each retriever found for one question."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rag.corpus import Corpus
-from rag.trained import Trained
-from rag.weighted import Weighted
-from retrievers.query_side import QuerySideRetriever
+from fovea.rag.corpus import Corpus
+from fovea.rag.trained import Trained
+from fovea.rag.weighted import Weighted
+from fovea.retrievers.query_side import QuerySideRetriever
 
 
 class LearnedRetriever(Weighted, QuerySideRetriever):

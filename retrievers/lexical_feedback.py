@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from rag.corpus import Corpus
-from rag.types import Query
-from retrievers.query_side import QuerySideRetriever
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Query
+from fovea.retrievers.query_side import QuerySideRetriever
 
 if TYPE_CHECKING:
     import numpy as np

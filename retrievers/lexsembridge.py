@@ -23,13 +23,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.errors import ConfigError
-from rag.trained import Trained
-from rag.types import Query
-from rag.wordpieces import ModelTokenizer
-from retrievers.learned import LearnedRetriever
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import ConfigError
+from fovea.rag.trained import Trained
+from fovea.rag.types import Query
+from fovea.rag.wordpieces import ModelTokenizer
+from fovea.retrievers.learned import LearnedRetriever
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from retrievers.selection import PrefixSelection
+from fovea.retrievers.selection import PrefixSelection
 
 STEP = 0.05
 """How far one step of feedback moves the target."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.retrieval import Refiner
-from rag.types import Hit, Query
-from retrievers.vectors import vectors_of
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Refiner
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.vectors import vectors_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.retrieval import Refiner
-from rag.types import Hit, Query
-from retrievers.shingles import shingles
-from retrievers.vectors import vectors_of
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Refiner
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.shingles import shingles
+from fovea.retrievers.vectors import vectors_of
 
 if TYPE_CHECKING:
     import numpy as np

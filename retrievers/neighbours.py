@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from pydantic import NonNegativeInt
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.errors import QueryError
-from rag.retrieval import Refiner
-from rag.types import Chunk, Hit, Query, Span
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import QueryError
+from fovea.rag.retrieval import Refiner
+from fovea.rag.types import Chunk, Hit, Query, Span
 
 
 class Neighbours(Refiner, name="neighbours"):

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag.corpus import Corpus
-from rag.types import Query
-from retrievers.learned import LearnedRetriever
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Query
+from fovea.retrievers.learned import LearnedRetriever
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import field_validator
 
-from rag.corpus import Corpus
-from rag.retrieval import Retriever
-from rag.types import Hit, Query
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Retriever
+from fovea.rag.types import Hit, Query
 
 if TYPE_CHECKING:
     import numpy as np

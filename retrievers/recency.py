@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from rag.corpus import Corpus
-from rag.types import Hit, Query
-from retrievers.time.days import moment
-from retrievers.time.fit import recency
-from retrievers.time.refiner import TimeRefiner
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.time.days import moment
+from fovea.retrievers.time.fit import recency
+from fovea.retrievers.time.refiner import TimeRefiner
 
 
 class RecencyRefiner(TimeRefiner, name="recency"):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from retrievers.selection import PrefixSelection
+from fovea.retrievers.selection import PrefixSelection
 
 
 class RelativeSelection(PrefixSelection, name="relative"):

@@ -2,7 +2,7 @@
 
     p(q, c) = sigmoid(w . (x - mean) / scale + b)
 
-with x the evidence for passage c among the passages at hand (`retrievers.evidence`). Forty numbers do not read a
+with x the evidence for passage c among the passages at hand (`fovea.retrievers.evidence`). Forty numbers do not read a
 passage as a cross-encoder does, but they are calibrated, so that rules which add or compare probabilities can follow;
 and they are learned in a minute on one's own questions, by `fovea train retriever reranker`.
 """
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import PositiveInt
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.retrieval import Refiner
-from rag.trained import Trained
-from rag.types import Hit, Query
-from rag.weighted import Weighted
-from retrievers.evidence import among, evidence
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Refiner
+from fovea.rag.trained import Trained
+from fovea.rag.types import Hit, Query
+from fovea.rag.weighted import Weighted
+from fovea.retrievers.evidence import among, evidence
 
 if TYPE_CHECKING:
     import numpy as np

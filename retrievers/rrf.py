@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import PositiveFloat
 
-from rag.corpus import Corpus
-from rag.retrieval import Fuser
-from rag.types import Hit, Query
-from retrievers.joined import best, join
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Fuser
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.joined import best, join
 
 
 class ReciprocalRankFuser(Fuser, name="rrf"):

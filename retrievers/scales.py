@@ -7,10 +7,10 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-from rag import registry
-from rag.errors import ConfigError
-from rag.types import Hit
-from retrievers.joined import Joined
+from fovea.rag import registry
+from fovea.rag.errors import ConfigError
+from fovea.rag.types import Hit
+from fovea.retrievers.joined import Joined
 
 
 def _some(weights: dict[str, float]) -> dict[str, float]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import FiniteFloat
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.errors import ConfigError
-from rag.retrieval import Refiner
-from rag.types import Hit, Query
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import ConfigError
+from fovea.rag.retrieval import Refiner
+from fovea.rag.types import Hit, Query
 
 
 class ScoreFloor(Refiner, name="score_floor"):

@@ -13,12 +13,12 @@ from typing import ClassVar, Self
 
 from pydantic import PositiveInt, model_validator
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.errors import QueryError
-from rag.retrieval import Refiner
-from rag.tokens import words
-from rag.types import Hit, Query
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import QueryError
+from fovea.rag.retrieval import Refiner
+from fovea.rag.tokens import words
+from fovea.rag.types import Hit, Query
 
 PLATEAU = 0.02
 """Neighbours in rank whose probabilities differ by at most this share stand on one plateau."""

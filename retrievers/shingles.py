@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from rag.tokens import words
+from fovea.rag.tokens import words
 
 
 def shingles(text: str, size: int) -> set[str]:

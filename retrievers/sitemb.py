@@ -13,12 +13,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rag.corpus import Corpus
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.types import Query
-from rag.windows import scaled
-from retrievers.query_map import QueryMapRetriever
-from retrievers.situators.sitemb import check_same_length
+from fovea.rag.corpus import Corpus
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.types import Query
+from fovea.rag.windows import scaled
+from fovea.retrievers.query_map import QueryMapRetriever
+from fovea.retrievers.situators.sitemb import check_same_length
 
 if TYPE_CHECKING:
     import numpy as np

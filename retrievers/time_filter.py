@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from pydantic import NonNegativeFloat
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.types import Hit, Query
-from retrievers.time.days import DAYS_A_YEAR
-from retrievers.time.fit import closed
-from retrievers.time.refiner import TimeRefiner
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.time.days import DAYS_A_YEAR
+from fovea.retrievers.time.fit import closed
+from fovea.retrievers.time.refiner import TimeRefiner
 
 
 class TimeFilterRefiner(TimeRefiner, name="time_filter"):

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from pydantic import NonNegativeFloat
 
-from rag.corpus import Corpus
-from rag.types import Hit, Query
-from retrievers.time.days import Interval, moment
-from retrievers.time.fit import fit
-from retrievers.time.refiner import TimeRefiner
+from fovea.rag.corpus import Corpus
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.time.days import Interval, moment
+from fovea.retrievers.time.fit import fit
+from fovea.retrievers.time.refiner import TimeRefiner
 
 
 class TimeScopeRefiner(TimeRefiner, name="time_scope"):
     """Adds `weight * T` to every score, in standard deviations of similarity; T says how well the times that the
-    passage names fit those of the question (`retrievers.time.fit`).
+    passage names fit those of the question (`fovea.retrievers.time.fit`).
 
     Nothing is dropped: a passage without a time keeps its score, and a counted warning says so. A question without a
     time leaves the list as it is. O(hits); a passage is read once and remembered.

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.retrieval import Refiner
-from rag.types import Hit, Query
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Refiner
+from fovea.rag.types import Hit, Query
 
 
 class TokenBudget(Refiner, name="token_budget"):

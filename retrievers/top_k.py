@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from pydantic import PositiveInt
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.retrieval import Refiner
-from rag.types import Hit, Query
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Refiner
+from fovea.rag.types import Hit, Query
 
 
 class TopK(Refiner, name="top_k"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rag import trace
-from rag.corpus import Corpus
-from rag.errors import QueryError
-from rag.types import Hit
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import QueryError
+from fovea.rag.types import Hit
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@
 
 Every layer looks at the past only, so a block needs of those before it just the last rows that convolutions still see
 and the last state that the routers compare with. Memory is that of a block, whatever the length of the text, and the
-result is that of one pass over all of it. The network itself is `segmenters.training.byte_network`.
+result is that of one pass over all of it. The network itself is `fovea.segmenters.training.byte_network`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segmenters.convolution import product, stack
-from segmenters.routing import opposition
+from fovea.segmenters.convolution import product, stack
+from fovea.segmenters.routing import opposition
 
 BLOCK = 2048
 """Bytes read at a time."""

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveFloat
 
-from segmenters.gaps import GapSegmenter
+from fovea.segmenters.gaps import GapSegmenter
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
-    from segmenters.products import Rows
-    from segmenters.units import Units
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.products import Rows
+    from fovea.segmenters.units import Units
 
 WINDOW = 400
 """Units whose similarities are held at a time."""
@@ -46,8 +46,8 @@ class C99Segmenter(GapSegmenter, name="c99"):
 
         Gaps that may be boundaries are split before the others.
         """
-        from segmenters.products import Vectors
-        from segmenters.words import counts
+        from fovea.segmenters.products import Vectors
+        from fovea.segmenters.words import counts
 
         words = self.similarity == "words"
         rows: Rows = counts(units.texts).of_unit_length() if words else Vectors(units.vectors(encoder))
@@ -55,7 +55,7 @@ class C99Segmenter(GapSegmenter, name="c99"):
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """The first splits: `count` of them, or as many as the rule keeps: bool `(gaps,)`."""
-        from segmenters.decode import best
+        from fovea.segmenters.decode import best
 
         return scores > 0.5 if count is None else best(scores, count)
 
@@ -82,7 +82,7 @@ def ordered(similarity: np.ndarray, first: np.ndarray, deviations: float) -> np.
     """Scores of the gaps of one window by the order of their splits: float `(gaps,)`."""
     import numpy as np
 
-    from segmenters.density import divide, ranks, worthwhile
+    from fovea.segmenters.density import divide, ranks, worthwhile
 
     splits, total = divide(ranks(similarity), first), len(first)
     kept, place = worthwhile(splits.gains[: first.sum()], deviations), np.arange(total)

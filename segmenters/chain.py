@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag.encoder import Encoder
-from rag.errors import ConfigError
-from rag.remember import RememberingEncoder
-from rag.segmenter import Segmenter
-from rag.types import Chunk, Document, Span
-from segmenters.packer import pack
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.segmenter import Segmenter
+from fovea.rag.types import Chunk, Document, Span
+from fovea.segmenters.packer import pack
 
 
 def segment(document: Document, segmenters: Sequence[Segmenter], encoder: Encoder) -> list[Chunk]:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from segmenters.gaps import GapSegmenter
+from fovea.segmenters.gaps import GapSegmenter
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
-    from segmenters.units import Units
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.units import Units
 
 
 class ClusterSegmenter(GapSegmenter, name="cluster"):
@@ -38,8 +38,8 @@ class ClusterSegmenter(GapSegmenter, name="cluster"):
         """
         import numpy as np
 
-        from segmenters.partition import divide, worths
-        from segmenters.products import Vectors
+        from fovea.segmenters.partition import divide, worths
+        from fovea.segmenters.products import Vectors
 
         best = divide(worths(Vectors(units.vectors(encoder)), self.longest), self._may(units))
         margin = np.abs(best.margins)
@@ -50,6 +50,6 @@ class ClusterSegmenter(GapSegmenter, name="cluster"):
         """The boundaries of the best division; where their number is given, those whose loss would cost most, or that
         cost least beside them, each taken by itself: bool `(gaps,)`.
         """
-        from segmenters.decode import best
+        from fovea.segmenters.decode import best
 
         return scores > 0.5 if count is None else best(scores, count)

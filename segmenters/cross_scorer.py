@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from rag import trace
-from rag.engines import no_bars
-from rag.errors import ModelError, require
-from rag.models import locate
-from rag.recipe import NO_LIMIT, Recipe
-from rag.wordpieces import readable
+from fovea.rag import trace
+from fovea.rag.engines import no_bars
+from fovea.rag.errors import ModelError, require
+from fovea.rag.models import locate
+from fovea.rag.recipe import NO_LIMIT, Recipe
+from fovea.rag.wordpieces import readable
 
 if TYPE_CHECKING:
     import numpy as np

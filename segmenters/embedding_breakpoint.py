@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from rag.segmenter import Cut, Segmenter
-from rag.sentences import sentences
-from rag.types import Document, Span
+from fovea.rag.segmenter import Cut, Segmenter
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Document, Span
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
-    from segmenters.units import Units
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.units import Units
 
 Rule = Literal["percentile", "standard_deviation", "interquartile", "gradient"]
 AMOUNTS = {"percentile": 95.0, "standard_deviation": 3.0, "interquartile": 1.5, "gradient": 95.0}
@@ -65,7 +65,7 @@ class EmbeddingBreakpointSegmenter(Segmenter, name="embedding_breakpoint"):
 
     def boundaries(self, units: Units, encoder: Encoder, count: int | None = None) -> np.ndarray:
         """The outliers among the gaps of given units, or the `count` greatest distances: bool `(gaps,)`."""
-        from segmenters.decode import best
+        from fovea.segmenters.decode import best
 
         found = distances(units.text, units.spans, encoder, self.buffer)
         return outliers(found, self.threshold, self._amount) if count is None else best(found, count)

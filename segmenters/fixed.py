@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rag.segmenter import Cut, Segmenter
-from rag.types import Document
-from segmenters.places import words
+from fovea.rag.segmenter import Cut, Segmenter
+from fovea.rag.types import Document
+from fovea.segmenters.places import words
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class FixedSegmenter(Segmenter, name="fixed"):

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from rag.segmenter import Cut, Segmenter
-from rag.types import Document
-from segmenters.units import Units
+from fovea.rag.segmenter import Cut, Segmenter
+from fovea.rag.types import Document
+from fovea.segmenters.units import Units
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 LONGEST_PARAGRAPH = 20

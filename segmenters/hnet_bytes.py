@@ -1,6 +1,6 @@
 """H-Net on bytes: phrase boundaries of a small byte-level network, thinned to segments of about `target` bytes.
 
-The network (`segmenters.training.byte_network`) was trained to predict the next byte through two stages of dynamic
+The network (`fovea.segmenters.training.byte_network`) was trained to predict the next byte through two stages of dynamic
 chunking: chunks of the first are word-like, 4 to 5 bytes of English, those of the second phrase-like, 5 to 6 chunks.
 Of each character it says how surely a phrase starts there, (1 - cos(q_{t-1}, k_t)) / 2 of the second router. It reads
 no tokens and no vectors, so any script and any text in UTF-8 will do.
@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from rag.segmenter import Cut, Segmenter
-from rag.types import Document
-from rag.weighted import Weighted
-from segmenters.places import graphemes
-from segmenters.units import Units
+from fovea.rag.segmenter import Cut, Segmenter
+from fovea.rag.types import Document
+from fovea.rag.weighted import Weighted
+from fovea.segmenters.places import graphemes
+from fovea.segmenters.units import Units
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 REACH = 2
 """Characters around a sentence start in which the start of its phrase may lie: after the mark, or at the space."""
@@ -52,7 +52,7 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         """
         import numpy as np
 
-        from segmenters.byte_chunks import byte_chunks
+        from fovea.segmenters.byte_chunks import byte_chunks
 
         data = text.encode("utf-8", "surrogatepass")
         starts, phrase = byte_chunks(data, self.trained.arrays, self.trained.about["dilations"])
@@ -83,7 +83,7 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         """Which gaps of given units a segment ends at: bool `(gaps,)`; exactly `count` of them where it is given."""
         import numpy as np
 
-        from segmenters.decode import best
+        from fovea.segmenters.decode import best
 
         starts = np.array([span.start for span in units.spans[1:]], np.int64)
         scores = _around(self.phrases(units.text), starts)

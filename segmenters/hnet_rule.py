@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from segmenters.gaps import GapSegmenter, Probability
+from fovea.segmenters.gaps import GapSegmenter, Probability
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
-    from segmenters.units import Units
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.units import Units
 
 Centre = Literal["document", "running", "none"]
 FEWEST = 8
@@ -81,7 +81,7 @@ class HNetRuleSegmenter(GapSegmenter, name="hnet_rule"):
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """Peaks over the threshold; where their number is known the best, if possible a window apart."""
-        from segmenters.decode import best, peaks
+        from fovea.segmenters.decode import best, peaks
 
         if count is None:
             return peaks(scores, self.threshold)
@@ -101,7 +101,7 @@ def rule(vectors: np.ndarray, window: int, centre: Centre) -> np.ndarray:
     """p of each gap between `(units, dim)` vectors: float32 `(gaps,)`; one half where a block has no direction."""
     import numpy as np
 
-    from segmenters.routing import opposition
+    from fovea.segmenters.routing import opposition
 
     weights = (window / (window + 1)) ** np.arange(REACH * window)
     parts = [opposition(left, right) for left, right in blocks(centred(vectors, centre), weights)]

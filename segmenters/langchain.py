@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator
 
-from rag import registry, trace
-from rag.segmenter import Cut, Segmenter
-from rag.types import Document
-from segmenters.locate import locate
+from fovea.rag import registry, trace
+from fovea.rag.segmenter import Cut, Segmenter
+from fovea.rag.types import Document
+from fovea.segmenters.locate import locate
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class LangChainSegmenter(Segmenter, name="langchain"):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag.encoder import Encoder
-from rag.weighted import Weighted
-from segmenters.gaps import GapSegmenter
+from fovea.rag.encoder import Encoder
+from fovea.rag.weighted import Weighted
+from fovea.segmenters.gaps import GapSegmenter
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from segmenters.units import Units
+    from fovea.segmenters.units import Units
 
 
 class LearnedSegmenter(Weighted, GapSegmenter):

@@ -6,8 +6,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from rag.errors import DocumentError
-from rag.types import Span
+from fovea.rag.errors import DocumentError
+from fovea.rag.types import Span
 
 MOST_WAYS = 1000
 """In a text of endless repetition, only the last of the places where an overlapping piece may lie are looked at."""

@@ -20,12 +20,12 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rag import trace
-from rag.encoder import Tokenizer
-from rag.segmenter import Cut
-from rag.types import Span
-from segmenters.places import LADDER, Places, words
-from segmenters.ruler import Ruler
+from fovea.rag import trace
+from fovea.rag.encoder import Tokenizer
+from fovea.rag.segmenter import Cut
+from fovea.rag.types import Span
+from fovea.segmenters.places import LADDER, Places, words
+from fovea.segmenters.ruler import Ruler
 
 if TYPE_CHECKING:
     import numpy as np

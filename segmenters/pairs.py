@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segmenters.blocks import unit
+from fovea.segmenters.blocks import unit
 
 COSINES = 4
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segmenters.products import Vectors
+from fovea.segmenters.products import Vectors
 
 PRICE = 1e-4
 """What a boundary must gain, so that rounding errors make none."""

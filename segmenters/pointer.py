@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segmenters.gaps import Probability
-from segmenters.learned import LearnedSegmenter
+from fovea.segmenters.gaps import Probability
+from fovea.segmenters.learned import LearnedSegmenter
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
-    from segmenters.units import Units
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.units import Units
 
 
 class PointerSegmenter(LearnedSegmenter, name="pointer"):
@@ -37,8 +37,8 @@ class PointerSegmenter(LearnedSegmenter, name="pointer"):
 
     def scores(self, units: Units, encoder: Encoder) -> np.ndarray:
         """How surely a topic ends at each gap: float64 `(gaps,)`."""
-        from segmenters.decode import shifted
-        from segmenters.pointer_network import scores
+        from fovea.segmenters.decode import shifted
+        from fovea.segmenters.pointer_network import scores
 
         where = "paragraphs" if self.at_paragraphs(units) else "all"
         found = scores(self.vectors(units, encoder), units.breaks, self.trained.arrays)
@@ -46,7 +46,7 @@ class PointerSegmenter(LearnedSegmenter, name="pointer"):
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """Gaps over the threshold; the `count` highest where the number is given."""
-        from segmenters.decode import best
+        from fovea.segmenters.decode import best
 
         if count is not None:
             return best(scores, count)

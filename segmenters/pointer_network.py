@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from segmenters.blocks import block_cosines, unit
+from fovea.segmenters.blocks import block_cosines, unit
 
 BLOCK = 1024
 """Units computed at a time."""

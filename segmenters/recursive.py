@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rag.segmenter import Cut, Segmenter
-from rag.types import Document
-from segmenters.structure.kinds import strengths
+from fovea.rag.segmenter import Cut, Segmenter
+from fovea.rag.types import Document
+from fovea.segmenters.structure.kinds import strengths
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class RecursiveSegmenter(Segmenter, name="recursive"):

@@ -16,7 +16,7 @@ The rate of boundaries is held near 1/N by a loss over F = mean(b) and G = mean(
     N / (N - 1) * ((N - 1) F G + (1 - F) (1 - G))
 
 S. Hwang, B. Wang, A. Gu, "Dynamic chunking for end-to-end hierarchical sequence modeling" (2025). Here in numpy, for
-one sequence; `segmenters.training.hnet_parts` holds the same for batches in torch, with gradients.
+one sequence; `fovea.segmenters.training.hnet_parts` holds the same for batches in torch, with gradients.
 """
 
 from __future__ import annotations

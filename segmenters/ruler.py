@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rag.encoder import Tokenizer
+from fovea.rag.encoder import Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np

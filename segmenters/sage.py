@@ -5,7 +5,7 @@
     cut where S < threshold and S is lower than around it
 
 J. Zhang, G. Li and J. Su, "SAGE: A framework of precise retrieval for RAG", ICDE 2025, its segmentation model. What the
-network learns to call one topic is decided by the negatives of its training (`segmenters.training.sage`).
+network learns to call one topic is decided by the negatives of its training (`fovea.segmenters.training.sage`).
 
 The paper packs whole sentences into coarse blocks first and cuts only inside them. Here all gaps are scored at once, in
 memory that does not grow with the text, and where a chunk would be too large the packer cuts at its lowest S: better
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from segmenters.gaps import Probability
-from segmenters.learned import LearnedSegmenter
+from fovea.segmenters.gaps import Probability
+from fovea.segmenters.learned import LearnedSegmenter
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
-    from segmenters.units import Units
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.units import Units
 
 BATCH = 1024
 """Gaps scored at a time, so that a long text needs little memory beside its vectors."""
@@ -74,7 +74,7 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """Where S is under the threshold and lowest around; with `count` so many, those lowest around before others."""
-        from segmenters.decode import best, peaks
+        from fovea.segmenters.decode import best, peaks
 
         if count is not None:
             return best(scores + peaks(scores, -1), count)
@@ -124,7 +124,7 @@ def change(same: np.ndarray, threshold: float) -> np.ndarray:
     """(1 - S) t / ((1 - S) t + S (1 - t)): a half where S is the threshold t, and under 1. float32 `(gaps,)`."""
     import numpy as np
 
-    from segmenters.decode import shifted
+    from fovea.segmenters.decode import shifted
 
     return np.minimum(shifted(1 - same, 1 - threshold), 1 - 1e-6).astype(np.float32)
 
@@ -138,7 +138,7 @@ def same_topic(
     """
     import numpy as np
 
-    from segmenters.blocks import sides
+    from fovea.segmenters.blocks import sides
 
     a, b, c, d = np.split(arrays["hidden.weight"].T, 4)
     stop = len(vectors) - 1 if stop is None else stop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from segmenters.units import Units
+from fovea.segmenters.units import Units
 
 if TYPE_CHECKING:
     import numpy as np

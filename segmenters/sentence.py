@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rag.segmenter import Cut, Segmenter
-from rag.sentences import sentences
-from rag.types import Document
+from fovea.rag.segmenter import Cut, Segmenter
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Document
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class SentenceSegmenter(Segmenter, name="sentence"):

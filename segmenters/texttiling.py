@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveInt
 
-from segmenters.gaps import GapSegmenter
+from fovea.segmenters.gaps import GapSegmenter
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
-    from segmenters.products import Rows
-    from segmenters.units import Units
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.products import Rows
+    from fovea.segmenters.units import Units
 
 WINDOWS = {"words": 6, "embeddings": 3}
 """Vectors know synonyms, so that shorter blocks tell enough."""
@@ -46,8 +46,8 @@ class TextTilingSegmenter(GapSegmenter, name="texttiling"):
         """Half the depth at each gap: float `(gaps,)` in [0, 1]."""
         import numpy as np
 
-        from segmenters.products import Vectors
-        from segmenters.words import counts
+        from fovea.segmenters.products import Vectors
+        from fovea.segmenters.words import counts
 
         rows: Rows = counts(units.texts) if self.similarity == "words" else Vectors(units.vectors(encoder))
         found = depths(block_cosines(rows, self.window or WINDOWS[self.similarity]))
@@ -55,7 +55,7 @@ class TextTilingSegmenter(GapSegmenter, name="texttiling"):
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """The deepest valleys where their number is given, else those deeper than the threshold: bool `(gaps,)`."""
-        from segmenters.decode import best, peaks
+        from fovea.segmenters.decode import best, peaks
 
         valleys = peaks(scores, 0)
         if count is not None:

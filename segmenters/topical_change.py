@@ -5,7 +5,7 @@
 D. Aumiller, S. Almasian, S. Lackner and M. Gertz, "Structural text segmentation of legal documents", ICAIL 2021. Units
 are paragraphs, never sentences; a text that marks none is taken sentence by sentence, for which it was not made.
 
-P(same) comes from heads on frozen sentence vectors (`segmenters.pairs`), one or several, or from a cross-encoder that
+P(same) comes from heads on frozen sentence vectors (`fovea.segmenters.pairs`), one or several, or from a cross-encoder that
 reads both texts (`scorer: {model: dennlinger/roberta-cls-consec}`), as in the paper.
 
 Decisions are independent, unless a `prior` on the length of sections is given: then the boundaries are those of the
@@ -19,17 +19,17 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from rag.trained import Trained, load
-from segmenters.cross_scorer import CrossScorer
-from segmenters.gaps import Probability
-from segmenters.learned import LearnedSegmenter
-from segmenters.lengths import Lengths
+from fovea.rag.trained import Trained, load
+from fovea.segmenters.cross_scorer import CrossScorer
+from fovea.segmenters.gaps import Probability
+from fovea.segmenters.learned import LearnedSegmenter
+from fovea.segmenters.lengths import Lengths
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
-    from segmenters.units import Units
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.units import Units
 
 Reader = Callable[[int, int], "np.ndarray"]
 """P(same) `(scorers, stop - start)` of the gaps `start` to `stop` between paragraphs, of the text around them alone."""
@@ -95,7 +95,7 @@ class TopicalChangeSegmenter(LearnedSegmenter, name="topical_change"):
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """Where scores are over the bar, or as the prior would have it; the `count` highest where that is given."""
-        from segmenters.decode import best
+        from fovea.segmenters.decode import best
 
         if count is not None:
             return best(scores, count)
@@ -106,7 +106,7 @@ class TopicalChangeSegmenter(LearnedSegmenter, name="topical_change"):
     def _sections(self, scores: np.ndarray) -> np.ndarray:
         import numpy as np
 
-        from segmenters.decode import viterbi
+        from fovea.segmenters.decode import viterbi
 
         bar = self._bar(self._thresholds)
         if self.prior is None:
@@ -131,7 +131,7 @@ class TopicalChangeSegmenter(LearnedSegmenter, name="topical_change"):
         """P(same) by the heads. Vectors are made once, what a paragraph differs from anew for each range asked for."""
         import numpy as np
 
-        from segmenters.pairs import Paragraphs, features, same_topic
+        from fovea.segmenters.pairs import Paragraphs, features, same_topic
 
         vectors = self.vectors(units, encoder)
         edges = [0, *(gaps + 1).tolist(), len(units)]

@@ -1,7 +1,7 @@
 """Units: a text as what stands between the places where a topic may end, sentences or whatever a caller gives.
 
 Everything that segments by topic sees a text like this: n units, n - 1 gaps between them, a vector for each unit, and
-for each gap how strongly the text itself breaks there (`segmenters.structure`).
+for each gap how strongly the text itself breaks there (`fovea.segmenters.structure`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from rag.sentences import sentences
-from rag.types import Span
-from segmenters.structure.kinds import HEADING, LOOSE, PARAGRAPH, strengths
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Span
+from fovea.segmenters.structure.kinds import HEADING, LOOSE, PARAGRAPH, strengths
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 SENTENCE = 0.5
 BATCH = 512

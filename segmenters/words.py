@@ -1,6 +1,6 @@
 """Words that say what a text is about: counted by stem, English function words left out.
 
-Words are those of `rag.tokens.words`: any script, each CJK character by itself. Only words of plain Latin letters are
+Words are those of `fovea.rag.tokens.words`: any script, each CJK character by itself. Only words of plain Latin letters are
 stemmed, by the rules of English; in other languages every form counts as a word of its own.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rag.tokens import words
-from segmenters.porter import stem
-from segmenters.products import Counts
+from fovea.rag.tokens import words
+from fovea.segmenters.porter import stem
+from fovea.segmenters.products import Counts
 
 
 def _set(*kinds: str) -> frozenset[str]:

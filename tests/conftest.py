@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pipelines.pipeline import Pipeline
+from fovea.pipelines.pipeline import Pipeline
 
 settings.register_profile("fovea", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile("fovea")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from rag.types import Chunk, Document, Span
+from fovea.rag.types import Chunk, Document, Span
 
 KINDS = ("harbour town", "mountain village", "mining settlement", "market town", "island port")
 FIRST = ("Vel", "Cor", "Ash", "Mor", "Thal", "Bre", "Quin", "Ost")

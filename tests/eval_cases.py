@@ -1,9 +1,9 @@
 """Cases for metrics: documents, passages and answers in a few words."""
 
-from pipelines.evaluation.case import Case, Texts
-from pipelines.evaluation.gold import Gold, Question
-from rag.encoders.hash import HashEncoder
-from rag.types import Answer, Citation, Document, Hit, Sentence, Span
+from fovea.pipelines.evaluation.case import Case, Texts
+from fovea.pipelines.evaluation.gold import Gold, Question
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.types import Answer, Citation, Document, Hit, Sentence, Span
 
 TEXTS = Texts(HashEncoder())
 PAGE = Document("page", "".join(chr(97 + n % 26) for n in range(1000)))

@@ -9,10 +9,10 @@ from zlib import crc32
 
 import numpy as np
 
-from rag import registry
-from rag.encoder import Encoder
-from rag.tokens import WordTokenizer
-from segmenters.gaps import GapSegmenter
+from fovea.rag import registry
+from fovea.rag.encoder import Encoder
+from fovea.rag.tokens import WordTokenizer
+from fovea.segmenters.gaps import GapSegmenter
 from tests.learned_weights import WEIGHTS, weights_of
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_retrieval.testing.engines import D, asked, topics
+from fovea.attention_retrieval.testing.engines import D, asked, topics
 
 
 def interrupted(*args, **kwargs):

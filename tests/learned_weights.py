@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rag.encoder import Encoder
-from rag.trained import save
-from retrievers.evidence import NAMES
+from fovea.rag.encoder import Encoder
+from fovea.rag.trained import save
+from fovea.retrievers.evidence import NAMES
 
 
 def about(method: str, encoder: Encoder) -> dict:
@@ -49,8 +49,8 @@ def pointer(path: Path, encoder: Encoder) -> Path:
     """A small pointer network."""
     import torch
 
-    from segmenters.training.pointer import KNOWN
-    from segmenters.training.pointer_net import PointerNet
+    from fovea.segmenters.training.pointer import KNOWN
+    from fovea.segmenters.training.pointer_net import PointerNet
 
     torch.manual_seed(0)
     net = PointerNet(encoder.dim, KNOWN, 8, 6, drop=0.0)
@@ -113,7 +113,7 @@ def sitemb(path: Path, encoder: Encoder) -> Path:
 
 def event_aware(path: Path, encoder: Encoder) -> Path:
     """An event head that moves vectors far."""
-    from retrievers.event_head import FEATURES
+    from fovea.retrievers.event_head import FEATURES
 
     draw, dim, heads, width, rank = np.random.default_rng(0), encoder.dim, 2, 8, 4
     shapes: dict[str, tuple[int, ...]] = {

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rag.encoders.hash import HashEncoder
-from rag.testing.corpus import MemoryCorpus, cut
-from rag.types import Chunk, Document, Scalar
-from retrievers.corpus import LibraryCorpus
-from retrievers.library.library import Library, SourceRow, vector_key
-from retrievers.stores.embedded import EmbeddedStore
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.testing.corpus import MemoryCorpus, cut
+from fovea.rag.types import Chunk, Document, Scalar
+from fovea.retrievers.corpus import LibraryCorpus
+from fovea.retrievers.library.library import Library, SourceRow, vector_key
+from fovea.retrievers.stores.embedded import EmbeddedStore
 
 ENCODER = HashEncoder(size=32)
 

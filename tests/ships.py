@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rag.types import Document, Query, Span
-from retrievers.collection import Collection, Judged
+from fovea.rag.types import Document, Query, Span
+from fovea.retrievers.collection import Collection, Judged
 
 
 def collection(told: bool) -> Collection:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.evaluation.gold import Gold, Question, QuestionSet
-from pipelines.evaluation.outcome import Outcome
-from pipelines.sweep.record import Record, TrialRecord, Value
+from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.sweep.record import Record, TrialRecord, Value
 
 MAXIMISE = {"nDCG@10": "maximise"}
 BOTH = {"nDCG@10": "maximise", "seconds": "minimise"}
@@ -135,8 +135,8 @@ def _outcome(rng, question: Question, skill: float, params: Mapping, texts: Mapp
 
 
 def _mean(outcomes: Sequence[Outcome], metric: str) -> Value | None:
-    from pipelines.measurements import interval
-    from pipelines.sweep.report.ranking import by_question
+    from fovea.pipelines.measurements import interval
+    from fovea.pipelines.sweep.report.ranking import by_question
 
     made = by_question(TrialRecord("", 0, "complete", {}, {}, outcomes=outcomes), metric)
     return Value(*interval(list(made.values()), draws=200), len(made), len(outcomes)) if made else None
@@ -152,6 +152,6 @@ def chromium() -> str | None:
 if __name__ == "__main__":
     import sys
 
-    from pipelines.sweep.report.html import write_html
+    from fovea.pipelines.sweep.report.html import write_html
 
     write_html(large(*map(int, sys.argv[2:])), Path(sys.argv[1]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.attended import by_character, looked_at
-from rag.types import Chunk, Hit
+from fovea.pipelines.attended import by_character, looked_at
+from fovea.rag.types import Chunk, Hit
 
 
 def hit(text: str, start: int, n: int) -> Hit:

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_retrieval import reference
-from attention_retrieval.engine import Keys
-from attention_retrieval.partial import Partial, merge
-from attention_retrieval.vectors import CODES, SLAB, Rows, Vectors, decode, encode, to_bf16
-from rag.errors import ModelError
+from fovea.attention_retrieval import reference
+from fovea.attention_retrieval.engine import Keys
+from fovea.attention_retrieval.partial import Partial, merge
+from fovea.attention_retrieval.vectors import CODES, SLAB, Rows, Vectors, decode, encode, to_bf16
+from fovea.rag.errors import ModelError
 
-kernels = pytest.importorskip("attention_retrieval.kernels.attend", reason="numba is not installed")
-from attention_retrieval.kernels.best_places import best_places  # noqa: E402
+kernels = pytest.importorskip("fovea.attention_retrieval.kernels.attend", reason="numba is not installed")
+from fovea.attention_retrieval.kernels.best_places import best_places  # noqa: E402
 
 DTYPES = ("fp32", "bf16", "int8")
 
@@ -114,7 +114,7 @@ def test_nobody_to_attend_to():
 
 
 def test_exp():
-    from attention_retrieval.kernels.load import exp
+    from fovea.attention_retrieval.kernels.load import exp
 
     x = np.concatenate([-np.logspace(-8, 1.93, 2000), [0.0, -87.0, -88.0, -200.0]]).astype(np.float32)
     made = np.array([exp(one) for one in x])
@@ -180,7 +180,7 @@ def test_what_is_not_finite_is_refused_and_nothing_is_taken(dtype, bad):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_slabs_share_tables_and_no_memory(dtype, monkeypatch):
-    monkeypatch.setattr("attention_retrieval.vectors.SPAN", 5 * 2 * SLAB * 4 * np.dtype(CODES[dtype]).itemsize)
+    monkeypatch.setattr("fovea.attention_retrieval.vectors.SPAN", 5 * 2 * SLAB * 4 * np.dtype(CODES[dtype]).itemsize)
     rows, made = np.random.default_rng(0).normal(size=(2, 20 * SLAB + 9, 4)).astype(np.float32), Vectors(2, 4, dtype)
     for low in range(0, rows.shape[1], 3 * SLAB - 5):
         made.append(rows[:, low : low + 3 * SLAB - 5])

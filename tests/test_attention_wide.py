@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("numba")
 
-from attention_retrieval.dump import Dump, Facts, write
+from fovea.attention_retrieval.dump import Dump, Facts, write
 from benchmarks.attention_wide import widened
-from pipelines.bench.attention_heads import Plan, heads
+from fovea.pipelines.bench.attention_heads import Plan, heads
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from rag.errors import FoveaError, StoreError
-from retrievers.library.library import Library
+from fovea.rag.errors import FoveaError, StoreError
+from fovea.retrievers.library.library import Library
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_damaged_index_is_rebuilt_from_the_library(pipeline):
 def test_a_full_disk_is_said_and_nothing_is_lost(pipeline, docs, tmp_path):
     (docs / "big.txt").write_text("\n".join(f"Sentence number {i} is about {i * 7919} things." for i in range(20_000)))
     code = (
-        "import resource, signal, sys\nfrom pipelines.pipeline import Pipeline\nfrom rag.errors import StoreError\n"
+        "import resource, signal, sys\nfrom fovea.pipelines.pipeline import Pipeline\nfrom fovea.rag.errors import StoreError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
         "p = Pipeline(base=sys.argv[1], encoder='hash', segment={'use': 'sentence', 'max_tokens': 12})\n"

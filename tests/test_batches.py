@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.tokens import WordTokenizer
-from retrievers.collections.read import read
-from retrievers.training.batches import by_length
+from fovea.rag.tokens import WordTokenizer
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.training.batches import by_length
 from tests.conftest import SHARED
 
 LENGTHS = st.lists(st.integers(1, 300), max_size=60)

@@ -9,21 +9,21 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from attention_retrieval.capture import Plan as Capturing
-from attention_retrieval.capture import capture
-from attention_retrieval.dump import Dump, as_float
-from attention_retrieval.engines.flat import FlatEngine
-from attention_retrieval.partial import Partial
-from pipelines.bench.attention import by_query_head, label
-from pipelines.bench.attention_heads import Plan, heads
-from pipelines.bench.attention_measure import Measured, distance, recall, threads
-from pipelines.bench.attention_methods import chosen, variants
-from pipelines.bench.attention_peers import PEERS
-from pipelines.bench.attention_plot import curves, draw
-from pipelines.cli.main import main
-from pipelines.measurements import Row
-from rag import registry
-from rag.errors import ConfigError
+from fovea.attention_retrieval.capture import Plan as Capturing
+from fovea.attention_retrieval.capture import capture
+from fovea.attention_retrieval.dump import Dump, as_float
+from fovea.attention_retrieval.engines.flat import FlatEngine
+from fovea.attention_retrieval.partial import Partial
+from fovea.pipelines.bench.attention import by_query_head, label
+from fovea.pipelines.bench.attention_heads import Plan, heads
+from fovea.pipelines.bench.attention_measure import Measured, distance, recall, threads
+from fovea.pipelines.bench.attention_methods import chosen, variants
+from fovea.pipelines.bench.attention_peers import PEERS
+from fovea.pipelines.bench.attention_plot import curves, draw
+from fovea.pipelines.cli.main import main
+from fovea.pipelines.measurements import Row
+from fovea.rag import registry
+from fovea.rag.errors import ConfigError
 from tests.test_bench_segmentation import KEYS, table
 from tests.test_capture import TEXT, tiny
 

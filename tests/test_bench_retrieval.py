@@ -5,20 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from pipelines.bench.retrieval import differences, rows
-from pipelines.bench.retrieval_methods import chosen
-from pipelines.bench.shared_encoder import SharedEncoder
-from pipelines.bench.situated import Corpora
-from pipelines.cli.main import main
-from pipelines.ranking_metrics import NAMES
-from rag import errors
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, MissingExtra
-from rag.testing.corpus import cut
-from rag.types import Document, Query
-from retrievers.collection import Collection, Judged
-from retrievers.collections.read import read
-from retrievers.situators.headings import HeadingSituator
+from fovea.pipelines.bench.retrieval import differences, rows
+from fovea.pipelines.bench.retrieval_methods import chosen
+from fovea.pipelines.bench.shared_encoder import SharedEncoder
+from fovea.pipelines.bench.situated import Corpora
+from fovea.pipelines.cli.main import main
+from fovea.pipelines.ranking_metrics import NAMES
+from fovea.rag import errors
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, MissingExtra
+from fovea.rag.testing.corpus import cut
+from fovea.rag.types import Document, Query
+from fovea.retrievers.collection import Collection, Judged
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.situators.headings import HeadingSituator
 from tests.test_bench_segmentation import KEYS, Counting, table
 from tests.test_collections import beir, lines
 from tests.test_fine_grained import passages
@@ -83,7 +83,7 @@ def test_the_default_methods_run_and_are_measured_against_dense(data, capsys):
 
 def test_tasks_share_one_encoding_of_the_chunks(large, capsys, monkeypatch):
     monkeypatch.setattr(Counting, "asked", [])
-    monkeypatch.setattr("pipelines.bench.segmentation_methods.chosen_encoder", lambda text: Counting())
+    monkeypatch.setattr("fovea.pipelines.bench.segmentation_methods.chosen_encoder", lambda text: Counting())
     found, _ = bench(
         capsys, "--data", large, "--split", "all", "--tasks", "keyword3, pop16", "--methods", "bm25, dense"
     )

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.bench.segmentation import METRICS, corpora, rows
-from pipelines.bench.segmentation_methods import Method, chosen, chosen_encoder, references
-from pipelines.bench.segmentation_peers import chonkie_semantic, ends, langchain_semantic, nltk_texttiling
-from pipelines.bench.shared_encoder import SharedEncoder
-from pipelines.cli.main import main
-from rag import registry
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, ModelError, StoreError
-from segmenters.decode import best
-from segmenters.gaps import GapSegmenter
-from segmenters.sectioned import Sectioned
-from segmenters.units import Units
+from fovea.pipelines.bench.segmentation import METRICS, corpora, rows
+from fovea.pipelines.bench.segmentation_methods import Method, chosen, chosen_encoder, references
+from fovea.pipelines.bench.segmentation_peers import chonkie_semantic, ends, langchain_semantic, nltk_texttiling
+from fovea.pipelines.bench.shared_encoder import SharedEncoder
+from fovea.pipelines.cli.main import main
+from fovea.rag import registry
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, ModelError, StoreError
+from fovea.segmenters.decode import best
+from fovea.segmenters.gaps import GapSegmenter
+from fovea.segmenters.sectioned import Sectioned
+from fovea.segmenters.units import Units
 from tests.test_cli import fovea
 from tests.test_corpora import article, put
 
@@ -146,7 +146,7 @@ def test_ours_with_the_number_unknown_and_given(data, capsys):
 
 @pytest.mark.usefixtures("neighbours")
 def test_units_are_encoded_once_for_all_methods(data, counting, monkeypatch):
-    from segmenters.corpora.read import read
+    from fovea.segmenters.corpora.read import read
 
     found = corpora(read(data), "test")
     methods = [*references(0), *chosen("neighbours, {use: neighbours, threshold: 0.4}")]
@@ -162,7 +162,7 @@ def test_units_are_encoded_once_for_all_methods(data, counting, monkeypatch):
 
 @pytest.mark.usefixtures("neighbours")
 def test_vectors_are_kept_for_the_next_run(data, counting, tmp_path, capsys):
-    from segmenters.corpora.read import read
+    from fovea.segmenters.corpora.read import read
 
     found, methods = corpora(read(data), "test"), chosen("neighbours")
     first = list(rows(found, methods, counting, cache=tmp_path / "kept", missing=pytest.fail))
@@ -338,7 +338,7 @@ def spliced():
 
 def test_langchain_cuts_by_its_own_rule():
     pytest.importorskip("langchain_experimental")
-    from segmenters.embedding_breakpoint import distances, outliers
+    from fovea.segmenters.embedding_breakpoint import distances, outliers
 
     units = spliced()
     found = langchain_semantic(units, HashEncoder(), None)

@@ -1,6 +1,6 @@
 """BM25 three times: SQLite FTS5, the library bm25s, and the formula in plain Python. Where they differ, and how.
 
-All three cut text by `rag.tokens.words`. FTS5 and bm25s's "robertson" then differ in two ways only:
+All three cut text by `fovea.rag.tokens.words`. FTS5 and bm25s's "robertson" then differ in two ways only:
 
 - FTS5 multiplies every score by `k1 + 1`, which changes no order;
 - a word that more than half of the chunks hold would have a negative idf `ln((N - n + 1/2) / (n + 1/2))`: FTS5 gives it
@@ -20,12 +20,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.encoders.hash import HashEncoder
-from rag.testing.corpus import K1, SMALLEST_IDF, B, MemoryCorpus, sample_corpus
-from rag.tokens import words
-from rag.types import Query
-from retrievers.bm25 import BM25Retriever
-from retrievers.bm25s import BM25SRetriever
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.testing.corpus import K1, SMALLEST_IDF, B, MemoryCorpus, sample_corpus
+from fovea.rag.tokens import words
+from fovea.rag.types import Query
+from fovea.retrievers.bm25 import BM25Retriever
+from fovea.retrievers.bm25s import BM25SRetriever
 from tests.conftest import SHARED
 
 ENCODER = HashEncoder(size=8)

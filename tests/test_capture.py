@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from attention_retrieval import tensorfile
-from attention_retrieval.capture import Plan, capture
-from attention_retrieval.dump import Dump, as_float
-from pipelines.cli.main import main
-from rag.errors import ConfigError, ModelError
+from fovea.attention_retrieval import tensorfile
+from fovea.attention_retrieval.capture import Plan, capture
+from fovea.attention_retrieval.dump import Dump, as_float
+from fovea.pipelines.cli.main import main
+from fovea.rag.errors import ConfigError, ModelError
 from tests.conftest import SHARED
 from tests.test_generator_transformers import save_llama
 from tests.tiny import save_bert
@@ -159,7 +159,7 @@ class DynamicKeys:
 
 
 def test_the_function_is_sdpa(tmp_path):
-    from attention_retrieval.recording import Recording, recorded
+    from fovea.attention_retrieval.recording import Recording, recorded
 
     lm = tiny()
     ids = torch.tensor([list(TEXT.encode())[:200]])
@@ -231,7 +231,7 @@ def test_short_texts(tmp_path):
 
 @pytest.mark.skipif(not STORIES.is_dir(), reason="needs the model stories260K")
 def test_a_trained_model(tmp_path):
-    from rag.causal_lm import load
+    from fovea.rag.causal_lm import load
 
     lm = load(str(STORIES))
     story = "Once upon a time, there was a little girl named Lily. She liked to play with her red ball. " * 20
@@ -241,7 +241,7 @@ def test_a_trained_model(tmp_path):
 
 
 def test_an_encoders_windows(tmp_path):
-    from attention_retrieval.capture_encoder import EncoderLM, capture_windows
+    from fovea.attention_retrieval.capture_encoder import EncoderLM, capture_windows
 
     torch.manual_seed(0)
     config = transformers.BertConfig(

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.citing import THRESHOLD, cite, unmarked
-from pipelines.claims import asked_numbers, clauses, denied, names, numbers
-from pipelines.likeness import cover, likeness, scale, stems, weights
-from pipelines.passages import read
-from pipelines.prompt import NO_ANSWER, is_refusal
-from rag.encoder import Encoder
-from rag.encoders.hash import HashEncoder
-from rag.errors import FoveaError
-from rag.testing.corpus import MemoryCorpus
-from rag.testing.generators import HOSTILE, TEXTS, check_citations, check_sentences, everything
-from rag.trace import Trace
-from rag.types import Document, Hit, Span
+from fovea.pipelines.citing import THRESHOLD, cite, unmarked
+from fovea.pipelines.claims import asked_numbers, clauses, denied, names, numbers
+from fovea.pipelines.likeness import cover, likeness, scale, stems, weights
+from fovea.pipelines.passages import read
+from fovea.pipelines.prompt import NO_ANSWER, is_refusal
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import FoveaError
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.testing.generators import HOSTILE, TEXTS, check_citations, check_sentences, everything
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Hit, Span
 
 LIBRARY = {
     "moon.txt": "The Moon orbits the Earth in 27 days. It has no air. Neil Armstrong walked on it in 1969.",
@@ -29,7 +29,7 @@ LIBRARY = {
 
 def minilm() -> Encoder:
     """The trained encoder, or skip."""
-    from rag.encoders.sentence_transformer import SentenceTransformerEncoder
+    from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 
     encoder = SentenceTransformerEncoder()
     try:

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rag.encoders.hash import HashEncoder
-from segmenters import c99, density, partition
-from segmenters.c99 import C99Segmenter
-from segmenters.cluster import ClusterSegmenter
-from segmenters.products import Vectors
-from segmenters.texttiling import TextTilingSegmenter, block_cosines, depths
-from segmenters.units import Units
-from segmenters.words import STOP_WORDS, counts
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.segmenters import c99, density, partition
+from fovea.segmenters.c99 import C99Segmenter
+from fovea.segmenters.cluster import ClusterSegmenter
+from fovea.segmenters.products import Vectors
+from fovea.segmenters.texttiling import TextTilingSegmenter, block_cosines, depths
+from fovea.segmenters.units import Units
+from fovea.segmenters.words import STOP_WORDS, counts
 from tests.conftest import SHARED
 from tests.gap_fixtures import CHEAP
 

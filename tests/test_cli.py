@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipelines.cli.main import VERBS
+from fovea.pipelines.cli.main import VERBS
 
 PIPELINE = """\
 name: mine
@@ -25,7 +25,7 @@ def here(tmp_path, docs):
 
 def fovea(cwd, *args, code=0, stdin=None, **env):
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli.main", *args], cwd=cwd, capture_output=True, text=True, input=stdin,
+        [sys.executable, "-m", "fovea.pipelines.cli.main", *args], cwd=cwd, capture_output=True, text=True, input=stdin,
         env={**os.environ, "PYTHONUTF8": "1", **env},
     )  # fmt: skip
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -129,7 +129,7 @@ def test_schema_and_doctor_are_json(here):
 
 def test_help_names_every_verb_and_imports_little():
     code = (
-        "import sys, contextlib, io\nfrom pipelines.cli.main import main\n"
+        "import sys, contextlib, io\nfrom fovea.pipelines.cli.main import main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out: main(['--help'])\n"
         "print(out.getvalue()); print('MODULES', *sys.modules)"
     )
@@ -140,7 +140,7 @@ def test_help_names_every_verb_and_imports_little():
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb, capsys):
-    from pipelines.cli.main import main
+    from fovea.pipelines.cli.main import main
 
     with pytest.raises(SystemExit) as done:
         main([verb, "--help"])

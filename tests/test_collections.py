@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from rag.errors import ConfigError, DocumentError
-from rag.trace import Trace
-from rag.training.files import eighth
-from retrievers.collection import Collection
-from retrievers.collections.drawn import drawn
-from retrievers.collections.read import read
+from fovea.rag.errors import ConfigError, DocumentError
+from fovea.rag.trace import Trace
+from fovea.rag.training.files import eighth
+from fovea.retrievers.collection import Collection
+from fovea.retrievers.collections.drawn import drawn
+from fovea.retrievers.collections.read import read
 from tests.conftest import SHARED
 
 

@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipelines.segmentation_metrics import pk
-from rag.errors import ConfigError, DocumentError
-from rag.trace import Trace
-from rag.training.files import eighth
-from segmenters.corpora.drawn import drawn
-from segmenters.corpora.read import read
+from fovea.pipelines.segmentation_metrics import pk
+from fovea.rag.errors import ConfigError, DocumentError
+from fovea.rag.trace import Trace
+from fovea.rag.training.files import eighth
+from fovea.segmenters.corpora.drawn import drawn
+from fovea.segmenters.corpora.read import read
 from tests.conftest import SHARED
 
 

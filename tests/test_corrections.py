@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_retrieval import reference
-from attention_retrieval.corrections.lift import LiftCorrection
-from attention_retrieval.corrections.tail import TailCorrection
-from attention_retrieval.engine import Found, Keys
-from attention_retrieval.engines.flat import FlatEngine
-from attention_retrieval.engines.ivf import IvfEngine
-from attention_retrieval.partial import Partial
-from attention_retrieval.testing.corrections import check_correction
-from attention_retrieval.vectors import Rows
-from rag import registry
-from rag.errors import ModelError
+from fovea.attention_retrieval import reference
+from fovea.attention_retrieval.corrections.lift import LiftCorrection
+from fovea.attention_retrieval.corrections.tail import TailCorrection
+from fovea.attention_retrieval.engine import Found, Keys
+from fovea.attention_retrieval.engines.flat import FlatEngine
+from fovea.attention_retrieval.engines.ivf import IvfEngine
+from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.testing.corrections import check_correction
+from fovea.attention_retrieval.vectors import Rows
+from fovea.rag import registry
+from fovea.rag.errors import ModelError
 
 pytest.importorskip("numba")
 
@@ -95,7 +95,7 @@ def test_a_bias_is_drawn_for_a_seed_a_layer_and_a_head():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([1.0, 20.0, 100.0]), st.integers(1, 5))
 def test_the_kernel_of_the_tail_is_the_reference(seed, spread, queries):
-    from attention_retrieval.kernels.tail import Clusters, attend_rest
+    from fovea.attention_retrieval.kernels.tail import Clusters, attend_rest
 
     rng = np.random.default_rng(seed)
     tokens, count, k, first = int(rng.integers(1, 300)), int(rng.integers(1, 20)), 17, 5

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.explain import fates
-from pipelines.feedback.corrective import Corrective
-from pipelines.feedback.rewriting import heading, rewritten
-from pipelines.feedback.strips import joined, split
-from pipelines.prompt import NO_ANSWER
-from rag.corpus import Corpus
-from rag.encoders.hash import HashEncoder
-from rag.retrieval import Refiner
-from rag.testing.corpus import MemoryCorpus
-from rag.trace import Trace
-from rag.types import Document, Hit, Query, Span
+from fovea.pipelines.explain import fates
+from fovea.pipelines.feedback.corrective import Corrective
+from fovea.pipelines.feedback.rewriting import heading, rewritten
+from fovea.pipelines.feedback.strips import joined, split
+from fovea.pipelines.prompt import NO_ANSWER
+from fovea.rag.corpus import Corpus
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.retrieval import Refiner
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Hit, Query, Span
 
 TEA = (
     "Tea is made of leaves. Green tea is brewed at 80 degrees. Black tea takes boiling water. "

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import ingest
-from pipelines.pipeline import Pipeline
+from fovea.pipelines import ingest
+from fovea.pipelines.pipeline import Pipeline
 
 CHILD = """
 import sys
 from pathlib import Path
-from pipelines import ingest
-from pipelines.pipeline import Pipeline
-from rag.encoders.hash import HashEncoder
+from fovea.pipelines import ingest
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag.encoders.hash import HashEncoder
 
 ingest.GROUP_CHUNKS, ingest.SLICE_CHUNKS = 40, 8
 log, real = open(sys.argv[2], "a"), HashEncoder.encode
@@ -117,7 +117,7 @@ def test_kill_at_random_moments_then_go_on(tmp_path, store, pool, situate):
 def test_kill_inside_each_commit(tmp_path, monkeypatch):
     """Die between any two steps of the commit of a file: the file is wholly in or wholly out."""
     write_docs(tmp_path)
-    from retrievers.library.library import Library
+    from fovea.retrievers.library.library import Library
 
     class Died(BaseException):
         pass

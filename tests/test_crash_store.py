@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrievers.stores.embedded import EmbeddedStore
+from fovea.retrievers.stores.embedded import EmbeddedStore
 from tests.library_tools import ENCODER, opened
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,8 +18,8 @@ KILLS = 15
 WRITER = """
 import random, sys
 from pathlib import Path
-from retrievers.stores import levels
-from retrievers.stores.embedded import EmbeddedStore
+from fovea.retrievers.stores import levels
+from fovea.retrievers.stores.embedded import EmbeddedStore
 from tests.library_tools import opened, put
 
 levels.FEWEST_CHANGES = 10  # So that the base is written often enough to be killed while it is.

@@ -5,14 +5,14 @@ import pytest
 
 pytest.importorskip("sentence_transformers")
 
-from rag.component import Component
-from rag.errors import ModelError
-from rag.retrieval import Refiner
-from rag.testing.corpus import sample_corpus
-from rag.testing.refiners import check_refiner
-from rag.trace import Trace
-from rag.types import Query
-from retrievers.cross_encoder import CrossEncoderRefiner
+from fovea.rag.component import Component
+from fovea.rag.errors import ModelError
+from fovea.rag.retrieval import Refiner
+from fovea.rag.testing.corpus import sample_corpus
+from fovea.rag.testing.refiners import check_refiner
+from fovea.rag.trace import Trace
+from fovea.rag.types import Query
+from fovea.retrievers.cross_encoder import CrossEncoderRefiner
 from tests.tiny import save_cross_encoder
 
 QUESTION = "is tea brewed"
@@ -70,7 +70,7 @@ def test_a_long_passage_is_scored_by_its_best_window_and_warned_of(refiner):
         whole, short = refiner.probabilities(QUESTION, [filler + "tea is brewed at 80 degrees.", "short"])
     assert [n for m, n in trace.warnings.items() if "best window" in m] == [1]
     question, room = refiner._fit(QUESTION)
-    from rag.windows import text_windows
+    from fovea.rag.windows import text_windows
 
     parts = text_windows(filler + "tea is brewed at 80 degrees.", refiner.tokenizer, room)
     assert len(parts) > 2
@@ -81,7 +81,7 @@ def test_a_long_passage_is_scored_by_its_best_window_and_warned_of(refiner):
 
 
 def test_any_text_has_a_probability(refiner):
-    from rag.testing.encoders import HOSTILE
+    from fovea.rag.testing.encoders import HOSTILE
 
     for question in ("is tea brewed", "", "\ud800"):
         scores = refiner.probabilities(question, HOSTILE)

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from pipelines.evaluation.drafting import BLANK, draft
-from pipelines.evaluation.judging import Judging
-from pipelines.evaluation.key_sentences import keys, telling
-from pipelines.evaluation.questions import check_questions, read_questions
-from rag.replies import Replies
-from rag.types import Document
+from fovea.pipelines.evaluation.drafting import BLANK, draft
+from fovea.pipelines.evaluation.judging import Judging
+from fovea.pipelines.evaluation.key_sentences import keys, telling
+from fovea.pipelines.evaluation.questions import check_questions, read_questions
+from fovea.rag.replies import Replies
+from fovea.rag.types import Document
 
 GUIDE = Document(
     "guide.md",

@@ -14,12 +14,12 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from pipelines.spec import PipelineSpec
-from rag.encoder import Encoder
-from rag.encoders.hash import HashEncoder
-from rag.encoders.langchain import LangChainEncoder, as_langchain
-from rag.errors import ConfigError, ModelError
-from rag.testing.encoders import PLAIN, check_encoder
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.encoders.langchain import LangChainEncoder, as_langchain
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.testing.encoders import PLAIN, check_encoder
 
 
 class Anagrams(Embeddings):
@@ -118,5 +118,5 @@ def test_there_and_back_is_the_same_encoder():
 
 
 def test_importing_the_module_imports_no_langchain():
-    code = "import sys, rag.encoders.langchain; print([m for m in sys.modules if m.startswith('langchain_core')])"
+    code = "import sys, fovea.rag.encoders.langchain; print([m for m in sys.modules if m.startswith('langchain_core')])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from rag.errors import ModelError
-from rag.models import PACKAGED, check_sha256, digest, locate, sha256_of, write_whole
-from rag.recipe import Recipe
+from fovea.rag.errors import ModelError
+from fovea.rag.models import PACKAGED, check_sha256, digest, locate, sha256_of, write_whole
+from fovea.rag.recipe import Recipe
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -164,7 +164,7 @@ def ask_hub(endpoint, places, model="some/model") -> tuple[str, float]:
     env = {k: v for k, v in os.environ.items() if k not in ("FOVEA_OFFLINE", "HF_HUB_OFFLINE")}
     env |= {"HF_ENDPOINT": endpoint, "NO_PROXY": "*", "no_proxy": "*", "HF_HUB_DISABLE_TELEMETRY": "1"}
     code = (
-        "import time\nfrom rag.errors import ModelError\nfrom rag.models import locate\nbegan = time.monotonic()\n"
+        "import time\nfrom fovea.rag.errors import ModelError\nfrom fovea.rag.models import locate\nbegan = time.monotonic()\n"
         f"try:\n    print(locate({model!r}))\nexcept ModelError as error:\n    print(error)\n"
         "print(time.monotonic() - began)\n"
     )

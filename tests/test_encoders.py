@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sentence_transformers")
 
-from rag import registry
-from rag.backend import choose
-from rag.encoder import Encoder
-from rag.encoders.hash import HashEncoder
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.engines import cores, lacks_bfloat16, load_torch
-from rag.errors import ConfigError, ModelError
-from rag.models import PACKAGED, locate
-from rag.onnx_export import cosines, exported
-from rag.recipe import Recipe
-from rag.testing.encoders import HOSTILE, PLAIN, check_encoder
-from rag.trace import Trace
+from fovea.rag import registry
+from fovea.rag.backend import choose
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.engines import cores, lacks_bfloat16, load_torch
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.models import PACKAGED, locate
+from fovea.rag.onnx_export import cosines, exported
+from fovea.rag.recipe import Recipe
+from fovea.rag.testing.encoders import HOSTILE, PLAIN, check_encoder
+from fovea.rag.trace import Trace
 from tests.tiny import save_encoder
 
 BACKENDS = ["onnx", "openvino", "torch"]
@@ -183,7 +183,7 @@ def static_model(folder):
 def test_a_long_text_is_the_weighted_mean_of_its_windows(tiny):
     ours = encoder(tiny)
     text = " ".join(["moon tea rivers earth days"] * 12)
-    from rag.windows import windows
+    from fovea.rag.windows import windows
 
     ids = ours.tokenizer.ids([text])[0]
     spans = windows(len(ids), ours.window)
@@ -319,7 +319,7 @@ def test_a_damaged_export_is_made_again_with_a_warning(tiny):
 
 def test_an_export_that_lies_is_made_again(tiny):
     """Damage that keeps the name honest (other bytes under their own hash) is found when the graph is opened."""
-    from rag.models import sha256_of
+    from fovea.rag.models import sha256_of
 
     path = exported(Recipe.read(tiny))
     path.write_bytes(b"no graph at all")
@@ -335,7 +335,7 @@ def test_after_the_first_use_nothing_heavy_is_imported(tiny):
     shared(tiny).encode(["warm"])
     code = (
         "import json, sys\n"
-        "from rag.encoder import Encoder\n"
+        "from fovea.rag.encoder import Encoder\n"
         f"e = Encoder.model_validate({{'use': 'sentence_transformer', 'model': {str(tiny)!r}, 'device': 'cpu'}})\n"
         "shape = e.encode(['is tea brewed', 'the moon ' * 50]).shape, e.window, e.fingerprint\n"
         "heavy = ('torch', 'transformers', 'sentence_transformers', 'onnx', 'huggingface_hub', 'scipy', 'sklearn')\n"

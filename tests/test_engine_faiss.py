@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attention_retrieval import reference
-from attention_retrieval.engine import NO_BIAS, Keys
-from attention_retrieval.engines.fast_scan import LEAST, FastScanEngine
-from attention_retrieval.engines.hnsw import HnswEngine
-from attention_retrieval.faiss_alone import faiss_alone
-from attention_retrieval.testing.engines import D, asked, built, topics
-from attention_retrieval.vectors import Rows
-from rag.errors import ModelError
+from fovea.attention_retrieval import reference
+from fovea.attention_retrieval.engine import NO_BIAS, Keys
+from fovea.attention_retrieval.engines.fast_scan import LEAST, FastScanEngine
+from fovea.attention_retrieval.engines.hnsw import HnswEngine
+from fovea.attention_retrieval.faiss_alone import faiss_alone
+from fovea.attention_retrieval.testing.engines import D, asked, built, topics
+from fovea.attention_retrieval.vectors import Rows
+from fovea.rag.errors import ModelError
 
 faiss = pytest.importorskip("faiss")
 pytest.importorskip("numba")
@@ -35,7 +35,7 @@ def test_faiss_is_held_to_one_thread_and_let_go():
 
 @pytest.mark.parametrize("biased", [False, True])
 def test_the_walk_is_the_reference(biased):
-    from attention_retrieval.kernels.hnsw import Graph, walk
+    from fovea.attention_retrieval.kernels.hnsw import Graph, walk
 
     keys, rng = topics(900, seed=0), np.random.default_rng(1)
     bias = rng.exponential(size=900).astype(np.float32) if biased else NO_BIAS

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attention_retrieval import reference
-from attention_retrieval.engine import Keys
-from attention_retrieval.engines.ivf import IvfEngine
-from attention_retrieval.engines.wave import LEAST, WaveEngine
-from attention_retrieval.kmeans import kmeans, nearest
-from attention_retrieval.testing.engines import D, asked, built, topics
-from attention_retrieval.vectors import Rows
-from rag.errors import ModelError
+from fovea.attention_retrieval import reference
+from fovea.attention_retrieval.engine import Keys
+from fovea.attention_retrieval.engines.ivf import IvfEngine
+from fovea.attention_retrieval.engines.wave import LEAST, WaveEngine
+from fovea.attention_retrieval.kmeans import kmeans, nearest
+from fovea.attention_retrieval.testing.engines import D, asked, built, topics
+from fovea.attention_retrieval.vectors import Rows
+from fovea.rag.errors import ModelError
 
-lists = pytest.importorskip("attention_retrieval.kernels.lists", reason="numba is not installed")
+lists = pytest.importorskip("fovea.attention_retrieval.kernels.lists", reason="numba is not installed")
 
 
 def test_lists_hold_each_row_once_by_cell():

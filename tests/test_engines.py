@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from attention_retrieval.testing.engines import check_engine
-from rag import registry
+from fovea.attention_retrieval.testing.engines import check_engine
+from fovea.rag import registry
 
 pytest.importorskip("numba")
 

@@ -8,21 +8,21 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from pipelines.evaluation.case import Texts
-from pipelines.evaluation.compare import compare
-from pipelines.evaluation.evaluate import Evaluator, default_metrics
-from pipelines.evaluation.evaluation import failures_of, read_outcomes, values_of, write_outcomes
-from pipelines.evaluation.gold import Gold, Question, QuestionSet
-from pipelines.evaluation.outcome import Outcome
-from pipelines.evaluation.report import difference_table, differences, rows, table
-from pipelines.evaluation.segmentation import segmentation
-from pipelines.evaluation.taken import take_in
-from pipelines.evaluation.value import Value, means
-from pipelines.measurements import interval, show
-from rag.errors import ConfigError, ConfigErrors, DocumentError
-from rag.retrieval import Retriever
-from rag.trace import Trace
-from rag.types import Document
+from fovea.pipelines.evaluation.case import Texts
+from fovea.pipelines.evaluation.compare import compare
+from fovea.pipelines.evaluation.evaluate import Evaluator, default_metrics
+from fovea.pipelines.evaluation.evaluation import failures_of, read_outcomes, values_of, write_outcomes
+from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.evaluation.report import difference_table, differences, rows, table
+from fovea.pipelines.evaluation.segmentation import segmentation
+from fovea.pipelines.evaluation.taken import take_in
+from fovea.pipelines.evaluation.value import Value, means
+from fovea.pipelines.measurements import interval, show
+from fovea.rag.errors import ConfigError, ConfigErrors, DocumentError
+from fovea.rag.retrieval import Retriever
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document
 from tests.conftest import TEXTS
 
 pytest.importorskip("ir_measures", reason="needs fovea[bench]")

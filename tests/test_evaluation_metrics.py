@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.evaluation.case import Case, Nothing, Texts
-from pipelines.evaluation.gold import Gold, Question
-from pipelines.evaluation.metrics.lite import average, normal, word_f1
-from pipelines.evaluation.metrics.metric import families, metric
-from pipelines.prompt import NO_ANSWER
-from rag import registry
-from rag.errors import ConfigError
-from rag.types import Document, Hit, Span
+from fovea.pipelines.evaluation.case import Case, Nothing, Texts
+from fovea.pipelines.evaluation.gold import Gold, Question
+from fovea.pipelines.evaluation.metrics.lite import average, normal, word_f1
+from fovea.pipelines.evaluation.metrics.metric import families, metric
+from fovea.pipelines.prompt import NO_ANSWER
+from fovea.rag import registry
+from fovea.rag.errors import ConfigError
+from fovea.rag.types import Document, Hit, Span
 from tests.eval_cases import TEXTS, answered, cited, spans_case
 from tests.planted_answers import PARAPHRASED, PASSAGES, SUPPORTED, UNSUPPORTED
 

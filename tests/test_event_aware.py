@@ -10,21 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.encoders.hash import HashEncoder
-from rag.errors import DocumentError
-from rag.testing.corpus import MemoryCorpus
-from rag.testing.retrievers import check_prefix
-from rag.trace import Trace
-from rag.trained import load, save
-from rag.types import Query
-from retrievers.event_head import FEATURES, moved, time_features
-from retrievers.time.days import moment
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import DocumentError
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.testing.retrievers import check_prefix
+from fovea.rag.trace import Trace
+from fovea.rag.trained import load, save
+from fovea.rag.types import Query
+from fovea.retrievers.event_head import FEATURES, moved, time_features
+from fovea.retrievers.time.days import moment
 from tests.learned_weights import weights_of
 
 pytest.importorskip("dateparser", reason="needs the extra 'time'")
 
-from retrievers.event_aware import DROWNED, WATCHED, EventAwareRetriever
-from retrievers.time.passages import UNDATED
+from fovea.retrievers.event_aware import DROWNED, WATCHED, EventAwareRetriever
+from fovea.retrievers.time.passages import UNDATED
 
 ENCODER = HashEncoder()
 TEXTS = {
@@ -83,8 +83,8 @@ class TestHead:
 
     def test_before_training_it_is_the_identity_and_torch_agrees_after_it(self):
         torch = pytest.importorskip("torch")
-        from retrievers.training.event_aware import EventAwareRecipe
-        from retrievers.training.event_net import EventHead
+        from fovea.retrievers.training.event_aware import EventAwareRecipe
+        from fovea.retrievers.training.event_net import EventHead
 
         torch.manual_seed(0)
         net = EventHead(ENCODER.dim, EventAwareRecipe(), questions=1).eval()

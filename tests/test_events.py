@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.encoders.hash import HashEncoder
-from rag.errors import DocumentError
-from rag.trace import Trace
-from rag.types import Document, Span
-from retrievers.events import Event, EventStore, vectors_of
-from retrievers.time.days import day_number, moment
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import DocumentError
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Span
+from fovea.retrievers.events import Event, EventStore, vectors_of
+from fovea.retrievers.time.days import day_number, moment
 from tests.conftest import SHARED
 
 ENCODER = HashEncoder()
@@ -66,7 +66,7 @@ class TestFeed:
         pytest.importorskip("dateparser", reason="needs the extra 'time'")
 
     def read(self, tmp_path, *rows, **settings):
-        from retrievers.event_feed import read_events
+        from fovea.retrievers.event_feed import read_events
 
         path = tmp_path / "feed.jsonl"
         path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), "utf-8")
@@ -125,13 +125,13 @@ class TestFeed:
             self.read(tmp_path, "{", {"text": "no time"})
 
     def test_a_file_that_is_not_there(self, tmp_path):
-        from retrievers.event_feed import read_events
+        from fovea.retrievers.event_feed import read_events
 
         with pytest.raises(DocumentError, match="cannot read"):
             read_events(tmp_path / "none.jsonl")
 
     def test_broken_lines_of_a_published_sample(self, tmp_path):
-        from retrievers.event_feed import read_events
+        from fovea.retrievers.event_feed import read_events
 
         path = SHARED / "data/temporal/event_titles_zh/sample_data.jsonl"
         if not path.exists():
@@ -145,7 +145,7 @@ class TestFeed:
         assert len(found) + sum(trace.warnings.values()) == 1015
 
     def test_sentences_of_the_corpus(self):
-        from retrievers.event_feed import event_of, events_in
+        from fovea.retrievers.event_feed import event_of, events_in
 
         text = "In 1950 she led the Institute. She rested. It was cold in 1951. From 1952 to 1954 she lived in Rome."
         document = Document("d", text, title="Ada Smith")

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.feedback.policy import FeedbackPolicy, best_of
-from pipelines.generators.extractive import ExtractiveGenerator
-from pipelines.judges.model import read
-from pipelines.judges.support import SupportJudge
-from pipelines.prompt import NO_ANSWER
-from rag.encoders.hash import HashEncoder
-from rag.feedback import Grade
-from rag.testing.corpus import MemoryCorpus
-from rag.types import Answer, Chunk, Hit, Query
-from retrievers.gradient import GradientSelection
-from retrievers.mass import MassSelection
-from retrievers.selection import Selection
+from fovea.pipelines.feedback.policy import FeedbackPolicy, best_of
+from fovea.pipelines.generators.extractive import ExtractiveGenerator
+from fovea.pipelines.judges.model import read
+from fovea.pipelines.judges.support import SupportJudge
+from fovea.pipelines.prompt import NO_ANSWER
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.feedback import Grade
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.types import Answer, Chunk, Hit, Query
+from fovea.retrievers.gradient import GradientSelection
+from fovea.retrievers.mass import MassSelection
+from fovea.retrievers.selection import Selection
 
 
 def ranked(n: int) -> list[Hit]:
@@ -229,7 +229,7 @@ class TestSupportJudge:
         assert found.delta == 1
 
     def test_an_unsupported_sentence_lowers_it(self):
-        from pipelines.citing import cite
+        from fovea.pipelines.citing import cite
 
         question = "How is green tea brewed?"
         text = "Green tea is brewed at 80 degrees. It was found by the emperor Shennong in 2737."

@@ -9,25 +9,25 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import Field, ValidationError
 
-from pipelines import yaml_source
-from pipelines.explain import fates
-from pipelines.feedback.policy import FeedbackPolicy
-from pipelines.feedback.self_feedback import SelfFeedback
-from pipelines.generators.extractive import ExtractiveGenerator
-from pipelines.judges.model import INSTRUCTION, ModelJudge
-from pipelines.judges.support import SupportJudge
-from pipelines.prompt import NO_ANSWER
-from pipelines.spec import check
-from rag.corpus import Corpus
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError
-from rag.feedback import Grade, Judge
-from rag.generation import Generator
-from rag.retrieval import Refiner, Retriever
-from rag.testing.corpus import MemoryCorpus
-from rag.types import Answer, Hit, Query
-from retrievers.gradient import GradientSelection
-from retrievers.mass import MassSelection
+from fovea.pipelines import yaml_source
+from fovea.pipelines.explain import fates
+from fovea.pipelines.feedback.policy import FeedbackPolicy
+from fovea.pipelines.feedback.self_feedback import SelfFeedback
+from fovea.pipelines.generators.extractive import ExtractiveGenerator
+from fovea.pipelines.judges.model import INSTRUCTION, ModelJudge
+from fovea.pipelines.judges.support import SupportJudge
+from fovea.pipelines.prompt import NO_ANSWER
+from fovea.pipelines.spec import check
+from fovea.rag.corpus import Corpus
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.feedback import Grade, Judge
+from fovea.rag.generation import Generator
+from fovea.rag.retrieval import Refiner, Retriever
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.types import Answer, Hit, Query
+from fovea.retrievers.gradient import GradientSelection
+from fovea.retrievers.mass import MassSelection
 
 TEXTS = {"tea": "Green tea is brewed at 80 degrees.", "moon": "The Moon has no air.", "nile": "The Nile is long."}
 CORPUS = MemoryCorpus.of(TEXTS, HashEncoder())
@@ -230,7 +230,7 @@ class TestChatModels:
 
 
 def generator_of(model: Any) -> Generator:
-    from pipelines.generators.langchain import LangChainGenerator
+    from fovea.pipelines.generators.langchain import LangChainGenerator
 
     return LangChainGenerator(model=model)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.errors import QueryError
-from rag.filters import All, Compare, Not, Some, matches, parse
+from fovea.rag.errors import QueryError
+from fovea.rag.filters import All, Compare, Not, Some, matches, parse
 
 PAPER = {"year": 2021, "lang": "en", "draft": False, "score": 0.5}
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.errors import DocumentError
-from rag.tokens import WordTokenizer
-from rag.types import Document, Span
-from retrievers.collection import Collection
-from retrievers.collections.fine_grained import keyword, part_of_passage
-from retrievers.shingles import distinct, shingles
+from fovea.rag.errors import DocumentError
+from fovea.rag.tokens import WordTokenizer
+from fovea.rag.types import Document, Span
+from fovea.retrievers.collection import Collection
+from fovea.retrievers.collections.fine_grained import keyword, part_of_passage
+from fovea.retrievers.shingles import distinct, shingles
 
 
 def collection(texts, parts=()):

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rag import registry
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError
-from rag.retrieval import Fuser
-from rag.testing.corpus import sample_corpus
-from rag.testing.fusers import check_fused, check_fuser
-from rag.types import Chunk, Hit, Query
-from retrievers.calibrated import CalibratedFuser
-from retrievers.convex import ConvexFuser
-from retrievers.learn import learn_weights, ndcg, simplex
-from retrievers.rrf import ReciprocalRankFuser
+from fovea.rag import registry
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.retrieval import Fuser
+from fovea.rag.testing.corpus import sample_corpus
+from fovea.rag.testing.fusers import check_fused, check_fuser
+from fovea.rag.types import Chunk, Hit, Query
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.convex import ConvexFuser
+from fovea.retrievers.learn import learn_weights, ndcg, simplex
+from fovea.retrievers.rrf import ReciprocalRankFuser
 
 CORPUS = sample_corpus(HashEncoder())
 QUERY = Query("anything")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.testing.segmenters import HOSTILE, MEDIA_TYPES, check_chunks, check_cuts
-from rag.types import Document
-from segmenters.chain import segment
-from segmenters.units import Units
+from fovea.rag.testing.segmenters import HOSTILE, MEDIA_TYPES, check_chunks, check_cuts
+from fovea.rag.types import Document
+from fovea.segmenters.chain import segment
+from fovea.segmenters.units import Units
 from tests.gap_fixtures import CHEAP, gap_segmenters, label, sentences_of
 
 ALL = list(gap_segmenters())

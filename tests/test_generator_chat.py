@@ -10,22 +10,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import ValidationError
 
-from pipelines.generators.chat import ChatGenerator
-from pipelines.prompt import NO_ANSWER
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, FoveaError, MissingExtra, ModelError
-from rag.generation import Generator
-from rag.testing.corpus import MemoryCorpus
-from rag.testing.generators import answered, check_generator
-from rag.trace import Trace
-from rag.types import Query
+from fovea.pipelines.generators.chat import ChatGenerator
+from fovea.pipelines.prompt import NO_ANSWER
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, FoveaError, MissingExtra, ModelError
+from fovea.rag.generation import Generator
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.testing.generators import answered, check_generator
+from fovea.rag.trace import Trace
+from fovea.rag.types import Query
 
 fakes = pytest.importorskip("langchain_core.language_models.fake_chat_models", reason="langchain-core is not installed")
 from langchain_core.language_models.chat_models import BaseChatModel  # noqa: E402
 from langchain_core.messages import AIMessage, AIMessageChunk  # noqa: E402
 from langchain_core.outputs import ChatGenerationChunk, ChatResult  # noqa: E402
 
-from pipelines.generators.langchain import LangChainGenerator  # noqa: E402
+from fovea.pipelines.generators.langchain import LangChainGenerator  # noqa: E402
 
 CORPUS = MemoryCorpus.of({"rivers": "The Danube flows through ten countries. The Nile is longer."}, HashEncoder())
 HITS = CORPUS.nearest(CORPUS.embed("Danube"), 3)

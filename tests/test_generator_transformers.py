@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.generators.transformers import TransformersGenerator
-from pipelines.prompt import NO_ANSWER
-from rag.encoders.hash import HashEncoder
-from rag.errors import ModelError, QueryError
-from rag.testing.corpus import MemoryCorpus
-from rag.testing.generators import answered, check_answer, check_async, everything
-from rag.trace import Trace
-from rag.types import Query
+from fovea.pipelines.generators.transformers import TransformersGenerator
+from fovea.pipelines.prompt import NO_ANSWER
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ModelError, QueryError
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.testing.generators import answered, check_answer, check_async, everything
+from fovea.rag.trace import Trace
+from fovea.rag.types import Query
 from tests.conftest import SHARED
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-from rag.causal_lm import load  # noqa: E402
+from fovea.rag.causal_lm import load  # noqa: E402
 
 STORIES = SHARED / "models" / "stories260K" / "hf"
 TEMPLATE = (
@@ -100,7 +100,7 @@ def test_drawing_is_repeatable_by_its_seed_and_leaves_others_alone(model):
 
 
 def test_what_is_drawn_has_the_probabilities_of_softmax(model):
-    from rag.causal_lm import Pieces
+    from fovea.rag.causal_lm import Pieces
 
     draw = Pieces(load(model), [], 1, 0.7, 3)._noise(torch.device("cpu"))
     logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]])

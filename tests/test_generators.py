@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from pipelines.generators.extractive import ExtractiveGenerator
-from pipelines.prompt import NO_ANSWER, messages, passages
-from rag import registry
-from rag.encoders.hash import HashEncoder
-from rag.testing.corpus import MemoryCorpus
-from rag.testing.generators import HOSTILE, TEXTS, answered, check_generator, everything
-from rag.trace import Trace
-from rag.types import Document, Hit, Query, Span
+from fovea.pipelines.generators.extractive import ExtractiveGenerator
+from fovea.pipelines.prompt import NO_ANSWER, messages, passages
+from fovea.rag import registry
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.testing.generators import HOSTILE, TEXTS, answered, check_generator, everything
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Hit, Query, Span
 
 RIVERS = {
     "danube": "The Danube flows through ten countries. It rises in the Black Forest. It ends in the Black Sea.",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.headings import Heading, body, headings, trail
+from fovea.rag.headings import Heading, body, headings, trail
 
 MARKDOWN = """---
 title: not a heading

@@ -9,14 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from attention_retrieval.heads import Blurred, Looked, retrieval_scores, strongest, through  # noqa: E402
-from attention_retrieval.influence import influences, loss  # noqa: E402
-from attention_retrieval.testing.induction import induction_model, lookup  # noqa: E402
-from pipelines.training.influence import influential  # noqa: E402
-from rag.causal_lm import load  # noqa: E402
-from rag.errors import ConfigError  # noqa: E402
-from rag.types import Document  # noqa: E402
-from retrievers.collection import Collection  # noqa: E402
+from fovea.attention_retrieval.heads import Blurred, Looked, retrieval_scores, strongest, through  # noqa: E402
+from fovea.attention_retrieval.influence import influences, loss  # noqa: E402
+from fovea.attention_retrieval.testing.induction import induction_model, lookup  # noqa: E402
+from fovea.pipelines.training.influence import influential  # noqa: E402
+from fovea.rag.causal_lm import load  # noqa: E402
+from fovea.rag.errors import ConfigError  # noqa: E402
+from fovea.rag.types import Document  # noqa: E402
+from fovea.retrievers.collection import Collection  # noqa: E402
 from tests.test_generator_transformers import save_llama  # noqa: E402
 from tests.tiny_lms import model, text  # noqa: E402
 

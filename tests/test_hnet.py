@@ -9,24 +9,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.encoder import Encoder
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError
-from rag.testing.segmenters import HOSTILE
-from rag.trained import load, save
-from rag.types import Document
-from segmenters import routing
-from segmenters.byte_chunks import byte_chunks
-from segmenters.hnet_bytes import HNetBytesSegmenter, thin
-from segmenters.hnet_rule import FEWEST, HNetRuleSegmenter, blocks, centred, means, rule
-from segmenters.hnet_sentence import HNetSentenceSegmenter
-from segmenters.sectioned import Sectioned
-from segmenters.training import hnet_parts as parts
-from segmenters.training.byte_network import ByteNetwork, Shape
-from segmenters.training.hnet_bytes import HNetBytesRecipe, word_starts
-from segmenters.training.hnet_sentence import HNetSentenceRecipe, following, pick
-from segmenters.training.sentence_network import SentenceNetwork
-from segmenters.units import Units
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.testing.segmenters import HOSTILE
+from fovea.rag.trained import load, save
+from fovea.rag.types import Document
+from fovea.segmenters import routing
+from fovea.segmenters.byte_chunks import byte_chunks
+from fovea.segmenters.hnet_bytes import HNetBytesSegmenter, thin
+from fovea.segmenters.hnet_rule import FEWEST, HNetRuleSegmenter, blocks, centred, means, rule
+from fovea.segmenters.hnet_sentence import HNetSentenceSegmenter
+from fovea.segmenters.sectioned import Sectioned
+from fovea.segmenters.training import hnet_parts as parts
+from fovea.segmenters.training.byte_network import ByteNetwork, Shape
+from fovea.segmenters.training.hnet_bytes import HNetBytesRecipe, word_starts
+from fovea.segmenters.training.hnet_sentence import HNetSentenceRecipe, following, pick
+from fovea.segmenters.training.sentence_network import SentenceNetwork
+from fovea.segmenters.units import Units
 from tests.learned_weights import weights_of
 from tests.test_segmenters import TEXTS
 

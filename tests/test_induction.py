@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_retrieval.testing.induction import CODE, induction_model, lookup, prefilled, sign_codes
-from rag.errors import QueryError
+from fovea.attention_retrieval.testing.induction import CODE, induction_model, lookup, prefilled, sign_codes
+from fovea.rag.errors import QueryError
 
 torch = pytest.importorskip("torch")
 DynamicCache = pytest.importorskip("transformers").DynamicCache

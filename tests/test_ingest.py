@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from pipelines.pipeline import Pipeline
-from rag.encoders.hash import HashEncoder
-from rag.errors import DocumentError, FoveaError, LockedError, QueryError, StoreError
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import DocumentError, FoveaError, LockedError, QueryError, StoreError
 
 
 def texts(pipeline: Pipeline) -> set[tuple[str, int, int, str]]:

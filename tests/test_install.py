@@ -38,8 +38,8 @@ def test_the_base_install_stays_small(bare):
 
 
 def test_every_package_imports_without_extras(bare):
-    run(bare, "-c", "import rag, segmenters, retrievers, attention_retrieval, pipelines.pipeline; "
-        "from rag import registry; assert len(registry.kinds()) >= 8")  # fmt: skip
+    run(bare, "-c", "import rag, segmenters, retrievers, attention_retrieval, fovea.pipelines.pipeline; "
+        "from fovea.rag import registry; assert len(registry.kinds()) >= 8")  # fmt: skip
 
 
 def test_from_documents_to_an_answer_without_extras(bare, tmp_path):

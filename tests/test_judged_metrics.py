@@ -4,13 +4,13 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="needs fovea[langchain]")
 
-from pipelines.evaluation.case import Missing, Nothing
-from pipelines.evaluation.judging import Judging, Unreadable
-from pipelines.evaluation.metrics.lite import NO_STATEMENT
-from pipelines.evaluation.metrics.metric import metric
-from pipelines.prompt import NO_ANSWER
-from rag.errors import ConfigError, ModelError
-from rag.replies import Replies
+from fovea.pipelines.evaluation.case import Missing, Nothing
+from fovea.pipelines.evaluation.judging import Judging, Unreadable
+from fovea.pipelines.evaluation.metrics.lite import NO_STATEMENT
+from fovea.pipelines.evaluation.metrics.metric import metric
+from fovea.pipelines.prompt import NO_ANSWER
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.replies import Replies
 from tests.eval_cases import TEXTS, answered
 from tests.scripted_chat import Scripted
 

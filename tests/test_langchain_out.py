@@ -14,8 +14,8 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
-from pipelines.langchain import as_langchain, as_runnable
-from rag.errors import QueryError
+from fovea.pipelines.langchain import as_langchain, as_runnable
+from fovea.rag.errors import QueryError
 
 QUESTION = "How many countries does the Danube flow through?"
 
@@ -137,7 +137,7 @@ def test_callbacks_see_the_runs(pipeline):
 
 def test_a_pipeline_without_langchain_does_not_load_it():
     code = (
-        "import sys, pipelines.pipeline, rag.registry as r\n"
+        "import sys, fovea.pipelines.pipeline, fovea.rag.registry as r\n"
         "r.names('generator')\n"
         "print(sorted(m for m in ('langchain_core', 'langchain', 'torch', 'transformers') if m in sys.modules))"
     )
@@ -149,8 +149,8 @@ def test_without_langchain_the_extra_is_named():
     code = (
         "import sys\n"
         "sys.modules['langchain_core'] = None\n"
-        "from rag.errors import MissingExtra\n"
-        "try:\n    import pipelines.langchain\nexcept MissingExtra as error:\n    print(error)\n"
+        "from fovea.rag.errors import MissingExtra\n"
+        "try:\n    import fovea.pipelines.langchain\nexcept MissingExtra as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "fovea[langchain]"' in done.stdout

@@ -8,14 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from attention_retrieval import Retrieval  # noqa: E402
-from attention_retrieval.choice import chosen, trial  # noqa: E402
-from attention_retrieval.device import Near, full_attention, merge  # noqa: E402
-from attention_retrieval.engine import Keys  # noqa: E402
-from attention_retrieval.engines.flat import FlatEngine  # noqa: E402
-from attention_retrieval.layer import LayerCache  # noqa: E402
-from attention_retrieval.testing.engines import asked, topics  # noqa: E402
-from attention_retrieval.vectors import Rows  # noqa: E402
+from fovea.attention_retrieval import Retrieval  # noqa: E402
+from fovea.attention_retrieval.choice import chosen, trial  # noqa: E402
+from fovea.attention_retrieval.device import Near, full_attention, merge  # noqa: E402
+from fovea.attention_retrieval.engine import Keys  # noqa: E402
+from fovea.attention_retrieval.engines.flat import FlatEngine  # noqa: E402
+from fovea.attention_retrieval.layer import LayerCache  # noqa: E402
+from fovea.attention_retrieval.testing.engines import asked, topics  # noqa: E402
+from fovea.attention_retrieval.vectors import Rows  # noqa: E402
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -80,7 +80,7 @@ def test_torch_merge_is_attention_over_both():
 
 
 def test_a_prompt_in_blocks_of_rows(monkeypatch):
-    monkeypatch.setattr("attention_retrieval.device.ROWS", 7)
+    monkeypatch.setattr("fovea.attention_retrieval.device.ROWS", 7)
     query, keys, values = torch.randn(1, 4, 30, 8), torch.randn(1, 1, 50, 8), torch.randn(1, 1, 50, 8)
     mask = torch.ones(30, 50, dtype=torch.bool).tril(20)
     expected = torch.nn.functional.scaled_dot_product_attention(
@@ -124,5 +124,5 @@ def test_auto_tries_what_it_takes():
 
 
 def test_auto_without_faiss(monkeypatch):
-    monkeypatch.setattr("attention_retrieval.choice.find_spec", lambda name: None)
+    monkeypatch.setattr("fovea.attention_retrieval.choice.find_spec", lambda name: None)
     assert chosen(Retrieval(), *easy(20_000))[0].name == "ivf"

@@ -15,19 +15,19 @@ pytest.importorskip("sentence_transformers")
 import torch
 from sentence_transformers import SentenceTransformer
 
-from rag import trained
-from rag.encoders.hash import HashEncoder
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.errors import ConfigError, ModelError
-from rag.remember import RememberingEncoder
-from rag.retrieval import Retriever
-from rag.testing.corpus import sample_corpus
-from rag.testing.retrievers import check_retriever
-from rag.trace import Trace
-from rag.types import Query
-from retrievers.lexsembridge import LexSemBridgeRetriever, Read, enhance, modulation, widened
-from retrievers.modules.lexsembridge import LexSemBridge
-from retrievers.training.lexsembridge import packed, word_vectors
+from fovea.rag import trained
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.retrieval import Retriever
+from fovea.rag.testing.corpus import sample_corpus
+from fovea.rag.testing.retrievers import check_retriever
+from fovea.rag.trace import Trace
+from fovea.rag.types import Query
+from fovea.retrievers.lexsembridge import LexSemBridgeRetriever, Read, enhance, modulation, widened
+from fovea.retrievers.modules.lexsembridge import LexSemBridge
+from fovea.retrievers.training.lexsembridge import packed, word_vectors
 
 VARIANTS = ("slr", "llr", "clr")
 TEXTS = ["is tea brewed at 80 degrees", "the moon orbits the earth", "rivers flow, rivers", "", "月亮 ???", "zq qz zq"]

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rag.encoders.hash import HashEncoder
-from rag.errors import DocumentError, QueryError, StoreError
-from rag.testing.corpus import cut
-from rag.types import Document, Span
-from retrievers.library import journal, lexicon
-from retrievers.library.library import Library, SourceRow, vector_key
-from retrievers.library.opening import FILE
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import DocumentError, QueryError, StoreError
+from fovea.rag.testing.corpus import cut
+from fovea.rag.types import Document, Span
+from fovea.retrievers.library import journal, lexicon
+from fovea.retrievers.library.library import Library, SourceRow, vector_key
+from fovea.retrievers.library.opening import FILE
 from tests.library_tools import ENCODER, contents, opened, put, put_chunks
 
 HOSTILE = [

@@ -5,17 +5,17 @@ import threading
 import numpy as np
 import pytest
 
-from rag.encoders.hash import HashEncoder
-from rag.errors import QueryError
-from rag.filters import parse
-from rag.testing.corpus import MemoryCorpus
-from rag.types import Document, Query, Span
-from retrievers.bm25 import BM25Retriever
-from retrievers.corpus import LibraryCorpus
-from retrievers.evidence import evidence
-from retrievers.lexical_feedback import LexicalFeedbackRetriever
-from retrievers.library import ranking
-from retrievers.stores.embedded import EmbeddedStore
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import QueryError
+from fovea.rag.filters import parse
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.types import Document, Query, Span
+from fovea.retrievers.bm25 import BM25Retriever
+from fovea.retrievers.corpus import LibraryCorpus
+from fovea.retrievers.evidence import evidence
+from fovea.retrievers.lexical_feedback import LexicalFeedbackRetriever
+from fovea.retrievers.library import ranking
+from fovea.retrievers.stores.embedded import EmbeddedStore
 from tests.library_tools import ENCODER, opened, put
 
 TEXTS = {

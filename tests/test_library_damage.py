@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rag.errors import FoveaError, StoreError
-from retrievers.library.library import Library, SourceRow
-from retrievers.library.opening import FILE
+from fovea.rag.errors import FoveaError, StoreError
+from fovea.retrievers.library.library import Library, SourceRow
+from fovea.retrievers.library.opening import FILE
 from tests.library_tools import ENCODER, contents, opened, put, put_chunks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,7 +39,7 @@ def test_a_limit_on_file_sizes(tmp_path):
 import resource, signal, sys
 from pathlib import Path
 from tests.library_tools import opened, put
-from rag.errors import StoreError
+from fovea.rag.errors import StoreError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit({resource.RLIMIT_FSIZE}, (300_000, 300_000))
 try:

@@ -1,4 +1,4 @@
-"""Filters in SQL mean what `rag.filters.matches` means."""
+"""Filters in SQL mean what `fovea.rag.filters.matches` means."""
 
 import math
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.filters import All, Compare, Not, Some, matches, parse
-from rag.testing.stores import filters
-from retrievers.library import facts
+from fovea.rag.filters import All, Compare, Not, Some, matches, parse
+from fovea.rag.testing.stores import filters
+from fovea.retrievers.library import facts
 from tests.library_tools import opened, put
 
 FIELDS = st.sampled_from(["a", "b", "größe", "it's", ""])
@@ -51,7 +51,7 @@ def test_sql_means_what_python_means(tmp_path_factory, documents, asked):
 
 
 def test_the_suite_s_filters(tmp_path):
-    from rag.testing.stores import random_rows
+    from fovea.rag.testing.stores import random_rows
 
     _, documents = random_rows(40, seed=0)
     with opened(tmp_path) as library:

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.filters import Compare, parse
-from rag.testing.corpus import MemoryCorpus
-from rag.tokens import words
-from retrievers.library import ranking
-from retrievers.library.opening import FILE
+from fovea.rag.filters import Compare, parse
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.tokens import words
+from fovea.retrievers.library import ranking
+from fovea.retrievers.library.opening import FILE
 from tests.library_tools import ENCODER, opened, put
 
 VOCABULARY = ["the", "of", "moon", "Mond", "café", "cafe", "river", "Über", "中", "文", "x1", "naïve", "'"]

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.loaders.csv import CsvLoader
-from pipelines.loaders.docx import DocxLoader
-from pipelines.loaders.html import HtmlLoader
-from pipelines.loaders.jsonl import JsonlLoader
-from pipelines.loaders.markdown import MarkdownLoader
-from pipelines.loaders.pdf import PdfLoader, join
-from pipelines.loaders.scalar import scalar
-from pipelines.loaders.text import TextLoader
-from rag import registry
-from rag.headings import first_heading
-from rag.testing.loaders import check_loader, check_refusals
-from rag.trace import Trace
+from fovea.pipelines.loaders.csv import CsvLoader
+from fovea.pipelines.loaders.docx import DocxLoader
+from fovea.pipelines.loaders.html import HtmlLoader
+from fovea.pipelines.loaders.jsonl import JsonlLoader
+from fovea.pipelines.loaders.markdown import MarkdownLoader
+from fovea.pipelines.loaders.pdf import PdfLoader, join
+from fovea.pipelines.loaders.scalar import scalar
+from fovea.pipelines.loaders.text import TextLoader
+from fovea.rag import registry
+from fovea.rag.headings import first_heading
+from fovea.rag.testing.loaders import check_loader, check_refusals
+from fovea.rag.trace import Trace
 from tests.loader_samples import HTML, MARKDOWN, SAMPLES, TEXT, pdf, sample
 
 LOADERS = registry.components("loader")

@@ -7,16 +7,16 @@ from io import BytesIO
 
 import pytest
 
-from pipelines.loaders.csv import CsvLoader
-from pipelines.loaders.docx import OLE, DocxLoader
-from pipelines.loaders.html import HtmlLoader
-from pipelines.loaders.jsonl import JsonlLoader
-from pipelines.loaders.markdown import MarkdownLoader
-from pipelines.loaders.pdf import PdfLoader
-from pipelines.loaders.text import TextLoader
-from rag import registry
-from rag.errors import DocumentError, MissingExtra
-from rag.trace import Trace
+from fovea.pipelines.loaders.csv import CsvLoader
+from fovea.pipelines.loaders.docx import OLE, DocxLoader
+from fovea.pipelines.loaders.html import HtmlLoader
+from fovea.pipelines.loaders.jsonl import JsonlLoader
+from fovea.pipelines.loaders.markdown import MarkdownLoader
+from fovea.pipelines.loaders.pdf import PdfLoader
+from fovea.pipelines.loaders.text import TextLoader
+from fovea.rag import registry
+from fovea.rag.errors import DocumentError, MissingExtra
+from fovea.rag.trace import Trace
 from tests.loader_samples import SAMPLES, docx, locked_pdf, pdf, sample
 
 AES = (

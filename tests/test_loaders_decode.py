@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.loaders import decode
-from pipelines.loaders.decode import decoding
-from pipelines.loaders.text import TextLoader
-from rag.errors import DocumentError
-from rag.trace import Trace
+from fovea.pipelines.loaders import decode
+from fovea.pipelines.loaders.decode import decoding
+from fovea.pipelines.loaders.text import TextLoader
+from fovea.rag.errors import DocumentError
+from fovea.rag.trace import Trace
 
 FRENCH = "L'été, à l'hôtel, Zoé mangeait des œufs brouillés — 3 € pièce.\r\n" * 20
 

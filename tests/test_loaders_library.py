@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.loaders.select import Selection, loader_for
-from rag import registry
-from rag.testing.loaders import check_loader
-from rag.trace import Trace
+from fovea.pipelines.loaders.select import Selection, loader_for
+from fovea.rag import registry
+from fovea.rag.testing.loaders import check_loader
+from fovea.rag.trace import Trace
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LIBRARY = EXAMPLES / "library"

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.loaders.select import Selection, find, loader_for
-from pipelines.loaders.text import TextLoader
-from rag import registry
-from rag.errors import DocumentError
+from fovea.pipelines.loaders.select import Selection, find, loader_for
+from fovea.pipelines.loaders.text import TextLoader
+from fovea.rag import registry
+from fovea.rag.errors import DocumentError
 
 LOADERS = [cls() for cls in registry.components("loader").values()]
 
@@ -117,7 +117,7 @@ def test_the_longest_suffix_wins_then_the_first_loader():
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_one_may_not_read_is_said(tree):
-    from rag.trace import Trace
+    from fovea.rag.trace import Trace
 
     (tree / "sub").chmod(0)
     trace = Trace()

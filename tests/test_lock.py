@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rag.errors import LockedError, StoreError
-from retrievers.library.library import Library
-from retrievers.library.lock import HOLDER, LOCK, WriterLock
+from fovea.rag.errors import LockedError, StoreError
+from fovea.retrievers.library.library import Library
+from fovea.retrievers.library.lock import HOLDER, LOCK, WriterLock
 from tests.library_tools import opened, put
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,8 +6,8 @@ import sys
 CHILD = """
 import resource, sys
 from pathlib import Path
-from pipelines import ingest
-from pipelines.pipeline import Pipeline
+from fovea.pipelines import ingest
+from fovea.pipelines.pipeline import Pipeline
 
 ingest.GROUP_CHUNKS = 256
 root, files = Path(sys.argv[1]), int(sys.argv[2])

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.segmenter import Cut
-from rag.testing.segmenters import check_laws
-from rag.trace import Trace
-from segmenters.packer import SMALL, W, best_way, pack
-from segmenters.places import LADDER, characters, clauses, graphemes, parts, words
+from fovea.rag.segmenter import Cut
+from fovea.rag.testing.segmenters import check_laws
+from fovea.rag.trace import Trace
+from fovea.segmenters.packer import SMALL, W, best_way, pack
+from fovea.segmenters.places import LADDER, characters, clauses, graphemes, parts, words
 from tests.tokenizers_of_tests import TOKENIZERS, encoder
 
 WORDS = encoder("words").tokenizer

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipelines.explain import fates, stage_lines
-from pipelines.pipeline import LONGEST_QUESTION, Pipeline
-from rag.errors import ConfigError, QueryError
-from rag.trace import Trace
-from rag.types import Answer
+from fovea.pipelines.explain import fates, stage_lines
+from fovea.pipelines.pipeline import LONGEST_QUESTION, Pipeline
+from fovea.rag.errors import ConfigError, QueryError
+from fovea.rag.trace import Trace
+from fovea.rag.types import Answer
 
 
 @pytest.fixture

@@ -10,19 +10,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError
-from rag.remember import RememberingEncoder
-from rag.trained import save
-from segmenters import blocks, pointer_network
-from segmenters.blocks import block_cosines, centred
-from segmenters.pointer import PointerSegmenter
-from segmenters.sectioned import Sectioned
-from segmenters.training.measure import offered, pk
-from segmenters.training.pointer import PointerRecipe, inputs, offsets
-from segmenters.training.pointer_net import PointerNet
-from segmenters.training.sampling import Example, cropped, shaken, spliced, unmarked
-from segmenters.units import Units
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.trained import save
+from fovea.segmenters import blocks, pointer_network
+from fovea.segmenters.blocks import block_cosines, centred
+from fovea.segmenters.pointer import PointerSegmenter
+from fovea.segmenters.sectioned import Sectioned
+from fovea.segmenters.training.measure import offered, pk
+from fovea.segmenters.training.pointer import PointerRecipe, inputs, offsets
+from fovea.segmenters.training.pointer_net import PointerNet
+from fovea.segmenters.training.sampling import Example, cropped, shaken, spliced, unmarked
+from fovea.segmenters.units import Units
 
 DIM, REACH = 12, 7
 

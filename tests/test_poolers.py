@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.pipeline import Pipeline
-from rag import registry
-from rag.encoders.hash import HashEncoder
-from rag.remember import RememberingEncoder
-from rag.sentences import sentences
-from rag.testing.poolers import check_pooler
-from rag.testing.segmenters import HOSTILE
-from rag.types import Document
-from segmenters.chain import segment
-from segmenters.embedding_breakpoint import EmbeddingBreakpointSegmenter
-from segmenters.fixed import FixedSegmenter
-from segmenters.poolers.late import LatePooler, pieces
-from segmenters.sentence import SentenceSegmenter
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag import registry
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.sentences import sentences
+from fovea.rag.testing.poolers import check_pooler
+from fovea.rag.testing.segmenters import HOSTILE
+from fovea.rag.types import Document
+from fovea.segmenters.chain import segment
+from fovea.segmenters.embedding_breakpoint import EmbeddingBreakpointSegmenter
+from fovea.segmenters.fixed import FixedSegmenter
+from fovea.segmenters.poolers.late import LatePooler, pieces
+from fovea.segmenters.sentence import SentenceSegmenter
 from tests.tokenizers_of_tests import encoder as toy
 
 TEXT = "The river rose. It took the bridge. Nobody slept.\n\nIn spring the mill was rebuilt. It stands today. " * 3
@@ -174,7 +174,7 @@ def test_a_vector_of_another_place_is_found_by_check(late):
 
 
 def test_check_reads_each_document_once_however_many_chunks_it_has(late, monkeypatch):
-    from retrievers.library import checks
+    from fovea.retrievers.library import checks
 
     pipeline, folder = late
     pipeline.ingest(folder / "docs")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmenters import porter
-from segmenters.porter import stem
+from fovea.segmenters import porter
+from fovea.segmenters.porter import stem
 
 MEASURES = {0: "tr ee tree y by", 1: "trouble oats trees ivy", 2: "troubles private oaten orrery"}
 STEPS = {

@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from attention_retrieval import reference
-from attention_retrieval.bipartite import training, wanted
-from attention_retrieval.cell_lists import CellLists, lists_of
-from attention_retrieval.engine import Keys
-from attention_retrieval.engines.query_ivf import QueryIVFEngine
-from attention_retrieval.kernels import near_cells as near
-from attention_retrieval.kernels.joins import joins
-from attention_retrieval.kernels.keep_best import keep_best, order_all
-from attention_retrieval.kernels.votes import most_wanted, tally
-from attention_retrieval.query_cells import CELL, cells_of, halved
-from attention_retrieval.testing.engines import asked, topics
-from attention_retrieval.vectors import Rows, decode
-from rag.errors import StoreError
+from fovea.attention_retrieval import reference
+from fovea.attention_retrieval.bipartite import training, wanted
+from fovea.attention_retrieval.cell_lists import CellLists, lists_of
+from fovea.attention_retrieval.engine import Keys
+from fovea.attention_retrieval.engines.query_ivf import QueryIVFEngine
+from fovea.attention_retrieval.kernels import near_cells as near
+from fovea.attention_retrieval.kernels.joins import joins
+from fovea.attention_retrieval.kernels.keep_best import keep_best, order_all
+from fovea.attention_retrieval.kernels.votes import most_wanted, tally
+from fovea.attention_retrieval.query_cells import CELL, cells_of, halved
+from fovea.attention_retrieval.testing.engines import asked, topics
+from fovea.attention_retrieval.vectors import Rows, decode
+from fovea.rag.errors import StoreError
 from tests.hostile_vectors import HOSTILE, interrupted
 
 D = 32

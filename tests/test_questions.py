@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipelines.evaluation.gold import Gold, Question, QuestionSet
-from pipelines.evaluation.questions import check_questions, read_questions
-from rag.errors import ConfigError, ConfigErrors, DocumentError
-from rag.types import Document
+from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
+from fovea.pipelines.evaluation.questions import check_questions, read_questions
+from fovea.rag.errors import ConfigError, ConfigErrors, DocumentError
+from fovea.rag.types import Document
 from tests.conftest import SHARED
 
 MOON = Document("docs/moon.txt", "The Moon orbits the Earth in 27 days. It has no air.")

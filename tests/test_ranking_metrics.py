@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ranking_metrics import NAMES, holm, randomisation_p, scores
+from fovea.pipelines.ranking_metrics import NAMES, holm, randomisation_p, scores
 
 pytest.importorskip("ir_measures", reason="needs fovea[bench]")
 

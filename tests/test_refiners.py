@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag import registry
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, MissingExtra, ModelError
-from rag.testing.corpus import MemoryCorpus, sample_corpus
-from rag.testing.refiners import check_refined, check_refiner
-from rag.trace import Trace
-from rag.types import Chunk, Hit, Query
-from retrievers.mmr import MaximalMarginalRelevance
-from retrievers.near_duplicates import NearDuplicates
-from retrievers.neighbours import Neighbours
-from retrievers.score_floor import ScoreFloor
-from retrievers.token_budget import TokenBudget
-from retrievers.top_k import TopK
+from fovea.rag import registry
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, MissingExtra, ModelError
+from fovea.rag.testing.corpus import MemoryCorpus, sample_corpus
+from fovea.rag.testing.refiners import check_refined, check_refiner
+from fovea.rag.trace import Trace
+from fovea.rag.types import Chunk, Hit, Query
+from fovea.retrievers.mmr import MaximalMarginalRelevance
+from fovea.retrievers.near_duplicates import NearDuplicates
+from fovea.retrievers.neighbours import Neighbours
+from fovea.retrievers.score_floor import ScoreFloor
+from fovea.retrievers.token_budget import TokenBudget
+from fovea.retrievers.top_k import TopK
 from tests.learned_weights import WEIGHTS, weights_of
 
 ENCODER = HashEncoder()

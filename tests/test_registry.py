@@ -5,11 +5,11 @@ from functools import cached_property
 import pytest
 from pydantic import BaseModel, PositiveInt, ValidationError
 
-from rag import registry
-from rag.component import Component, SpeedOnly, fingerprint
-from rag.encoder import Encoder
-from rag.encoders.hash import HashEncoder
-from rag.errors import MissingExtra, require
+from fovea.rag import registry
+from fovea.rag.component import Component, SpeedOnly, fingerprint
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import MissingExtra, require
 
 
 class Colour(Component, kind="colour"):
@@ -114,7 +114,7 @@ def test_built_ins_live_in_the_file_of_their_name():
 
 @pytest.mark.parametrize("kind", sorted(registry.HOMES))
 def test_every_built_in_says_what_it_is_and_documents_each_setting(kind):
-    from pipelines.schema import field_docs
+    from fovea.pipelines.schema import field_docs
 
     for name, cls in registry.components(kind).items():
         assert (cls.__doc__ or "").strip(), f"{kind} {name} has no docstring"
@@ -135,7 +135,7 @@ class _Holder(BaseModel):
 
 def test_a_plugin_is_found_through_its_entry_point(tmp_path, monkeypatch):
     (tmp_path / "plugin_colours.py").write_text(
-        "from rag.encoders.hash import HashEncoder\nclass Mine(HashEncoder, name='mine'):\n    '''Mine.'''\n"
+        "from fovea.rag.encoders.hash import HashEncoder\nclass Mine(HashEncoder, name='mine'):\n    '''Mine.'''\n"
     )
     info = tmp_path / "plugin_colours-1.0.dist-info"
     info.mkdir()

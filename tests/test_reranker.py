@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, ModelError
-from rag.testing.corpus import MemoryCorpus, sample_corpus
-from rag.tokens import words
-from rag.trace import Trace
-from rag.trained import load
-from rag.types import Chunk, Hit, Query
-from retrievers.dense import DenseRetriever
-from retrievers.evidence import NAMES, among, evidence
-from retrievers.reranker import Reranker
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.testing.corpus import MemoryCorpus, sample_corpus
+from fovea.rag.tokens import words
+from fovea.rag.trace import Trace
+from fovea.rag.trained import load
+from fovea.rag.types import Chunk, Hit, Query
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.evidence import NAMES, among, evidence
+from fovea.retrievers.reranker import Reranker
 from tests.learned_weights import weights_of
 from tests.library_tools import over_a_library
 
@@ -120,8 +120,8 @@ def test_rarity_is_the_same_over_a_library(tmp_path):
 
 def test_training_learns_what_tells_an_answer_and_nothing_where_nothing_tells(tmp_path):
     pytest.importorskip("torch")
-    from rag.training.loop import fit
-    from retrievers.training.reranker import RerankerRecipe, hybrid
+    from fovea.rag.training.loop import fit
+    from fovea.retrievers.training.reranker import RerankerRecipe, hybrid
     from tests.ships import collection
 
     recipe = RerankerRecipe(steps=120, every=40, candidates=6, batch=8)

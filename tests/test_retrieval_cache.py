@@ -13,11 +13,11 @@ pytest.importorskip("numba")
 
 from transformers import DynamicCache, StaticCache  # noqa: E402
 
-from attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
-from attention_retrieval.engines.flat import FlatEngine  # noqa: E402
-from attention_retrieval.layer import LayerCache  # noqa: E402
-from rag import registry  # noqa: E402
-from rag.errors import ConfigError, FoveaError, ModelError  # noqa: E402
+from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
+from fovea.attention_retrieval.engines.flat import FlatEngine  # noqa: E402
+from fovea.attention_retrieval.layer import LayerCache  # noqa: E402
+from fovea.rag import registry  # noqa: E402
+from fovea.rag.errors import ConfigError, FoveaError, ModelError  # noqa: E402
 from tests.tiny_lms import CONFIGS, greedy, model, text  # noqa: E402
 
 EXACT = {
@@ -91,7 +91,7 @@ def test_a_second_question_goes_on_with_the_same_cache(pair, exact_prompt):
 
 
 def test_a_prompt_read_in_a_band(pair, monkeypatch):
-    monkeypatch.setattr("attention_retrieval.device.ROWS", 13)
+    monkeypatch.setattr("fovea.attention_retrieval.device.ROWS", 13)
     ours, full = pair
     ids = text(150)
     expected = greedy(full, ids)
@@ -306,7 +306,7 @@ def test_keys_that_are_not_finite_are_refused_and_the_cache_goes_on():
 
 
 def test_an_unknown_version_is_refused(monkeypatch):
-    from attention_retrieval import hf
+    from fovea.attention_retrieval import hf
 
     monkeypatch.setattr(hf.transformers, "__version__", "4.57.1")
     with pytest.raises(ConfigError) as error:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rag import registry
-from rag.encoders.hash import HashEncoder
-from rag.errors import FoveaError, MissingExtra, ModelError
-from rag.filters import parse
-from rag.retrieval import Retriever
-from rag.testing.corpus import MemoryCorpus, sample_corpus
-from rag.testing.retrievers import check_retriever
-from rag.trace import Trace
-from rag.types import Document, Query, Span
-from retrievers.bm25s import BM25SRetriever
-from retrievers.calibrated import CalibratedFuser
-from retrievers.convex import ConvexFuser
-from retrievers.dense import DenseRetriever
-from retrievers.lexical_feedback import LexicalFeedbackRetriever
-from retrievers.query_map import QueryMapRetriever
-from retrievers.query_side import QuerySideRetriever
+from fovea.rag import registry
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import FoveaError, MissingExtra, ModelError
+from fovea.rag.filters import parse
+from fovea.rag.retrieval import Retriever
+from fovea.rag.testing.corpus import MemoryCorpus, sample_corpus
+from fovea.rag.testing.retrievers import check_retriever
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Query, Span
+from fovea.retrievers.bm25s import BM25SRetriever
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.convex import ConvexFuser
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.lexical_feedback import LexicalFeedbackRetriever
+from fovea.retrievers.query_map import QueryMapRetriever
+from fovea.retrievers.query_side import QuerySideRetriever
 from tests.learned_weights import weights_of
 from tests.library_tools import over_a_library, take
 

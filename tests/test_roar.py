@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from attention_retrieval import reference
-from attention_retrieval.engine import NO_BIAS, Keys
-from attention_retrieval.engines.roar import RoarEngine
-from attention_retrieval.entries import Entries
-from attention_retrieval.graph import Graph, graph_of, with_room
-from attention_retrieval.kernels.best_first import Ask, best_first
-from attention_retrieval.kernels.graph import forget, link, link_all, reachable
-from attention_retrieval.kernels.project import mend, project, unoccluded
-from attention_retrieval.kernels.take import take
-from attention_retrieval.testing.engines import asked, topics
-from attention_retrieval.vectors import Rows
-from rag.errors import StoreError
+from fovea.attention_retrieval import reference
+from fovea.attention_retrieval.engine import NO_BIAS, Keys
+from fovea.attention_retrieval.engines.roar import RoarEngine
+from fovea.attention_retrieval.entries import Entries
+from fovea.attention_retrieval.graph import Graph, graph_of, with_room
+from fovea.attention_retrieval.kernels.best_first import Ask, best_first
+from fovea.attention_retrieval.kernels.graph import forget, link, link_all, reachable
+from fovea.attention_retrieval.kernels.project import mend, project, unoccluded
+from fovea.attention_retrieval.kernels.take import take
+from fovea.attention_retrieval.testing.engines import asked, topics
+from fovea.attention_retrieval.vectors import Rows
+from fovea.rag.errors import StoreError
 from tests.hostile_vectors import HOSTILE, interrupted
 
 D = 32
@@ -320,7 +320,7 @@ def test_an_interrupted_build_leaves_nothing(monkeypatch):
     rows = topics(3000, seed=0)
     keys, q = Keys(Rows.of(rows, "bf16"), 8, 3000), asked(rows, 600, seed=1)
     with monkeypatch.context() as patch:
-        patch.setattr("attention_retrieval.kernels.project.mend", interrupted)
+        patch.setattr("fovea.attention_retrieval.kernels.project.mend", interrupted)
         with pytest.raises(KeyboardInterrupt):
             RoarEngine().build(keys, q)
     first, second = (RoarEngine().build(keys, q).state() for _ in range(2))

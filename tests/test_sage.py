@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag import registry
-from rag.encoders.hash import HashEncoder
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.errors import ConfigError, ModelError
-from rag.types import Document
-from segmenters.blocks import sides, unit
-from segmenters.chain import segment
-from segmenters.sage import SageSegmenter, same_topic
-from segmenters.sectioned import Sectioned
-from segmenters.topical_change import TopicalChangeSegmenter
-from segmenters.units import Units
+from fovea.rag import registry
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.types import Document
+from fovea.segmenters.blocks import sides, unit
+from fovea.segmenters.chain import segment
+from fovea.segmenters.sage import SageSegmenter, same_topic
+from fovea.segmenters.sectioned import Sectioned
+from fovea.segmenters.topical_change import TopicalChangeSegmenter
+from fovea.segmenters.units import Units
 from tests.learned_weights import sage, weights_of
 from tests.tokenizers_of_tests import encoder
 
@@ -71,7 +71,7 @@ def test_blocks_are_means_of_the_units_around(n, size, seed):
 @pytest.mark.parametrize("features", ["all", "difference", "product", "plain"])
 def test_numpy_scores_are_those_of_the_network(features):
     torch = pytest.importorskip("torch")
-    from segmenters.training.sage import Network, SageRecipe
+    from fovea.segmenters.training.sage import Network, SageRecipe
 
     torch.manual_seed(0)
     model = Network(16, SageRecipe(hidden=32, features=features)).eval()
@@ -88,7 +88,7 @@ def test_numpy_scores_are_those_of_the_network(features):
 def test_memory_is_bounded_on_long_texts(tmp_path):
     import tracemalloc
 
-    from rag.trained import load
+    from fovea.rag.trained import load
 
     arrays = load(str(sage(tmp_path / "w.safetensors", HASH)), "sage").arrays
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
@@ -120,7 +120,7 @@ class Fixed(SageSegmenter):
 
 def test_boundaries_are_low_and_lowest_around(monkeypatch):
     same = np.array([0.9, 0.4, 0.2, 0.3, 0.8, 0.45, 0.9, 0.55], np.float32)
-    monkeypatch.setattr("segmenters.sage.same_topic", lambda v, a, b, start=0, stop=None: same[start:stop])
+    monkeypatch.setattr("fovea.segmenters.sage.same_topic", lambda v, a, b, start=0, stop=None: same[start:stop])
     units = Units.given(["a"] * 9)
     assert np.flatnonzero(Fixed().boundaries(units, HASH)).tolist() == [2, 5]
     assert np.flatnonzero(Fixed(threshold=0.6).boundaries(units, HASH)).tolist() == [2, 5, 7]
@@ -188,14 +188,14 @@ def test_weights_that_are_not_there_are_named():
 
 def recipe(**settings):
     pytest.importorskip("torch")
-    from segmenters.training.sage import SageRecipe
+    from fovea.segmenters.training.sage import SageRecipe
 
     return SageRecipe(**settings)
 
 
 def stacked(texts):
-    from segmenters.training.measure import examples
-    from segmenters.training.stacked import Stacked
+    from fovea.segmenters.training.measure import examples
+    from fovea.segmenters.training.stacked import Stacked
 
     return Stacked.of(examples(texts, HASH))
 
@@ -206,7 +206,7 @@ def stacked(texts):
 @pytest.mark.parametrize("near", [0.0, 0.5, 1.0])
 def test_pairs_are_what_they_are_called(negatives, positives, near, marked):
     settings = recipe(negatives=negatives, positives=positives, same_article=near)
-    from segmenters.training.sage import _one_topic, _two_topics
+    from fovea.segmenters.training.sage import _one_topic, _two_topics
 
     all_ = stacked(articles(marked))
     gaps = _one_topic(all_, settings)
@@ -241,7 +241,7 @@ def test_blocks_of_pairs_stay_within_their_part(seed, most, within):
 
 def test_texts_without_pairs_are_refused():
     settings = recipe(negatives="sections")
-    from segmenters.training.sage import draw
+    from fovea.segmenters.training.sage import draw
 
     alone = Sectioned("a", Units.given(["one", "two", "three"]), np.zeros(2, bool))
     with pytest.raises(ConfigError, match="hold no text of two sections"):
@@ -258,8 +258,8 @@ def test_texts_without_pairs_are_refused():
 @pytest.mark.parametrize("marked", [True, False])
 def test_it_learns_subjects_and_the_weights_say_how_to_use_them(tmp_path, marked):
     settings = recipe(steps=160, every=40, hidden=32, block=2)
-    from segmenters.training.measure import table
-    from segmenters.training.train import train
+    from fovea.segmenters.training.measure import table
+    from fovea.segmenters.training.train import train
 
     texts = articles(marked)
     found = train(settings, texts, HASH, tmp_path, seed=1)

@@ -16,9 +16,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from attention_retrieval import Retrieval, RetrievalCache, tensorfile  # noqa: E402
-from rag import registry  # noqa: E402
-from rag.errors import ModelError  # noqa: E402
+from fovea.attention_retrieval import Retrieval, RetrievalCache, tensorfile  # noqa: E402
+from fovea.rag import registry  # noqa: E402
+from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
 
 OURS = "fovea_retrieval"
@@ -181,7 +181,7 @@ def test_safetensors_can_read_it(saved):
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from attention_retrieval import tensorfile
+from fovea.attention_retrieval import tensorfile
 arrays = {str(n): np.full(3_000_000, n, np.float32) for n in range(8)}
 print("ready", flush=True)
 while True:

@@ -3,11 +3,11 @@
 import jsonschema
 import pytest
 
-from pipelines import yaml_source
-from pipelines.cli.init import TEMPLATE
-from pipelines.schema import pipeline_schema
-from pipelines.spec import PipelineSpec
-from rag import registry
+from fovea.pipelines import yaml_source
+from fovea.pipelines.cli.init import TEMPLATE
+from fovea.pipelines.schema import pipeline_schema
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag import registry
 from tests.test_yaml import GOLDEN
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.segmentation_metrics import boundary_scores, boundary_similarity, pk, window, window_diff
-from rag.errors import QueryError
+from fovea.pipelines.segmentation_metrics import boundary_scores, boundary_similarity, pk, window, window_diff
+from fovea.rag.errors import QueryError
 
 
 def bounds(text):

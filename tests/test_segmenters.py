@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from rag import registry
-from rag.encoder import Encoder
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError
-from rag.segmenter import Cut, Segmenter
-from rag.testing.segmenters import HOSTILE, MEDIA_TYPES, check_chunks, check_segmenter
-from rag.types import Document
-from segmenters.chain import segment
-from segmenters.fixed import FixedSegmenter
-from segmenters.recursive import RecursiveSegmenter
-from segmenters.sentence import SentenceSegmenter
+from fovea.rag import registry
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.segmenter import Cut, Segmenter
+from fovea.rag.testing.segmenters import HOSTILE, MEDIA_TYPES, check_chunks, check_segmenter
+from fovea.rag.types import Document
+from fovea.segmenters.chain import segment
+from fovea.segmenters.fixed import FixedSegmenter
+from fovea.segmenters.recursive import RecursiveSegmenter
+from fovea.segmenters.sentence import SentenceSegmenter
 from tests.learned_weights import WEIGHTS, weights_of
 from tests.tokenizers_of_tests import TOKENIZERS, encoder
 

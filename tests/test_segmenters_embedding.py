@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rag.encoders.hash import HashEncoder
-from rag.sentences import sentences
-from rag.types import Document
-from segmenters.chain import segment
-from segmenters.embedding_breakpoint import EmbeddingBreakpointSegmenter, distances, outliers
-from segmenters.units import Units
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Document
+from fovea.segmenters.chain import segment
+from fovea.segmenters.embedding_breakpoint import EmbeddingBreakpointSegmenter, distances, outliers
+from fovea.segmenters.units import Units
 
 RIVER = "The river rose at night. The river took the bridge. The river left the mill. The river fell at dawn. "
 BREAD = "Bread needs flour. Bread needs yeast and salt. Bread needs time and warm hands. Bread needs an oven."

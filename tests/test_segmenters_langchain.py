@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from rag.errors import DocumentError
-from rag.segmenter import Segmenter
-from rag.testing.segmenters import HOSTILE, check_laws
-from rag.trace import Trace
-from rag.types import Document
-from segmenters.chain import segment
-from segmenters.locate import locate
+from fovea.rag.errors import DocumentError
+from fovea.rag.segmenter import Segmenter
+from fovea.rag.testing.segmenters import HOSTILE, check_laws
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document
+from fovea.segmenters.chain import segment
+from fovea.segmenters.locate import locate
 from tests.tokenizers_of_tests import encoder
 
 langchain = pytest.importorskip("langchain_text_splitters", reason="needs fovea[peers]")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.types import Document
-from segmenters.chain import segment
-from segmenters.recursive import RecursiveSegmenter
-from segmenters.structure import code, html, markdown, plain
+from fovea.rag.types import Document
+from fovea.segmenters.chain import segment
+from fovea.segmenters.recursive import RecursiveSegmenter
+from fovea.segmenters.structure import code, html, markdown, plain
 from tests.tokenizers_of_tests import encoder
 
 

@@ -10,18 +10,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.pipeline import Pipeline
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, QueryError
-from rag.testing.corpus import MemoryCorpus
-from rag.testing.refiners import check_refined
-from rag.trace import Trace
-from rag.types import Chunk, Hit, Query
-from retrievers.expected_recall import ExpectedRecallSelection
-from retrievers.gradient import GradientSelection
-from retrievers.mass import MassSelection
-from retrievers.relative import RelativeSelection
-from retrievers.selection import Selection
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, QueryError
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.testing.refiners import check_refined
+from fovea.rag.trace import Trace
+from fovea.rag.types import Chunk, Hit, Query
+from fovea.retrievers.expected_recall import ExpectedRecallSelection
+from fovea.retrievers.gradient import GradientSelection
+from fovea.retrievers.mass import MassSelection
+from fovea.retrievers.relative import RelativeSelection
+from fovea.retrievers.selection import Selection
 
 MODES = ("keep_ratio", "ratio", "difference")
 RATIOS = ("keep_ratio", "ratio")

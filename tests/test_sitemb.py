@@ -8,23 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.pipeline import Pipeline
-from pipelines.spec import PipelineSpec
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, StoreError
-from rag.remember import RememberingEncoder
-from rag.testing.corpus import MemoryCorpus, sample_corpus
-from rag.testing.retrievers import check_retriever
-from rag.testing.situators import MARKDOWN, SAMPLES, check_situator, pieces
-from rag.trace import Trace
-from rag.trained import load, save
-from rag.types import Document, Query
-from retrievers.collection import Collection
-from retrievers.collections.read import read
-from retrievers.dense import DenseRetriever
-from retrievers.sitemb import SitEmbRetriever
-from retrievers.situators.headings import HeadingSituator
-from retrievers.situators.sitemb import SitEmbSituator, surroundings
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.spec import PipelineSpec
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, StoreError
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.testing.corpus import MemoryCorpus, sample_corpus
+from fovea.rag.testing.retrievers import check_retriever
+from fovea.rag.testing.situators import MARKDOWN, SAMPLES, check_situator, pieces
+from fovea.rag.trace import Trace
+from fovea.rag.trained import load, save
+from fovea.rag.types import Document, Query
+from fovea.retrievers.collection import Collection
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.sitemb import SitEmbRetriever
+from fovea.retrievers.situators.headings import HeadingSituator
+from fovea.retrievers.situators.sitemb import SitEmbSituator, surroundings
 from tests.learned_weights import about, weights_of
 from tests.test_collections import article, ask
 
@@ -88,7 +88,7 @@ def test_surroundings_are_of_the_neighbours_and_of_no_other_chunk():
 
 def test_documents_say_nothing_of_each_other():
     pytest.importorskip("torch")
-    from retrievers.training.sitemb import placed, situated
+    from fovea.retrievers.training.sitemb import placed, situated
 
     both = Collection("all", SAMPLES, [c for d in SAMPLES for c in pieces(d)])
     parts = [both.only([d.id]) for d in SAMPLES]
@@ -294,15 +294,15 @@ def collection(tmp_path_factory):
 
 
 def trained(collection, out, **settings):
-    from retrievers.training.sitemb import SitEmbRecipe
-    from retrievers.training.train import train
+    from fovea.retrievers.training.sitemb import SitEmbRecipe
+    from fovea.retrievers.training.train import train
 
     recipe = SitEmbRecipe(**{"steps": 80, "learning_rate": 1e-2, "batch": 32, "far": 60, "patience": 9, **settings})
     return recipe, train(recipe, [collection], ENCODER, out)
 
 
 def mrr(recipe, weights, collection):
-    from retrievers.training.measure import ranked, scores
+    from fovea.retrievers.training.measure import ranked, scores
 
     part = collection.part("test")
     found = recipe.ranked(weights, part, ENCODER) if weights else ranked(DenseRetriever(), part, ENCODER)
@@ -341,7 +341,7 @@ def test_the_same_seed_gives_the_same_weights(collection, tmp_path):
 
 
 def test_before_training_the_map_is_the_identity_and_weights_are_where_they_begin(collection):
-    from retrievers.training.sitemb import SitEmbRecipe
+    from fovea.retrievers.training.sitemb import SitEmbRecipe
 
     task = SitEmbRecipe(begin=0.3).prepare([collection], ENCODER, 0)
     arrays = task.arrays()

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import yaml_source
-from pipelines.pipeline import Pipeline
-from pipelines.schema import pipeline_schema
-from pipelines.spec import check
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError
-from rag.situator import alikeness
-from rag.testing.corpus import MemoryCorpus, cut
-from rag.tokens import words
-from rag.types import Document
-from retrievers.library import lexicon, situations
-from retrievers.library.opening import FILE
-from retrievers.library.schema import FORMAT
+from fovea.pipelines import yaml_source
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.schema import pipeline_schema
+from fovea.pipelines.spec import check
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.situator import alikeness
+from fovea.rag.testing.corpus import MemoryCorpus, cut
+from fovea.rag.tokens import words
+from fovea.rag.types import Document
+from fovea.retrievers.library import lexicon, situations
+from fovea.retrievers.library.opening import FILE
+from fovea.retrievers.library.schema import FORMAT
 from tests.library_tools import ENCODER, opened, put, put_chunks
 
 TEXT = """# {name}
@@ -104,7 +104,7 @@ def test_two_documents_of_one_text_differ_by_their_titles_in_vectors_and_in_word
 
 
 def _one(name: str) -> list:
-    from rag import registry
+    from fovea.rag import registry
 
     return [registry.find("retriever", name)()]
 
@@ -255,7 +255,7 @@ def test_the_stage_in_settings_recipe_and_schema():
     ],
 )
 def test_golden(text, expected):
-    from rag import registry
+    from fovea.rag import registry
 
     with pytest.raises(ConfigError) as caught:
         check(yaml_source.parse(text, file="p.yaml"))

@@ -8,14 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipelines.pipeline import Pipeline
-from rag.encoders.hash import HashEncoder
-from rag.errors import MissingExtra, ModelError, StoreError
-from rag.replies import Replies
-from rag.situator import Situator
-from rag.testing.situators import check_situator, pieces
-from rag.trace import Trace
-from rag.types import Document
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import MissingExtra, ModelError, StoreError
+from fovea.rag.replies import Replies
+from fovea.rag.situator import Situator
+from fovea.rag.testing.situators import check_situator, pieces
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document
 
 pytest.importorskip("langchain", reason="langchain is not installed")
 pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")

@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rag import registry
-from rag.encoder import TokenStates
-from rag.encoders.hash import HashEncoder
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.errors import ConfigError, MissingExtra, ModelError
-from rag.models import PACKAGED
-from rag.remember import RememberingEncoder
-from rag.situator import Situator, alikeness
-from rag.testing.situators import MARKDOWN, check_situator, pieces
-from rag.trace import Trace
-from rag.types import Document, Span
-from rag.windows import around
-from retrievers.situators.headings import HeadingSituator
-from retrievers.situators.late import LateSituator, stretches
+from fovea.rag import registry
+from fovea.rag.encoder import TokenStates
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.errors import ConfigError, MissingExtra, ModelError
+from fovea.rag.models import PACKAGED
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.situator import Situator, alikeness
+from fovea.rag.testing.situators import MARKDOWN, check_situator, pieces
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Span
+from fovea.rag.windows import around
+from fovea.retrievers.situators.headings import HeadingSituator
+from fovea.retrievers.situators.late import LateSituator, stretches
 from tests.ellipsis import ellipsis
 from tests.tokenizers_of_tests import TOKENIZERS, encoder
 

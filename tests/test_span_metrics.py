@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.span_metrics import Line, covered, length, precision_omega, score, union, within_budget
-from rag.errors import QueryError
+from fovea.pipelines.span_metrics import Line, covered, length, precision_omega, score, union, within_budget
+from fovea.rag.errors import QueryError
 
 
 def spans(*pairs):

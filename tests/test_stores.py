@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from rag import registry
-from rag.testing.stores import StoreSuite
-from retrievers.stores.chroma import ChromaStore
-from retrievers.stores.embedded import EmbeddedStore
-from retrievers.stores.qdrant import QdrantStore
+from fovea.rag import registry
+from fovea.rag.testing.stores import StoreSuite
+from fovea.retrievers.stores.chroma import ChromaStore
+from fovea.retrievers.stores.embedded import EmbeddedStore
+from fovea.retrievers.stores.qdrant import QdrantStore
 
 faiss = pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed")
 REFUSED = frozenset(["contains", "<", "<=", ">", ">="])

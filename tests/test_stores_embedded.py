@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.errors import MissingExtra, StoreError
-from rag.filters import Compare
-from rag.testing.stores import MemoryTruth, filled, queries, random_rows, unit
-from rag.trace import Trace
-from retrievers.stores import base, exact, graph
-from retrievers.stores.embedded import EmbeddedStore
+from fovea.rag.errors import MissingExtra, StoreError
+from fovea.rag.filters import Compare
+from fovea.rag.testing.stores import MemoryTruth, filled, queries, random_rows, unit
+from fovea.rag.trace import Trace
+from fovea.retrievers.stores import base, exact, graph
+from fovea.retrievers.stores.embedded import EmbeddedStore
 
 
 def opened(path, truth, *, read_only=False, **options):

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag.errors import FoveaError, LockedError, MissingExtra, QueryError, StoreError
-from rag.filters import Compare, Not
-from rag.testing.stores import filled, queries, random_rows
-from rag.trace import Trace
-from retrievers.stores.chroma import ChromaIndex, ChromaStore
-from retrievers.stores.follower import Follower, comparable, fit
-from retrievers.stores.qdrant import QdrantIndex, QdrantStore
+from fovea.rag.errors import FoveaError, LockedError, MissingExtra, QueryError, StoreError
+from fovea.rag.filters import Compare, Not
+from fovea.rag.testing.stores import filled, queries, random_rows
+from fovea.rag.trace import Trace
+from fovea.retrievers.stores.chroma import ChromaIndex, ChromaStore
+from fovea.retrievers.stores.follower import Follower, comparable, fit
+from fovea.retrievers.stores.qdrant import QdrantIndex, QdrantStore
 
 STORES = [pytest.param(ChromaStore, ChromaIndex, id="chroma"), pytest.param(QdrantStore, QdrantIndex, id="qdrant")]
 

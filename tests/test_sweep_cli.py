@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.cli.main import main
-from pipelines.pipeline import Pipeline
-from pipelines.sweep.data import StudyData
-from pipelines.sweep.forecast import counts
-from pipelines.sweep.load import load_study
-from rag.errors import MissingExtra
+from fovea.pipelines.cli.main import main
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.sweep.data import StudyData
+from fovea.pipelines.sweep.forecast import counts
+from fovea.pipelines.sweep.load import load_study
+from fovea.rag.errors import MissingExtra
 from tests.sweep_studies import PIPELINE, QUESTIONS, write_study
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -93,7 +93,7 @@ def test_workers_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_without_optuna_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.sweep.run import Sweep
+    from fovea.pipelines.sweep.run import Sweep
 
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtra, match=r"fovea sweep needs the package 'optuna'") as error:
@@ -104,7 +104,7 @@ def test_without_optuna_the_error_says_what_to_install(tmp_path: Path, monkeypat
 def test_workers_of_a_ray_cluster_find_the_same(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     path = write_study(tmp_path)
-    command = [sys.executable, "-m", "pipelines.cli.main", "sweep", str(path), "--quiet", "--json"]
+    command = [sys.executable, "-m", "fovea.pipelines.cli.main", "sweep", str(path), "--quiet", "--json"]
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
     found = []
     for more in (["--workers", "ray:2", "--out", str(tmp_path / "ray")], ["--out", str(tmp_path / "plain")]):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sweep.report.html import html
+from fovea.pipelines.sweep.report.html import html
 from tests.sweep_records import chromium, large
 
 CHROMIUM = chromium()

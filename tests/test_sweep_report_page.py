@@ -11,14 +11,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pipelines.evaluation.gold import Gold, Question, QuestionSet
-from pipelines.evaluation.outcome import Outcome
-from pipelines.sweep.record import Value
-from pipelines.sweep.report.html import html, write_html
-from pipelines.sweep.report.page.markup import text
-from pipelines.sweep.report.page.passages import marked
-from pipelines.sweep.report.page.scale import Scale, fitted
-from pipelines.sweep.report.page.stages import stage_times
+from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.sweep.record import Value
+from fovea.pipelines.sweep.report.html import html, write_html
+from fovea.pipelines.sweep.report.page.markup import text
+from fovea.pipelines.sweep.report.page.passages import marked
+from fovea.pipelines.sweep.report.page.scale import Scale, fitted
+from fovea.pipelines.sweep.report.page.stages import stage_times
 from tests.sweep_records import BOTH, large, record, trial, value
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
@@ -368,7 +368,7 @@ def test_axes_hold_their_values(values):
 
 def test_colours_can_be_read():
     """Contrast of at least 4.5 between words and what is under them, in light and dark (WCAG 2, AA)."""
-    css = files("pipelines.sweep.report.page").joinpath("page.css").read_text("utf-8")
+    css = files("fovea.pipelines.sweep.report.page").joinpath("page.css").read_text("utf-8")
     schemes = [dict(re.findall(r"--(\w+):#(\w{6})", block)) for block in re.findall(r":root\{(.*?)\}", css)[:2]]
     for scheme, ink, paper in product(schemes, ("ink", "quiet", "accent"), ("paper", "panel")):
         high, low = sorted((_luminance(scheme[ink]), _luminance(scheme[paper])), reverse=True)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sweep.report.pareto import front, pareto
-from pipelines.sweep.report.ranking import baseline, by_question, changes, metrics, ranked, same, varied, winner
+from fovea.pipelines.sweep.report.pareto import front, pareto
+from fovea.pipelines.sweep.report.ranking import baseline, by_question, changes, metrics, ranked, same, varied, winner
 from tests.sweep_records import BOTH, record, trial
 
 
@@ -85,7 +85,7 @@ def test_a_baseline_that_did_not_complete_is_none():
 
 
 def test_values_by_question_leave_out_failures_and_what_is_no_number():
-    from pipelines.evaluation.outcome import Outcome
+    from fovea.pipelines.evaluation.outcome import Outcome
 
     outcomes = [
         Outcome("a", {"nDCG@10": 0.5}, {"total": 0.2, "keep": 0.1}, {"passages": 300}),

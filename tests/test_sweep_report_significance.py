@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.sweep.report.significance import against, difference
+from fovea.pipelines.sweep.report.significance import against, difference
 from tests.sweep_records import trial
 
 

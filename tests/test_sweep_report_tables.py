@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import yaml_source
-from pipelines.measurements import show
-from pipelines.spec import PipelineSpec, check
-from pipelines.sweep.report import tables
-from pipelines.sweep.report.best import best_yaml, plain_yaml
-from pipelines.sweep.report.mlflow_log import log_study
-from rag.errors import ConfigError, FoveaError, MissingExtra
+from fovea.pipelines import yaml_source
+from fovea.pipelines.measurements import show
+from fovea.pipelines.spec import PipelineSpec, check
+from fovea.pipelines.sweep.report import tables
+from fovea.pipelines.sweep.report.best import best_yaml, plain_yaml
+from fovea.pipelines.sweep.report.mlflow_log import log_study
+from fovea.rag.errors import ConfigError, FoveaError, MissingExtra
 from tests.sweep_records import BOTH, large, record, trial
 
 TRIALS = [

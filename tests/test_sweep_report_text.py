@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from rich.cells import cell_len
 
-from pipelines.sweep.report.figures import chance, decimals, number, span, times
-from pipelines.sweep.report.text import summary
+from fovea.pipelines.sweep.report.figures import chance, decimals, number, span, times
+from fovea.pipelines.sweep.report.text import summary
 from tests.sweep_records import BOTH, record, trial
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.evaluation.outcome import Outcome
-from pipelines.sweep.report.effects import effects
-from pipelines.sweep.report.importance import importance
-from pipelines.sweep.report.levels import dependents, levels, ordered
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.sweep.report.effects import effects
+from fovea.pipelines.sweep.report.importance import importance
+from fovea.pipelines.sweep.report.levels import dependents, levels, ordered
 from tests.sweep_records import record, trial
 
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from pipelines.evaluation.outcome import Outcome
-from pipelines.pipeline import Pipeline
-from pipelines.sweep.cache_file import CacheFile
-from pipelines.sweep.load import load_study
-from pipelines.sweep.pool import LocalPool
-from pipelines.sweep.record import Record
-from pipelines.sweep.run import Sweep
-from pipelines.sweep.suggest import Suggestions
-from rag.errors import ConfigError, StoreError
-from rag.trace import Trace
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.sweep.cache_file import CacheFile
+from fovea.pipelines.sweep.load import load_study
+from fovea.pipelines.sweep.pool import LocalPool
+from fovea.pipelines.sweep.record import Record
+from fovea.pipelines.sweep.run import Sweep
+from fovea.pipelines.sweep.suggest import Suggestions
+from fovea.rag.errors import ConfigError, StoreError
+from fovea.rag.trace import Trace
 from tests.sweep_studies import PIPELINE, QUESTIONS, write_study
 
 pytest.importorskip("optuna")
@@ -107,7 +107,7 @@ def test_a_study_run_again_runs_nothing(whole: tuple[Path, Record, list[Any]]) -
 
 def _fovea(*args: str | Path, path: Path | None = None, **options: Any) -> subprocess.Popen[str]:
     environment = os.environ | ({"PYTHONPATH": f"{path}{os.pathsep}{Path.cwd()}"} if path else {})
-    command = [sys.executable, "-m", "pipelines.cli.main", "sweep", *map(str, args), "--quiet"]
+    command = [sys.executable, "-m", "fovea.pipelines.cli.main", "sweep", *map(str, args), "--quiet"]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
     )
@@ -165,8 +165,8 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
 MISBEHAVE = '''
 import os, time
 from typing import Literal
-from rag import trace
-from rag.retrieval import Refiner
+from fovea.rag import trace
+from fovea.rag.retrieval import Refiner
 
 class Misbehaving(Refiner, name="misbehaving"):
     """Does what it is told."""

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 import yaml
 
-from pipelines import yaml_source
-from pipelines.sweep.schema import study_schema
+from fovea.pipelines import yaml_source
+from fovea.pipelines.sweep.schema import study_schema
 from tests.sweep_studies import PIPELINE, write_study
 from tests.test_sweep_study import GOLDEN
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import yaml_source
-from pipelines.sweep.constraints import Constraint
-from pipelines.sweep.domain import Choice, Range, domain, labels, values
-from pipelines.sweep.space import Space
-from rag.errors import ConfigError, ConfigErrors
+from fovea.pipelines import yaml_source
+from fovea.pipelines.sweep.constraints import Constraint
+from fovea.pipelines.sweep.domain import Choice, Range, domain, labels, values
+from fovea.pipelines.sweep.space import Space
+from fovea.rag.errors import ConfigError, ConfigErrors
 
 
 def space(text: str) -> Space:

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.sweep.cache_file import CacheFile, key_of
-from pipelines.sweep.encoder import StageEncoder
-from pipelines.sweep.stages import Stages
-from rag import stage_cache, trace
-from rag.encoders.hash import HashEncoder
-from rag.testing.corpus import MemoryCorpus
-from rag.trace import Trace
-from rag.types import Document, Hit, Query, Span
+from fovea.pipelines.sweep.cache_file import CacheFile, key_of
+from fovea.pipelines.sweep.encoder import StageEncoder
+from fovea.pipelines.sweep.stages import Stages
+from fovea.rag import stage_cache, trace
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Hit, Query, Span
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.sweep.load import load_study
-from rag.errors import ConfigError
+from fovea.pipelines.sweep.load import load_study
+from fovea.rag.errors import ConfigError
 from tests.sweep_studies import PIPELINE, write_study
 
 MISFIT = {"segment": {"choice": ["fixed"]}, "k": {"choice": [2, 60]}}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.errors import FoveaError, QueryError
+from fovea.rag.errors import FoveaError, QueryError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")

@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, MissingExtra
-from rag.testing.corpus import MemoryCorpus
-from rag.testing.refiners import check_refiner
-from rag.trace import Trace
-from rag.types import Document, Hit, Query, Span
-from retrievers.time.days import Interval, calendar, day_number, iso, moment, span
-from retrievers.time.fit import fit, recency
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, MissingExtra
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.testing.refiners import check_refiner
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document, Hit, Query, Span
+from fovea.retrievers.time.days import Interval, calendar, day_number, iso, moment, span
+from fovea.retrievers.time.fit import fit, recency
 from tests.time_expressions import FIRST, SECOND
 
 pytest.importorskip("dateparser", reason="needs the extra 'time'")
 
-from retrievers.calibrated import CalibratedFuser
-from retrievers.recency import RecencyRefiner
-from retrievers.time.parser import TimeParser
-from retrievers.time.passages import UNDATED
-from retrievers.time.scan import scanner
-from retrievers.time_filter import TimeFilterRefiner
-from retrievers.time_scope import TimeScopeRefiner
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.recency import RecencyRefiner
+from fovea.retrievers.time.parser import TimeParser
+from fovea.retrievers.time.passages import UNDATED
+from fovea.retrievers.time.scan import scanner
+from fovea.retrievers.time_filter import TimeFilterRefiner
+from fovea.retrievers.time_scope import TimeScopeRefiner
 
 PARSER, SCANNER = TimeParser(), scanner(("en", "de", "fr", "es"))
 ASKED_ON = datetime(2020, 6, 15, 12)
@@ -130,7 +130,7 @@ def test_an_unknown_language_is_named():
 def test_without_the_library_the_extra_is_named(monkeypatch):
     import sys
 
-    from retrievers.time.lexicon import Lexicon
+    from fovea.retrievers.time.lexicon import Lexicon
 
     monkeypatch.setitem(sys.modules, "dateparser", None)
     with pytest.raises((MissingExtra, ModuleNotFoundError), match="dateparser"):

@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, ModelError
-from rag.segmenter import Segmenter
-from rag.trace import Trace
-from rag.types import Document
-from segmenters.blocks import unit
-from segmenters.decode import viterbi
-from segmenters.lengths import Lengths
-from segmenters.pairs import Paragraphs, features, same_topic
-from segmenters.topical_change import TopicalChangeSegmenter
-from segmenters.units import Units
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.segmenter import Segmenter
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document
+from fovea.segmenters.blocks import unit
+from fovea.segmenters.decode import viterbi
+from fovea.segmenters.lengths import Lengths
+from fovea.segmenters.pairs import Paragraphs, features, same_topic
+from fovea.segmenters.topical_change import TopicalChangeSegmenter
+from fovea.segmenters.units import Units
 from tests.learned_weights import topical_change
 from tests.test_sage import articles
 
@@ -53,7 +53,7 @@ def corpora(draw):
 @given(corpora(), st.sampled_from(["cp", "rp", "consecutive"]), st.integers(1, 4), st.integers(0, 99))
 def test_pairs_keep_the_laws_of_sampling(corpus, regime, most, seed):
     pytest.importorskip("torch")
-    from segmenters.training.topical_change import sample
+    from fovea.segmenters.training.topical_change import sample
 
     text, section = corpus
     try:
@@ -75,7 +75,7 @@ def test_pairs_keep_the_laws_of_sampling(corpus, regime, most, seed):
 @given(corpora(), st.sampled_from(["cp", "rp"]), st.integers(1, 4))
 def test_each_paragraph_gets_as_many_pairs_of_either_kind(corpus, regime, most):
     pytest.importorskip("torch")
-    from segmenters.training.topical_change import _drawn
+    from fovea.segmenters.training.topical_change import _drawn
 
     text, section = corpus
     ones, twos = _drawn(text, section, regime, most, np.random.default_rng(0))
@@ -90,8 +90,8 @@ def test_each_paragraph_gets_as_many_pairs_of_either_kind(corpus, regime, most):
 
 def test_sections_and_paragraphs_are_stacked_as_the_texts_mark_them():
     pytest.importorskip("torch")
-    from segmenters.training.measure import examples
-    from segmenters.training.topical_change import stack
+    from fovea.segmenters.training.measure import examples
+    from fovea.segmenters.training.topical_change import stack
 
     texts = articles()[:3]
     found = examples(texts, HASH)
@@ -125,7 +125,7 @@ def test_features_by_hand():
 
 def test_numpy_scores_are_those_of_the_head():
     torch = pytest.importorskip("torch")
-    from segmenters.training.topical_change import Head, TopicalChangeRecipe
+    from fovea.segmenters.training.topical_change import Head, TopicalChangeRecipe
 
     torch.manual_seed(0)
     model = Head(16, TopicalChangeRecipe()).eval()
@@ -306,7 +306,7 @@ def test_the_cross_encoder_says_what_transformers_says(cross):
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from segmenters.cross_scorer import CrossScorer
+    from fovea.segmenters.cross_scorer import CrossScorer
 
     pairs = [("tea is brewed", "the moon orbits"), ("rivers flow", "x"), ("a", "that in days of the earth")]
     tokenizer = AutoTokenizer.from_pretrained(cross / "two")
@@ -339,7 +339,7 @@ def test_it_cuts_by_the_cross_encoder_without_weights_or_vectors(cross):
 
 
 def test_pairs_too_long_for_the_cross_encoder_are_warned_of(cross):
-    from segmenters.cross_scorer import CrossScorer
+    from fovea.segmenters.cross_scorer import CrossScorer
 
     trace = Trace()
     with trace.stage("segment") as stage:
@@ -351,7 +351,7 @@ def test_models_of_other_forms_are_refused(cross, tmp_path):
     import json
     import shutil
 
-    from segmenters.cross_scorer import CrossScorer
+    from fovea.segmenters.cross_scorer import CrossScorer
 
     with pytest.raises(ModelError, match="has 3 labels; a scorer of pairs has two"):
         CrossScorer(model=str(cross / "three")).same_topic([("a", "b")])
@@ -365,7 +365,7 @@ def test_models_of_other_forms_are_refused(cross, tmp_path):
 
 @pytest.mark.parametrize("name", ["roberta-cls-consec", "dennlinger/roberta-cls-consec"])
 def test_hub_names_are_looked_for_with_their_organisation(name):
-    from segmenters.cross_scorer import CrossScorer
+    from fovea.segmenters.cross_scorer import CrossScorer
 
     with pytest.raises(ModelError, match="the model 'dennlinger/roberta-cls-consec' is not in"):
         CrossScorer(model=name, offline=True).same_topic([("a", "b")])
@@ -377,8 +377,8 @@ def test_hub_names_are_looked_for_with_their_organisation(name):
 @pytest.mark.parametrize("pairs", ["cp", "rp", "consecutive"])
 def test_it_learns_paragraphs_of_one_subject(tmp_path, pairs):
     pytest.importorskip("torch")
-    from segmenters.training.topical_change import TopicalChangeRecipe
-    from segmenters.training.train import train
+    from fovea.segmenters.training.topical_change import TopicalChangeRecipe
+    from fovea.segmenters.training.train import train
 
     recipe = TopicalChangeRecipe(steps=60, every=20, hidden=16, pairs=pairs, learning_rate=5e-3)
     found = train(recipe, articles(), HASH, tmp_path)

@@ -3,9 +3,9 @@
 import io
 from threading import Thread
 
-from rag import progress, trace
-from rag.trace import Trace
-from rag.types import Chunk, Hit
+from fovea.rag import progress, trace
+from fovea.rag.trace import Trace
+from fovea.rag.types import Chunk, Hit
 
 
 def ticking(*times: float):

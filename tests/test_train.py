@@ -16,16 +16,16 @@ pytest.importorskip("torch")
 import numpy as np
 import torch
 
-from pipelines.cli.main import main
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError, ModelError
-from rag.trained import load, shipped
-from rag.training.card import digest_of
-from rag.training.loop import Run, fit, rate
-from segmenters.corpora.drawn import drawn
-from segmenters.corpora.read import read
-from segmenters.sage import SageSegmenter
-from segmenters.training.measure import pk
+from fovea.pipelines.cli.main import main
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.trained import load, shipped
+from fovea.rag.training.card import digest_of
+from fovea.rag.training.loop import Run, fit, rate
+from fovea.segmenters.corpora.drawn import drawn
+from fovea.segmenters.corpora.read import read
+from fovea.segmenters.sage import SageSegmenter
+from fovea.segmenters.training.measure import pk
 from tests.test_sage import WORDS
 from tests.toy_training import Toy, ToyRecipe
 
@@ -171,7 +171,7 @@ def test_progress_shows_the_loss_and_the_best_score(tmp_path, monkeypatch):
         def advance(self, amount=1, note=""):
             notes.append((amount, note))
 
-    monkeypatch.setattr("rag.progress.bar", lambda label, total: contextlib.nullcontext(Noted()))
+    monkeypatch.setattr("fovea.rag.progress.bar", lambda label, total: contextlib.nullcontext(Noted()))
     run, _ = fit(Toy(0), ToyRecipe(), tmp_path, 0)
     assert sum(amount for amount, _ in notes) == 60
     assert re.fullmatch(r"loss \d\.\d{4}", notes[0][1])

@@ -11,14 +11,14 @@ pytest.importorskip("torch")
 pytest.importorskip("dateparser", reason="needs the extra 'time'")
 
 
-from rag.encoders.hash import HashEncoder
-from rag.trained import load
-from retrievers.collections.read import read
-from retrievers.time.fit import closed, fit, near, recency
-from retrievers.time.scan import scanner
-from retrievers.training.event_aware import EventAwareRecipe
-from retrievers.training.timed import Spans, World, askings
-from retrievers.training.train import train
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.trained import load
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.time.fit import closed, fit, near, recency
+from fovea.retrievers.time.scan import scanner
+from fovea.retrievers.training.event_aware import EventAwareRecipe
+from fovea.retrievers.training.timed import Spans, World, askings
+from fovea.retrievers.training.train import train
 from tests.test_collections import article, ask
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,20 +13,20 @@ pytest.importorskip("sentence_transformers")
 import torch
 from sentence_transformers import SentenceTransformer
 
-from rag.encoders.hash import HashEncoder
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.errors import ConfigError, ModelError
-from rag.remember import RememberingEncoder
-from rag.testing.corpus import sample_corpus
-from rag.training.loop import fit, seed_of
-from rag.types import Document, Query, Span
-from rag.wordpieces import ModelTokenizer
-from retrievers.collection import Collection, Judged
-from retrievers.lexsembridge import LexSemBridgeRetriever
-from retrievers.modules.lexsembridge import LexSemBridge
-from retrievers.training.lexsembridge import LexSemBridgeRecipe, Queries, word_vectors
-from retrievers.training.queries import KEYWORDS, PART, Passages, with_made
-from retrievers.training.train import train
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.testing.corpus import sample_corpus
+from fovea.rag.training.loop import fit, seed_of
+from fovea.rag.types import Document, Query, Span
+from fovea.rag.wordpieces import ModelTokenizer
+from fovea.retrievers.collection import Collection, Judged
+from fovea.retrievers.lexsembridge import LexSemBridgeRetriever
+from fovea.retrievers.modules.lexsembridge import LexSemBridge
+from fovea.retrievers.training.lexsembridge import LexSemBridgeRecipe, Queries, word_vectors
+from fovea.retrievers.training.queries import KEYWORDS, PART, Passages, with_made
+from fovea.retrievers.training.train import train
 from tests.tiny import WORDS
 
 VARIANTS = ("slr", "llr", "clr")
@@ -75,7 +75,7 @@ def test_made_queries_are_of_their_passage(at, seed):
 
 
 def word_tokenizer():
-    from rag.tokens import WordTokenizer
+    from fovea.rag.tokens import WordTokenizer
 
     return WordTokenizer()
 

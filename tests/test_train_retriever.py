@@ -14,24 +14,24 @@ pytest.importorskip("torch")
 import numpy as np
 import torch
 
-from pipelines.cli.main import main
-from pipelines.ranking_metrics import scores as family
-from rag.encoders.hash import HashEncoder
-from rag.errors import ConfigError
-from rag.testing.corpus import MemoryCorpus
-from rag.trained import load, shipped
-from rag.types import Document, Hit, Query, Span
-from retrievers.bm25 import BM25Retriever
-from retrievers.collection import Collection, Judged
-from retrievers.collections.read import read
-from retrievers.dense import DenseRetriever
-from retrievers.query_map import QueryMapRetriever
-from retrievers.training.asked import Asked
-from retrievers.training.contrast import candidates_of, info_nce
-from retrievers.training.measure import ranked, scores
-from retrievers.training.mining import hard_negatives
-from retrievers.training.query_map import QueryMapRecipe
-from retrievers.training.train import counts, train
+from fovea.pipelines.cli.main import main
+from fovea.pipelines.ranking_metrics import scores as family
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.trained import load, shipped
+from fovea.rag.types import Document, Hit, Query, Span
+from fovea.retrievers.bm25 import BM25Retriever
+from fovea.retrievers.collection import Collection, Judged
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.query_map import QueryMapRetriever
+from fovea.retrievers.training.asked import Asked
+from fovea.retrievers.training.contrast import candidates_of, info_nce
+from fovea.retrievers.training.measure import ranked, scores
+from fovea.retrievers.training.mining import hard_negatives
+from fovea.retrievers.training.query_map import QueryMapRecipe
+from fovea.retrievers.training.train import counts, train
 from tests.test_collections import article, ask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -262,7 +262,7 @@ def test_the_verb_goes_on_after_kill_9_to_the_same_weights(data, tmp_path, capsy
     command = [
         sys.executable,
         "-m",
-        "pipelines.cli.main",
+        "fovea.pipelines.cli.main",
         "train",
         "retriever",
         *args,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag import Answer, Chunk, Citation, Document, Hit, Sentence, Span
+from fovea import Answer, Chunk, Citation, Document, Hit, Sentence, Span
 
 
 @given(st.text(max_size=80), st.data())

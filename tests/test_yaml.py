@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import yaml_source
-from pipelines.spec import PipelineSpec, check
-from rag.errors import ConfigError
+from fovea.pipelines import yaml_source
+from fovea.pipelines.spec import PipelineSpec, check
+from fovea.rag.errors import ConfigError
 
 
 def complaint(text: str) -> str:
@@ -182,8 +182,8 @@ def test_the_recipe_follows_what_decides_chunks_and_vectors():
 
 
 def test_every_example_and_template_is_right(tmp_path):
-    from pipelines.cli.init import TEMPLATE
-    from pipelines.sweep.load import load_study
+    from fovea.pipelines.cli.init import TEMPLATE
+    from fovea.pipelines.sweep.load import load_study
 
     text = TEMPLATE.format(file="p.yaml", name="mine", fuser=PipelineSpec.DEFAULT_FUSER)
     spec = check(yaml_source.parse(text))

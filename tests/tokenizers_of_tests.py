@@ -9,9 +9,9 @@ import numpy as np
 from tokenizers import Tokenizer as Trained
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from rag.encoder import Encoder
-from rag.encoders.hash import HashEncoder
-from rag.tokens import WordTokenizer
+from fovea.rag.encoder import Encoder
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.tokens import WordTokenizer
 
 _HASH = HashEncoder(size=16)
 

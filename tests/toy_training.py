@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rag import progress
-from rag.training.loop import fit, seed_of
-from rag.training.recipe import Recipe, Task
+from fovea.rag import progress
+from fovea.rag.training.loop import fit, seed_of
+from fovea.rag.training.recipe import Recipe, Task
 
 
 class Toy(Task):

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from attention_retrieval.correction import Corrected, Correction
-from attention_retrieval.engine import NO_BIAS, Found, Keys
-from attention_retrieval.partial import Partial
-from attention_retrieval.vectors import Rows
+from fovea.attention_retrieval.correction import Corrected, Correction
+from fovea.attention_retrieval.engine import NO_BIAS, Found, Keys
+from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.vectors import Rows
 
 BLOCK = 4096
 """Rows that are drawn together."""
@@ -51,7 +51,7 @@ class LiftCorrected(Corrected):
 
     def attend(self, q: np.ndarray, found: Found) -> Partial:
         """The last of the found only tells tau."""
-        from attention_retrieval.kernels.attend import attend_ids
+        from fovea.attention_retrieval.kernels.attend import attend_ids
 
         ids, tau = np.ascontiguousarray(found.ids[:, :-1]), found.logits[:, -1:]
         logits = np.maximum(found.logits[:, :-1] - self.keys.bias[ids], tau)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import PositiveInt
 
-from attention_retrieval.clusters import clustered, segments
-from attention_retrieval.correction import Corrected, Correction
-from attention_retrieval.engine import Found, Keys
-from attention_retrieval.partial import Partial, merge
-from attention_retrieval.vectors import Rows
-from rag.errors import ModelError
+from fovea.attention_retrieval.clusters import clustered, segments
+from fovea.attention_retrieval.correction import Corrected, Correction
+from fovea.attention_retrieval.engine import Found, Keys
+from fovea.attention_retrieval.partial import Partial, merge
+from fovea.attention_retrieval.vectors import Rows
+from fovea.rag.errors import ModelError
 
 PARTS = ("keys", "values", "sizes", "spread", "cells", "around", "across")
 
@@ -85,8 +85,8 @@ class TailCorrected(Corrected):
 
     def attend(self, q: np.ndarray, found: Found) -> Partial:
         """Found rows and the rest of every cluster; and rows that are in none."""
-        from attention_retrieval.kernels.attend import attend_scanned, scan_logits
-        from attention_retrieval.kernels.tail import attend_rest
+        from fovea.attention_retrieval.kernels.attend import attend_scanned, scan_logits
+        from fovea.attention_retrieval.kernels.tail import attend_rest
 
         ids, logits = found.ids, found.logits
         end = self.keys.start + len(self.parts["cells"])
@@ -124,7 +124,7 @@ class TailCorrected(Corrected):
         The output is linear in the second scale, so that is solved for under each of a few values of the first. The
         error counts relative to the exact output, and outputs of all queries alike.
         """
-        from attention_retrieval.kernels.attend import attend_scanned, scan_logits
+        from fovea.attention_retrieval.kernels.attend import attend_scanned, scan_logits
 
         every = scan_logits(self.keys.rows.stored, queries, self.keys.start, self.keys.stop)
         exact = attend_scanned(self.values.stored, self.keys.start, every)[0]
@@ -144,7 +144,7 @@ class TailCorrected(Corrected):
 
     def _segment(self, low: int, high: int) -> dict[str, np.ndarray]:
         """The parts that rows [low, high) add."""
-        from attention_retrieval.kernels.lists import sums
+        from fovea.attention_retrieval.kernels.lists import sums
 
         means, cells = clustered(
             Keys(self.keys.rows, low, high), low, high, self.settings.size, self.settings.steps, self.seed
@@ -159,7 +159,7 @@ class TailCorrected(Corrected):
 
     def _ready(self) -> None:
         """What a search uses of the parts."""
-        from attention_retrieval.kernels.tail import Clusters
+        from fovea.attention_retrieval.kernels.tail import Clusters
 
         parts, rows = self.parts, max(len(self.parts["cells"]), 1)
         self.around, self.across = ((parts[name] / rows).astype(np.float32) for name in ("around", "across"))

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from attention_retrieval.engine import Engine, Found, Index, Keys
-from attention_retrieval.engines.ivf import sampled, spans
-from attention_retrieval.faiss_alone import faiss_alone
-from rag.errors import ModelError
+from fovea.attention_retrieval.engine import Engine, Found, Index, Keys
+from fovea.attention_retrieval.engines.ivf import sampled, spans
+from fovea.attention_retrieval.faiss_alone import faiss_alone
+from fovea.rag.errors import ModelError
 
 NEEDED_BY = "engine fast_scan"
 LEAST = 512
@@ -83,7 +83,7 @@ class FastScanIndex(Index):
 
     def search(self, q: np.ndarray, k: int) -> Found:
         """The k best of the rows whose codes are best for any query of the group."""
-        from attention_retrieval.kernels.lists import distinct
+        from fovea.attention_retrieval.kernels.lists import distinct
 
         wanted = max(round(self.engine.rerank * len(self.keys)), 2 * k)
         if wanted >= len(self.keys) or self.codes is None:

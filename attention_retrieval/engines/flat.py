@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from attention_retrieval.engine import Engine, Found, Index, Keys
+from fovea.attention_retrieval.engine import Engine, Found, Index, Keys
 
 
 class FlatEngine(Engine, name="flat"):

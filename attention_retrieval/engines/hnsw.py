@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from pydantic import PositiveInt
 
-from attention_retrieval.engine import Engine, Found, Index, Keys
-from attention_retrieval.engines.ivf import spans
-from attention_retrieval.faiss_alone import faiss_alone
-from rag.errors import ModelError
+from fovea.attention_retrieval.engine import Engine, Found, Index, Keys
+from fovea.attention_retrieval.engines.ivf import spans
+from fovea.attention_retrieval.faiss_alone import faiss_alone
+from fovea.rag.errors import ModelError
 
 
 class HnswEngine(Engine, name="hnsw"):
@@ -62,7 +62,7 @@ class HnswIndex(Index):
 
     def search(self, q: np.ndarray, k: int) -> Found:
         """The k best rows that each query's walk met."""
-        from attention_retrieval.kernels.hnsw import Graph, walk
+        from fovea.attention_retrieval.kernels.hnsw import Graph, walk
 
         ef, width = max(self.engine.ef, k), 2 * self.engine.links
         if ef >= len(self.keys):

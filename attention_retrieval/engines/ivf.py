@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import PositiveInt
 
-from attention_retrieval.engine import Engine, Found, Keys
-from attention_retrieval.filed import FiledIndex, fits
-from attention_retrieval.kmeans import kmeans, nearest
-from rag.errors import ModelError
+from fovea.attention_retrieval.engine import Engine, Found, Keys
+from fovea.attention_retrieval.filed import FiledIndex, fits
+from fovea.attention_retrieval.kmeans import kmeans, nearest
+from fovea.rag.errors import ModelError
 
 
 class IvfEngine(Engine, name="ivf"):
@@ -78,7 +78,7 @@ class IvfIndex(FiledIndex):
 
     def search(self, q: np.ndarray, k: int) -> Found:
         """The k best of the rows in the lists that the queries of the group want, together."""
-        from attention_retrieval.kernels.lists import wanted_rows
+        from fovea.attention_retrieval.kernels.lists import wanted_rows
 
         if k >= len(self.keys) or not len(self.centroids):
             return self.keys.best(q, k)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import Field, SerializeAsAny
 
-from attention_retrieval.engine import Engine, Found, Index, Keys
-from attention_retrieval.state import under
+from fovea.attention_retrieval.engine import Engine, Found, Index, Keys
+from fovea.attention_retrieval.state import under
 
 
 class JoinedEngine(Engine, name="joined"):

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from attention_retrieval.bipartite import training, wanted
-from attention_retrieval.cell_lists import CellLists, lists_of
-from attention_retrieval.engine import Engine, Found, Index, Keys
-from attention_retrieval.query_cells import CELL, QueryCells, cells_of, restored
-from attention_retrieval.state import part, within
+from fovea.attention_retrieval.bipartite import training, wanted
+from fovea.attention_retrieval.cell_lists import CellLists, lists_of
+from fovea.attention_retrieval.engine import Engine, Found, Index, Keys
+from fovea.attention_retrieval.query_cells import CELL, QueryCells, cells_of, restored
+from fovea.attention_retrieval.state import part, within
 
 STEP = 32
 """New rows that are taken in together; fewer than the places that a cut leaves empty in any cell."""
@@ -106,8 +106,8 @@ class QueryIVFIndex(Index):
         return self._search(self.cells, self.lists, q, k, self.engine.probes)
 
     def _search(self, cells: QueryCells, lists: CellLists, q: np.ndarray, k: int, probes: int) -> Found:
-        from attention_retrieval.kernels.near_cells import near_cells
-        from attention_retrieval.kernels.votes import most_wanted, tally
+        from fovea.attention_retrieval.kernels.near_cells import near_cells
+        from fovea.attention_retrieval.kernels.votes import most_wanted, tally
 
         lifted = np.ascontiguousarray(self.keys.lifted(q), np.float32)
         opened, weights, scored = near_cells(cells, lifted, probes)
@@ -142,7 +142,7 @@ class QueryIVFIndex(Index):
         self.keys.stop = stop
 
     def _take_in(self, cells: QueryCells, lists: CellLists, low: int, high: int) -> None:
-        from attention_retrieval.kernels.joins import joins
+        from fovea.attention_retrieval.kernels.joins import joins
 
         rows = np.ascontiguousarray(cells.rotated(self.keys.matrix(low, high)), np.float32)
         masks = joins(cells.asked, lists.floors, rows)
@@ -169,7 +169,7 @@ class QueryIVFIndex(Index):
             self._relearn(self.cells, self.lists, slot, lifted, best[best >= 0].astype(np.int32))
 
     def _nearest(self, cells: QueryCells, lifted: np.ndarray, taken: set[int]) -> int:
-        from attention_retrieval.kernels.near_cells import near_cells
+        from fovea.attention_retrieval.kernels.near_cells import near_cells
 
         opened, weights, _ = near_cells(cells, lifted[None], self.engine.probes)
         for at in np.argsort(-weights, axis=None, kind="stable"):

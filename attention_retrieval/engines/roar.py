@@ -13,12 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from attention_retrieval.bipartite import training, wanted
-from attention_retrieval.engine import Engine, Found, Index, Keys
-from attention_retrieval.entries import FIRSTS, Entries, entries_from, entries_of
-from attention_retrieval.graph import BLOCK, Graph, graph_of, with_room
-from attention_retrieval.query_cells import CELL, QueryCells, cells_of
-from attention_retrieval.state import damaged, part, within
+from fovea.attention_retrieval.bipartite import training, wanted
+from fovea.attention_retrieval.engine import Engine, Found, Index, Keys
+from fovea.attention_retrieval.entries import FIRSTS, Entries, entries_from, entries_of
+from fovea.attention_retrieval.graph import BLOCK, Graph, graph_of, with_room
+from fovea.attention_retrieval.query_cells import CELL, QueryCells, cells_of
+from fovea.attention_retrieval.state import damaged, part, within
 
 LEAST_KEYS = 512
 PARENTS = 8
@@ -120,7 +120,7 @@ class RoarIndex(Index):
         least = max(LEAST_KEYS, len(q) * max(4 * k, self.engine.wanted))
         if self.graph is None or self.entries is None or least >= len(self.keys):
             return self.keys.best(q, k)
-        from attention_retrieval.kernels.best_first import Ask, best_first
+        from fovea.attention_retrieval.kernels.best_first import Ask, best_first
 
         lifted = np.ascontiguousarray(self.keys.lifted(q), np.float32)
         starts, scored = self.entries.of(lifted, self.engine.probes, self.engine.entries)
@@ -137,7 +137,7 @@ class RoarIndex(Index):
 
     def learn(self, lists: np.ndarray, until: float) -> None:
         """Edges from lists (n, m), until the time `until` or until a tenth of the blocks is left."""
-        from attention_retrieval.kernels.project import mend, project
+        from fovea.attention_retrieval.kernels.project import mend, project
 
         if self.graph is None:
             return
@@ -153,13 +153,13 @@ class RoarIndex(Index):
             mend(self.graph, here, rows, ranks, degree)
 
     def _rows(self, lists: np.ndarray) -> np.ndarray:
-        from attention_retrieval.kernels.take import take
+        from fovea.attention_retrieval.kernels.take import take
 
         return take(self.keys.rows.stored, lists.ravel()).reshape(*lists.shape, self.keys.rows.d)
 
     def reach_all(self, until: float) -> None:
         """Every row that no entry leads to is attached to the rows most like it."""
-        from attention_retrieval.kernels.graph import reachable
+        from fovea.attention_retrieval.kernels.graph import reachable
 
         if self.graph is not None and self.entries is not None:
             starts = self.entries.everywhere
@@ -167,7 +167,7 @@ class RoarIndex(Index):
             self._attach(alone.astype(np.int32), until, effort=256)
 
     def _attach(self, rows: np.ndarray, until: float, effort: int) -> None:
-        from attention_retrieval.kernels.attach import attach
+        from fovea.attention_retrieval.kernels.attach import attach
 
         low = 0
         while low < len(rows) and self.graph is not None and self.entries is not None:
@@ -191,8 +191,8 @@ class RoarIndex(Index):
         self.keys.stop = stop
 
     def _take_in(self, graph: Graph, entries: Entries, low: int, high: int) -> None:
-        from attention_retrieval.kernels.graph import link, link_all
-        from attention_retrieval.kernels.joins import joins
+        from fovea.attention_retrieval.kernels.graph import link, link_all
+        from fovea.attention_retrieval.kernels.joins import joins
 
         rows = np.ascontiguousarray(entries.cells.rotated(self.keys.matrix(low, high)), np.float32)
         masks = joins(entries.cells.asked, entries.floors, rows)
@@ -206,7 +206,7 @@ class RoarIndex(Index):
             entries.firsts[query, place] = low + n
 
     def _forget(self, stop: int, nodes: int) -> None:
-        from attention_retrieval.kernels.graph import forget
+        from fovea.attention_retrieval.kernels.graph import forget
 
         if self.graph is not None and self.entries is not None:
             forget(self.graph, stop)
@@ -227,7 +227,7 @@ class RoarIndex(Index):
         """Edges by which each query's exact best are reached from where its search ended, and through better ones."""
         if self.graph is None:
             return
-        from attention_retrieval.kernels.project import mend
+        from fovea.attention_retrieval.kernels.project import mend
 
         found = self.search(q, 1).ids
         lists = [np.concatenate([a, b[b != a[0]]]) for a, b in zip(found, exact)]

@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from attention_retrieval.clusters import clustered, segments
-from attention_retrieval.engine import Engine, Found, Keys
-from attention_retrieval.filed import FiledIndex, fits
-from rag.errors import ModelError
+from fovea.attention_retrieval.clusters import clustered, segments
+from fovea.attention_retrieval.engine import Engine, Found, Keys
+from fovea.attention_retrieval.filed import FiledIndex, fits
+from fovea.rag.errors import ModelError
 
 LEAST = 8
 """Rows that are read for each one wanted, at least: in a short text the share alone would be a cluster or two."""
@@ -62,7 +62,7 @@ class WaveIndex(FiledIndex):
 
     def search(self, q: np.ndarray, k: int) -> Found:
         """The k best rows of the clusters that the queries of the group want, together, and of those not clustered."""
-        from attention_retrieval.kernels.lists import wanted_rows
+        from fovea.attention_retrieval.kernels.lists import wanted_rows
 
         if k >= len(self.keys) or not len(self.centroids):
             return self.keys.best(q, k)

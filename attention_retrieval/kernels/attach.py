@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from attention_retrieval.graph import Graph
-from attention_retrieval.kernels.best_first import Ask, best_first
-from attention_retrieval.kernels.graph import link
-from attention_retrieval.kernels.load import read_row
-from attention_retrieval.vectors import Stored
+from fovea.attention_retrieval.graph import Graph
+from fovea.attention_retrieval.kernels.best_first import Ask, best_first
+from fovea.attention_retrieval.kernels.graph import link
+from fovea.attention_retrieval.kernels.load import read_row
+from fovea.attention_retrieval.vectors import Stored
 
 NO_BIAS = np.empty(0, np.float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from attention_retrieval.kernels.load import FAST, decode
+from fovea.attention_retrieval.kernels.load import FAST, decode
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

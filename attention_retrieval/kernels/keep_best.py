@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from attention_retrieval.kernels.heaps import order, sift
+from fovea.attention_retrieval.kernels.heaps import order, sift
 
 STRIP = 64
 """Columns that are looked at together: most strips hold nothing good enough, and a count of those vectorises."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from attention_retrieval.kernels.heaps import sift
-from attention_retrieval.kernels.load import FAST
+from fovea.attention_retrieval.kernels.heaps import sift
+from fovea.attention_retrieval.kernels.load import FAST
 
 
 @njit(nogil=True, cache=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from attention_retrieval.vectors import Stored
-from rag.errors import require
+from fovea.attention_retrieval.vectors import Stored
+from fovea.rag.errors import require
 
 require("numba", extra="attention", needed_by="attention retrieval on a CPU")
 

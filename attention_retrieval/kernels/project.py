@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from attention_retrieval.graph import WIDTH, Graph
-from attention_retrieval.kernels.graph import link
-from attention_retrieval.kernels.load import FAST
+from fovea.attention_retrieval.graph import WIDTH, Graph
+from fovea.attention_retrieval.kernels.graph import link
+from fovea.attention_retrieval.kernels.load import FAST
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from attention_retrieval.kernels.load import fetch_ahead, read_row
-from attention_retrieval.kernels.top_k import AHEAD
-from attention_retrieval.vectors import Stored
+from fovea.attention_retrieval.kernels.load import fetch_ahead, read_row
+from fovea.attention_retrieval.kernels.top_k import AHEAD
+from fovea.attention_retrieval.vectors import Stored
 
 
 @njit(nogil=True, cache=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from attention_retrieval.kernels.load import FAST
+from fovea.attention_retrieval.kernels.load import FAST
 
 TABLE = 1 << 13
 """Rows whose votes are counted at a time."""

@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from attention_retrieval.attention import Attention
-from attention_retrieval.correction import Correction
-from attention_retrieval.engine import Engine
-from attention_retrieval.vectors import Dtype
-from rag.component import SpeedOnly
+from fovea.attention_retrieval.attention import Attention
+from fovea.attention_retrieval.correction import Correction
+from fovea.attention_retrieval.engine import Engine
+from fovea.attention_retrieval.vectors import Dtype
+from fovea.rag.component import SpeedOnly
 
 
 class Retrieval(Attention, name="retrieval"):
@@ -82,13 +82,13 @@ class Retrieval(Attention, name="retrieval"):
 
     def implementation(self) -> str:
         """`fovea_retrieval`."""
-        from attention_retrieval.hf import IMPLEMENTATION
+        from fovea.attention_retrieval.hf import IMPLEMENTATION
 
         return IMPLEMENTATION
 
     def cache(self, config: Any) -> Any:
         """A RetrievalCache."""
-        from attention_retrieval.hf import RetrievalCache
+        from fovea.attention_retrieval.hf import RetrievalCache
 
         return RetrievalCache(config, self)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from attention_retrieval.attention import Attention
-from attention_retrieval.methods.retrieval import Retrieval
-from attention_retrieval.vectors import Dtype
+from fovea.attention_retrieval.attention import Attention
+from fovea.attention_retrieval.methods.retrieval import Retrieval
+from fovea.attention_retrieval.vectors import Dtype
 
 
 class Streaming(Attention, name="streaming"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_retrieval.correction import Corrected, Correction
-from attention_retrieval.engine import Index, Keys
-from attention_retrieval.engines.flat import FlatEngine
-from attention_retrieval.partial import Partial
-from attention_retrieval.reference import attend
-from attention_retrieval.testing.engines import D, K, asked, topics
-from attention_retrieval.vectors import Dtype, Rows, Vectors
+from fovea.attention_retrieval.correction import Corrected, Correction
+from fovea.attention_retrieval.engine import Index, Keys
+from fovea.attention_retrieval.engines.flat import FlatEngine
+from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.reference import attend
+from fovea.attention_retrieval.testing.engines import D, K, asked, topics
+from fovea.attention_retrieval.vectors import Dtype, Rows, Vectors
 
 
 class Head:

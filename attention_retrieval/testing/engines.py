@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys
-from attention_retrieval.engine import recall as shares
-from attention_retrieval.vectors import Dtype, Rows
+from fovea.attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys
+from fovea.attention_retrieval.engine import recall as shares
+from fovea.attention_retrieval.vectors import Dtype, Rows
 
 D, K = 32, 16
 

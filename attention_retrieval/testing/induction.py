@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag.errors import QueryError, require
+from fovea.rag.errors import QueryError, require
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.testbed_tasks.page import Fact, Page, Prompt
 from benchmarks.testbed_tasks.tasks import TASKS, Rng, key_value
-from rag.errors import QueryError
+from fovea.rag.errors import QueryError
 
 NOTHING, TEXT, ANSWER = 0, 1, 2
 """What a token of an episode is learnt as: random by nature, text, or `ANSWER + i`, an answer of the i-th task."""

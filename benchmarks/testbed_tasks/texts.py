@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.testbed_tasks.page import Page
-from rag.errors import FoveaError
+from fovea.rag.errors import FoveaError
 
 END = "<|end|>"
 

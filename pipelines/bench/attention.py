@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from attention_retrieval.dump import Dump
-from pipelines.bench.attention_heads import Plan, heads, limits
-from pipelines.bench.attention_measure import Measured, measured, threads, warm
-from pipelines.bench.attention_methods import Method
-from pipelines.measurements import Row, interval
-from rag.errors import FoveaError
-from rag.progress import bar
+from fovea.attention_retrieval.dump import Dump
+from fovea.pipelines.bench.attention_heads import Plan, heads, limits
+from fovea.pipelines.bench.attention_measure import Measured, measured, threads, warm
+from fovea.pipelines.bench.attention_methods import Method
+from fovea.pipelines.measurements import Row, interval
+from fovea.rag.errors import FoveaError
+from fovea.rag.progress import bar
 
 ENOUGH = 0.95
 """Recall at which methods are compared when they are swept."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from attention_retrieval.engine import Found, Index
-from attention_retrieval.partial import Partial, merge
-from pipelines.bench.attention_heads import Head, Step
+from fovea.attention_retrieval.engine import Found, Index
+from fovea.attention_retrieval.partial import Partial, merge
+from fovea.pipelines.bench.attention_heads import Head, Step
 
 if TYPE_CHECKING:
-    from attention_retrieval.correction import Corrected
+    from fovea.attention_retrieval.correction import Corrected
 
 
 class Answer(NamedTuple):
@@ -72,7 +72,7 @@ class Searched:
 
 def answered(head: Head, step: Step, found: Found, began: float, between: float) -> Answer:
     """Attention to what was found by a search that took from `began` to `between`, and to the static set."""
-    from attention_retrieval.kernels.attend import attend_ids
+    from fovea.attention_retrieval.kernels.attend import attend_ids
 
     whole = merge(Partial(*attend_ids(head.values.stored, found.ids, found.logits)), head.static(step))
     times = between - began, time.perf_counter() - between

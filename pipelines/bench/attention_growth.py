@@ -13,15 +13,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from attention_retrieval.dump import Dump
-from attention_retrieval.engine import Engine, Index, recall
-from pipelines.bench.attention import label, rows
-from pipelines.bench.attention_heads import Head, Plan, heads
-from pipelines.bench.attention_measure import threads, warm
-from pipelines.bench.attention_methods import Method
-from pipelines.measurements import Row, interval
-from rag.errors import ConfigError
-from rag.progress import bar
+from fovea.attention_retrieval.dump import Dump
+from fovea.attention_retrieval.engine import Engine, Index, recall
+from fovea.pipelines.bench.attention import label, rows
+from fovea.pipelines.bench.attention_heads import Head, Plan, heads
+from fovea.pipelines.bench.attention_measure import threads, warm
+from fovea.pipelines.bench.attention_methods import Method
+from fovea.pipelines.measurements import Row, interval
+from fovea.rag.errors import ConfigError
+from fovea.rag.progress import bar
 
 BATCH = 1024
 

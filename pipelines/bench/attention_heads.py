@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_retrieval.dump import Dump, Layer, as_float
-from attention_retrieval.engine import Keys
-from attention_retrieval.partial import Partial, merge
-from attention_retrieval.vectors import Dtype, Rows
-from rag.errors import ConfigError
+from fovea.attention_retrieval.dump import Dump, Layer, as_float
+from fovea.attention_retrieval.engine import Keys
+from fovea.attention_retrieval.partial import Partial, merge
+from fovea.attention_retrieval.vectors import Dtype, Rows
+from fovea.rag.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Head:
 
     def over(self, q: np.ndarray, low: int, high: int) -> Partial:
         """Exact attention to the rows [low, high), read once for all queries."""
-        from attention_retrieval.kernels.attend import attend_scanned, scan_logits
+        from fovea.attention_retrieval.kernels.attend import attend_scanned, scan_logits
 
         logits = scan_logits(self.keys.stored, q, low, high)
         return Partial(*attend_scanned(self.values.stored, low, logits))

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from attention_retrieval.engine import recall
-from attention_retrieval.partial import Partial
-from pipelines.bench.attention_answers import Answer, Ready
-from pipelines.bench.attention_heads import Head, Plan, Step
-from pipelines.bench.attention_methods import Method
-from rag.errors import FoveaError
+from fovea.attention_retrieval.engine import recall
+from fovea.attention_retrieval.partial import Partial
+from fovea.pipelines.bench.attention_answers import Answer, Ready
+from fovea.pipelines.bench.attention_heads import Head, Plan, Step
+from fovea.pipelines.bench.attention_methods import Method
+from fovea.rag.errors import FoveaError
 
 ELSE = np.zeros(4 << 20, np.float32)
 """16 MB, more than a core's own cache."""

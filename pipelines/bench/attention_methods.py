@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from attention_retrieval.correction import Correction
-from attention_retrieval.engine import Engine, Index
-from pipelines.bench.attention_answers import Ready, Searched
-from pipelines.bench.attention_heads import Head
-from pipelines.bench.attention_peers import PEERS
-from pipelines.bench.segmentation_methods import made, parsed
-from rag import registry
-from rag.errors import ConfigError
+from fovea.attention_retrieval.correction import Correction
+from fovea.attention_retrieval.engine import Engine, Index
+from fovea.pipelines.bench.attention_answers import Ready, Searched
+from fovea.pipelines.bench.attention_heads import Head
+from fovea.pipelines.bench.attention_peers import PEERS
+from fovea.pipelines.bench.segmentation_methods import made, parsed
+from fovea.rag import registry
+from fovea.rag.errors import ConfigError
 
 KNOBS = ("nprobe", "budget", "share", "ef", "beam", "rerank")
 """Settings that trade bytes for recall in a search and leave the index as it is; an engine's first is swept."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from attention_retrieval.engine import Found
-from attention_retrieval.partial import Partial, merge
-from pipelines.bench.attention_answers import Answer, Ready, answered
-from pipelines.bench.attention_heads import Head, Step
-from rag.errors import require
+from fovea.attention_retrieval.engine import Found
+from fovea.attention_retrieval.partial import Partial, merge
+from fovea.pipelines.bench.attention_answers import Answer, Ready, answered
+from fovea.pipelines.bench.attention_heads import Head, Step
+from fovea.rag.errors import require
 
 PROBES = (8, 16, 32, 64, 128)
 LINKS, BREADTHS = 32, (128, 256, 512, 1024)

@@ -7,8 +7,8 @@ from html import escape
 from math import ceil, floor, log10
 from pathlib import Path
 
-from pipelines.measurements import Row
-from rag.errors import ConfigError
+from fovea.pipelines.measurements import Row
+from fovea.rag.errors import ConfigError
 
 WIDE, HIGH, LEFT, BELOW, RIGHT, ABOVE = 760, 440, 62, 52, 170, 42
 INKS = ("#2563a8", "#d1651c", "#2e8b57", "#b3324b", "#7a52a8", "#8a6d2f", "#3c9aa5", "#c2559b", "#5b6770", "#84a52e")
@@ -96,7 +96,7 @@ def _up(bottom: float, place: Place, low: float) -> list[str]:
 
 def save(path: Path, rows: Sequence[Row], k: int, title: str) -> None:
     """Write the picture, whole. Raises ConfigError for a name that does not end in .svg."""
-    from rag.models import write_whole
+    from fovea.rag.models import write_whole
 
     if path.suffix.lower() != ".svg":
         raise ConfigError("pictures are drawn as SVG", where="--plot", got=str(path), fix=f"--plot {path.stem}.svg")

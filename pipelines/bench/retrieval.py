@@ -1,7 +1,7 @@
 """`fovea bench retrieval`: what finds the passages that answer, on the questions of a collection and on tasks made of
 its texts.
 
-A method runs as it does in a pipeline (`pipelines.search`), over an exact index in memory, and ten passages are judged;
+A method runs as it does in a pipeline (`fovea.pipelines.search`), over an exact index in memory, and ten passages are judged;
 methods that situate chunks alike share an index.
 Values are means over questions with 95 % bootstrap intervals. Beside them stands how each method differs from the
 first one, question by question: the mean difference with its interval, and the p of Fisher's randomisation test after
@@ -19,19 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.bench.retrieval_methods import Method
-from pipelines.bench.shared_encoder import SharedEncoder
-from pipelines.bench.situated import Corpora
-from pipelines.measurements import Row, interval
-from pipelines.ranking_metrics import NAMES, holm, randomisation_p, scores
-from pipelines.search import retrieve
-from rag.encoder import Encoder
-from rag.errors import ConfigError, FoveaError
-from rag.progress import bar
-from rag.testing.corpus import MemoryCorpus
-from rag.trace import Trace
-from retrievers.collection import Collection, Split
-from retrievers.collections.fine_grained import keyword, part_of_passage
+from fovea.pipelines.bench.retrieval_methods import Method
+from fovea.pipelines.bench.shared_encoder import SharedEncoder
+from fovea.pipelines.bench.situated import Corpora
+from fovea.pipelines.measurements import Row, interval
+from fovea.pipelines.ranking_metrics import NAMES, holm, randomisation_p, scores
+from fovea.pipelines.search import retrieve
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import ConfigError, FoveaError
+from fovea.rag.progress import bar
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.trace import Trace
+from fovea.retrievers.collection import Collection, Split
+from fovea.retrievers.collections.fine_grained import keyword, part_of_passage
 
 KEPT = 10
 TASKS = ("queries", "keyword3", "keyword5", "pop16", "pop32")

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.bench.segmentation_methods import parsed
-from pipelines.spec import PipelineSpec, check
-from pipelines.yaml_source import Source
-from rag import registry
-from rag.errors import ConfigError, FoveaError
-from retrievers.query_side import QuerySideRetriever
+from fovea.pipelines.bench.segmentation_methods import parsed
+from fovea.pipelines.spec import PipelineSpec, check
+from fovea.pipelines.yaml_source import Source
+from fovea.rag import registry
+from fovea.rag.errors import ConfigError, FoveaError
+from fovea.retrievers.query_side import QuerySideRetriever
 
 STAGES = ("situate", "retrieve", "fuse", "refine", "candidates")
 _BOTH = ["dense", "bm25"]

@@ -1,7 +1,7 @@
 """`fovea bench segmentation`: every segmenter that scores gaps over every corpus, the number of boundaries unknown and
 given, side by side with references and peers.
 
-Metrics are of `pipelines.segmentation_metrics`, means over documents with 95 % bootstrap intervals; Pk and WindowDiff
+Metrics are of `fovea.pipelines.segmentation_metrics`, means over documents with 95 % bootstrap intervals; Pk and WindowDiff
 in percent. CPU seconds are those of finding the boundaries of all documents of a corpus: its units are encoded once for
 all methods, and no method pays for that.
 """
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.bench.segmentation_methods import Method, labels
-from pipelines.bench.shared_encoder import SharedEncoder
-from pipelines.measurements import Row, interval
-from pipelines.segmentation_metrics import boundary_scores, boundary_similarity, pk, window_diff
-from rag.encoder import Encoder
-from rag.errors import ConfigError, FoveaError
-from rag.progress import bar
-from segmenters.sectioned import Sectioned
+from fovea.pipelines.bench.segmentation_methods import Method, labels
+from fovea.pipelines.bench.shared_encoder import SharedEncoder
+from fovea.pipelines.measurements import Row, interval
+from fovea.pipelines.segmentation_metrics import boundary_scores, boundary_similarity, pk, window_diff
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import ConfigError, FoveaError
+from fovea.rag.progress import bar
+from fovea.segmenters.sectioned import Sectioned
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 METRICS: Mapping[str, Measure] = {

@@ -10,14 +10,14 @@ from zlib import crc32
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from pipelines import yaml_source
-from pipelines.bench.segmentation_peers import PEERS
-from rag import registry
-from rag.component import Component
-from rag.encoder import Encoder
-from rag.errors import ConfigError
-from rag.segmenter import Segmenter
-from segmenters.units import Units
+from fovea.pipelines import yaml_source
+from fovea.pipelines.bench.segmentation_peers import PEERS
+from fovea.rag import registry
+from fovea.rag.component import Component
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.segmenter import Segmenter
+from fovea.segmenters.units import Units
 
 Rule = Callable[[Units, Encoder, int | None], np.ndarray]
 """Boundaries `(gaps,)` of units; with a number, so many of them."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from rag.encoder import Encoder
-from rag.errors import MissingExtra, ModelError, require
-from segmenters.units import Units
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import MissingExtra, ModelError, require
+from fovea.segmenters.units import Units
 
 
 def ends(pieces: Sequence[str], texts: Sequence[str]) -> np.ndarray:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from rag.encoder import Encoder, Role
-from rag.errors import StoreError
-from rag.progress import bar
-from rag.remember import Kept, RememberingEncoder
+from fovea.rag.encoder import Encoder, Role
+from fovea.rag.errors import StoreError
+from fovea.rag.progress import bar
+from fovea.rag.remember import Kept, RememberingEncoder
 
 
 @dataclass

@@ -6,10 +6,10 @@ from itertools import groupby
 
 import numpy as np
 
-from rag.encoder import Encoder
-from rag.situator import Situator
-from rag.testing.corpus import MemoryCorpus
-from retrievers.collection import Collection
+from fovea.rag.encoder import Encoder
+from fovea.rag.situator import Situator
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.retrievers.collection import Collection
 
 
 class Corpora:

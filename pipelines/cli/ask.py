@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rag.types import Answer
+    from fovea.rag.types import Answer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +42,8 @@ def question_of(args: argparse.Namespace) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Answer; the text appears as the model writes it."""
-    from pipelines.pipeline import Pipeline
-    from rag.types import Answer
+    from fovea.pipelines.pipeline import Pipeline
+    from fovea.rag.types import Answer
 
     with Pipeline.from_yaml(args.pipeline) as pipeline:
         for piece in pipeline.stream(question_of(args), args.k, where=args.where):
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def show(answer: Answer, args: argparse.Namespace) -> None:
     """Print what follows the text: the support of each sentence, the citations, the stages."""
-    from pipelines.explain import fates, stage_lines
+    from fovea.pipelines.explain import fates, stage_lines
 
     assert answer.trace is not None
     if args.json:

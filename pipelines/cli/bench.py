@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.cli.bench_attention import attention, configure_attention
+from fovea.pipelines.cli.bench_attention import attention, configure_attention
 
 if TYPE_CHECKING:
-    from pipelines.measurements import Row
+    from fovea.pipelines.measurements import Row
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +48,8 @@ def _positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Measure; what a run had to warn of goes to standard error."""
-    from rag import progress
-    from rag.trace import Trace
+    from fovea.rag import progress
+    from fovea.rag.trace import Trace
 
     trace = Trace()
     with progress.shown(not args.quiet), trace.stage("bench"):
@@ -61,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
 
 def segmentation(args: argparse.Namespace) -> str:
     """The table, or the JSON, of `fovea bench segmentation`."""
-    from pipelines.bench.segmentation import corpora, rows
-    from pipelines.bench.segmentation_methods import chosen, chosen_encoder, references
-    from pipelines.measurements import show
-    from segmenters.corpora.read import read
+    from fovea.pipelines.bench.segmentation import corpora, rows
+    from fovea.pipelines.bench.segmentation_methods import chosen, chosen_encoder, references
+    from fovea.pipelines.measurements import show
+    from fovea.segmenters.corpora.read import read
 
     methods = [*references(args.seed), *chosen(args.methods)]
     encoder = chosen_encoder(args.encoder)
@@ -76,12 +76,12 @@ def segmentation(args: argparse.Namespace) -> str:
 
 def retrieval(args: argparse.Namespace) -> str:
     """The table, or the JSON, of `fovea bench retrieval`."""
-    from pipelines.bench.retrieval import part, rows, shared, task
-    from pipelines.bench.retrieval_methods import chosen
-    from pipelines.bench.segmentation_methods import chosen_encoder
-    from pipelines.measurements import show
-    from rag.errors import require
-    from retrievers.collections.read import read
+    from fovea.pipelines.bench.retrieval import part, rows, shared, task
+    from fovea.pipelines.bench.retrieval_methods import chosen
+    from fovea.pipelines.bench.segmentation_methods import chosen_encoder
+    from fovea.pipelines.measurements import show
+    from fovea.rag.errors import require
+    from fovea.retrievers.collections.read import read
 
     require("ir_measures", extra="bench", needed_by="fovea bench retrieval")
     methods, encoder = chosen(args.methods), chosen_encoder(args.encoder)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from attention_retrieval.dump import Dump
-    from pipelines.bench.attention_heads import Plan
-    from pipelines.bench.attention_methods import Method
-    from pipelines.measurements import Row
+    from fovea.attention_retrieval.dump import Dump
+    from fovea.pipelines.bench.attention_heads import Plan
+    from fovea.pipelines.bench.attention_methods import Method
+    from fovea.pipelines.measurements import Row
 
 
 def configure_attention(one: argparse.ArgumentParser) -> None:
@@ -43,11 +43,11 @@ def configure_attention(one: argparse.ArgumentParser) -> None:
 
 def attention(args: argparse.Namespace) -> str:
     """The tables, or the JSON, of `fovea bench attention`."""
-    from attention_retrieval.dump import Dump
-    from pipelines.bench.attention_heads import Plan
-    from pipelines.bench.attention_methods import chosen
-    from pipelines.measurements import show
-    from rag.errors import ConfigError
+    from fovea.attention_retrieval.dump import Dump
+    from fovea.pipelines.bench.attention_heads import Plan
+    from fovea.pipelines.bench.attention_methods import chosen
+    from fovea.pipelines.measurements import show
+    from fovea.rag.errors import ConfigError
 
     methods = chosen(args.engines, sweep=args.sweep, correct=args.correct)
     names = ("k", "steps", "tokens", "sinks", "window", "layers", "heads", "repeat", "threads", "seed")
@@ -62,9 +62,9 @@ def attention(args: argparse.Namespace) -> str:
 
 def tables(args: argparse.Namespace, dump: Dump, methods: list[Method], plan: Plan) -> list[Row]:
     """All rows of a dump."""
-    from pipelines.bench.attention import at_equal_recall, label, rows
-    from pipelines.bench.attention_growth import drift, growth
-    from pipelines.bench.attention_plot import save
+    from fovea.pipelines.bench.attention import at_equal_recall, label, rows
+    from fovea.pipelines.bench.attention_growth import drift, growth
+    from fovea.pipelines.bench.attention_plot import save
 
     def missing(why: str) -> None:
         print(why, file=sys.stderr)

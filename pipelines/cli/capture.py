@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from attention_retrieval.capture import Plan
-    from attention_retrieval.dump import Facts
-    from rag.loader import Loader
+    from fovea.attention_retrieval.capture import Plan
+    from fovea.attention_retrieval.dump import Facts
+    from fovea.rag.loader import Loader
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, and write the dump; what there was to warn of goes to standard error."""
-    from attention_retrieval.capture import Plan
-    from rag import progress
-    from rag.trace import Trace
+    from fovea.attention_retrieval.capture import Plan
+    from fovea.rag import progress
+    from fovea.rag.trace import Trace
 
     names = ("tokens", "layers", "chunk", "decode", "held_out", "share", "last", "blocks", "dtype", "seed")
     plan, trace = Plan(**{name: getattr(args, name) for name in names}), Trace()
@@ -56,18 +56,18 @@ def run(args: argparse.Namespace) -> int:
 
 def captured(args: argparse.Namespace, plan: Plan) -> Facts:
     """The dump of a causal model or of an encoder, as the model's configuration has it."""
-    from rag.errors import ConfigError
+    from fovea.rag.errors import ConfigError
 
     text = text_of(args.text)
     if is_encoder(args.model):
-        from attention_retrieval.capture_encoder import capture_windows, load_encoder
+        from fovea.attention_retrieval.capture_encoder import capture_windows, load_encoder
 
         if args.ask is None:
             what = "an encoder's held-out queries are those of another text"
             raise ConfigError(what, where="--ask", fix="--ask FILE, a text")
         return capture_windows(load_encoder(args.model), text, text_of(args.ask), args.out, plan)
-    from attention_retrieval.capture import capture
-    from rag.causal_lm import load
+    from fovea.attention_retrieval.capture import capture
+    from fovea.rag.causal_lm import load
 
     questions = [] if args.ask is None else [line for line in text_of(args.ask).splitlines() if line.strip()]
     return capture(load(args.model), text, args.out, plan, questions)
@@ -90,8 +90,8 @@ def said(out: Path, facts: Facts) -> str:
 
 def text_of(path: Path) -> str:
     """The text of a file, or of all files of a folder in order, joined by blank lines."""
-    from pipelines.loaders.select import Selection, loader_for
-    from rag import registry
+    from fovea.pipelines.loaders.select import Selection, loader_for
+    from fovea.rag import registry
 
     loaders: list[Loader] = [cls() for cls in registry.components("loader").values()]  # type: ignore[misc]
     documents = (d for file in Selection([path], loaders).files() for d in loader_for(file, loaders).load(file))
@@ -100,7 +100,7 @@ def text_of(path: Path) -> str:
 
 def is_encoder(model: str) -> bool:
     """Whether a model's configuration names no architecture that goes on with a text."""
-    from rag.models import locate
+    from fovea.rag.models import locate
 
     name = model if "/" in model or Path(model).is_dir() else f"openai-community/{model}"
     config = json.loads((locate(name).path / "config.json").read_text("utf-8"))

@@ -14,8 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is wrong, with places; exit code 0 when nothing is."""
-    from pipelines.pipeline import Pipeline
-    from retrievers.library.library import Library
+    from fovea.pipelines.pipeline import Pipeline
+    from fovea.retrievers.library.library import Library
 
     with Pipeline.from_yaml(args.pipeline) as pipeline:
         spec = pipeline.spec

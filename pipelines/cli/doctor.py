@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 def machine() -> dict[str, Any]:
     """What runs here."""
-    from rag import __version__
+    from fovea.rag.version import __version__
 
     fts5 = sqlite3.connect(":memory:").execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0]
     return {
@@ -84,7 +84,7 @@ def gpu() -> dict[str, str]:
 
 def caches() -> dict[str, str]:
     """Where models and exports are kept, and how much there is."""
-    from rag.models import cache_dir
+    from fovea.rag.models import cache_dir
 
     path = cache_dir()
     size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.exists() else 0
@@ -93,8 +93,8 @@ def caches() -> dict[str, str]:
 
 def back_ends(path: str) -> dict[str, str]:
     """What the pipeline's encoder and store would run on."""
-    from pipelines.pipeline import Pipeline
-    from retrievers.library.library import Library
+    from fovea.pipelines.pipeline import Pipeline
+    from fovea.retrievers.library.library import Library
 
     with Pipeline.from_yaml(path) as pipeline:
         encoder, store = pipeline.spec.encoder, pipeline.spec.store

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli.ask import positive
+from fovea.pipelines.cli.ask import positive
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.evaluate import Evaluator
-    from pipelines.evaluation.evaluation import Evaluation
-    from pipelines.evaluation.outcome import Outcome
-    from pipelines.pipeline import Pipeline
+    from fovea.pipelines.evaluation.evaluate import Evaluator
+    from fovea.pipelines.evaluation.evaluation import Evaluation
+    from fovea.pipelines.evaluation.outcome import Outcome
+    from fovea.pipelines.pipeline import Pipeline
 
 OUTCOMES, ROWS = "outcomes.jsonl", "rows.json"
 
@@ -55,11 +55,11 @@ def _prices(text: str) -> dict[str, float]:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print; exit code 1 where more questions failed than --max-failures."""
-    from pipelines.evaluation import report
-    from pipelines.evaluation.segmentation import segmentation
-    from pipelines.measurements import show
-    from pipelines.pipeline import Pipeline
-    from rag import progress
+    from fovea.pipelines.evaluation import report
+    from fovea.pipelines.evaluation.segmentation import segmentation
+    from fovea.pipelines.measurements import show
+    from fovea.pipelines.pipeline import Pipeline
+    from fovea.rag import progress
 
     with progress.shown(not args.quiet), Pipeline.from_yaml(args.pipeline) as pipeline:
         name, evaluator = pipeline.spec.name, _evaluator(args, pipeline)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         before = _before(args, evaluation)
     rows, texts = report.rows(evaluation, name, chunks), [report.table(evaluation, name, chunks)]
     if before is not None:
-        from pipelines.evaluation.compare import compare
+        from fovea.pipelines.evaluation.compare import compare
 
         found = compare(before, evaluation.outcomes, evaluation.metrics)
         rows += report.differences(found, evaluation.questions.name, f"{name} against {args.against}")
@@ -90,13 +90,13 @@ def _ended(evaluation: Evaluation, args: argparse.Namespace) -> int:
 
 
 def _evaluator(args: argparse.Namespace, pipeline: Pipeline) -> Evaluator:
-    from pipelines import yaml_source
-    from pipelines.evaluation.evaluate import Evaluator
-    from pipelines.evaluation.questions import read_questions
+    from fovea.pipelines import yaml_source
+    from fovea.pipelines.evaluation.evaluate import Evaluator
+    from fovea.pipelines.evaluation.questions import read_questions
 
     questions = read_questions(args.questions, limit=args.limit, split=args.split)
     if args.ingest:
-        from pipelines.evaluation.taken import take_in
+        from fovea.pipelines.evaluation.taken import take_in
 
         take_in(pipeline, questions)
     names = [name.strip() for name in args.metrics.split(",") if name.strip()] if args.metrics else None
@@ -108,8 +108,8 @@ def _before(args: argparse.Namespace, evaluation: Evaluation) -> list[Outcome] |
     """The outcomes to compare with: read, or made by asking the other pipeline the same."""
     if not args.against:
         return None
-    from pipelines.evaluation.evaluation import read_outcomes
-    from pipelines.pipeline import Pipeline
+    from fovea.pipelines.evaluation.evaluation import read_outcomes
+    from fovea.pipelines.pipeline import Pipeline
 
     path = Path(args.against)
     if path.suffix not in (".yaml", ".yml"):
@@ -120,7 +120,7 @@ def _before(args: argparse.Namespace, evaluation: Evaluation) -> list[Outcome] |
 
 
 def _write(folder: Path, evaluation: Evaluation, rows: str) -> None:
-    from pipelines.evaluation.evaluation import write_outcomes
+    from fovea.pipelines.evaluation.evaluation import write_outcomes
 
     folder.mkdir(parents=True, exist_ok=True)
     write_outcomes(folder / OUTCOMES, evaluation)

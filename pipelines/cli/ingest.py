@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.ingest import IngestReport
+    from fovea.pipelines.ingest import IngestReport
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ingest; exit code 1 if a file could not be read."""
-    from pipelines.pipeline import Pipeline
-    from rag import progress
+    from fovea.pipelines.pipeline import Pipeline
+    from fovea.rag import progress
 
     with Pipeline.from_yaml(args.pipeline) as pipeline, progress.shown(not args.quiet):
         report = pipeline.ingest(args.paths, rebuild=args.rebuild)
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def show(report: IngestReport, args: argparse.Namespace) -> int:
     """Print the report of an ingestion."""
-    from pipelines.explain import stage_lines
+    from fovea.pipelines.explain import stage_lines
 
     if args.json:
         print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))

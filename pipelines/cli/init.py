@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rag.errors import ConfigError
+from fovea.rag.errors import ConfigError
 
 TEMPLATE = """\
 # yaml-language-server: $schema=fovea.schema.json
@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file; an existing one is never overwritten."""
-    from pipelines.spec import PipelineSpec
+    from fovea.pipelines.spec import PipelineSpec
 
     path: Path = args.path
     text = TEMPLATE.format(file=path, name=args.name or path.stem, fuser=PipelineSpec.DEFAULT_FUSER)

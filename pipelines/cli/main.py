@@ -56,17 +56,17 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
 
 
 def _module(verb: str) -> ModuleType:
-    return import_module(f"pipelines.cli.{verb.replace('-', '_')}")
+    return import_module(f"fovea.pipelines.cli.{verb.replace('-', '_')}")
 
 
 def _version() -> str:
-    from rag import __version__
+    from fovea.rag.version import __version__
 
     return __version__
 
 
 def _run(verb: str, args: argparse.Namespace) -> int:
-    from rag.errors import FoveaError
+    from fovea.rag.errors import FoveaError
 
     try:
         return int(_module(verb).run(args))

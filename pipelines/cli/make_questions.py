@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.cli.ask import positive
+from fovea.pipelines.cli.ask import positive
 
 if TYPE_CHECKING:
-    from rag.types import Document
+    from fovea.rag.types import Document
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the drafts; exit code 1 if there are none."""
-    from pipelines import yaml_source
-    from pipelines.evaluation.drafting import draft
-    from pipelines.evaluation.judging import Judging
-    from rag import progress
-    from rag.errors import ConfigError
+    from fovea.pipelines import yaml_source
+    from fovea.pipelines.evaluation.drafting import draft
+    from fovea.pipelines.evaluation.judging import Judging
+    from fovea.rag import progress
+    from fovea.rag.errors import ConfigError
 
     if args.out.exists():
         raise ConfigError(f"{args.out} exists already", fix="name another file, or remove this one")
@@ -52,13 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _documents(sources: list[str]) -> Iterator[Document]:
     if len(sources) == 1 and Path(sources[0]).suffix in (".yaml", ".yml"):
-        from pipelines.pipeline import Pipeline
+        from fovea.pipelines.pipeline import Pipeline
 
         with Pipeline.from_yaml(sources[0]) as pipeline:
             yield from pipeline.corpus.library.documents()
         return
-    from pipelines.loaders.select import Selection, loader_for
-    from rag import registry
+    from fovea.pipelines.loaders.select import Selection, loader_for
+    from fovea.rag import registry
 
     loaders = [cls() for cls in registry.components("loader").values()]
     for path in Selection(sources, loaders).files():  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Rebuild, and say what there is now."""
-    from pipelines.pipeline import Pipeline
+    from fovea.pipelines.pipeline import Pipeline
 
     with Pipeline.from_yaml(args.pipeline) as pipeline:
         pipeline.rebuild()

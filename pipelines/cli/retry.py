@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.cli.ingest import add_report_options, show
+from fovea.pipelines.cli.ingest import add_report_options, show
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +15,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Retry; exit code 1 if a file still cannot be read."""
-    from pipelines.pipeline import Pipeline
-    from rag import progress
+    from fovea.pipelines.pipeline import Pipeline
+    from fovea.rag import progress
 
     with Pipeline.from_yaml(args.pipeline) as pipeline, progress.shown(not args.quiet):
         return show(pipeline.retry(), args)

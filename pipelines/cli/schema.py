@@ -14,8 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the schema."""
     if args.study:
-        from pipelines.sweep.schema import study_schema as schema
+        from fovea.pipelines.sweep.schema import study_schema as schema
     else:
-        from pipelines.schema import pipeline_schema as schema
+        from fovea.pipelines.schema import pipeline_schema as schema
     print(json.dumps(schema(), indent=2, ensure_ascii=False))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from pipelines.cli.ask import add_query_options, question_of, shorten
+from fovea.pipelines.cli.ask import add_query_options, question_of, shorten
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +17,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the hits, best first."""
-    from pipelines.explain import fates, stage_lines
-    from pipelines.pipeline import Pipeline
-    from rag.trace import Trace
-    from rag.types import hit_to_dict
+    from fovea.pipelines.explain import fates, stage_lines
+    from fovea.pipelines.pipeline import Pipeline
+    from fovea.rag.trace import Trace
+    from fovea.rag.types import hit_to_dict
 
     trace = Trace()
     with Pipeline.from_yaml(args.pipeline) as pipeline:

@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the state; exit code 1 when a source has failed."""
-    from pipelines.pipeline import Pipeline
+    from fovea.pipelines.pipeline import Pipeline
 
     with Pipeline.from_yaml(args.pipeline) as pipeline:
         rows = pipeline.status()

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.sweep.pool import Pool
-    from pipelines.sweep.run import Sweep
-    from pipelines.sweep.study import Study
+    from fovea.pipelines.sweep.pool import Pool
+    from fovea.pipelines.sweep.run import Sweep
+    from fovea.pipelines.sweep.study import Study
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run, or go on with, the study; exit code 1 if trials failed, or none is complete."""
-    from pipelines.sweep.load import load_study
-    from pipelines.sweep.run import Sweep
-    from rag import progress
+    from fovea.pipelines.sweep.load import load_study
+    from fovea.pipelines.sweep.run import Sweep
+    from fovea.rag import progress
 
     study = load_study(Path(args.study), **_instead(args))
     if args.dry_run:
-        from pipelines.sweep.forecast import forecast
+        from fovea.pipelines.sweep.forecast import forecast
 
         print(forecast(study, args.cache or _folder(study, args) / "cache"))
         return 0
@@ -67,7 +67,7 @@ def _instead(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _brings_documents(questions: str) -> bool:
-    from pipelines.evaluation.questions import read_questions
+    from fovea.pipelines.evaluation.questions import read_questions
 
     return bool(read_questions(questions).documents)
 
@@ -77,8 +77,8 @@ def _folder(study: Study, args: argparse.Namespace) -> Path:
 
 
 def _pool(workers: str, sweep: Sweep) -> Pool:
-    from pipelines.sweep.pool import LocalPool, RayPool
-    from rag.errors import ConfigError
+    from fovea.pipelines.sweep.pool import LocalPool, RayPool
+    from fovea.rag.errors import ConfigError
 
     where, _, count = workers.partition(":")
     number = count if where == "ray" else where
@@ -92,11 +92,11 @@ def _pool(workers: str, sweep: Sweep) -> Pool:
 
 def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
     """Print the table, and write what was asked for; the page always."""
-    from pipelines.measurements import show
-    from pipelines.sweep.report import tables
-    from pipelines.sweep.report.best import best_yaml
-    from pipelines.sweep.report.html import write_html
-    from pipelines.sweep.report.text import summary
+    from fovea.pipelines.measurements import show
+    from fovea.pipelines.sweep.report import tables
+    from fovea.pipelines.sweep.report.best import best_yaml
+    from fovea.pipelines.sweep.report.html import write_html
+    from fovea.pipelines.sweep.report.text import summary
 
     record = sweep.record(" ".join(["fovea", *sys.argv[1:]]))
     page = sweep.folder / "report.html"
@@ -107,7 +107,7 @@ def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
     if args.best and record.complete:
         args.best.write_text(best_yaml(record), encoding="utf-8")
     if args.mlflow:
-        from pipelines.sweep.report.mlflow_log import log_study
+        from fovea.pipelines.sweep.report.mlflow_log import log_study
 
         log_study(record, args.mlflow)
     print(show(tables.rows(record), as_json=True) if args.json else f"{summary(record)}\n\nreport: {page}")

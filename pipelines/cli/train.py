@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rag.training.recipe import Recipe
+from fovea.rag.training.recipe import Recipe
 
 R = TypeVar("R", bound=Recipe)
 
@@ -38,13 +38,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write weights and card; exit code 0 also where --max-seconds ended it."""
-    from pipelines.bench.segmentation_methods import chosen_encoder
-    from rag import progress
-    from rag.component import fingerprint
-    from rag.errors import ConfigError
-    from rag.training import card
+    from fovea.pipelines.bench.segmentation_methods import chosen_encoder
+    from fovea.rag import progress
+    from fovea.rag.component import fingerprint
+    from fovea.rag.errors import ConfigError
+    from fovea.rag.training import card
 
-    kind, out = import_module(f"pipelines.training.{args.what}"), Path(args.out)
+    kind, out = import_module(f"fovea.pipelines.training.{args.what}"), Path(args.out)
     recipe, encoder = recipe_of(kind.recipe_class(args.method), args.set), chosen_encoder(args.encoder)
     digests = {path: card.digest_of(Path(path)) for path in args.data}
     asked: dict[str, Any] = {
@@ -73,8 +73,8 @@ def recipe_of(cls: type[R], given: list[str]) -> R:
     """The recipe with the settings `NAME=VALUE`; raises ConfigError with those there are."""
     from pydantic import ValidationError
 
-    from pipelines import yaml_source
-    from rag.errors import ConfigError
+    from fovea.pipelines import yaml_source
+    from fovea.rag.errors import ConfigError
 
     settings: dict[str, Any] = {}
     for text in given:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipelines.evaluation.gold import Question
-from rag.encoder import Encoder
-from rag.types import Answer, Hit
+from fovea.pipelines.evaluation.gold import Question
+from fovea.rag.encoder import Encoder
+from fovea.rag.types import Answer, Hit
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.evaluation.judging import Judging
-    from pipelines.span_metrics import SpanScores
+    from fovea.pipelines.evaluation.judging import Judging
+    from fovea.pipelines.span_metrics import SpanScores
 
 APART = 1 << 40
 """Characters; no document is as long."""
@@ -73,7 +73,7 @@ class Texts:
 
 
 class Line:
-    """One line for spans of any documents, which lie `APART` from each other: for `pipelines.span_metrics`."""
+    """One line for spans of any documents, which lie `APART` from each other: for `fovea.pipelines.span_metrics`."""
 
     def __init__(self) -> None:
         self._documents: dict[str, int] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipelines.evaluation.outcome import Outcome
-from pipelines.evaluation.value import Value, means
-from rag.errors import ConfigError
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.evaluation.value import Value, means
+from fovea.rag.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def compare(before: Sequence[Outcome], after: Sequence[Outcome], metrics: Iterab
     """
     import numpy as np
 
-    from pipelines.ranking_metrics import holm, randomisation_p
+    from fovea.pipelines.ranking_metrics import holm, randomisation_p
 
     first = {o.question: o for o in before}
     pairs = [(first[o.question], o) for o in after if o.question in first]

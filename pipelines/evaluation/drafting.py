@@ -1,6 +1,6 @@
 """Draft questions with gold spans from one's own documents, for a person to review.
 
-Offline, the opening of a section is asked for by its heading, and a key sentence (`pipelines.evaluation.key_sentences`)
+Offline, the opening of a section is asked for by its heading, and a key sentence (`fovea.pipelines.evaluation.key_sentences`)
 by itself, with its most telling number, name or word left out. Such questions share the words of their gold, so they
 favour lexical search: they are a start, and no measure of how people ask.
 
@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.evaluation.judging import Judging, Unreadable
-from pipelines.evaluation.key_sentences import Key, keys, telling
-from rag import progress
-from rag.types import Document, Span
+from fovea.pipelines.evaluation.judging import Judging, Unreadable
+from fovea.pipelines.evaluation.key_sentences import Key, keys, telling
+from fovea.rag import progress
+from fovea.rag.types import Document, Span
 
 AROUND = 700
 """Characters before and after a place that a model is shown."""

@@ -12,21 +12,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.evaluation.case import Case, Missing, Nothing, Texts
-from pipelines.evaluation.evaluation import NOTHING, Evaluation
-from pipelines.evaluation.gold import Question, QuestionSet
-from pipelines.evaluation.judging import Judging
-from pipelines.evaluation.metrics.metric import Metric, metric
-from pipelines.evaluation.outcome import Outcome
-from pipelines.evaluation.questions import check_questions
-from rag import progress
-from rag.encoder import Encoder
-from rag.errors import ConfigError
-from rag.trace import Trace, clock, warn
-from rag.types import Answer, Hit
+from fovea.pipelines.evaluation.case import Case, Missing, Nothing, Texts
+from fovea.pipelines.evaluation.evaluation import NOTHING, Evaluation
+from fovea.pipelines.evaluation.gold import Question, QuestionSet
+from fovea.pipelines.evaluation.judging import Judging
+from fovea.pipelines.evaluation.metrics.metric import Metric, metric
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.evaluation.questions import check_questions
+from fovea.rag import progress
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.trace import Trace, clock, warn
+from fovea.rag.types import Answer, Hit
 
 if TYPE_CHECKING:
-    from pipelines.pipeline import Pipeline
+    from fovea.pipelines.pipeline import Pipeline
 
 LONGEST_REASON = 300
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.evaluation.gold import QuestionSet
-from pipelines.evaluation.metrics.metric import metric
-from pipelines.evaluation.outcome import Outcome
-from pipelines.evaluation.value import Value, means
-from rag.errors import DocumentError
-from rag.training.files import json_lines, malformed
+from fovea.pipelines.evaluation.gold import QuestionSet
+from fovea.pipelines.evaluation.metrics.metric import metric
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.evaluation.value import Value, means
+from fovea.rag.errors import DocumentError
+from fovea.rag.training.files import json_lines, malformed
 
 NOTHING = "nothing to measure: "
 """How reasons in `Outcome.missing` begin that are no failures: a refusal states nothing that could be supported."""

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from rag.component import fingerprint
-from rag.types import Document, Query
+from fovea.rag.component import fingerprint
+from fovea.rag.types import Document, Query
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 What is judged is told as JSON too, so that no text can pose as an instruction of ours. A reply that cannot be read is
 asked for once more, with what was wrong with it; then it is `Unreadable`, and never a number. Readable replies are kept
-(`rag.replies`) by the model and everything it was told, so that the same judgement costs once.
+(`fovea.rag.replies`) by the model and everything it was told, so that the same judgement costs once.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from pipelines.bench.segmentation_methods import made
-from pipelines.evaluation.case import Missing
-from rag import trace
-from rag.component import fingerprint
-from rag.errors import ConfigError
-from rag.generation import Generator
-from rag.provider_errors import explain
-from rag.replies import Replies
+from fovea.pipelines.bench.segmentation_methods import made
+from fovea.pipelines.evaluation.case import Missing
+from fovea.rag import trace
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import ConfigError
+from fovea.rag.generation import Generator
+from fovea.rag.provider_errors import explain
+from fovea.rag.replies import Replies
 
 T = TypeVar("T")
 Messages = Sequence[tuple[str, str]]

@@ -7,12 +7,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from pipelines.claims import asked_numbers
-from pipelines.likeness import COMMON, stems, weights
-from rag.headings import Heading, body, headings, trail
-from rag.sentences import sentences
-from rag.tokens import words
-from rag.types import Document, Span
+from fovea.pipelines.claims import asked_numbers
+from fovea.pipelines.likeness import COMMON, stems, weights
+from fovea.rag.headings import Heading, body, headings, trail
+from fovea.rag.sentences import sentences
+from fovea.rag.tokens import words
+from fovea.rag.types import Document, Span
 
 FEWEST, MOST = 6, 40
 """Words of a key sentence."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
-from rag.errors import ConfigError
-from rag.types import Document
+from fovea.rag.errors import ConfigError
+from fovea.rag.types import Document
 
 
 class Names:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from pipelines.evaluation.gold import Gold, Question, QuestionSet
-from pipelines.evaluation.names import Names
-from pipelines.evaluation.sets.jsonl import read_jsonl
-from rag.errors import ConfigError, ConfigErrors, DocumentError
-from rag.training.files import read_json
-from rag.types import Document
-from retrievers.collection import Split
+from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
+from fovea.pipelines.evaluation.names import Names
+from fovea.pipelines.evaluation.sets.jsonl import read_jsonl
+from fovea.rag.errors import ConfigError, ConfigErrors, DocumentError
+from fovea.rag.training.files import read_json
+from fovea.rag.types import Document
+from fovea.retrievers.collection import Split
 
 FORMS = (
     ".jsonl (question, references)",
@@ -49,18 +49,18 @@ def read_questions(path: str | Path, *, limit: int | None = None, split: str | N
 def _read(root: Path, split: Split | None) -> QuestionSet:
     name = root.resolve().name
     if (root / "corpus.jsonl").exists():
-        from pipelines.evaluation.sets.collections import beir
+        from fovea.pipelines.evaluation.sets.collections import beir
 
         return beir(root, split)
     if (root / "topics.tsv").exists():
-        from pipelines.evaluation.sets.trec import read_trec
+        from fovea.pipelines.evaluation.sets.trec import read_trec
 
         return QuestionSet(name, tuple(read_trec(root)))
     if root.is_file() and root.suffix == ".jsonl":
         return QuestionSet(root.stem, tuple(read_jsonl(root)))
     if root.is_file() and root.suffix == ".json":
-        from pipelines.evaluation.sets.collections import squad
-        from retrievers.collections.squad import is_squad
+        from fovea.pipelines.evaluation.sets.collections import squad
+        from fovea.retrievers.collections.squad import is_squad
 
         if is_squad(data := read_json(root)):
             return squad(root, data)

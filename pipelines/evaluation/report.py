@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipelines.evaluation.compare import Difference
-from pipelines.evaluation.evaluation import Evaluation
-from pipelines.evaluation.value import Value
-from pipelines.measurements import Row, machine
+from fovea.pipelines.evaluation.compare import Difference
+from fovea.pipelines.evaluation.evaluation import Evaluation
+from fovea.pipelines.evaluation.value import Value
+from fovea.pipelines.measurements import Row, machine
 
 SHOWN = 10
 """Reasons of failure that are listed."""

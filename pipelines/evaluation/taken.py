@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.evaluation.gold import QuestionSet
-from pipelines.ingest import Ingest, IngestReport
-from pipelines.loaders.jsonl import JsonlLoader
-from rag.errors import ConfigError, DocumentError
+from fovea.pipelines.evaluation.gold import QuestionSet
+from fovea.pipelines.ingest import Ingest, IngestReport
+from fovea.pipelines.loaders.jsonl import JsonlLoader
+from fovea.rag.errors import ConfigError, DocumentError
 
 if TYPE_CHECKING:
-    from pipelines.pipeline import Pipeline
+    from fovea.pipelines.pipeline import Pipeline
 
 
 def take_in(pipeline: Pipeline, questions: QuestionSet) -> IngestReport:

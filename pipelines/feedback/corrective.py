@@ -16,11 +16,11 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.feedback.rewriting import rewritten
-from pipelines.feedback.strips import joined, split
-from rag import trace
-from rag.feedback import Evidence, PassageFeedback
-from rag.types import Hit
+from fovea.pipelines.feedback.rewriting import rewritten
+from fovea.pipelines.feedback.strips import joined, split
+from fovea.rag import trace
+from fovea.rag.feedback import Evidence, PassageFeedback
+from fovea.rag.types import Hit
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Action = Literal["correct", "incorrect", "ambiguous"]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from rag.feedback import Grade
-from rag.types import Hit
+from fovea.rag.feedback import Grade
+from fovea.rag.types import Hit
 
 T = TypeVar("T")
 Select = Callable[[int], "Sequence[Hit] | None"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipelines.likeness import COMMON
-from rag.corpus import Corpus
-from rag.tokens import words
-from rag.types import Chunk, Hit
+from fovea.pipelines.likeness import COMMON
+from fovea.rag.corpus import Corpus
+from fovea.rag.tokens import words
+from fovea.rag.types import Chunk, Hit
 
 ADDED = 12
 """The most words that title and heading add."""

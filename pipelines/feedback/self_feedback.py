@@ -17,13 +17,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from pipelines.feedback.policy import FeedbackPolicy, Round, best_of
-from pipelines.judges.model import ModelJudge
-from pipelines.judges.support import SupportJudge
-from rag import trace
-from rag.feedback import AnswerFeedback, Draft, Grade, Judge, Rounds
-from rag.generation import Generator
-from rag.types import Hit
+from fovea.pipelines.feedback.policy import FeedbackPolicy, Round, best_of
+from fovea.pipelines.judges.model import ModelJudge
+from fovea.pipelines.judges.support import SupportJudge
+from fovea.rag import trace
+from fovea.rag.feedback import AnswerFeedback, Draft, Grade, Judge, Rounds
+from fovea.rag.generation import Generator
+from fovea.rag.types import Hit
 
 
 class SelfFeedback(AnswerFeedback, name="self_feedback"):

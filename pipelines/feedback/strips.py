@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rag.corpus import Corpus
-from rag.sentences import sentences
-from rag.types import Hit, Span
+from fovea.rag.corpus import Corpus
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Hit, Span
 
 
 def split(hit: Hit, corpus: Corpus) -> list[Hit]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cached_property
 
-from pipelines.generators.langchain import LangChainGenerator
-from pipelines.prompt import INSTRUCTION
-from rag.chat import ChatModel
-from rag.corpus import Corpus
-from rag.generation import Generator
-from rag.types import Answer, Hit, Query
+from fovea.pipelines.generators.langchain import LangChainGenerator
+from fovea.pipelines.prompt import INSTRUCTION
+from fovea.rag.chat import ChatModel
+from fovea.rag.corpus import Corpus
+from fovea.rag.generation import Generator
+from fovea.rag.types import Answer, Hit, Query
 
 
 class ChatGenerator(ChatModel, Generator, name="chat"):

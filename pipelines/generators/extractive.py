@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from pipelines.citing import cite
-from pipelines.likeness import cover, likeness, stems, weights
-from pipelines.passages import Passage, read
-from pipelines.prompt import NO_ANSWER
-from rag import trace
-from rag.corpus import Corpus
-from rag.generation import Generator
-from rag.types import Answer, Hit, Query, Sentence
+from fovea.pipelines.citing import cite
+from fovea.pipelines.likeness import cover, likeness, stems, weights
+from fovea.pipelines.passages import Passage, read
+from fovea.pipelines.prompt import NO_ANSWER
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.generation import Generator
+from fovea.rag.types import Answer, Hit, Query, Sentence
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from pipelines.citing import cite
-from pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
-from rag import registry, trace
-from rag.chat import is_secret
-from rag.corpus import Corpus
-from rag.errors import ModelError
-from rag.generation import Generator
-from rag.provider_errors import explain
-from rag.types import Answer, Hit, Query
+from fovea.pipelines.citing import cite
+from fovea.pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
+from fovea.rag import registry, trace
+from fovea.rag.chat import is_secret
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import ModelError
+from fovea.rag.generation import Generator
+from fovea.rag.provider_errors import explain
+from fovea.rag.types import Answer, Hit, Query
 
 CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
 REFUSED = frozenset({"content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content"})

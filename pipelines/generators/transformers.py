@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from attention_retrieval.attention import Attention
-from pipelines.attended import looked_at
-from pipelines.citing import cite
-from pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
-from rag import trace
-from rag.corpus import Corpus
-from rag.errors import ModelError, QueryError
-from rag.generation import Generator
-from rag.types import Answer, Hit, Query
+from fovea.attention_retrieval.attention import Attention
+from fovea.pipelines.attended import looked_at
+from fovea.pipelines.citing import cite
+from fovea.pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import ModelError, QueryError
+from fovea.rag.generation import Generator
+from fovea.rag.types import Answer, Hit, Query
 
 if TYPE_CHECKING:
-    from rag.causal_lm import CausalLM
+    from fovea.rag.causal_lm import CausalLM
 
 
 class TransformersGenerator(Generator, name="transformers"):
@@ -62,7 +62,7 @@ class TransformersGenerator(Generator, name="transformers"):
     @cached_property
     def lm(self) -> CausalLM:
         """The model, loaded on first use."""
-        from rag.causal_lm import load
+        from fovea.rag.causal_lm import load
 
         implementation = self.attention.implementation() if self.attention else None
         return load(self.model, dtype=self.dtype, device=self.device, attention=implementation)

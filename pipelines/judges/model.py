@@ -16,10 +16,10 @@ from typing import Any
 
 from pydantic import field_validator
 
-from rag.corpus import Corpus
-from rag.feedback import Grade, Judge
-from rag.generation import Generator
-from rag.types import Answer, Hit, Query
+from fovea.rag.corpus import Corpus
+from fovea.rag.feedback import Grade, Judge
+from fovea.rag.generation import Generator
+from fovea.rag.types import Answer, Hit, Query
 
 INSTRUCTION = """\
 You grade an answer that another reader gave to a question from the numbered passages. Give a grade from 1 (wrong, or \

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.likeness import cover, stems, weights
-from pipelines.prompt import is_refusal
-from rag.corpus import Corpus
-from rag.feedback import Grade, Judge
-from rag.types import Answer, Hit, Query
+from fovea.pipelines.likeness import cover, stems, weights
+from fovea.pipelines.prompt import is_refusal
+from fovea.rag.corpus import Corpus
+from fovea.rag.feedback import Grade, Judge
+from fovea.rag.types import Answer, Hit, Query
 
 
 class SupportJudge(Judge, name="support"):

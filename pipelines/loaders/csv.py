@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pipelines.loaders.decode import open_text
-from pipelines.loaders.records import BadRecord, RecordLoader
-from pipelines.loaders.scalar import scalar
-from rag.trace import warn
-from rag.types import Scalar
+from fovea.pipelines.loaders.decode import open_text
+from fovea.pipelines.loaders.records import BadRecord, RecordLoader
+from fovea.pipelines.loaders.scalar import scalar
+from fovea.rag.trace import warn
+from fovea.rag.types import Scalar
 
 if TYPE_CHECKING:
     import _csv

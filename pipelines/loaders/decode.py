@@ -14,8 +14,8 @@ from typing import Annotated, NamedTuple, TextIO
 
 from pydantic import AfterValidator
 
-from rag.errors import DocumentError
-from rag.trace import warn
+from fovea.rag.errors import DocumentError
+from fovea.rag.trace import warn
 
 BLOCK = 1 << 20
 SAMPLE = 1 << 16

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
-from pipelines.loaders.file_loader import FileLoader
-from rag.errors import DocumentError, require
-from rag.headings import first_heading
-from rag.types import Document, Scalar
+from fovea.pipelines.loaders.file_loader import FileLoader
+from fovea.rag.errors import DocumentError, require
+from fovea.rag.headings import first_heading
+from fovea.rag.types import Document, Scalar
 
 if TYPE_CHECKING:
     from docx.document import Document as WordDocument

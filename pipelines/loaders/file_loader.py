@@ -12,18 +12,18 @@ from typing import ClassVar
 
 from pydantic import PositiveInt
 
-from rag.component import SpeedOnly
-from rag.errors import DocumentError, FoveaError
-from rag.loader import Loader
-from rag.trace import warn
-from rag.types import Document
+from fovea.rag.component import SpeedOnly
+from fovea.rag.errors import DocumentError, FoveaError
+from fovea.rag.loader import Loader
+from fovea.rag.trace import warn
+from fovea.rag.types import Document
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """Characters that a parser may hand out but no store can keep: NUL, and halves of surrogate pairs."""
 
 
 class FileLoader(Loader):
-    """Base of the loaders here. A loader of one's own may derive from `rag.loader.Loader` alone."""
+    """Base of the loaders here. A loader of one's own may derive from `fovea.rag.loader.Loader` alone."""
 
     format: ClassVar[str] = ""
     """What messages call this format."""
@@ -82,7 +82,7 @@ def _unreadable(path: Path, error: OSError) -> DocumentError:
 
 def missing(path: Path, siblings: list[str]) -> DocumentError:
     """The error for a path that is not there; the nearest of `siblings` is suggested without listing them all."""
-    from rag.errors import nearest
+    from fovea.rag.errors import nearest
 
     near = nearest(path.name, siblings)
     return DocumentError(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from pipelines.loaders.decode import MARKS, Decoding, Encoding, decoding, first_fault, known
-from pipelines.loaders.file_loader import FileLoader
-from rag.component import SpeedOnly
-from rag.errors import DocumentError, require
-from rag.types import Document, Scalar
+from fovea.pipelines.loaders.decode import MARKS, Decoding, Encoding, decoding, first_fault, known
+from fovea.pipelines.loaders.file_loader import FileLoader
+from fovea.rag.component import SpeedOnly
+from fovea.rag.errors import DocumentError, require
+from fovea.rag.types import Document, Scalar
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag

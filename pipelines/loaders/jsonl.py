@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.loaders.decode import open_text
-from pipelines.loaders.records import BadRecord, RecordLoader
+from fovea.pipelines.loaders.decode import open_text
+from fovea.pipelines.loaders.records import BadRecord, RecordLoader
 
 TEXT_FIELDS = ("text", "content", "page_content", "body", "contents", "passage", "document")
 """Where the text is looked for when `text` is not set; the first one there is taken."""

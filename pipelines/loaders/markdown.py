@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.loaders.decode import Encoding, open_text
-from pipelines.loaders.file_loader import FileLoader
-from pipelines.loaders.scalar import scalar
-from rag.headings import FRONT, FRONT_LIMIT, first_heading
-from rag.trace import warn
-from rag.types import Document, Scalar
+from fovea.pipelines.loaders.decode import Encoding, open_text
+from fovea.pipelines.loaders.file_loader import FileLoader
+from fovea.pipelines.loaders.scalar import scalar
+from fovea.rag.headings import FRONT, FRONT_LIMIT, first_heading
+from fovea.rag.trace import warn
+from fovea.rag.types import Document, Scalar
 
 
 class MarkdownLoader(FileLoader, name="markdown"):

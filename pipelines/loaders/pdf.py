@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipelines.loaders.file_loader import FileLoader
-from rag.errors import DocumentError, require
-from rag.trace import warn
-from rag.types import Document, Scalar
+from fovea.pipelines.loaders.file_loader import FileLoader
+from fovea.rag.errors import DocumentError, require
+from fovea.rag.trace import warn
+from fovea.rag.types import Document, Scalar
 
 if TYPE_CHECKING:
     from pypdf import PdfReader

@@ -9,12 +9,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipelines.loaders.decode import Encoding
-from pipelines.loaders.file_loader import FileLoader
-from pipelines.loaders.scalar import storable
-from rag.errors import DocumentError
-from rag.trace import warn
-from rag.types import Document, Scalar
+from fovea.pipelines.loaders.decode import Encoding
+from fovea.pipelines.loaders.file_loader import FileLoader
+from fovea.pipelines.loaders.scalar import storable
+from fovea.rag.errors import DocumentError
+from fovea.rag.trace import warn
+from fovea.rag.types import Document, Scalar
 
 
 class BadRecord(Exception):

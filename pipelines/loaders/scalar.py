@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from rag.types import Scalar
+from fovea.rag.types import Scalar
 
 INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+([eE][+-]?\d{1,2})?")

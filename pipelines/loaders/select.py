@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pipelines.loaders.file_loader import missing
-from rag.errors import DocumentError
-from rag.loader import Loader
-from rag.trace import warn
+from fovea.pipelines.loaders.file_loader import missing
+from fovea.rag.errors import DocumentError
+from fovea.rag.loader import Loader
+from fovea.rag.trace import warn
 
 PASSED_BY = ("__pycache__", "node_modules")
 """Folders passed by inside a named folder, besides hidden ones (`.git`, `.venv`, `.fovea`) and Word's `~$` locks."""

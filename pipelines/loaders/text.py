@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.loaders.decode import Encoding, open_text
-from pipelines.loaders.file_loader import FileLoader
-from rag.types import Document
+from fovea.pipelines.loaders.decode import Encoding, open_text
+from fovea.pipelines.loaders.file_loader import FileLoader
+from fovea.rag.types import Document
 
 MEDIA_TYPES = {
     ".txt": "text/plain", ".text": "text/plain", ".log": "text/plain", ".rst": "text/x-rst", ".adoc": "text/asciidoc",

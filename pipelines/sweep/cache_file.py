@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from rag import trace
-from rag.errors import StoreError
+from fovea.rag import trace
+from fovea.rag.errors import StoreError
 
 FORMAT = 1
 WAIT = 60.0

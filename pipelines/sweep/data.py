@@ -8,15 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipelines.evaluation.gold import QuestionSet
-from pipelines.evaluation.questions import read_questions
-from pipelines.sweep.libraries import Documents
-from pipelines.sweep.space import Resolved
-from pipelines.sweep.study import Study
-from pipelines.sweep.trial import Task, plain
-from rag import __version__
-from rag.component import fingerprint
-from rag.errors import ConfigError
+from fovea.pipelines.evaluation.gold import QuestionSet
+from fovea.pipelines.evaluation.questions import read_questions
+from fovea.pipelines.sweep.libraries import Documents
+from fovea.pipelines.sweep.space import Resolved
+from fovea.pipelines.sweep.study import Study
+from fovea.pipelines.sweep.trial import Task, plain
+from fovea.rag.version import __version__
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import ConfigError
 
 
 @dataclass(frozen=True)

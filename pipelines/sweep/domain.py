@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rag.errors import ConfigError
+from fovea.rag.errors import ConfigError
 
 Scalar = str | int | float | bool | None
 WORDS = ("choice", "range", "log_range")

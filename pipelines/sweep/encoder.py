@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.sweep.cache_file import key_of
-from pipelines.sweep.stages import Stages
-from rag.encoder import Encoder, Role
-from rag.remember import Kept, RememberingEncoder
-from rag.trace import charge, clock
-from retrievers.corpus import LibraryCorpus
+from fovea.pipelines.sweep.cache_file import key_of
+from fovea.pipelines.sweep.stages import Stages
+from fovea.rag.encoder import Encoder, Role
+from fovea.rag.remember import Kept, RememberingEncoder
+from fovea.rag.trace import charge, clock
+from fovea.retrievers.corpus import LibraryCorpus
 
 if TYPE_CHECKING:
     import numpy as np

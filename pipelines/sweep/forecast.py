@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from pipelines.loaders.select import Selection, loader_for
-from pipelines.pipeline import Pipeline
-from pipelines.spec import PipelineSpec
-from pipelines.sweep.data import StudyData
-from pipelines.sweep.libraries import Documents, Libraries
-from pipelines.sweep.space import Resolved
-from pipelines.sweep.stages import Stages
-from pipelines.sweep.study import Study
-from pipelines.sweep.suggest import TRIALS
-from rag.component import fingerprint
-from rag.encoder import Encoder
-from rag.errors import ConfigError
-from rag.generation import Generator
+from fovea.pipelines.loaders.select import Selection, loader_for
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.sweep.data import StudyData
+from fovea.pipelines.sweep.libraries import Documents, Libraries
+from fovea.pipelines.sweep.space import Resolved
+from fovea.pipelines.sweep.stages import Stages
+from fovea.pipelines.sweep.study import Study
+from fovea.pipelines.sweep.suggest import TRIALS
+from fovea.rag.component import fingerprint
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.generation import Generator
 
 SAMPLE, LENGTH = 32, 800
 """Passages that are encoded to time it, and their characters."""
@@ -127,7 +127,7 @@ def _chains(libraries: Libraries, spec: PipelineSpec) -> Iterator[str]:
 
 
 def _answers(study: Study) -> bool:
-    from pipelines.evaluation.metrics.metric import metric
+    from fovea.pipelines.evaluation.metrics.metric import metric
 
     return any("answer" in metric(name).needs for name in study.metrics)
 

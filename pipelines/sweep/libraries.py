@@ -15,17 +15,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pipelines.loaders.select import Selection
-from pipelines.pipeline import Pipeline
-from pipelines.spec import PipelineSpec
-from pipelines.sweep.cache_file import key_of
-from pipelines.sweep.encoder import StageCorpus, StageEncoder
-from pipelines.sweep.stages import Stages
-from rag.component import fingerprint
-from rag.errors import DocumentError
-from rag.types import Document
-from retrievers.corpus import LibraryCorpus
-from retrievers.stores.embedded import EmbeddedStore
+from fovea.pipelines.loaders.select import Selection
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.sweep.cache_file import key_of
+from fovea.pipelines.sweep.encoder import StageCorpus, StageEncoder
+from fovea.pipelines.sweep.stages import Stages
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import DocumentError
+from fovea.rag.types import Document
+from fovea.retrievers.corpus import LibraryCorpus
+from fovea.retrievers.stores.embedded import EmbeddedStore
 
 DONE = "done.json"
 """Written when a library is whole: what building it took."""

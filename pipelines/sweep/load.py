@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipelines import yaml_source
-from pipelines.evaluation.metrics.metric import metric
-from pipelines.spec import PipelineSpec, check
-from pipelines.sweep.domain import Choice, Scalar
-from pipelines.sweep.space import Resolved, Space
-from pipelines.sweep.study import Study, without_nulls
-from pipelines.sweep.study_spec import FORMAT, Limits, Prune, Search, StudySpec
-from pipelines.yaml_source import Place, Source
-from rag.errors import ConfigError, ConfigErrors
+from fovea.pipelines import yaml_source
+from fovea.pipelines.evaluation.metrics.metric import metric
+from fovea.pipelines.spec import PipelineSpec, check
+from fovea.pipelines.sweep.domain import Choice, Scalar
+from fovea.pipelines.sweep.space import Resolved, Space
+from fovea.pipelines.sweep.study import Study, without_nulls
+from fovea.pipelines.sweep.study_spec import FORMAT, Limits, Prune, Search, StudySpec
+from fovea.pipelines.yaml_source import Place, Source
+from fovea.rag.errors import ConfigError, ConfigErrors
 
 TRIES = 2_000
 """Configurations drawn before constraints are said to contradict each other."""

@@ -6,9 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from pipelines.sweep.trial import Done, Job, Task
-from pipelines.sweep.worker import Worker
-from rag.errors import require
+from fovea.pipelines.sweep.trial import Done, Job, Task
+from fovea.pipelines.sweep.worker import Worker
+from fovea.rag.errors import require
 
 
 class Pool(Protocol):

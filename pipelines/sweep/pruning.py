@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.evaluation.outcome import Outcome
-from pipelines.evaluation.value import Direction
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.evaluation.value import Direction
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipelines.evaluation.gold import QuestionSet
-from pipelines.evaluation.outcome import Outcome
-from pipelines.evaluation.value import Direction as Direction
-from pipelines.evaluation.value import Value as Value
+from fovea.pipelines.evaluation.gold import QuestionSet
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.evaluation.value import Direction as Direction
+from fovea.pipelines.evaluation.value import Value as Value
 
 State = Literal["complete", "pruned", "failed"]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pipelines.evaluation.outcome import Outcome
-from pipelines.evaluation.value import Value
-from pipelines.sweep.record import State, TrialRecord
-from rag.errors import StoreError
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.evaluation.value import Value
+from fovea.pipelines.sweep.record import State, TrialRecord
+from fovea.rag.errors import StoreError
 
 FORMAT = 1
 FILE = "results.sqlite"

@@ -18,21 +18,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from pipelines.evaluation.evaluation import failures_of, values_of
-from pipelines.evaluation.outcome import Outcome
-from pipelines.measurements import machine
-from pipelines.sweep.data import StudyData
-from pipelines.sweep.pool import Pool
-from pipelines.sweep.pruning import beaten_by
-from pipelines.sweep.record import Record, State
-from pipelines.sweep.results import Claimed, Results
-from pipelines.sweep.space import Resolved
-from pipelines.sweep.study import Study
-from pipelines.sweep.suggest import Suggestions, drawn
-from pipelines.sweep.texts import Texts
-from pipelines.sweep.trial import Done, Job
-from rag import progress
-from rag.errors import ConfigError
+from fovea.pipelines.evaluation.evaluation import failures_of, values_of
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.measurements import machine
+from fovea.pipelines.sweep.data import StudyData
+from fovea.pipelines.sweep.pool import Pool
+from fovea.pipelines.sweep.pruning import beaten_by
+from fovea.pipelines.sweep.record import Record, State
+from fovea.pipelines.sweep.results import Claimed, Results
+from fovea.pipelines.sweep.space import Resolved
+from fovea.pipelines.sweep.study import Study
+from fovea.pipelines.sweep.suggest import Suggestions, drawn
+from fovea.pipelines.sweep.texts import Texts
+from fovea.pipelines.sweep.trial import Done, Job
+from fovea.rag import progress
+from fovea.rag.errors import ConfigError
 
 DUPLICATES = 200
 """Suggestions in a row that have been tried already, after which a space counts as exhausted."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
-from pipelines.evaluation.value import Direction
-from pipelines.schema import Generate, field_docs, pipeline_schema
-from pipelines.sweep.study_spec import Limits, Prune, Search, StudySpec
-from rag.component import fingerprint
+from fovea.pipelines.evaluation.value import Direction
+from fovea.pipelines.schema import Generate, field_docs, pipeline_schema
+from fovea.pipelines.sweep.study_spec import Limits, Prune, Search, StudySpec
+from fovea.rag.component import fingerprint
 
 WAYS = get_args(Direction)
 LONG = 80

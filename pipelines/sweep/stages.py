@@ -19,19 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.sweep.cache_file import CacheFile, key_of
-from rag import trace
-from rag.corpus import Corpus
-from rag.stage_cache import using
-from rag.trace import Stage, Trace, charge, clock
-from rag.types import Document, Hit, Query, Span
+from fovea.pipelines.sweep.cache_file import CacheFile, key_of
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.stage_cache import using
+from fovea.rag.trace import Stage, Trace, charge, clock
+from fovea.rag.types import Document, Hit, Query, Span
 
 DOCUMENTS = 256
 """Documents kept at hand, to slice chunks from."""
 
 
 class Stages:
-    """A `rag.stage_cache.StageCache` over one folder."""
+    """A `fovea.rag.stage_cache.StageCache` over one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.file = CacheFile(folder / "stages.sqlite")

@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipelines.evaluation.metrics.metric import metric
-from pipelines.evaluation.value import Direction
-from pipelines.spec import PipelineSpec, check
-from pipelines.sweep.constraints import Constraint
-from pipelines.sweep.domain import Choice, Range, Scalar, values
-from pipelines.sweep.space import Resolved, Space
-from pipelines.sweep.study_spec import StudySpec
-from pipelines.yaml_source import Source
-from rag.errors import ConfigError
+from fovea.pipelines.evaluation.metrics.metric import metric
+from fovea.pipelines.evaluation.value import Direction
+from fovea.pipelines.spec import PipelineSpec, check
+from fovea.pipelines.sweep.constraints import Constraint
+from fovea.pipelines.sweep.domain import Choice, Range, Scalar, values
+from fovea.pipelines.sweep.space import Resolved, Space
+from fovea.pipelines.sweep.study_spec import StudySpec
+from fovea.pipelines.yaml_source import Source
+from fovea.rag.errors import ConfigError
 
 ALWAYS = ("seconds", "tokens_passages")
 """What every trial is measured by, beside its objectives."""

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from pipelines.evaluation.value import Direction
-from pipelines.sweep.domain import Scalar
-from rag.generation import Generator
+from fovea.pipelines.evaluation.value import Direction
+from fovea.pipelines.sweep.domain import Scalar
+from fovea.rag.generation import Generator
 
 FORMAT = 1
 

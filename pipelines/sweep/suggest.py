@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pipelines.sweep.domain import Choice, Domain, Scalar
-from pipelines.sweep.space import Resolved
-from pipelines.sweep.study import Study
-from rag.component import fingerprint
-from rag.errors import ConfigError, require
+from fovea.pipelines.sweep.domain import Choice, Domain, Scalar
+from fovea.pipelines.sweep.space import Resolved
+from fovea.pipelines.sweep.study import Study
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import ConfigError, require
 
 JOURNAL = "optuna.journal"
 TRIALS = 50

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from rag.errors import FoveaError
-from rag.types import Document
-from retrievers.library.library import Library
+from fovea.rag.errors import FoveaError
+from fovea.rag.types import Document
+from fovea.retrievers.library.library import Library
 
 
 class Texts:

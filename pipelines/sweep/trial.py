@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import yaml_source
-from pipelines.evaluation.evaluate import Evaluator
-from pipelines.evaluation.gold import Question, QuestionSet
-from pipelines.evaluation.outcome import Outcome
-from pipelines.spec import PipelineSpec, check
-from pipelines.sweep.encoder import StageEncoder
-from pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
-from pipelines.sweep.stages import Stages
-from rag.component import Component
-from rag.errors import ConfigError
+from fovea.pipelines import yaml_source
+from fovea.pipelines.evaluation.evaluate import Evaluator
+from fovea.pipelines.evaluation.gold import Question, QuestionSet
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.spec import PipelineSpec, check
+from fovea.pipelines.sweep.encoder import StageEncoder
+from fovea.pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
+from fovea.pipelines.sweep.stages import Stages
+from fovea.rag.component import Component
+from fovea.rag.errors import ConfigError
 
 
 @dataclass(frozen=True)

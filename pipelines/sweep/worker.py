@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from pipelines.sweep.trial import Done, Job, Task, Trials, Unfit
-from rag.errors import FoveaError, require
-from rag.trace import log
+from fovea.pipelines.sweep.trial import Done, Job, Task, Trials, Unfit
+from fovea.rag.errors import FoveaError, require
+from fovea.rag.trace import log
 
 LOOK = 0.1
 """Seconds between two looks at a process that is working."""

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from attention_retrieval.heads import retrieval_scores, strongest
-from attention_retrieval.influence import SHARE, influences
-from rag.causal_lm import load
-from rag.errors import ConfigError
-from rag.sentences import sentences
-from rag.types import Document
-from retrievers.collection import Collection
+from fovea.attention_retrieval.heads import retrieval_scores, strongest
+from fovea.attention_retrieval.influence import SHARE, influences
+from fovea.rag.causal_lm import load
+from fovea.rag.errors import ConfigError
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Document
+from fovea.retrievers.collection import Collection
 
 PROBES = range(20, 200)
 """Characters of a sentence that heads are probed with."""

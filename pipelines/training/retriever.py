@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.bench.shared_encoder import SharedEncoder
-from rag.encoder import Encoder
-from rag.training.train import Result
-from retrievers.collections.read import read
-from retrievers.training import train
-from retrievers.training.train import HEADING, recipe_class
+from fovea.pipelines.bench.shared_encoder import SharedEncoder
+from fovea.rag.encoder import Encoder
+from fovea.rag.training.train import Result
+from fovea.retrievers.collections.read import read
+from fovea.retrievers.training import train
+from fovea.retrievers.training.train import HEADING, recipe_class
 
 __all__ = ["HEADING", "lines", "recipe_class", "trained"]
 
@@ -30,11 +30,11 @@ def trained(
 ) -> tuple[Result, Sequence[Mapping[str, str]]]:
     """Train on the collections of all paths; what came of it, and what they hold.
 
-    With `influence`, a model and a share, on that share of their training documents (`pipelines.training.influence`).
+    With `influence`, a model and a share, on that share of their training documents (`fovea.pipelines.training.influence`).
     """
     collections = [read(path) for path in paths]
     if influence is not None:
-        from pipelines.training.influence import influential
+        from fovea.pipelines.training.influence import influential
 
         collections = influential(collections, *influence, out, seed=asked.get("seed", 0))
     texts = [chunk.text for one in collections for chunk in one.chunks]

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.bench.shared_encoder import SharedEncoder
-from rag.encoder import Encoder
-from rag.training.train import Result
-from segmenters.corpora.read import read
-from segmenters.training import train
-from segmenters.training.train import HEADING, recipe_class
+from fovea.pipelines.bench.shared_encoder import SharedEncoder
+from fovea.rag.encoder import Encoder
+from fovea.rag.training.train import Result
+from fovea.segmenters.corpora.read import read
+from fovea.segmenters.training import train
+from fovea.segmenters.training.train import HEADING, recipe_class
 
 __all__ = ["HEADING", "lines", "recipe_class", "trained"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from rag.encoder import Encoder, Role
-from rag.tokens import WordTokenizer
+from fovea.rag.encoder import Encoder, Role
+from fovea.rag.tokens import WordTokenizer
 
 if TYPE_CHECKING:
     import numpy as np

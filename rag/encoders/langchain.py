@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, PositiveInt, SecretBytes, SecretStr, model_validator
 
-from rag import registry, trace
-from rag.component import fingerprint
-from rag.encoder import Encoder, Role
-from rag.errors import ConfigError, ModelError, require
-from rag.tokens import WordTokenizer
-from rag.windows import joined, text_windows
-from rag.wordpieces import readable
+from fovea.rag import registry, trace
+from fovea.rag.component import fingerprint
+from fovea.rag.encoder import Encoder, Role
+from fovea.rag.errors import ConfigError, ModelError, require
+from fovea.rag.tokens import WordTokenizer
+from fovea.rag.windows import joined, text_windows
+from fovea.rag.wordpieces import readable
 
 if TYPE_CHECKING:
     import numpy as np

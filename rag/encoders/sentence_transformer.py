@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt, model_validator
 
-from rag import trace
-from rag.backend import RUNS, Backend, Choice, Precision, choose
-from rag.component import SpeedOnly, fingerprint
-from rag.encoder import Encoder, Role, TokenStates
-from rag.engines import Engine, cores, load_torch, onnx_engine, openvino_engine, torch_engine
-from rag.errors import ConfigError, ModelError
-from rag.models import locate
-from rag.onnx_export import AGREEMENT, agreement, exported, forget
-from rag.recipe import NO_LIMIT, Recipe
-from rag.windows import batches, joined, text_windows, windows
-from rag.wordpieces import ModelTokenizer, readable
+from fovea.rag import trace
+from fovea.rag.backend import RUNS, Backend, Choice, Precision, choose
+from fovea.rag.component import SpeedOnly, fingerprint
+from fovea.rag.encoder import Encoder, Role, TokenStates
+from fovea.rag.engines import Engine, cores, load_torch, onnx_engine, openvino_engine, torch_engine
+from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.models import locate
+from fovea.rag.onnx_export import AGREEMENT, agreement, exported, forget
+from fovea.rag.recipe import NO_LIMIT, Recipe
+from fovea.rag.windows import batches, joined, text_windows, windows
+from fovea.rag.wordpieces import ModelTokenizer, readable
 
 if TYPE_CHECKING:
     import numpy as np

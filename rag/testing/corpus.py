@@ -16,20 +16,20 @@ from functools import cached_property
 
 import numpy as np
 
-from rag.component import fingerprint
-from rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of
-from rag.encoder import Encoder
-from rag.errors import QueryError
-from rag.filters import Filter, matches
-from rag.tokens import words
-from rag.types import Chunk, Document, Hit, Span
+from fovea.rag.component import fingerprint
+from fovea.rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import QueryError
+from fovea.rag.filters import Filter, matches
+from fovea.rag.tokens import words
+from fovea.rag.types import Chunk, Document, Hit, Span
 
 K1, B, SMALLEST_IDF = 1.2, 0.75, 1e-6
 """The constants of FTS5's `bm25()`."""
 
 
 class MemoryCorpus:
-    """The `rag.corpus.Corpus` protocol over lists: documents, their chunks, and one encoder."""
+    """The `fovea.rag.corpus.Corpus` protocol over lists: documents, their chunks, and one encoder."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ def sample_corpus(encoder: Encoder | None = None) -> MemoryCorpus:
     """Six small documents in pieces of some forty characters: with a shared sentence, Chinese, marks without words,
     and the metadata `year` and `kind` (which `moon` lacks).
     """
-    from rag.encoders.hash import HashEncoder
+    from fovea.rag.encoders.hash import HashEncoder
 
     documents = [
         Document(name, text, source=name, metadata={"year": 2000 + i, **({"kind": name[0]} if i else {})})

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rag.encoder import Encoder, Tokenizer
-from rag.trace import Trace
+from fovea.rag.encoder import Encoder, Tokenizer
+from fovea.rag.trace import Trace
 
 PLAIN = [
     "The Moon orbits the Earth in 27 days.",

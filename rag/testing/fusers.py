@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 
-from rag.corpus import Corpus
-from rag.retrieval import Fuser
-from rag.testing.corpus import sample_corpus
-from rag.types import Hit, Query
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Fuser
+from fovea.rag.testing.corpus import sample_corpus
+from fovea.rag.types import Hit, Query
 
 QUESTIONS = ("How hot is green tea?", "moon oceans ships", "qqq")
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from rag.corpus import Corpus
-from rag.encoders.hash import HashEncoder
-from rag.generation import Generator
-from rag.testing.corpus import MemoryCorpus
-from rag.trace import Trace
-from rag.types import Answer, Chunk, Hit, Query, Span
+from fovea.rag.corpus import Corpus
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.generation import Generator
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.trace import Trace
+from fovea.rag.types import Answer, Chunk, Hit, Query, Span
 
 TEXTS = {
     "moon.txt": "The Moon orbits the Earth in 27 days. It has no air. Neil Armstrong walked on it in 1969.",

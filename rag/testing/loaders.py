@@ -11,9 +11,9 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from rag.errors import DocumentError, FoveaError
-from rag.loader import Loader
-from rag.types import Document, Span
+from fovea.rag.errors import DocumentError, FoveaError
+from fovea.rag.loader import Loader
+from fovea.rag.types import Document, Span
 
 
 def check_loader(loader: Loader, path: Path) -> list[Document]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from rag.encoder import Encoder
-from rag.pooler import Pooler
-from rag.testing.segmenters import HOSTILE
-from rag.types import Chunk, Document
+from fovea.rag.encoder import Encoder
+from fovea.rag.pooler import Pooler
+from fovea.rag.testing.segmenters import HOSTILE
+from fovea.rag.types import Chunk, Document
 
 
 def check_pooler(

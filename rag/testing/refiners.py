@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rag.corpus import Corpus
-from rag.retrieval import Refiner
-from rag.testing.corpus import sample_corpus
-from rag.trace import Trace
-from rag.types import Hit, Query
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Refiner
+from fovea.rag.testing.corpus import sample_corpus
+from fovea.rag.trace import Trace
+from fovea.rag.types import Hit, Query
 
 QUESTIONS = ("How hot is green tea?", "moon oceans ships", "多瑙河")
 

@@ -2,7 +2,7 @@
 
     check_retriever(MyRetriever())
 
-The corpus is a small exact one in memory, or any other that holds `rag.testing.corpus.SAMPLES`.
+The corpus is a small exact one in memory, or any other that holds `fovea.rag.testing.corpus.SAMPLES`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rag.corpus import Corpus
-from rag.encoder import Encoder
-from rag.filters import matches, parse
-from rag.retrieval import Retriever
-from rag.testing.corpus import MemoryCorpus, sample_corpus
-from rag.types import Hit, Query
+from fovea.rag.corpus import Corpus
+from fovea.rag.encoder import Encoder
+from fovea.rag.filters import matches, parse
+from fovea.rag.retrieval import Retriever
+from fovea.rag.testing.corpus import MemoryCorpus, sample_corpus
+from fovea.rag.types import Hit, Query
 
 QUESTIONS = (
     "How hot is green tea?",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from rag.encoder import Encoder
-from rag.segmenter import Segmenter
-from rag.types import Chunk, Document
+from fovea.rag.encoder import Encoder
+from fovea.rag.segmenter import Segmenter
+from fovea.rag.types import Chunk, Document
 
 Segment = Callable[[Document, Sequence[Segmenter], Encoder], list[Chunk]]
 
@@ -87,7 +87,7 @@ def check_segmenter(
     texts: Iterable[str] = tuple(HOSTILE.values()),
     media_types: Iterable[str] = MEDIA_TYPES,
 ) -> None:
-    """Check cuts and chunks of every text, as `segment` (of `segmenters.chain`) makes them."""
+    """Check cuts and chunks of every text, as `segment` (of `fovea.segmenters.chain`) makes them."""
     for text in texts:
         for media_type in media_types:
             document = Document("doc", text, "doc", media_type=media_type)

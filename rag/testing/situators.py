@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from rag.encoder import Encoder
-from rag.situator import Situator
-from rag.types import Chunk, Document, Span
+from fovea.rag.encoder import Encoder
+from fovea.rag.situator import Situator
+from fovea.rag.types import Chunk, Document, Span
 
 MARKDOWN = """# Rivers of Europe
 

@@ -1,6 +1,6 @@
 """What every vector store must do, as tests that a store's author can run.
 
-    from rag.testing.stores import StoreSuite
+    from fovea.rag.testing.stores import StoreSuite
 
     class TestMine(StoreSuite):
         recall = 0.95
@@ -9,7 +9,7 @@
             return MyStore(path=path)
 
 pytest finds the methods of the subclass. Nothing but numpy is needed: the library that the store follows is
-`MemoryTruth`, and what is right is computed by comparing with every vector and by `rag.filters.matches`.
+`MemoryTruth`, and what is right is computed by comparing with every vector and by `fovea.rag.filters.matches`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from uuid import uuid4
 
 import numpy as np
 
-from rag.corpus import Rows, VectorIndex, VectorStore
-from rag.errors import FoveaError, QueryError
-from rag.filters import All, Compare, Filter, Not, Operator, Some, matches
-from rag.types import Scalar
+from fovea.rag.corpus import Rows, VectorIndex, VectorStore
+from fovea.rag.errors import FoveaError, QueryError
+from fovea.rag.filters import All, Compare, Filter, Not, Operator, Some, matches
+from fovea.rag.types import Scalar
 
 Pairs = list[tuple[int, float]]
 DIM = 16
@@ -35,7 +35,7 @@ OPERATORS: tuple[Operator, ...] = ("==", "!=", "<", "<=", ">", ">=", "in", "not 
 
 
 class MemoryTruth:
-    """A library in memory: rows come and go, each change with its sequence number, as `rag.corpus.Truth` says."""
+    """A library in memory: rows come and go, each change with its sequence number, as `fovea.rag.corpus.Truth` says."""
 
     def __init__(self, dim: int = DIM) -> None:
         self.uuid, self.sequence, self.dim = uuid4().hex, 0, dim
@@ -231,7 +231,7 @@ class StoreSuite:
     # Filters
 
     def test_filters_mean_what_the_language_says(self, tmp_path: Path) -> None:
-        """Every operator, alone, negated and combined, against `rag.filters.matches`; or QueryError where declared."""
+        """Every operator, alone, negated and combined, against `fovea.rag.filters.matches`; or QueryError where declared."""
         truth, asked, refused = filled(self.rows), set(), set()
         with self._open(tmp_path, truth) as index:
             index.sync()

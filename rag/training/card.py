@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.models import sha256_of, write_whole
+from fovea.rag.models import sha256_of, write_whole
 
 if TYPE_CHECKING:
-    from rag.training.train import Result
+    from fovea.rag.training.train import Result
 
 VERSIONS = ("fovea", "torch", "numpy", "safetensors")
 Table = Sequence[Mapping[str, str | float]]

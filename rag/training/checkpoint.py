@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import ConfigError, ModelError, require
-from rag.models import write_whole
+from fovea.rag.errors import ConfigError, ModelError, require
+from fovea.rag.models import write_whole
 
 if TYPE_CHECKING:
     import torch

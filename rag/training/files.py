@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from rag.errors import DocumentError
+from fovea.rag.errors import DocumentError
 
 
 def eighth(name: str) -> int:

@@ -24,11 +24,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rag import progress
-from rag.component import fingerprint
-from rag.errors import ModelError
-from rag.training import checkpoint
-from rag.training.recipe import Recipe, Task
+from fovea.rag import progress
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import ModelError
+from fovea.rag.training import checkpoint
+from fovea.rag.training.recipe import Recipe, Task
 
 if TYPE_CHECKING:
     import torch

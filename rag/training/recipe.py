@@ -1,4 +1,4 @@
-"""Recipe and Task: what a method brings to the training loop (`rag.training.loop`)."""
+"""Recipe and Task: what a method brings to the training loop (`fovea.rag.training.loop`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Task(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """The model as named arrays for `rag.trained.save`."""
+        """The model as named arrays for `fovea.rag.trained.save`."""
 
     @abstractmethod
     def about(self) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rag import trained
-from rag.errors import ConfigError, require
-from rag.training.recipe import Recipe, Task
+from fovea.rag import trained
+from fovea.rag.errors import ConfigError, require
+from fovea.rag.training.recipe import Recipe, Task
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 R = TypeVar("R", bound=Recipe)
 
@@ -57,9 +57,9 @@ def complete(
     task: Task, recipe: Recipe, encoder: Encoder, out: Path, *, seed: int, data: str, **sitting: Any
 ) -> Result:
     """Fit the task, and write `out`/weights.safetensors; `data` tells this data from other data, `sitting` takes what
-    `rag.training.loop.fit` does.
+    `fovea.rag.training.loop.fit` does.
     """
-    from rag.training.loop import fit
+    from fovea.rag.training.loop import fit
 
     reads = encoder.space if recipe.reads_vectors else ""
     run, ended = fit(task, recipe, out, seed, given={"data": data, "encoder": reads}, **sitting)

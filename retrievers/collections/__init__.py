@@ -1,1 +1,1 @@
-"""Readers of data sets to retrieve from; each gives a `retrievers.collection.Collection`."""
+"""Readers of data sets to retrieve from; each gives a `fovea.retrievers.collection.Collection`."""

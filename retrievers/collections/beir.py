@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from rag import trace
-from rag.errors import DocumentError
-from rag.training.files import json_lines, malformed, read_text
-from rag.types import Document, Query, Scalar, Span
-from retrievers.collection import Collection, Judged, Split
+from fovea.rag import trace
+from fovea.rag.errors import DocumentError
+from fovea.rag.training.files import json_lines, malformed, read_text
+from fovea.rag.types import Document, Query, Scalar, Span
+from fovea.retrievers.collection import Collection, Judged, Split
 
 Grades = Mapping[str, Mapping[str, int]]
 """By question, by text."""

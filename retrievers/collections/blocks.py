@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag.types import Span
+from fovea.rag.types import Span
 
 BETWEEN = "\n\n"
 

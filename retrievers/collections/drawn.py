@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rag.training.files import eighth
-from retrievers.collection import Split
+from fovea.rag.training.files import eighth
+from fovea.retrievers.collection import Split
 
 
 def drawn(name: str) -> Split:

@@ -21,12 +21,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from rag.encoder import Tokenizer
-from rag.errors import DocumentError
-from rag.tokens import words
-from rag.types import Chunk, Query
-from retrievers.collection import Collection, Judged
-from retrievers.shingles import distinct
+from fovea.rag.encoder import Tokenizer
+from fovea.rag.errors import DocumentError
+from fovea.rag.tokens import words
+from fovea.rag.types import Chunk, Query
+from fovea.retrievers.collection import Collection, Judged
+from fovea.retrievers.shingles import distinct
 
 LEAST_WORDS, BEST = 40, 5
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rag import trace
-from rag.errors import ConfigError, DocumentError
-from rag.training.files import json_lines, read_json
-from retrievers.collection import Collection
-from retrievers.collections.beir import read_beir
-from retrievers.collections.squad import is_squad, read_squad
-from retrievers.collections.squality import is_squality, read_squality
-from retrievers.collections.timeqa import is_timeqa, read_timeqa
+from fovea.rag import trace
+from fovea.rag.errors import ConfigError, DocumentError
+from fovea.rag.training.files import json_lines, read_json
+from fovea.retrievers.collection import Collection
+from fovea.retrievers.collections.beir import read_beir
+from fovea.retrievers.collections.squad import is_squad, read_squad
+from fovea.retrievers.collections.squality import is_squality, read_squality
+from fovea.retrievers.collections.timeqa import is_timeqa, read_timeqa
 
 KNOWN = (
     "a folder of BEIR (corpus.jsonl, queries.jsonl, qrels/*.tsv)",

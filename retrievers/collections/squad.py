@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rag import trace
-from rag.training.files import malformed
-from rag.types import Chunk, Document, Query
-from retrievers.collection import Collection, Judged, Split
-from retrievers.collections.blocks import joined
-from retrievers.collections.drawn import drawn
+from fovea.rag import trace
+from fovea.rag.training.files import malformed
+from fovea.rag.types import Chunk, Document, Query
+from fovea.retrievers.collection import Collection, Judged, Split
+from fovea.retrievers.collections.blocks import joined
+from fovea.retrievers.collections.drawn import drawn
 
 
 def is_squad(data: Any) -> bool:

@@ -23,13 +23,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rag import trace
-from rag.sentences import sentences
-from rag.tokens import words
-from rag.training.files import malformed
-from rag.types import Chunk, Document, Query, Span
-from retrievers.collection import Collection, Judged, Split
-from retrievers.collections.drawn import drawn
+from fovea.rag import trace
+from fovea.rag.sentences import sentences
+from fovea.rag.tokens import words
+from fovea.rag.training.files import malformed
+from fovea.rag.types import Chunk, Document, Query, Span
+from fovea.retrievers.collection import Collection, Judged, Split
+from fovea.retrievers.collections.drawn import drawn
 
 MOST_WORDS = 150
 LEAST_OVERLAP, LEAST_PEOPLE = 0.25, 2

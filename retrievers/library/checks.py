@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from rag.errors import StoreError
-from rag.tokens import words
-from rag.types import Chunk
-from retrievers.library import chunks, lexicon, situations
-from retrievers.library.database import Database
-from retrievers.library.values import unpack
-from retrievers.library.vectors import document_digest, matrix, pooled_key, text_digest, vector_key
+from fovea.rag.errors import StoreError
+from fovea.rag.tokens import words
+from fovea.rag.types import Chunk
+from fovea.retrievers.library import chunks, lexicon, situations
+from fovea.retrievers.library.database import Database
+from fovea.retrievers.library.values import unpack
+from fovea.retrievers.library.vectors import document_digest, matrix, pooled_key, text_digest, vector_key
 
 SHOWN = 5
 """Findings of one kind that are named; the rest are counted."""

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rag.errors import QueryError
-from rag.types import Chunk, Document, Scalar
-from retrievers.library.database import Database, damaged, sound
-from retrievers.library.schema import BLOCK
-from retrievers.library.values import pack, read_metadata, unpack
-from retrievers.library.vectors import batches, holes
+from fovea.rag.errors import QueryError
+from fovea.rag.types import Chunk, Document, Scalar
+from fovea.retrievers.library.database import Database, damaged, sound
+from fovea.retrievers.library.schema import BLOCK
+from fovea.retrievers.library.values import pack, read_metadata, unpack
+from fovea.retrievers.library.vectors import batches, holes
 
 _CHUNK = """SELECT c.no, c.document, c.start, c.stop, c.page, c.name, d.name, d.source, d.title, d.metadata
             FROM chunks AS c JOIN documents AS d ON d.id = c.document"""

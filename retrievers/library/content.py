@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rag.errors import DocumentError, StoreError
-from rag.types import Chunk, Document
-from retrievers.library import lexicon, situations, vectors
-from retrievers.library.chunks import every_of
-from retrievers.library.database import Database
-from retrievers.library.schema import BLOCK
-from retrievers.library.values import any_odd, kind, odd, pack, unpack
+from fovea.rag.errors import DocumentError, StoreError
+from fovea.rag.types import Chunk, Document
+from fovea.retrievers.library import lexicon, situations, vectors
+from fovea.retrievers.library.chunks import every_of
+from fovea.retrievers.library.database import Database
+from fovea.retrievers.library.schema import BLOCK
+from fovea.retrievers.library.values import any_odd, kind, odd, pack, unpack
 
 
 def put(

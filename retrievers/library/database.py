@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rag.errors import StoreError
-from retrievers.library.schema import APPLICATION_ID, FORMAT
+from fovea.rag.errors import StoreError
+from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT
 
 BUSY_SECONDS = 20.0
 PAGE_BYTES = 8192

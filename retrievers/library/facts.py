@@ -1,6 +1,6 @@
 """Metadata filters as SQL over the table of facts: one row for each field of each document.
 
-The SQL means exactly what `rag.filters.matches` means. Where SQL could not (integers over 64 bits, NaN, lone
+The SQL means exactly what `fovea.rag.filters.matches` means. Where SQL could not (integers over 64 bits, NaN, lone
 surrogates, very long lists), the documents concerned are put to `matches` itself.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rag.filters import All, Compare, Filter, Not, Some, matches
-from rag.types import Scalar
-from retrievers.library.database import Database
-from retrievers.library.values import kind, odd, read_metadata
+from fovea.rag.filters import All, Compare, Filter, Not, Some, matches
+from fovea.rag.types import Scalar
+from fovea.retrievers.library.database import Database
+from fovea.retrievers.library.values import kind, odd, read_metadata
 
 MOST_VALUES = 500
 """A filter with more values than this is answered without SQL."""

@@ -6,12 +6,12 @@ import uuid as uuids
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rag.corpus import Rows
-from rag.types import Scalar
-from retrievers.library import lexicon
-from retrievers.library.database import Database
-from retrievers.library.values import read_metadata
-from retrievers.library.vectors import matrix
+from fovea.rag.corpus import Rows
+from fovea.rag.types import Scalar
+from fovea.retrievers.library import lexicon
+from fovea.retrievers.library.database import Database
+from fovea.retrievers.library.values import read_metadata
+from fovea.retrievers.library.vectors import matrix
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,9 +1,9 @@
 """The lexical index: words of chunks in SQLite FTS5, ranked by its BM25.
 
-Both sides are cut into words by `rag.tokens.words`, Chinese and Japanese into single characters, and FTS5 sees those
+Both sides are cut into words by `fovea.rag.tokens.words`, Chinese and Japanese into single characters, and FTS5 sees those
 words set apart by spaces. So nothing a person asks can be taken for its query syntax. The index keeps no texts; to take
 a chunk out, its words are made again from the stored document and what was said of its place
-(`retrievers.library.situations`). When the making of words has changed (another Unicode version of Python, say), the
+(`fovea.retrievers.library.situations`). When the making of words has changed (another Unicode version of Python, say), the
 next writer makes the index anew.
 """
 
@@ -12,11 +12,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from rag.tokens import words
-from retrievers.library.database import Database
+from fovea.rag.tokens import words
+from fovea.retrievers.library.database import Database
 
 VERSION = f"1/{unicodedata.unidata_version}"
-"""Of the making of words. Raise the first number when `rag.tokens.words` changes."""
+"""Of the making of words. Raise the first number when `fovea.rag.tokens.words` changes."""
 
 
 def add(db: Database, chunks: Iterable[tuple[int, str]]) -> None:

@@ -18,17 +18,17 @@ from dataclasses import replace as with_changes
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.corpus import Rows
-from rag.encoder import Encoder
-from rag.filters import Filter
-from rag.types import Chunk, Document
-from retrievers.library import chunks, content, facts, journal, lexicon, opening, situations, sources, vectors
-from retrievers.library.checks import problems
-from retrievers.library.database import Database
-from retrievers.library.lock import WriterLock
-from retrievers.library.ranking import Ranking
-from retrievers.library.sources import SourceRow
-from retrievers.library.vectors import chunk_keys, vector_key
+from fovea.rag.corpus import Rows
+from fovea.rag.encoder import Encoder
+from fovea.rag.filters import Filter
+from fovea.rag.types import Chunk, Document
+from fovea.retrievers.library import chunks, content, facts, journal, lexicon, opening, situations, sources, vectors
+from fovea.retrievers.library.checks import problems
+from fovea.retrievers.library.database import Database
+from fovea.retrievers.library.lock import WriterLock
+from fovea.retrievers.library.ranking import Ranking
+from fovea.retrievers.library.sources import SourceRow
+from fovea.retrievers.library.vectors import chunk_keys, vector_key
 
 if TYPE_CHECKING:
     import numpy as np

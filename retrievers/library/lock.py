@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rag.errors import LockedError, StoreError
+from fovea.rag.errors import LockedError, StoreError
 
 LOCK, HOLDER = "writer.lock", "writer.json"
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from uuid import uuid4
 
-from rag.encoder import Encoder
-from rag.errors import StoreError
-from retrievers.library import chunks, lexicon, situations
-from retrievers.library.database import MAGIC, Database
-from retrievers.library.lock import WriterLock
-from retrievers.library.schema import APPLICATION_ID, FORMAT, SITUATIONS, TABLES
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import StoreError
+from fovea.retrievers.library import chunks, lexicon, situations
+from fovea.retrievers.library.database import MAGIC, Database
+from fovea.retrievers.library.lock import WriterLock
+from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT, SITUATIONS, TABLES
 
 FILE = "library.sqlite"
 

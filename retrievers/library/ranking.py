@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rag.types import Scalar
-from retrievers.library.database import Database
+from fovea.rag.types import Scalar
+from fovea.retrievers.library.database import Database
 
 K1, SMALLEST_IDF = 1.2, 1e-6
 """Constants of FTS5's `bm25()`."""

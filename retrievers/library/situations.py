@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rag.types import Chunk
-from retrievers.library.database import Database, sound
-from retrievers.library.values import pack, unpack
-from retrievers.library.vectors import batches, holes
+from fovea.rag.types import Chunk
+from fovea.retrievers.library.database import Database, sound
+from fovea.retrievers.library.values import pack, unpack
+from fovea.retrievers.library.vectors import batches, holes
 
 
 def add(db: Database, said: Iterable[tuple[int, str]]) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from retrievers.library.database import Database, sound
-from retrievers.library.values import pack, unpack
+from fovea.retrievers.library.database import Database, sound
+from fovea.retrievers.library.values import pack, unpack
 
 COLUMNS = "name, digest, size, mtime_ns, recipe, status, error, attempts, documents, chunks, updated"
 BATCH = 512

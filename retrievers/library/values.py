@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from rag.types import Scalar
-from retrievers.library.database import sound
+from fovea.rag.types import Scalar
+from fovea.retrievers.library.database import sound
 
 LARGEST = 2**63 - 1
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from rag.errors import StoreError
-from rag.types import Chunk, Document
-from retrievers.library.database import Database, damaged, sound
+from fovea.rag.errors import StoreError
+from fovea.rag.types import Chunk, Document
+from fovea.retrievers.library.database import Database, damaged, sound
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,11 +2,11 @@
 
     SentenceTransformer(modules=[transformer, pooling, LexSemBridge(...), Normalize()])
 
-The formulas are those of `retrievers.lexsembridge`. Queries alone are changed: what `encode_query` encodes, what
+The formulas are those of `fovea.retrievers.lexsembridge`. Queries alone are changed: what `encode_query` encodes, what
 `encode(..., task="query")` does, and columns that the trainer's `router_mapping` calls "query". Plain `encode` and
 `encode_document` give what the model gives without the module.
 
-A model that holds it names the class `retrievers.modules.lexsembridge.LexSemBridge`, which is not part of
+A model that holds it names the class `fovea.retrievers.modules.lexsembridge.LexSemBridge`, which is not part of
 sentence-transformers: loading it needs Fovea installed and `trust_remote_code=True`.
 """
 
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from rag.errors import ModelError
+from fovea.rag.errors import ModelError
 
 try:
     from sentence_transformers.base.modules import Module
@@ -79,7 +79,7 @@ class LexSemBridge(Module):
 
     @classmethod
     def read(cls, variant: Variant, arrays: Mapping[str, Any]) -> LexSemBridge:
-        """One with the arrays (NumPy, by name) that `retrievers.lexsembridge` reads."""
+        """One with the arrays (NumPy, by name) that `fovea.retrievers.lexsembridge` reads."""
         kept, dim = arrays["matrix"].shape
         widths = {"llr": "direction", "clr": "words"}
         made = cls(variant, kept, dim, arrays[widths[variant]].shape[-1] if variant in widths else None)

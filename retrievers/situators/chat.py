@@ -4,7 +4,7 @@
 situate: {use: chat, model: "openai:gpt-4o-mini"}
 
 One question a chunk, with the document in front, so that providers which remember the beginning of a prompt read it
-once. Replies are kept by what was asked (`rag.replies`): taking the same documents in again, with another weight or in
+once. Replies are kept by what was asked (`fovea.rag.replies`): taking the same documents in again, with another weight or in
 another store, asks nothing.
 """
 
@@ -20,15 +20,15 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from rag import trace
-from rag.chat import ChatModel
-from rag.component import SpeedOnly
-from rag.errors import ModelError
-from rag.provider_errors import explain
-from rag.replies import Replies
-from rag.situator import Situator
-from rag.types import Chunk, Document
-from rag.windows import around
+from fovea.rag import trace
+from fovea.rag.chat import ChatModel
+from fovea.rag.component import SpeedOnly
+from fovea.rag.errors import ModelError
+from fovea.rag.provider_errors import explain
+from fovea.rag.replies import Replies
+from fovea.rag.situator import Situator
+from fovea.rag.types import Chunk, Document
+from fovea.rag.windows import around
 
 INSTRUCTION = """\
 You make passages of documents easy to find. You are given a document, or a long part of one, and a passage of it. In \

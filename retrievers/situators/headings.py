@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag.headings import HTML, body, headings, trail
-from rag.sentences import sentences
-from rag.situator import Situator
-from rag.types import Chunk, Document
+from fovea.rag.headings import HTML, body, headings, trail
+from fovea.rag.sentences import sentences
+from fovea.rag.situator import Situator
+from fovea.rag.types import Chunk, Document
 
 LONGEST = 400
 """Characters of a sentence that can introduce a document; a longer one is a page without full stops."""

@@ -15,18 +15,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-from rag import trace
-from rag.encoder import Tokenizer, TokenStates
-from rag.errors import ConfigError
-from rag.remember import RememberingEncoder
-from rag.types import Chunk, Document
-from rag.windows import around, scaled, windows
-from retrievers.situators.headings import HeadingSituator
+from fovea.rag import trace
+from fovea.rag.encoder import Tokenizer, TokenStates
+from fovea.rag.errors import ConfigError
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.types import Chunk, Document
+from fovea.rag.windows import around, scaled, windows
+from fovea.retrievers.situators.headings import HeadingSituator
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 AT_ONCE = 64
 """Windows whose states are held in memory together."""

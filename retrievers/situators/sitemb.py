@@ -25,19 +25,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from rag import trace
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.errors import ConfigError
-from rag.remember import RememberingEncoder
-from rag.types import Chunk, Document
-from rag.weighted import Weighted
-from rag.windows import scaled
-from retrievers.situators.headings import HeadingSituator
+from fovea.rag import trace
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.errors import ConfigError
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.types import Chunk, Document
+from fovea.rag.weighted import Weighted
+from fovea.rag.windows import scaled
+from fovea.retrievers.situators.headings import HeadingSituator
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class SitEmbSituator(Weighted, HeadingSituator, name="sitemb"):

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveInt
 
-from rag import trace
-from rag.component import SpeedOnly
-from rag.corpus import Truth, VectorStore
-from rag.errors import StoreError
-from rag.filters import Filter
-from rag.types import Scalar
-from retrievers.stores import graph
-from retrievers.stores.exact import Pairs, candidates, rank
-from retrievers.stores.graph import Kind
-from retrievers.stores.levels import Level, Levels
+from fovea.rag import trace
+from fovea.rag.component import SpeedOnly
+from fovea.rag.corpus import Truth, VectorStore
+from fovea.rag.errors import StoreError
+from fovea.rag.filters import Filter
+from fovea.rag.types import Scalar
+from fovea.retrievers.stores import graph
+from fovea.retrievers.stores.exact import Pairs, candidates, rank
+from fovea.retrievers.stores.graph import Kind
+from fovea.retrievers.stores.levels import Level, Levels
 
 if TYPE_CHECKING:
     import numpy as np

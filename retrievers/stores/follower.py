@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rag import progress, trace
-from rag.corpus import Rows, Truth
-from rag.errors import StoreError
-from rag.filters import Filter
-from rag.types import Scalar
+from fovea.rag import progress, trace
+from fovea.rag.corpus import Rows, Truth
+from fovea.rag.errors import StoreError
+from fovea.rag.filters import Filter
+from fovea.rag.types import Scalar
 
 if TYPE_CHECKING:
     import numpy as np

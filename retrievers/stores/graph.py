@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rag import progress
-from rag.errors import require
-from retrievers.stores.base import Damaged
+from fovea.rag import progress
+from fovea.rag.errors import require
+from fovea.retrievers.stores.base import Damaged
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag import progress, trace
-from rag.corpus import Truth
-from rag.types import Scalar
-from retrievers.stores import base as files
-from retrievers.stores.base import Base, Damaged, Manifest
-from retrievers.stores.graph import Graph, Kind
+from fovea.rag import progress, trace
+from fovea.rag.corpus import Truth
+from fovea.rag.types import Scalar
+from fovea.retrievers.stores import base as files
+from fovea.retrievers.stores.base import Base, Damaged, Manifest
+from fovea.retrievers.stores.graph import Graph, Kind
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveFloat
 
-from rag.corpus import Rows, Truth, VectorStore
-from rag.errors import FoveaError, LockedError, StoreError, require
-from rag.filters import All, Compare, Filter, Not, Some
-from rag.types import Scalar
-from retrievers.stores.follower import Follower, Position
-from retrievers.stores.refusal import refuse
+from fovea.rag.corpus import Rows, Truth, VectorStore
+from fovea.rag.errors import FoveaError, LockedError, StoreError, require
+from fovea.rag.filters import All, Compare, Filter, Not, Some
+from fovea.rag.types import Scalar
+from fovea.retrievers.stores.follower import Follower, Position
+from fovea.retrievers.stores.refusal import refuse
 
 if TYPE_CHECKING:
     import numpy as np

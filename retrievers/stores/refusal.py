@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 
-from rag.errors import QueryError
-from rag.filters import All, Compare, Filter, Not, Some
-from rag.types import Scalar
-from retrievers.stores.follower import comparable, nameable
+from fovea.rag.errors import QueryError
+from fovea.rag.filters import All, Compare, Filter, Not, Some
+from fovea.rag.types import Scalar
+from fovea.retrievers.stores.follower import comparable, nameable
 
 ORDER = ("<", "<=", ">", ">=")
 
 
 def refuse(where: Filter, label: str, unfit: Container[str]) -> None:
-    """Raise QueryError for the first comparison that the engine would not answer as `rag.filters.matches` does."""
+    """Raise QueryError for the first comparison that the engine would not answer as `fovea.rag.filters.matches` does."""
     for compare in _compares(where):
         if compare.field in unfit:
             why = f"{label} could not take every value of {compare.field!r}"

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp, inf
 
-from retrievers.time.days import DAYS_A_YEAR, Interval
+from fovea.retrievers.time.days import DAYS_A_YEAR, Interval
 
 OPEN_YEARS = 8
 """How far an open side reaches: "before 1950" asks for the eight years before."""

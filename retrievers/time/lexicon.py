@@ -10,8 +10,8 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
-from rag.errors import ConfigError, require
-from retrievers.time.days import Interval, span
+from fovea.rag.errors import ConfigError, require
+from fovea.retrievers.time.days import Interval, span
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june",

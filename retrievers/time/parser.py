@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from retrievers.time.days import Interval
-from retrievers.time.lexicon import lexicon
-from retrievers.time.scan import Found, scanner
-from retrievers.time.words import phrases
+from fovea.retrievers.time.days import Interval
+from fovea.retrievers.time.lexicon import lexicon
+from fovea.retrievers.time.scan import Found, scanner
+from fovea.retrievers.time.words import phrases
 
 Languages = tuple[str, ...]
 SPOKEN: Languages = ("en", "de", "fr", "es")

@@ -10,12 +10,12 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
 
-from rag import trace
-from rag.types import Chunk, Hit, Scalar
-from retrievers.time.days import Interval
-from retrievers.time.lexicon import lexicon
-from retrievers.time.parser import SPOKEN, Languages
-from retrievers.time.scan import scanner
+from fovea.rag import trace
+from fovea.rag.types import Chunk, Hit, Scalar
+from fovea.retrievers.time.days import Interval
+from fovea.retrievers.time.lexicon import lexicon
+from fovea.retrievers.time.parser import SPOKEN, Languages
+from fovea.retrievers.time.scan import scanner
 
 DATES = ("published_at", "published", "date")
 """Metadata that say of when a document is."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag.corpus import Corpus
-from rag.retrieval import Refiner
-from rag.types import Hit, Query
-from retrievers.scales import is_similarity
-from retrievers.time.parser import SPOKEN, Scope, time_parser
-from retrievers.time.passages import DATES, PassageTimes, Spoken, passage_times
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Refiner
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.scales import is_similarity
+from fovea.retrievers.time.parser import SPOKEN, Scope, time_parser
+from fovea.retrievers.time.passages import DATES, PassageTimes, Spoken, passage_times
 
 WORTH = 5.0
 """Deviations that the best score of any other scale counts as: that of calibrated fusion."""

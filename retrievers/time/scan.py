@@ -14,9 +14,9 @@ from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
-from retrievers.time.days import Interval, Relation, span
-from retrievers.time.lexicon import lexicon
-from retrievers.time.words import RELATIONS, phrases
+from fovea.retrievers.time.days import Interval, Relation, span
+from fovea.retrievers.time.lexicon import lexicon
+from fovea.retrievers.time.words import RELATIONS, phrases
 
 FIRST_YEAR, LAST_YEAR = 1000, 2199
 """Four digits between them may be a year wherever they stand."""
@@ -286,7 +286,7 @@ def _roman(numeral: str) -> int:
 
 
 def _year_of(day: float) -> int:
-    from retrievers.time.days import calendar
+    from fovea.retrievers.time.days import calendar
 
     return calendar(day)[0]
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from retrievers.time.parser import SPOKEN, Languages
-from retrievers.time.scan import scanner
-from retrievers.time.words import RELATIONS, phrases
+from fovea.retrievers.time.parser import SPOKEN, Languages
+from fovea.retrievers.time.scan import scanner
+from fovea.retrievers.time.words import RELATIONS, phrases
 
 
 def undated(text: str, languages: Languages = SPOKEN) -> str:

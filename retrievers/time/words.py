@@ -1,12 +1,12 @@
 """The words around dates: what turns a date into an interval, by language. Names of months, units of time and words
-such as "yesterday" are the library's (`retrievers.time.parser`).
+such as "yesterday" are the library's (`fovea.retrievers.time.parser`).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from retrievers.time.days import Relation
+from fovea.retrievers.time.days import Relation
 
 
 class Words(NamedTuple):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rag.retrieval import Retriever
-from rag.testing.corpus import MemoryCorpus
-from retrievers.training.mining import hard_negatives
+from fovea.rag.retrieval import Retriever
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.retrievers.training.mining import hard_negatives
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Encoder
+    from fovea.retrievers.collection import Collection
 
 
 class Asked(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from retrievers.training.asked import Asked
+    from fovea.retrievers.training.asked import Asked
 
 
 def info_nce(

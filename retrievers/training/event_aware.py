@@ -10,7 +10,7 @@
 The first stage is coarse: whatever the document of an answer tells of the time asked for is right, by rule. In the
 second only the answers are, and the negatives hold what the model of the first got wrong. Hard negatives of both: the
 same document at another time, the same time in another document, and what lies nearest to the question. Kinds of
-questions and the events they look at: `retrievers.training.timed`.
+questions and the events they look at: `fovea.retrievers.training.timed`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from rag import trace
-from rag.training.loop import seed_of
-from rag.training.recipe import Task
-from retrievers.event_aware import ALARM, DROWNED
-from retrievers.training.event_net import EventHead, info_nce
-from retrievers.training.recipe import RetrieverRecipe
-from retrievers.training.timed import Asking, Askings, World, askings
+from fovea.rag import trace
+from fovea.rag.training.loop import seed_of
+from fovea.rag.training.recipe import Task
+from fovea.retrievers.event_aware import ALARM, DROWNED
+from fovea.retrievers.training.event_net import EventHead, info_nce
+from fovea.retrievers.training.recipe import RetrieverRecipe
+from fovea.retrievers.training.timed import Asking, Askings, World, askings
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Encoder
+    from fovea.retrievers.collection import Collection
 
 SHARES = {"dated": 0.4, "drifting": 0.4, "timeless": 0.2}
 """How much of a batch each kind of question is, of those there are."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from retrievers.event_head import FEATURES
+from fovea.retrievers.event_head import FEATURES
 
 if TYPE_CHECKING:
-    from retrievers.training.event_aware import EventAwareRecipe
+    from fovea.retrievers.training.event_aware import EventAwareRecipe
 
 
 class EventHead(nn.Module):
-    """`retrievers.event_head` on batches, with what is only there for training."""
+    """`fovea.retrievers.event_head` on batches, with what is only there for training."""
 
     missed: torch.Tensor
     """What the model of the first stage put too high for each question: int `(questions, negatives)`, -1 for none."""
@@ -55,7 +55,7 @@ class EventHead(nn.Module):
         }
 
     def used(self) -> dict[str, torch.Tensor]:
-        """All that using the head needs, by the names that `retrievers.event_head` reads."""
+        """All that using the head needs, by the names that `fovea.retrievers.event_head` reads."""
         layers = ("query.weight", "query.bias", "key.weight", "null", "down.weight", "up.weight")
         state = self.state_dict()
         return {name: state[name] for name in (*layers, "gate.weight", "gate.bias")} | self.scaled()

@@ -1,7 +1,7 @@
 """Training of LexSemBridge's modulation on a frozen encoder: all vectors are made once, and A alone is learned, by
 InfoNCE over the passages of a batch.
 
-Queries are the collections' own questions, and keywords and parts of passages (`retrievers.training.queries`), so that
+Queries are the collections' own questions, and keywords and parts of passages (`fovea.retrievers.training.queries`), so that
 it learns from texts without questions too. Each brings passages that answer and some that the encoder takes for answers
 (one in the paper).
 """
@@ -17,24 +17,24 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch.nn import functional
 
-from rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from rag.engines import load_torch
-from rag.errors import ConfigError
-from rag.remember import RememberingEncoder
-from rag.training.loop import seed_of
-from rag.training.recipe import Task
-from rag.wordpieces import ModelTokenizer
-from retrievers.dense import DenseRetriever
-from retrievers.lexsembridge import SATURATED
-from retrievers.modules.lexsembridge import LexSemBridge, Variant
-from retrievers.training.asked import Asked
-from retrievers.training.contrast import candidates_of, info_nce
-from retrievers.training.queries import with_made
-from retrievers.training.recipe import RetrieverRecipe
+from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.engines import load_torch
+from fovea.rag.errors import ConfigError
+from fovea.rag.remember import RememberingEncoder
+from fovea.rag.training.loop import seed_of
+from fovea.rag.training.recipe import Task
+from fovea.rag.wordpieces import ModelTokenizer
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.lexsembridge import SATURATED
+from fovea.retrievers.modules.lexsembridge import LexSemBridge, Variant
+from fovea.retrievers.training.asked import Asked
+from fovea.retrievers.training.contrast import candidates_of, info_nce
+from fovea.retrievers.training.queries import with_made
+from fovea.retrievers.training.recipe import RetrieverRecipe
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from retrievers.collection import Collection, Split
+    from fovea.rag.encoder import Encoder
+    from fovea.retrievers.collection import Collection, Split
 
 DEV_MADE = 2
 """Queries made of each passage of the development part: one of either kind."""

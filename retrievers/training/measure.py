@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.component import Component
-from rag.errors import ConfigError
-from rag.retrieval import Refiner, Retriever
-from rag.testing.corpus import MemoryCorpus
-from rag.types import Hit
-from retrievers.dense import DenseRetriever
-from retrievers.training.recipe import RetrieverRecipe
+from fovea.rag.component import Component
+from fovea.rag.errors import ConfigError
+from fovea.rag.retrieval import Refiner, Retriever
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.types import Hit
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.training.recipe import RetrieverRecipe
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from retrievers.collection import Collection, Judged
+    from fovea.rag.encoder import Encoder
+    from fovea.retrievers.collection import Collection, Judged
 
 KEPT, READ = 10, 50
 """Hits that are judged, and hits that a re-ranker is given."""
@@ -43,7 +43,7 @@ def ranked(component: Component, collection: Collection, encoder: Encoder) -> li
 def scores(found: Iterable[Sequence[Hit]], questions: Sequence[Judged]) -> dict[str, float]:
     """Means over questions: R@1 and R@5 (the share of what answers that is found), MRR@10.
 
-    `pipelines.ranking_metrics`, which is a floor above, has the whole family; tests hold the two equal.
+    `fovea.pipelines.ranking_metrics`, which is a floor above, has the whole family; tests hold the two equal.
     """
     rows = []
     for hits, question in zip(found, questions):

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rag.corpus import Corpus
-from rag.retrieval import Retriever
-from retrievers.shingles import shingles
+from fovea.rag.corpus import Corpus
+from fovea.rag.retrieval import Retriever
+from fovea.retrievers.shingles import shingles
 
 if TYPE_CHECKING:
-    from rag.types import Chunk
-    from retrievers.collection import Collection
+    from fovea.rag.types import Chunk
+    from fovea.retrievers.collection import Collection
 
 SHINGLE, ALIKE = 5, 0.5
 """Passages whose runs of so many words have a higher Jaccard index say nearly the same."""

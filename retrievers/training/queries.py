@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.types import Query
-from retrievers.collection import Judged, Split
-from retrievers.collections.drawn import drawn
+from fovea.rag.types import Query
+from fovea.retrievers.collection import Judged, Split
+from fovea.retrievers.collections.drawn import drawn
 
 if TYPE_CHECKING:
-    from rag.encoder import Tokenizer
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Tokenizer
+    from fovea.retrievers.collection import Collection
 
 LEAST_WORDS = 40
 """Words of a passage that queries are made of."""

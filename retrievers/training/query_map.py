@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from pydantic import field_validator
 
-from rag import registry
-from rag.training.loop import seed_of
-from rag.training.recipe import Task
-from retrievers.training.asked import Asked
-from retrievers.training.contrast import candidates_of, info_nce
-from retrievers.training.recipe import RetrieverRecipe
+from fovea.rag import registry
+from fovea.rag.training.loop import seed_of
+from fovea.rag.training.recipe import Task
+from fovea.retrievers.training.asked import Asked
+from fovea.retrievers.training.contrast import candidates_of, info_nce
+from fovea.retrievers.training.recipe import RetrieverRecipe
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Encoder
+    from fovea.retrievers.collection import Collection
 
 
 class QueryMapRecipe(RetrieverRecipe):

@@ -1,4 +1,4 @@
-"""What a retriever, situator or re-ranker brings to the training loop of `rag.training`."""
+"""What a retriever, situator or re-ranker brings to the training loop of `fovea.rag.training`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from rag import registry
-from rag.training.recipe import Recipe, Task
+from fovea.rag import registry
+from fovea.rag.training.recipe import Recipe, Task
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from rag.types import Hit
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Encoder
+    from fovea.rag.types import Hit
+    from fovea.retrievers.collection import Collection
 
 
 class RetrieverRecipe(Recipe):
@@ -28,7 +28,7 @@ class RetrieverRecipe(Recipe):
 
     def ranked(self, weights: str, collection: Collection, encoder: Encoder) -> list[list[Hit]]:
         """What the component finds with these weights for each question of a collection, ten hits, to measure them."""
-        from retrievers.training.measure import ranked
+        from fovea.retrievers.training.measure import ranked
 
         component = registry.find(self.kind, self.method).model_validate({"weights": weights})
         return ranked(component, collection, encoder)

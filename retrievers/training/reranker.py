@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from rag.progress import bar
-from rag.testing.corpus import MemoryCorpus
-from rag.training.loop import seed_of
-from rag.training.recipe import Task
-from retrievers.bm25 import BM25Retriever
-from retrievers.calibrated import CalibratedFuser
-from retrievers.dense import DenseRetriever
-from retrievers.evidence import NAMES, among, evidence
-from retrievers.training.measure import READ
-from retrievers.training.recipe import RetrieverRecipe
+from fovea.rag.progress import bar
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.training.loop import seed_of
+from fovea.rag.training.recipe import Task
+from fovea.retrievers.bm25 import BM25Retriever
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.dense import DenseRetriever
+from fovea.retrievers.evidence import NAMES, among, evidence
+from fovea.retrievers.training.measure import READ
+from fovea.retrievers.training.recipe import RetrieverRecipe
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from rag.types import Hit, Query
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Encoder
+    from fovea.rag.types import Hit, Query
+    from fovea.retrievers.collection import Collection
 
 
 class Lists(NamedTuple):

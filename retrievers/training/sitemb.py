@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from rag.testing.corpus import MemoryCorpus
-from rag.training.loop import seed_of
-from rag.training.recipe import Task
-from retrievers.sitemb import SitEmbRetriever
-from retrievers.situators.headings import HeadingSituator
-from retrievers.situators.sitemb import SitEmbSituator, headings_of, surroundings
-from retrievers.training.contrast import info_nce
-from retrievers.training.measure import KEPT
-from retrievers.training.recipe import RetrieverRecipe
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.training.loop import seed_of
+from fovea.rag.training.recipe import Task
+from fovea.retrievers.sitemb import SitEmbRetriever
+from fovea.retrievers.situators.headings import HeadingSituator
+from fovea.retrievers.situators.sitemb import SitEmbSituator, headings_of, surroundings
+from fovea.retrievers.training.contrast import info_nce
+from fovea.retrievers.training.measure import KEPT
+from fovea.retrievers.training.recipe import RetrieverRecipe
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from rag.types import Hit
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Encoder
+    from fovea.rag.types import Hit
+    from fovea.retrievers.collection import Collection
 
 FASTER = 5.0
 """By how much the two weights move faster than the entries of the map, which are far smaller."""

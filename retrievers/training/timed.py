@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from retrievers.event_feed import events_in
-from retrievers.event_head import FEATURES, time_features
-from retrievers.events import Event, vectors_of
-from retrievers.time.days import DAYS_A_YEAR
-from retrievers.time.fit import GAP_YEARS, LATE_YEARS, closed
-from retrievers.time.parser import SPOKEN, time_parser
-from retrievers.time.scan import scanner
-from retrievers.time.undated import undated
+from fovea.retrievers.event_feed import events_in
+from fovea.retrievers.event_head import FEATURES, time_features
+from fovea.retrievers.events import Event, vectors_of
+from fovea.retrievers.time.days import DAYS_A_YEAR
+from fovea.retrievers.time.fit import GAP_YEARS, LATE_YEARS, closed
+from fovea.retrievers.time.parser import SPOKEN, time_parser
+from fovea.retrievers.time.scan import scanner
+from fovea.retrievers.time.undated import undated
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Encoder
+    from fovea.retrievers.collection import Collection
 
 Kind = Literal["dated", "drifting", "timeless"]
 
 
 class Spans:
-    """The intervals of many passages as arrays: T, `near` and R of `retrievers.time.fit` for all at once."""
+    """The intervals of many passages as arrays: T, `near` and R of `fovea.retrievers.time.fit` for all at once."""
 
     def __init__(self, stated: Sequence[Sequence[tuple[float, float]]]) -> None:
         self.count = len(stated)
@@ -83,7 +83,7 @@ class World:
     @classmethod
     def of(cls, collection: Collection, encoder: Encoder, *, situated: bool) -> World:
         """Encode passages and events."""
-        from rag.corpus import SPREAD_SAMPLE, spread_of
+        from fovea.rag.corpus import SPREAD_SAMPLE, spread_of
 
         passages = _passages(collection, encoder, situated)
         told = [(event, row) for row, chunk in enumerate(collection.chunks) for event in events_in([chunk])]
@@ -121,7 +121,7 @@ def _passages(collection: Collection, encoder: Encoder, situated: bool) -> np.nd
     own = encoder.encode([chunk.text for chunk in collection.chunks])
     if not situated:
         return own
-    from retrievers.situators.headings import HeadingSituator
+    from fovea.retrievers.situators.headings import HeadingSituator
 
     chunks: dict[str, list[int]] = {}
     for row, chunk in enumerate(collection.chunks):

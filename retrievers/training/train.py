@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from rag.errors import ConfigError
-from rag.training import train as training
-from rag.training.train import Result
-from retrievers.collection import Split
-from retrievers.training.recipe import RetrieverRecipe
+from fovea.rag.errors import ConfigError
+from fovea.rag.training import train as training
+from fovea.rag.training.train import Result
+from fovea.retrievers.collection import Split
+from fovea.retrievers.training.recipe import RetrieverRecipe
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from retrievers.collection import Collection
+    from fovea.rag.encoder import Encoder
+    from fovea.retrievers.collection import Collection
 
 HEADING = "With the weights, and by the encoder alone (dense); a part that has documents of its own is searched alone:"
 """What the table of a result holds."""
@@ -23,7 +23,7 @@ HEADING = "With the weights, and by the encoder alone (dense); a part that has d
 
 def recipe_class(method: str) -> type[RetrieverRecipe]:
     """The recipe of a method; raises ConfigError with those there are."""
-    from retrievers import training as package
+    from fovea.retrievers import training as package
 
     return training.recipe_class(method, package, RetrieverRecipe, "retriever")  # type: ignore[type-abstract]
 
@@ -39,13 +39,13 @@ def train(
     **sitting: Any,
 ) -> Result:
     """Train on the questions of split `train`, choose on `dev`, write `out`/weights.safetensors and measure on all but
-    `train`. `data` tells this data from other data; `sitting` takes what `rag.training.loop.fit` does.
+    `train`. `data` tells this data from other data; `sitting` takes what `fovea.rag.training.loop.fit` does.
 
     Raises ConfigError where a method that learns from questions is given none for a split.
     """
     import torch
 
-    from retrievers.training.measure import table
+    from fovea.retrievers.training.measure import table
 
     for split in ("train", "dev"):
         if recipe.reads_questions and not any(q.split == split for one in collections for q in one.questions):

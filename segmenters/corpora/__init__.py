@@ -1,1 +1,1 @@
-"""Readers of corpora whose texts say where their topics end; each gives `segmenters.sectioned.Sectioned`."""
+"""Readers of corpora whose texts say where their topics end; each gives `fovea.segmenters.sectioned.Sectioned`."""

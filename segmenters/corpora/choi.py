@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rag.training.files import read_text
-from segmenters.sectioned import Sectioned
-from segmenters.units import Units
+from fovea.rag.training.files import read_text
+from fovea.segmenters.sectioned import Sectioned
+from fovea.segmenters.units import Units
 
 RULE = "=========="
 

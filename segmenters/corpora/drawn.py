@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rag.training.files import eighth
-from segmenters.sectioned import Split
+from fovea.rag.training.files import eighth
+from fovea.segmenters.sectioned import Split
 
 
 def drawn(name: str) -> Split:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from rag.sentences import sentences
-from rag.training.files import read_text
-from segmenters.corpora.drawn import drawn
-from segmenters.corpora.sections import Paragraph, sectioned
-from segmenters.sectioned import Sectioned
+from fovea.rag.sentences import sentences
+from fovea.rag.training.files import read_text
+from fovea.segmenters.corpora.drawn import drawn
+from fovea.segmenters.corpora.sections import Paragraph, sectioned
+from fovea.segmenters.sectioned import Sectioned
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:\s|\Z)")

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from rag.training.files import eighth, malformed
-from segmenters.sectioned import Sectioned, Split
-from segmenters.units import Units
+from fovea.rag.training.files import eighth, malformed
+from fovea.segmenters.sectioned import Sectioned, Split
+from fovea.segmenters.units import Units
 
 _MARK = re.compile(r"\{\s*[A-Za-z_]+\s*\}")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rag import trace
-from rag.errors import ConfigError, DocumentError
-from rag.training.files import read_json
-from segmenters.corpora.choi import read_choi
-from segmenters.corpora.markdown import read_markdown
-from segmenters.corpora.qmsum import is_qmsum, read_qmsum
-from segmenters.corpora.timeqa import is_timeqa, read_timeqa
-from segmenters.sectioned import Sectioned
+from fovea.rag import trace
+from fovea.rag.errors import ConfigError, DocumentError
+from fovea.rag.training.files import read_json
+from fovea.segmenters.corpora.choi import read_choi
+from fovea.segmenters.corpora.markdown import read_markdown
+from fovea.segmenters.corpora.qmsum import is_qmsum, read_qmsum
+from fovea.segmenters.corpora.timeqa import is_timeqa, read_timeqa
+from fovea.segmenters.sectioned import Sectioned
 
 KNOWN = (
     ".ref files of Choi's set",

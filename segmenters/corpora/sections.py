@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segmenters.sectioned import Sectioned, Split
-from segmenters.units import Units
+from fovea.segmenters.sectioned import Sectioned, Split
+from fovea.segmenters.units import Units
 
 
 class Paragraph(NamedTuple):

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rag.sentences import sentences
-from rag.training.files import malformed
-from segmenters.corpora.drawn import drawn
-from segmenters.corpora.sections import Paragraph, sectioned
-from segmenters.sectioned import Sectioned, Split
+from fovea.rag.sentences import sentences
+from fovea.rag.training.files import malformed
+from fovea.segmenters.corpora.drawn import drawn
+from fovea.segmenters.corpora.sections import Paragraph, sectioned
+from fovea.segmenters.sectioned import Sectioned, Split
 
 SHORT = 8
 """Words, up to which a paragraph is a heading or a bare list item."""

@@ -6,7 +6,7 @@ either side of it, C included, have
     m(C) = sum of n_s x_s over C, scaled to unit length
     v(C) = m(C) + weight * sum over k of m(R_k), scaled to unit length
 
-A segmenter that asked for the sentences before left them in the encoder's memory (`rag.remember`), so that segmenting
+A segmenter that asked for the sentences before left them in the encoder's memory (`fovea.rag.remember`), so that segmenting
 and chunk vectors together encode each token of the document once. A sentence that a chunk's edge divides is encoded in
 its parts. The context terms situate a chunk: they tell apart passages that say the same of different things, and cost
 a sum each. Günther et al., "Late chunking: contextual chunk embeddings" (2024), pool the token states of one long pass
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
-from rag.pooler import Pooler
-from rag.sentences import sentences
-from rag.types import Chunk, Document
+from fovea.rag.pooler import Pooler
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Chunk, Document
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class LatePooler(Pooler, name="late"):
@@ -42,7 +42,7 @@ class LatePooler(Pooler, name="late"):
         """Float32 `(chunks, dim)`. O(length of the document)."""
         import numpy as np
 
-        from segmenters.blocks import unit
+        from fovea.segmenters.blocks import unit
 
         if not chunks:
             return np.zeros((0, encoder.dim), np.float32)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from rag.pooler import Pooler
-from rag.types import Chunk, Document
+from fovea.rag.pooler import Pooler
+from fovea.rag.types import Chunk, Document
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rag.encoder import Encoder
+    from fovea.rag.encoder import Encoder
 
 
 class SeparatePooler(Pooler, name="separate"):

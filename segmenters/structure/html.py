@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from rag.types import Span
-from segmenters.structure import plain
+from fovea.rag.types import Span
+from fovea.segmenters.structure import plain
 
 WEAKER, GLUED = 0.2, 0.05
 _TAG = re.compile(r"<!--|<(/?)([a-zA-Z][a-zA-Z0-9]*+)[^<>]*+>")

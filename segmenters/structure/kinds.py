@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag.types import Span
-from segmenters.structure import code, html, markdown, plain
+from fovea.rag.types import Span
+from fovea.segmenters.structure import code, html, markdown, plain
 
 HEADING, PARAGRAPH, LOOSE = 0.9, 0.75, 0.3
 """From these up the text itself says that a section, or a paragraph, ends. Under `LOOSE`: what should stay whole."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from rag.types import Span
-from segmenters.structure import plain
+from fovea.rag.types import Span
+from fovea.segmenters.structure import plain
 
 RULE, BLOCK, ITEM, ROW, CODE_GAP, CODE_LINE, GLUED = 0.85, 0.75, 0.6, 0.2, 0.15, 0.1, 0.05
 _LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")

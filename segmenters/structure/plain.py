@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from rag.sentences import sentences
-from rag.types import Span
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Span
 
 PAGE, PARAGRAPH, LINE, SENTENCE, WRAPPED = 0.85, 0.8, 0.6, 0.5, 0.4
 LONG = 100

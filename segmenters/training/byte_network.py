@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segmenters.training.hnet_parts import GatedConvolution, Routed, Router, chunk, dechunk, straight_through
+from fovea.segmenters.training.hnet_parts import GatedConvolution, Routed, Router, chunk, dechunk, straight_through
 
 
 class Shape(NamedTuple):

@@ -17,15 +17,15 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch.nn import functional as F
 
-from rag.errors import ConfigError
-from rag.training.recipe import Task
-from segmenters.training.byte_network import ByteNetwork, Read, Shape
-from segmenters.training.hnet_parts import ratio_loss
-from segmenters.training.recipe import SegmenterRecipe
+from fovea.rag.errors import ConfigError
+from fovea.rag.training.recipe import Task
+from fovea.segmenters.training.byte_network import ByteNetwork, Read, Shape
+from fovea.segmenters.training.hnet_parts import ratio_loss
+from fovea.segmenters.training.recipe import SegmenterRecipe
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.sectioned import Sectioned
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.sectioned import Sectioned
 
 DEV_WINDOWS = 48
 

@@ -1,6 +1,6 @@
 """Parts of hierarchical networks in torch: routing, chunking and dechunking with gradients, for padded batches.
 
-The formulas are those of `segmenters.routing`. Everywhere B is the batch, T the symbols, M the chunks, d the width;
+The formulas are those of `fovea.segmenters.routing`. Everywhere B is the batch, T the symbols, M the chunks, d the width;
 `mask` `(B, T)` is true for symbols and false for padding, which comes last and is never a boundary.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segmenters.routing import CLIP
+from fovea.segmenters.routing import CLIP
 
 
 class Routed(NamedTuple):

@@ -21,16 +21,16 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
-from rag.errors import ConfigError
-from rag.training.recipe import Task
-from segmenters.hnet_rule import centred
-from segmenters.training.hnet_parts import ratio_loss
-from segmenters.training.recipe import SegmenterRecipe
-from segmenters.training.sentence_network import Read, SentenceNetwork
+from fovea.rag.errors import ConfigError
+from fovea.rag.training.recipe import Task
+from fovea.segmenters.hnet_rule import centred
+from fovea.segmenters.training.hnet_parts import ratio_loss
+from fovea.segmenters.training.recipe import SegmenterRecipe
+from fovea.segmenters.training.sentence_network import Read, SentenceNetwork
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.sectioned import Sectioned
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.sectioned import Sectioned
 
 DEV_BATCHES = 8
 

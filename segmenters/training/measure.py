@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from segmenters.gaps import LONGEST_PARAGRAPH
-from segmenters.training.sampling import Example
+from fovea.segmenters.gaps import LONGEST_PARAGRAPH
+from fovea.segmenters.training.sampling import Example
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.gaps import GapSegmenter
-    from segmenters.sectioned import Sectioned
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.gaps import GapSegmenter
+    from fovea.segmenters.sectioned import Sectioned
 
 THRESHOLDS = tuple(t / 100 for t in range(5, 100, 5))
 
@@ -51,7 +51,7 @@ def offered(example: Example, scores: np.ndarray) -> np.ndarray:
 def pk(example: Example | Sectioned, boundaries: np.ndarray) -> float:
     """Pk of `boundaries` (Beeferman et al., 1999): how often "in one segment?", asked k units apart, is answered wrong.
 
-    k is half the mean length of the true segments, at least 2. The full family is in `pipelines.segmentation_metrics`,
+    k is half the mean length of the true segments, at least 2. The full family is in `fovea.pipelines.segmentation_metrics`,
     which is a floor above; tests hold the two equal.
     """
     truth = np.concatenate([[0], np.cumsum(example.boundaries)])

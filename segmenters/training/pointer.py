@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from rag.training.recipe import Task
-from segmenters import pointer_network
-from segmenters.blocks import centred
-from segmenters.training.measure import kinds, offered, pk
-from segmenters.training.pointer_net import PointerNet
-from segmenters.training.recipe import SegmenterRecipe
-from segmenters.training.sampling import Example, cropped, shaken, spliced, unmarked
+from fovea.rag.training.recipe import Task
+from fovea.segmenters import pointer_network
+from fovea.segmenters.blocks import centred
+from fovea.segmenters.training.measure import kinds, offered, pk
+from fovea.segmenters.training.pointer_net import PointerNet
+from fovea.segmenters.training.recipe import SegmenterRecipe
+from fovea.segmenters.training.sampling import Example, cropped, shaken, spliced, unmarked
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.sectioned import Sectioned
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.sectioned import Sectioned
 
 THRESHOLDS = np.arange(0.1, 0.75, 0.05)
 KNOWN = 2 * 5 + 1

@@ -1,11 +1,11 @@
-"""The pointer network in torch, batched; `segmenters.pointer_network` is the same in NumPy and holds the formulas."""
+"""The pointer network in torch, batched; `fovea.segmenters.pointer_network` is the same in NumPy and holds the formulas."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from segmenters.pointer_network import DILATIONS, KERNEL
+from fovea.segmenters.pointer_network import DILATIONS, KERNEL
 
 
 class Layer(nn.Module):

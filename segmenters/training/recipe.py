@@ -1,4 +1,4 @@
-"""What a segmenter brings to the training loop of `rag.training`, beside what every method does."""
+"""What a segmenter brings to the training loop of `fovea.rag.training`, beside what every method does."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from rag.training.recipe import Recipe, Task
+from fovea.rag.training.recipe import Recipe, Task
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.sectioned import Sectioned
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.sectioned import Sectioned
 
 
 class SegmenterRecipe(Recipe):

@@ -20,19 +20,19 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from rag.errors import ConfigError
-from rag.training.loop import seed_of
-from rag.training.recipe import Task
-from segmenters.gaps import Probability
-from segmenters.sage import SageSegmenter, change, same_topic
-from segmenters.training.measure import Best, Scored, auc, best_threshold, chosen, examples
-from segmenters.training.recipe import SegmenterRecipe
-from segmenters.training.sampling import Example, spliced
-from segmenters.training.stacked import Stacked
+from fovea.rag.errors import ConfigError
+from fovea.rag.training.loop import seed_of
+from fovea.rag.training.recipe import Task
+from fovea.segmenters.gaps import Probability
+from fovea.segmenters.sage import SageSegmenter, change, same_topic
+from fovea.segmenters.training.measure import Best, Scored, auc, best_threshold, chosen, examples
+from fovea.segmenters.training.recipe import SegmenterRecipe
+from fovea.segmenters.training.sampling import Example, spliced
+from fovea.segmenters.training.stacked import Stacked
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.sectioned import Sectioned
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.sectioned import Sectioned
 
 Part = Literal["paragraph", "section"]
 Features = Literal["all", "difference", "product", "plain"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segmenters.blocks import unit
+from fovea.segmenters.blocks import unit
 
 SPLICES = ((3, 11), (3, 5), (6, 8), (9, 11), (2, 16))
 """Ranges of units in a segment of a spliced text."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segmenters.training.hnet_parts import Routed, chunk, dechunk, route, straight_through
+from fovea.segmenters.training.hnet_parts import Routed, chunk, dechunk, route, straight_through
 
 SLOW = 0.1
 """How much slower W_q and W_k learn than the rest; as fast, they learn the training texts by heart."""

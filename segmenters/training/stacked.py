@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from segmenters.blocks import unit
-from segmenters.training.sampling import Example
+from fovea.segmenters.blocks import unit
+from fovea.segmenters.training.sampling import Example
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,18 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from rag.errors import ConfigError
-from rag.training.loop import seed_of
-from rag.training.recipe import Task
-from segmenters.pairs import COSINES, Paragraphs, features, same_topic
-from segmenters.topical_change import TopicalChangeSegmenter
-from segmenters.training.measure import Best, auc, best_threshold, chosen, examples
-from segmenters.training.recipe import SegmenterRecipe
-from segmenters.training.sampling import Example
+from fovea.rag.errors import ConfigError
+from fovea.rag.training.loop import seed_of
+from fovea.rag.training.recipe import Task
+from fovea.segmenters.pairs import COSINES, Paragraphs, features, same_topic
+from fovea.segmenters.topical_change import TopicalChangeSegmenter
+from fovea.segmenters.training.measure import Best, auc, best_threshold, chosen, examples
+from fovea.segmenters.training.recipe import SegmenterRecipe
+from fovea.segmenters.training.sampling import Example
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.sectioned import Sectioned
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.sectioned import Sectioned
 
 Regime = Literal["cp", "rp", "consecutive"]
 

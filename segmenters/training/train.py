@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from rag import registry
-from rag.errors import ConfigError
-from rag.sentences import sentences
-from rag.training import train as training
-from rag.training.train import Result
-from segmenters.training.recipe import SegmenterRecipe
+from fovea.rag import registry
+from fovea.rag.errors import ConfigError
+from fovea.rag.sentences import sentences
+from fovea.rag.training import train as training
+from fovea.rag.training.train import Result
+from fovea.segmenters.training.recipe import SegmenterRecipe
 
 if TYPE_CHECKING:
-    from rag.encoder import Encoder
-    from segmenters.gaps import GapSegmenter
-    from segmenters.sectioned import Sectioned
+    from fovea.rag.encoder import Encoder
+    from fovea.segmenters.gaps import GapSegmenter
+    from fovea.segmenters.sectioned import Sectioned
 
 HEADING = "With the settings that the weights bring, the number of sections unknown:"
 """What the table of a result holds."""
@@ -26,7 +26,7 @@ HEADING = "With the settings that the weights bring, the number of sections unkn
 
 def recipe_class(method: str) -> type[SegmenterRecipe]:
     """The recipe of a method; raises ConfigError with those there are."""
-    from segmenters import training as package
+    from fovea.segmenters import training as package
 
     return training.recipe_class(method, package, SegmenterRecipe, "segmenter")  # type: ignore[type-abstract]
 
@@ -42,13 +42,13 @@ def train(
     **sitting: Any,
 ) -> Result:
     """Train on the texts of split `train`, choose on `dev`, write `out`/weights.safetensors and measure on all but
-    `train`. `data` tells this data from other data; `sitting` takes what `rag.training.loop.fit` does.
+    `train`. `data` tells this data from other data; `sitting` takes what `fovea.rag.training.loop.fit` does.
 
     Raises ConfigError where a split is missing.
     """
     import torch
 
-    from segmenters.training.measure import table
+    from fovea.segmenters.training.measure import table
 
     parts = {split: [t for t in texts if t.split == split] for split in ("train", "dev", "test")}
     for split in ("train", "dev"):

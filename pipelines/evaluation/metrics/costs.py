@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pipelines.evaluation.metrics.metric import metric_of
+from fovea.pipelines.evaluation.metrics.metric import metric_of
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.case import Case
+    from fovea.pipelines.evaluation.case import Case
 
 STAGES = ("retrieve", "fuse", "refine", "generate", "cite", "feedback")
 """First words of the names of stages, after that of a turn ("again", "round 2")."""

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.evaluation.case import Nothing
-from pipelines.evaluation.judging import Judging, strings, verdicts
-from pipelines.evaluation.metrics.lite import FACTS, MEANING, NO_STATEMENT, answer_similarity, average
-from pipelines.evaluation.metrics.metric import metric_of
-from pipelines.prompt import is_refusal
-from rag.sentences import sentences
+from fovea.pipelines.evaluation.case import Nothing
+from fovea.pipelines.evaluation.judging import Judging, strings, verdicts
+from fovea.pipelines.evaluation.metrics.lite import FACTS, MEANING, NO_STATEMENT, answer_similarity, average
+from fovea.pipelines.evaluation.metrics.metric import metric_of
+from fovea.pipelines.prompt import is_refusal
+from fovea.rag.sentences import sentences
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.case import Case
+    from fovea.pipelines.evaluation.case import Case
 
 QUESTIONS = 3
 STATEMENTS = """\

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
 
-from pipelines.evaluation.case import Case
-from pipelines.evaluation.gold import Question
-from pipelines.evaluation.value import Direction
-from rag.errors import ConfigError
+from fovea.pipelines.evaluation.case import Case
+from fovea.pipelines.evaluation.gold import Question
+from fovea.pipelines.evaluation.value import Direction
+from fovea.rag.errors import ConfigError
 
 Need = Literal["answer", "judge", "prices"]
 Gold = Literal["ranking", "spans", "answers", "either", ""]
@@ -94,7 +94,7 @@ def metric_of(
 def families() -> dict[str, _Family]:
     """Every metric by name, without cuts."""
     for file in FILES:
-        import_module(f"pipelines.evaluation.metrics.{file}")
+        import_module(f"fovea.pipelines.evaluation.metrics.{file}")
     return _families
 
 

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.evaluation.metrics.metric import metric_of
-from rag.errors import require
+from fovea.pipelines.evaluation.metrics.metric import metric_of
+from fovea.rag.errors import require
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.case import Case
+    from fovea.pipelines.evaluation.case import Case
 
 HALF = 0.5
 """The share of a gold span that a passage covers to have found it."""

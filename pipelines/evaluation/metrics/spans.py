@@ -1,4 +1,4 @@
-"""Span metrics by characters (`pipelines.span_metrics`), over the passages that were kept, or over the first N tokens
+"""Span metrics by characters (`fovea.pipelines.span_metrics`), over the passages that were kept, or over the first N tokens
 of them (`span_recall@500t`: passages in order until the budget is filled, the last cut off where it ends).
 """
 
@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines import span_metrics
-from pipelines.evaluation.case import Nothing
-from pipelines.evaluation.metrics.metric import metric_of
+from fovea.pipelines import span_metrics
+from fovea.pipelines.evaluation.case import Nothing
+from fovea.pipelines.evaluation.metrics.metric import metric_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.evaluation.case import Case
+    from fovea.pipelines.evaluation.case import Case
 
 
 @metric_of("span_recall", gold="spans", cuts=("", "t"))

@@ -1,1 +1,1 @@
-"""Readers of question sets, a file a format; `pipelines.evaluation.questions` chooses."""
+"""Readers of question sets, a file a format; `fovea.pipelines.evaluation.questions` chooses."""

@@ -1,4 +1,4 @@
-"""BEIR and SQuAD, by the readers of `retrievers.collections`: the documents come along."""
+"""BEIR and SQuAD, by the readers of `fovea.retrievers.collections`: the documents come along."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.evaluation.gold import Gold, Question, QuestionSet
-from rag.errors import DocumentError
-from rag.training.files import malformed
-from rag.types import Chunk
-from retrievers.collection import Split
-from retrievers.collections.beir import read_beir
-from retrievers.collections.squad import read_squad
+from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
+from fovea.rag.errors import DocumentError
+from fovea.rag.training.files import malformed
+from fovea.rag.types import Chunk
+from fovea.retrievers.collection import Split
+from fovea.retrievers.collections.beir import read_beir
+from fovea.retrievers.collections.squad import read_squad
 
 
 def beir(folder: Path, split: Split | None = None) -> QuestionSet:

@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.evaluation.gold import Gold, Question
-from rag.errors import DocumentError, nearest
-from rag.training.files import json_lines, malformed
+from fovea.pipelines.evaluation.gold import Gold, Question
+from fovea.rag.errors import DocumentError, nearest
+from fovea.rag.training.files import json_lines, malformed
 
 GOLD = ("references", "relevant", "answers", "answer")
 _DOCUMENT = ("document", "source", "corpus")

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipelines.evaluation.gold import Question
-from rag import trace
-from rag.errors import DocumentError
-from rag.training.files import malformed, read_text
+from fovea.pipelines.evaluation.gold import Question
+from fovea.rag import trace
+from fovea.rag.errors import DocumentError
+from fovea.rag.training.files import malformed, read_text
 
 QRELS = ("qrels", "qrels.txt", "qrels.tsv")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from pipelines.sweep.record import Record
-from pipelines.sweep.report.figures import Figures, count
-from pipelines.sweep.report.ranking import first, winner
-from rag.errors import FoveaError
+from fovea.pipelines.sweep.record import Record
+from fovea.pipelines.sweep.report.figures import Figures, count
+from fovea.pipelines.sweep.report.ranking import first, winner
+from fovea.rag.errors import FoveaError
 
 
 def best_yaml(record: Record) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.measurements import interval
-from pipelines.sweep.record import Record, TrialRecord
-from pipelines.sweep.report.levels import dependents, levels, ordered
-from pipelines.sweep.report.ranking import baseline, by_question, value, varied
+from fovea.pipelines.measurements import interval
+from fovea.pipelines.sweep.record import Record, TrialRecord
+from fovea.pipelines.sweep.report.levels import dependents, levels, ordered
+from fovea.pipelines.sweep.report.ranking import baseline, by_question, value, varied
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import floor, isfinite, log10
 
-from pipelines.sweep.record import Record, Value
-from pipelines.sweep.report.ranking import metrics
+from fovea.pipelines.sweep.record import Record, Value
+from fovea.pipelines.sweep.report.ranking import metrics
 
 LACKING = "–"
 """Where there is no figure."""

@@ -7,20 +7,20 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from pipelines.sweep.record import Record
-from pipelines.sweep.report.best import best_yaml
-from pipelines.sweep.report.figures import count
-from pipelines.sweep.report.page.apart import apart
-from pipelines.sweep.report.page.compare import comparisons
-from pipelines.sweep.report.page.facts import Facts, gather
-from pipelines.sweep.report.page.headline import headline
-from pipelines.sweep.report.page.heat import heat
-from pipelines.sweep.report.page.markup import cut, note, section, text
-from pipelines.sweep.report.page.scatter import scatters
-from pipelines.sweep.report.page.stages import timeline
-from pipelines.sweep.report.page.trials_table import trials_table
-from pipelines.sweep.report.page.why import importances, main_effects
-from rag.models import write_whole
+from fovea.pipelines.sweep.record import Record
+from fovea.pipelines.sweep.report.best import best_yaml
+from fovea.pipelines.sweep.report.figures import count
+from fovea.pipelines.sweep.report.page.apart import apart
+from fovea.pipelines.sweep.report.page.compare import comparisons
+from fovea.pipelines.sweep.report.page.facts import Facts, gather
+from fovea.pipelines.sweep.report.page.headline import headline
+from fovea.pipelines.sweep.report.page.heat import heat
+from fovea.pipelines.sweep.report.page.markup import cut, note, section, text
+from fovea.pipelines.sweep.report.page.scatter import scatters
+from fovea.pipelines.sweep.report.page.stages import timeline
+from fovea.pipelines.sweep.report.page.trials_table import trials_table
+from fovea.pipelines.sweep.report.page.why import importances, main_effects
+from fovea.rag.models import write_whole
 
 LONGEST = 20_000
 """Characters of the study file, and of the winner, that are shown."""
@@ -69,7 +69,7 @@ def _links(keys: list[str]) -> str:
 
 def _document(record: Record, parts: list[str]) -> str:
     style, script = (
-        files("pipelines.sweep.report.page").joinpath(n).read_text("utf-8") for n in ("page.css", "page.js")
+        files("fovea.pipelines.sweep.report.page").joinpath(n).read_text("utf-8") for n in ("page.css", "page.js")
     )
     digest = b64encode(sha256(script.encode()).digest()).decode()
     body = "\n".join(part for part in parts if part)

@@ -8,9 +8,9 @@ from itertools import permutations
 
 import numpy as np
 
-from pipelines.sweep.record import Record, TrialRecord
-from pipelines.sweep.report.levels import dependents, levels, ordered
-from pipelines.sweep.report.ranking import value, varied
+from fovea.pipelines.sweep.record import Record, TrialRecord
+from fovea.pipelines.sweep.report.levels import dependents, levels, ordered
+from fovea.pipelines.sweep.report.ranking import value, varied
 
 EXACT, ORDERS = 7, 100
 """Up to EXACT parameters every order is gone through, beyond that ORDERS drawn ones and their reverses."""

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipelines.sweep.record import TrialRecord
-from pipelines.sweep.report.ranking import Param, show
+from fovea.pipelines.sweep.record import TrialRecord
+from fovea.pipelines.sweep.report.ranking import Param, show
 
 MOST, BINS = 8, 5
 """A number of more values than MOST is cut into BINS bins of equally many trials, as far as equal values allow."""

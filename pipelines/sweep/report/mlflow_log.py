@@ -7,9 +7,9 @@ import re
 from math import isfinite
 from typing import Any
 
-from pipelines.sweep.record import Record, TrialRecord
-from pipelines.sweep.report.ranking import show
-from rag.errors import FoveaError, require
+from fovea.pipelines.sweep.record import Record, TrialRecord
+from fovea.pipelines.sweep.report.ranking import show
+from fovea.rag.errors import FoveaError, require
 
 ENDS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 MOST = 100

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.sweep.record import Direction, Record, TrialRecord
-from pipelines.sweep.report.ranking import direction, value
+from fovea.pipelines.sweep.record import Direction, Record, TrialRecord
+from fovea.pipelines.sweep.report.ranking import direction, value
 
 
 def front(points: np.ndarray, directions: Sequence[Direction]) -> list[int]:

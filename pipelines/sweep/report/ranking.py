@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from pipelines.evaluation.outcome import Outcome
-from pipelines.sweep.record import Direction, Record, TrialRecord
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.sweep.record import Direction, Record, TrialRecord
 
 COSTS = ("seconds", "tokens_passages")
 """Metrics that a picture sets quality against, where they are measured."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.measurements import interval
-from pipelines.ranking_metrics import holm, randomisation_p
-from pipelines.sweep.record import Direction, TrialRecord
-from pipelines.sweep.report.ranking import by_question
+from fovea.pipelines.measurements import interval
+from fovea.pipelines.ranking_metrics import holm, randomisation_p
+from fovea.pipelines.sweep.record import Direction, TrialRecord
+from fovea.pipelines.sweep.report.ranking import by_question
 
 LEVEL = 0.05
 """A corrected p below it is called significant."""

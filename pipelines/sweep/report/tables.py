@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.measurements import Row
-from pipelines.sweep.record import Record, TrialRecord
-from pipelines.sweep.report.pareto import pareto
-from pipelines.sweep.report.ranking import by_question, cached, first, metrics, ranked
-from rag.errors import ConfigError, require
-from rag.models import write_whole
+from fovea.pipelines.measurements import Row
+from fovea.pipelines.sweep.record import Record, TrialRecord
+from fovea.pipelines.sweep.report.pareto import pareto
+from fovea.pipelines.sweep.report.ranking import by_question, cached, first, metrics, ranked
+from fovea.rag.errors import ConfigError, require
+from fovea.rag.models import write_whole
 
 Flat = dict[str, Any]
 

@@ -6,10 +6,10 @@ import re
 
 from rich.cells import cell_len, set_cell_size
 
-from pipelines.sweep.record import Record, TrialRecord
-from pipelines.sweep.report.figures import Figures, count
-from pipelines.sweep.report.pareto import pareto
-from pipelines.sweep.report.ranking import COSTS, baseline, changes, first, metrics, ranked, varied
+from fovea.pipelines.sweep.record import Record, TrialRecord
+from fovea.pipelines.sweep.report.figures import Figures, count
+from fovea.pipelines.sweep.report.pareto import pareto
+from fovea.pipelines.sweep.report.ranking import COSTS, baseline, changes, first, metrics, ranked, varied
 
 TOP = 10
 

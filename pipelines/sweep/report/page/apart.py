@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.sweep.record import TrialRecord
-from pipelines.sweep.report.figures import LACKING, count, number
-from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
-from pipelines.sweep.report.ranking import changes
+from fovea.pipelines.sweep.record import TrialRecord
+from fovea.pipelines.sweep.report.figures import LACKING, count, number
+from fovea.pipelines.sweep.report.page.facts import Facts
+from fovea.pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
+from fovea.pipelines.sweep.report.ranking import changes
 
 MOST, LONG = 100, 400
 

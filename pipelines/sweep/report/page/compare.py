@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from pipelines.evaluation.gold import Question
-from pipelines.evaluation.outcome import Outcome
-from pipelines.sweep.record import Direction, TrialRecord
-from pipelines.sweep.report.figures import count
-from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.headline import in_words
-from pipelines.sweep.report.page.markup import cut, note, text
-from pipelines.sweep.report.page.passages import gold, retrieved
-from pipelines.sweep.report.ranking import direction
-from pipelines.sweep.report.significance import Difference, difference
+from fovea.pipelines.evaluation.gold import Question
+from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.sweep.record import Direction, TrialRecord
+from fovea.pipelines.sweep.report.figures import count
+from fovea.pipelines.sweep.report.page.facts import Facts
+from fovea.pipelines.sweep.report.page.headline import in_words
+from fovea.pipelines.sweep.report.page.markup import cut, note, text
+from fovea.pipelines.sweep.report.page.passages import gold, retrieved
+from fovea.pipelines.sweep.report.ranking import direction
+from fovea.pipelines.sweep.report.significance import Difference, difference
 
 TOP, FIRST, NEXT, STROKES = 3, 10, 4, 300
 """The first TOP trials and the baseline, in pairs: FIRST questions of the first pair, NEXT of every other."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.sweep.record import Record, TrialRecord
-from pipelines.sweep.report.figures import Figures
-from pipelines.sweep.report.importance import Importance, importance
-from pipelines.sweep.report.pareto import pareto
-from pipelines.sweep.report.ranking import baseline, first, metrics, ranked, varied
-from pipelines.sweep.report.significance import Difference, against
+from fovea.pipelines.sweep.record import Record, TrialRecord
+from fovea.pipelines.sweep.report.figures import Figures
+from fovea.pipelines.sweep.report.importance import Importance, importance
+from fovea.pipelines.sweep.report.pareto import pareto
+from fovea.pipelines.sweep.report.ranking import baseline, first, metrics, ranked, varied
+from fovea.pipelines.sweep.report.significance import Difference, against
 
 TESTED = 20
 """How many trials, from the best on, are tested against the best and the baseline."""

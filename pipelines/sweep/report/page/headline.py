@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pipelines.sweep.record import TrialRecord
-from pipelines.sweep.report.figures import chance, count, times
-from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.markup import note, text
-from pipelines.sweep.report.ranking import COSTS, changes, value
-from pipelines.sweep.report.significance import Difference, difference
+from fovea.pipelines.sweep.record import TrialRecord
+from fovea.pipelines.sweep.report.figures import chance, count, times
+from fovea.pipelines.sweep.report.page.facts import Facts
+from fovea.pipelines.sweep.report.page.markup import note, text
+from fovea.pipelines.sweep.report.ranking import COSTS, changes, value
+from fovea.pipelines.sweep.report.significance import Difference, difference
 
 
 def headline(facts: Facts) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.sweep.record import TrialRecord
-from pipelines.sweep.report.figures import LACKING, count
-from pipelines.sweep.report.levels import levels, ordered
-from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.markup import cut, note, table, text
-from pipelines.sweep.report.ranking import direction, value
+from fovea.pipelines.sweep.record import TrialRecord
+from fovea.pipelines.sweep.report.figures import LACKING, count
+from fovea.pipelines.sweep.report.levels import levels, ordered
+from fovea.pipelines.sweep.report.page.facts import Facts
+from fovea.pipelines.sweep.report.page.markup import cut, note, table, text
+from fovea.pipelines.sweep.report.ranking import direction, value
 
 MOST = 12
 

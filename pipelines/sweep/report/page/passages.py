@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.evaluation.gold import Question
-from pipelines.evaluation.outcome import Outcome, Place
-from pipelines.sweep.record import Record
-from pipelines.sweep.report.page.markup import cut, text
+from fovea.pipelines.evaluation.gold import Question
+from fovea.pipelines.evaluation.outcome import Outcome, Place
+from fovea.pipelines.sweep.record import Record
+from fovea.pipelines.sweep.report.page.markup import cut, text
 
 HITS, LONG, GOLD = 4, 420, 3
 Span = tuple[int, int]

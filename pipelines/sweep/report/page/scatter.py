@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipelines.sweep.record import TrialRecord
-from pipelines.sweep.report.figures import count
-from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.markup import cut, note, text
-from pipelines.sweep.report.page.scale import Scale, fitted, tick
-from pipelines.sweep.report.pareto import pareto
-from pipelines.sweep.report.ranking import COSTS, changes, direction, value
+from fovea.pipelines.sweep.record import TrialRecord
+from fovea.pipelines.sweep.report.figures import count
+from fovea.pipelines.sweep.report.page.facts import Facts
+from fovea.pipelines.sweep.report.page.markup import cut, note, text
+from fovea.pipelines.sweep.report.page.scale import Scale, fitted, tick
+from fovea.pipelines.sweep.report.pareto import pareto
+from fovea.pipelines.sweep.report.ranking import COSTS, changes, direction, value
 
 WIDTH, HEIGHT, LEFT, RIGHT, ABOVE, BELOW = 440, 320, 46, 16, 14, 40
 FLOOR = HEIGHT - BELOW

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.sweep.record import TrialRecord
-from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.markup import cut, note, text
-from pipelines.sweep.report.page.scale import Scale, fitted, tick
-from pipelines.sweep.report.ranking import by_question
+from fovea.pipelines.sweep.record import TrialRecord
+from fovea.pipelines.sweep.report.page.facts import Facts
+from fovea.pipelines.sweep.report.page.markup import cut, note, text
+from fovea.pipelines.sweep.report.page.scale import Scale, fitted, tick
+from fovea.pipelines.sweep.report.ranking import by_question
 
 TOP, STAGES, WIDTH, NAME, FIGURES, LINE = 4, 12, 720, 190, 150, 20
 Times = dict[str, tuple[float, float]]

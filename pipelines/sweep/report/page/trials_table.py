@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.sweep.record import TrialRecord
-from pipelines.sweep.report.figures import LACKING, chance, count, number
-from pipelines.sweep.report.page.facts import TESTED, Facts
-from pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
-from pipelines.sweep.report.ranking import cached, show
+from fovea.pipelines.sweep.record import TrialRecord
+from fovea.pipelines.sweep.report.figures import LACKING, chance, count, number
+from fovea.pipelines.sweep.report.page.facts import TESTED, Facts
+from fovea.pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
+from fovea.pipelines.sweep.report.ranking import cached, show
 
 MOST, FURTHER, PARAMETERS, METRICS = 200, 30, 10, 8
 LETTERS = "b: differs from the best; s: differs from the baseline (p under 0.05 after Holm's correction"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pipelines.sweep.report.effects import Effect, effects
-from pipelines.sweep.report.figures import LACKING, count
-from pipelines.sweep.report.importance import Importance
-from pipelines.sweep.report.page.facts import Facts
-from pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
-from pipelines.sweep.report.page.scale import Scale
+from fovea.pipelines.sweep.report.effects import Effect, effects
+from fovea.pipelines.sweep.report.figures import LACKING, count
+from fovea.pipelines.sweep.report.importance import Importance
+from fovea.pipelines.sweep.report.page.facts import Facts
+from fovea.pipelines.sweep.report.page.markup import cut, figures, heads, note, table, text
+from fovea.pipelines.sweep.report.page.scale import Scale
 
 METHOD = (
     "Importance: the share of the variance between trials that the parameter's main effect explains, averaged over the "
