@@ -327,7 +327,7 @@ def register() -> None:
         raise ConfigError(
             f"attention retrieval does not know the hooks of transformers {transformers.__version__}",
             allowed=[f">={FIRST[0]}.{FIRST[1]},<{PAST[0]}"],
-            fix='pip install "fovea[attention]"',
+            fix='pip install "fovea-rag[attention]"',
         )
     transformers.AttentionInterface.register(IMPLEMENTATION, torch.compiler.disable(attend))
     transformers.AttentionMaskInterface.register(IMPLEMENTATION, make_mask)

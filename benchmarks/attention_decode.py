@@ -24,7 +24,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from fovea import Retrieval, RetrievalCache
 from fovea.attention_retrieval.engine import Engine
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.causal_lm import cache_argument
 
 SHAPES = {

@@ -3,9 +3,9 @@
     python benchmarks/attention_million.py [--lengths 16384,1048576] [--engines auto] [--depths 5] [--correct tail]
 
 The page is lines of `key key value` and ends in a key; the right next token is that key's value, and one key in up to
-350,000 must get nearly all of the attention (`fovea.attention_retrieval.testing.induction`). The page is read in a band of 64
-tokens, which is all that this model's first layer needs; the last two tokens are read one by one, by retrieval alone.
-Each depth asks anew of the same page.
+350,000 must get nearly all of the attention (`fovea.attention_retrieval.testing.induction`). The page is read in a
+band of 64 tokens, which is all that this model's first layer needs; the last two tokens are read one by one, by
+retrieval alone. Each depth asks anew of the same page.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 from fovea import Retrieval, RetrievalCache
 from fovea.attention_retrieval.engine import Engine
 from fovea.attention_retrieval.testing.induction import induction_model, lookup
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.causal_lm import cache_argument
 
 PIECE = 8192

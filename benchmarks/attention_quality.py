@@ -36,7 +36,7 @@ from fovea.attention_retrieval.engine import Engine
 from fovea.pipelines.bench.attention_methods import label_of
 from fovea.pipelines.bench.segmentation_methods import parsed
 from fovea.pipelines.cli.capture import text_of
-from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.rag.causal_lm import cache_argument
 
 FULL = "full attention"

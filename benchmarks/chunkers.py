@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fovea.pipelines.bench.segmentation_peers import chonkie_embeddings
-from fovea.pipelines.presets import PRESETS
-from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
+from fovea.pipelines.spec.presets import PRESETS
 from fovea.rag import registry
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.errors import FoveaError

@@ -4,13 +4,14 @@
 
 The data is a folder with `corpora/NAME.md` and `questions.jsonl` of {question, corpus, references: [{start, end}]}.
 All chunks of all corpora lie in one index, are encoded by all-MiniLM-L6-v2 and ranked by exact inner product. Recall,
-precision and IoU count characters of the five best chunks against the gold spans (`pipelines/span_metrics.py`); recall
-at N tokens fills a context of N tokens with the best chunks and cuts the last one off, so that no method gains by
-longer chunks. Differences are paired by question against LangChain's recursive splitter of 200 tokens, over all
-questions and corpus by corpus.
+precision and IoU count characters of the five best chunks against the gold spans
+(`pipelines/evaluation/span_metrics.py`); recall at N tokens fills a context of N tokens with the best chunks and cuts
+the last one off, so that no method gains by longer chunks. Differences are paired by question against LangChain's
+recursive splitter of 200 tokens, over all questions and corpus by corpus.
 
-A row "+ late" makes the vectors of its chunks out of the one reading that its segmenter needed (`fovea.segmenters.poolers`);
-the others encode every chunk once more. "tokens encoded per token" counts both, segmenting and chunk vectors.
+A row "+ late" makes the vectors of its chunks out of the one reading that its segmenter needed
+(`fovea.segmenters.poolers`); the others encode every chunk once more. "tokens encoded per token" counts both,
+segmenting and chunk vectors.
 
 Sizes are tokens of the encoder's tokenizer for every row, and every splitter counts with it. Peers' chunks are placed
 where they truly lie: by exact text, or where a splitter rewrites white space, by the characters that are none. Ours run
@@ -36,8 +37,8 @@ from typing import Any
 import numpy as np
 from chunkers import REFERENCE, CachedEncoder, Split, methods
 
-from fovea.pipelines.measurements import Row, interval, show
-from fovea.pipelines.span_metrics import Line, Spans, precision_omega, score, within_budget
+from fovea.pipelines.evaluation.measurements import Row, interval, show
+from fovea.pipelines.evaluation.span_metrics import Line, Spans, precision_omega, score, within_budget
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.types import Document, Span
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.engines import cores, lacks_bfloat16, load_torch
 from fovea.rag.errors import FoveaError

@@ -9,7 +9,8 @@ vectors of the encoder's size. A question is ten words in a row of some chunk.
     enhancement: the change alone, the question's vector being known, in milliseconds and as a share of the time the
                  encoder takes for the same question. `words searched` stands for a pipeline that asks BM25 anyway, as
                  the default does: the lexical search is shared
-    retrieve:    a question from its text to the passages (`fovea.pipelines.search`), encoding included, against plain dense
+    retrieve:    a question from its text to the passages (`fovea.pipelines.search`), encoding included, against plain
+    dense
 
 Every question is asked once of each method, all methods in turn and in an order that turns with the question, so that
 whatever else the machine does falls on all alike. `--cpu` takes the processor's time in place of the wall's, for a
@@ -32,9 +33,9 @@ from typing import Any
 
 import numpy as np
 
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.search import retrieve
-from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.corpus import VectorIndex
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder

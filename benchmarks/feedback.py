@@ -28,13 +28,13 @@ from fusion import covered
 from retrieval_sets import SETS, RetrievalSet
 from selection import Asked, Curve, ask, learnt, means, timeqa
 
+from fovea.pipelines.answering.rounds import Asked as Question
 from fovea.pipelines.bench.shared_encoder import FileMemory
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.feedback.corrective import Corrective
 from fovea.pipelines.feedback.self_feedback import SelfFeedback
 from fovea.pipelines.judges.support import SupportJudge
-from fovea.pipelines.measurements import Row, show
-from fovea.pipelines.rounds import Asked as Question
-from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import registry
 from fovea.rag.encoder import Encoder
 from fovea.rag.feedback import Feedback

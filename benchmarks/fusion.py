@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from retrieval_sets import SETS, RetrievalSet, overlap
 
-from fovea.pipelines import ranking_metrics
-from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.evaluation import ranking_metrics
+from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.rag import registry
 from fovea.rag.retrieval import Fuser
 from fovea.rag.testing.corpus import MemoryCorpus

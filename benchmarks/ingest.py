@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag.models import locate
 

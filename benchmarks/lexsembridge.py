@@ -25,8 +25,8 @@ import numpy as np
 
 from fovea.pipelines.bench.retrieval import searched, shared, task
 from fovea.pipelines.bench.retrieval_methods import Method, chosen
-from fovea.pipelines.measurements import Row, interval, show
-from fovea.pipelines.ranking_metrics import scores
+from fovea.pipelines.evaluation.measurements import Row, interval, show
+from fovea.pipelines.evaluation.ranking_metrics import scores
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.errors import FoveaError

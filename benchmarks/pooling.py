@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fovea.pipelines.measurements import Row, interval, show
-from fovea.pipelines.span_metrics import Line, score, within_budget
+from fovea.pipelines.evaluation.measurements import Row, interval, show
+from fovea.pipelines.evaluation.span_metrics import Line, score, within_budget
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.pooler import Pooler
 from fovea.rag.remember import RememberingEncoder

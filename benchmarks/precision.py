@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from retrieval_sets import SETS
 
-from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 
 PRECISIONS = ("float32", "int8")

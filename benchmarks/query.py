@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library.library import Library, SourceRow, vector_key

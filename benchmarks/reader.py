@@ -27,10 +27,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from fovea.pipelines.citing import cite
+from fovea.pipelines.answering.citing import cite
+from fovea.pipelines.answering.passages import Passage, read
+from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.pipelines.generators.extractive import ExtractiveGenerator
-from fovea.pipelines.measurements import Row, interval, show
-from fovea.pipelines.passages import Passage, read
 from fovea.rag.encoder import Encoder, Role, Tokenizer
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.testing.corpus import MemoryCorpus

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.sweep.load import load_study
 from fovea.pipelines.sweep.record import Record, TrialRecord
 from fovea.pipelines.sweep.report.effects import effects

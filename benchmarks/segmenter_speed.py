@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.types import Document
 from fovea.segmenters.gaps import GapSegmenter
 from fovea.segmenters.learned import LearnedSegmenter

@@ -37,7 +37,7 @@ from fusion import covered
 from retrieval_sets import SETS, RetrievalSet, whole
 
 from fovea.pipelines.bench.shared_encoder import FileMemory
-from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.rag import registry
 from fovea.rag.corpus import Corpus
 from fovea.rag.encoder import Encoder

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from fovea.pipelines.bench.shared_encoder import FileMemory
-from fovea.pipelines.measurements import Row, interval, show
-from fovea.pipelines.ranking_metrics import scores
+from fovea.pipelines.evaluation.measurements import Row, interval, show
+from fovea.pipelines.evaluation.ranking_metrics import scores
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.remember import Kept, RememberingEncoder
 from fovea.rag.trained import load

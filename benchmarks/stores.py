@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.corpus import VectorStore
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.filters import parse

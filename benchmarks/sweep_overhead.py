@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.evaluation.outcome import Outcome
-from fovea.pipelines.measurements import Row, show
 from fovea.pipelines.sweep.load import load_study
 from fovea.pipelines.sweep.report.html import write_html
 from fovea.pipelines.sweep.report.text import summary

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from fovea.pipelines.evaluation.evaluate import Evaluator
-from fovea.pipelines.measurements import Row, show
+from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.sweep.load import load_study
 from fovea.pipelines.sweep.pool import LocalPool

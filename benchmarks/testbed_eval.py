@@ -27,7 +27,7 @@ from benchmarks.testbed_tasks.card import write_card
 from benchmarks.testbed_tasks.page import Page, Prompt
 from benchmarks.testbed_tasks.prompts import make
 from benchmarks.testbed_tasks.tasks import TASKS
-from fovea.pipelines.measurements import Row, interval, show
+from fovea.pipelines.evaluation.measurements import Row, interval, show
 
 MODEL = Path(__file__).parent / "testbed"
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384, 32768)

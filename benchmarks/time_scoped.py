@@ -9,9 +9,9 @@ hits, the first ten are judged by ir-measures; differences are paired by questio
 `dated`    all questions of the part, nearly all of which name a time
 shuffled   control: each question is held against the time of another one
 decay      control: the newer, the better, whatever was asked
-`drifting` questions that name a time, without it (`fovea.retrievers.time.undated`), asked as of moments drawn evenly from it,
-           three each: dense; with T of the moment of asking (`time_scope`, as_of); and the event-aware retriever
-           with the events of the corpus. Intervals are over questions, each the mean of its moments.
+`drifting` questions that name a time, without it (`fovea.retrievers.time.undated`), asked as of moments drawn evenly
+           from it, three each: dense; with T of the moment of asking (`time_scope`, as_of); and the event-aware
+           retriever with the events of the corpus. Intervals are over questions, each the mean of its moments.
 timeless   questions of XQuAD that name no time, asked as of 2021 over paragraphs full of dates: time must do no harm
 
 The event head is trained on the train parts and stopped by the dev parts (`retrievers/weights/event_aware.md`). XQuAD's
@@ -30,8 +30,8 @@ from pathlib import Path
 import numpy as np
 
 from fovea.pipelines.bench.shared_encoder import FileMemory
-from fovea.pipelines.measurements import Row, interval, show
-from fovea.pipelines.ranking_metrics import scores
+from fovea.pipelines.evaluation.measurements import Row, interval, show
+from fovea.pipelines.evaluation.ranking_metrics import scores
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.remember import Kept, RememberingEncoder
 from fovea.rag.testing.corpus import MemoryCorpus

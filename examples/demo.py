@@ -12,8 +12,8 @@ from pathlib import Path
 
 os.environ.setdefault("FOVEA_OFFLINE", "1")
 
+from fovea.pipelines.answering.explain import stage_lines
 from fovea.pipelines.cli.ask import support_lines
-from fovea.pipelines.explain import stage_lines
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag import progress
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.loaders.select import Selection, loader_for
 from fovea.pipelines.situated import label
-from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import progress, trace
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import DocumentError, FoveaError

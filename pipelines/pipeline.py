@@ -19,10 +19,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.pipelines import search, situated, yaml_source
+from fovea.pipelines import search, situated
+from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.ingest import Ingest, IngestReport
-from fovea.pipelines.rounds import Asked
-from fovea.pipelines.spec import PipelineSpec, check, load_spec
+from fovea.pipelines.spec import yaml_source
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check, load_spec
 from fovea.rag import registry
 from fovea.rag.corpus import VectorIndex
 from fovea.rag.errors import QueryError

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import StoreError
 from fovea.rag.situator import Situator

@@ -48,7 +48,7 @@ def choose(backend: str, device: str | None, precision: str) -> Choice:
             return Choice(name, where, f"{why}, the first installed of {', '.join(RUNS[precision])}")
     extra = {"int8": "onnx", "bfloat16": "openvino"}.get(precision, "models")
     require(PACKAGES[RUNS[precision][0]], extra=extra, needed_by="running a model")
-    raise ModelError("no back-end is installed", fix='pip install "fovea[models]"')
+    raise ModelError("no back-end is installed", fix='pip install "fovea-rag[models]"')
 
 
 def _device(backend: str, device: str | None, precision: str) -> tuple[str, str]:

@@ -96,5 +96,5 @@ def require(module: str, *, extra: str, needed_by: str) -> ModuleType:
             raise
         raise MissingExtra(
             f"{needed_by} needs the package {module.split('.')[0]!r}, which is not installed",
-            fix=f'pip install "fovea[{extra}]"',
+            fix=f'pip install "fovea-rag[{extra}]"',
         ) from None

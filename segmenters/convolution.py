@@ -1,7 +1,7 @@
 """Gated causal convolutions in numpy, in pieces: what a trained network's encoder does, without torch.
 
-The layers themselves are `fovea.segmenters.training.hnet_parts.GatedConvolution`. Each looks at the past only, so that a text
-may be given piece by piece; a layer keeps the rows that later symbols still see.
+The layers themselves are `fovea.segmenters.training.hnet_parts.GatedConvolution`. Each looks at the past only, so that
+a text may be given piece by piece; a layer keeps the rows that later symbols still see.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """H-Net on bytes: phrase boundaries of a small byte-level network, thinned to segments of about `target` bytes.
 
-The network (`fovea.segmenters.training.byte_network`) was trained to predict the next byte through two stages of dynamic
-chunking: chunks of the first are word-like, 4 to 5 bytes of English, those of the second phrase-like, 5 to 6 chunks.
-Of each character it says how surely a phrase starts there, (1 - cos(q_{t-1}, k_t)) / 2 of the second router. It reads
-no tokens and no vectors, so any script and any text in UTF-8 will do.
+The network (`fovea.segmenters.training.byte_network`) was trained to predict the next byte through two stages of
+dynamic chunking: chunks of the first are word-like, 4 to 5 bytes of English, those of the second phrase-like, 5 to 6
+chunks. Of each character it says how surely a phrase starts there, (1 - cos(q_{t-1}, k_t)) / 2 of the second router.
+It reads no tokens and no vectors, so any script and any text in UTF-8 will do.
 
 What it can: find words and phrases of any script, and so give a place to cut where a text has no sentences. What it
 cannot: tell topics, which take hundreds of bytes where its phrases take some 25. Where Choi's joined texts change their

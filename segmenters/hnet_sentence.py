@@ -6,8 +6,9 @@ Of centred sentence vectors e' (as in `fovea.segmenters.hnet_rule`), with learne
     p_i = (1 - cos(W_q left_i, W_k right_i)) / 2
 
 and a topic ends at the peaks of p over 1/2. The weights come of a whole dynamic-chunking network over sentences
-(router, straight-through, network over chunks, moving average, decoder: `fovea.segmenters.training.sentence_network`), which
-had to predict what a text goes on to say, in chunks of a given size on average. Its encoder and router are used here.
+(router, straight-through, network over chunks, moving average, decoder: `fovea.segmenters.training.sentence_network`),
+which had to predict what a text goes on to say, in chunks of a given size on average. Its encoder and router are used
+here.
 
 S. Hwang, B. Wang, A. Gu, "Dynamic chunking for end-to-end hierarchical sequence modeling" (2025), there over bytes.
 """

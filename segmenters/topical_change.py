@@ -5,8 +5,8 @@
 D. Aumiller, S. Almasian, S. Lackner and M. Gertz, "Structural text segmentation of legal documents", ICAIL 2021. Units
 are paragraphs, never sentences; a text that marks none is taken sentence by sentence, for which it was not made.
 
-P(same) comes from heads on frozen sentence vectors (`fovea.segmenters.pairs`), one or several, or from a cross-encoder that
-reads both texts (`scorer: {model: dennlinger/roberta-cls-consec}`), as in the paper.
+P(same) comes from heads on frozen sentence vectors (`fovea.segmenters.pairs`), one or several, or from a cross-encoder
+that reads both texts (`scorer: {model: dennlinger/roberta-cls-consec}`), as in the paper.
 
 Decisions are independent, unless a `prior` on the length of sections is given: then the boundaries are those of the
 most likely sections, found by Viterbi.

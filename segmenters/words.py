@@ -1,7 +1,7 @@
 """Words that say what a text is about: counted by stem, English function words left out.
 
-Words are those of `fovea.rag.tokens.words`: any script, each CJK character by itself. Only words of plain Latin letters are
-stemmed, by the rules of English; in other languages every form counts as a word of its own.
+Words are those of `fovea.rag.tokens.words`: any script, each CJK character by itself. Only words of plain Latin
+letters are stemmed, by the rules of English; in other languages every form counts as a word of its own.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from fovea.pipelines.pipeline import Pipeline
 settings.register_profile("fovea", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile("fovea")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+"""The repository."""
+SHARED = ROOT.parent / "shared"
 """Evaluation data beside the checkout; tests that need it skip where it is not."""
 
 TEXTS = {

@@ -135,7 +135,7 @@ def _outcome(rng, question: Question, skill: float, params: Mapping, texts: Mapp
 
 
 def _mean(outcomes: Sequence[Outcome], metric: str) -> Value | None:
-    from fovea.pipelines.measurements import interval
+    from fovea.pipelines.evaluation.measurements import interval
     from fovea.pipelines.sweep.report.ranking import by_question
 
     made = by_question(TrialRecord("", 0, "complete", {}, {}, outcomes=outcomes), metric)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from fovea.pipelines.measurements import Row, machine
+from fovea.pipelines.evaluation.measurements import Row, machine
 
 CARD = """# Testbed: a small Llama that looks up what it read
 

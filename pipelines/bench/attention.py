@@ -26,7 +26,7 @@ from fovea.attention_retrieval.dump import Dump
 from fovea.pipelines.bench.attention_heads import Plan, heads, limits
 from fovea.pipelines.bench.attention_measure import Measured, measured, threads, warm
 from fovea.pipelines.bench.attention_methods import Method
-from fovea.pipelines.measurements import Row, interval
+from fovea.pipelines.evaluation.measurements import Row, interval
 from fovea.rag.errors import FoveaError
 from fovea.rag.progress import bar
 

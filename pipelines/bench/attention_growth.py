@@ -19,7 +19,7 @@ from fovea.pipelines.bench.attention import label, rows
 from fovea.pipelines.bench.attention_heads import Head, Plan, heads
 from fovea.pipelines.bench.attention_measure import threads, warm
 from fovea.pipelines.bench.attention_methods import Method
-from fovea.pipelines.measurements import Row, interval
+from fovea.pipelines.evaluation.measurements import Row, interval
 from fovea.rag.errors import ConfigError
 from fovea.rag.progress import bar
 

@@ -7,7 +7,7 @@ from html import escape
 from math import ceil, floor, log10
 from pathlib import Path
 
-from fovea.pipelines.measurements import Row
+from fovea.pipelines.evaluation.measurements import Row
 from fovea.rag.errors import ConfigError
 
 WIDE, HIGH, LEFT, BELOW, RIGHT, ABOVE = 760, 440, 62, 52, 170, 42

@@ -1,8 +1,8 @@
 """`fovea bench retrieval`: what finds the passages that answer, on the questions of a collection and on tasks made of
 its texts.
 
-A method runs as it does in a pipeline (`fovea.pipelines.search`), over an exact index in memory, and ten passages are judged;
-methods that situate chunks alike share an index.
+A method runs as it does in a pipeline (`fovea.pipelines.search`), over an exact index in memory, and ten passages are
+judged; methods that situate chunks alike share an index.
 Values are means over questions with 95 % bootstrap intervals. Beside them stands how each method differs from the
 first one, question by question: the mean difference with its interval, and the p of Fisher's randomisation test after
 Holm's correction for the number of methods. Chunks are encoded once for all methods and the questions of a task once
@@ -22,8 +22,8 @@ import numpy as np
 from fovea.pipelines.bench.retrieval_methods import Method
 from fovea.pipelines.bench.shared_encoder import SharedEncoder
 from fovea.pipelines.bench.situated import Corpora
-from fovea.pipelines.measurements import Row, interval
-from fovea.pipelines.ranking_metrics import NAMES, holm, randomisation_p, scores
+from fovea.pipelines.evaluation.measurements import Row, interval
+from fovea.pipelines.evaluation.ranking_metrics import NAMES, holm, randomisation_p, scores
 from fovea.pipelines.search import retrieve
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import ConfigError, FoveaError

@@ -1,9 +1,9 @@
 """`fovea bench segmentation`: every segmenter that scores gaps over every corpus, the number of boundaries unknown and
 given, side by side with references and peers.
 
-Metrics are of `fovea.pipelines.segmentation_metrics`, means over documents with 95 % bootstrap intervals; Pk and WindowDiff
-in percent. CPU seconds are those of finding the boundaries of all documents of a corpus: its units are encoded once for
-all methods, and no method pays for that.
+Metrics are of `fovea.pipelines.evaluation.segmentation_metrics`, means over documents with 95 % bootstrap intervals;
+Pk and WindowDiff in percent. CPU seconds are those of finding the boundaries of all documents of a corpus: its units
+are encoded once for all methods, and no method pays for that.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from fovea.pipelines.bench.segmentation_methods import Method, labels
 from fovea.pipelines.bench.shared_encoder import SharedEncoder
-from fovea.pipelines.measurements import Row, interval
-from fovea.pipelines.segmentation_metrics import boundary_scores, boundary_similarity, pk, window_diff
+from fovea.pipelines.evaluation.measurements import Row, interval
+from fovea.pipelines.evaluation.segmentation_metrics import boundary_scores, boundary_similarity, pk, window_diff
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import ConfigError, FoveaError
 from fovea.rag.progress import bar

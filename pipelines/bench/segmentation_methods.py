@@ -10,8 +10,8 @@ from zlib import crc32
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from fovea.pipelines import yaml_source
 from fovea.pipelines.bench.segmentation_peers import PEERS
+from fovea.pipelines.spec import yaml_source
 from fovea.rag import registry
 from fovea.rag.component import Component
 from fovea.rag.encoder import Encoder

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def show(answer: Answer, args: argparse.Namespace) -> None:
     """Print what follows the text: the support of each sentence, the citations, the stages."""
-    from fovea.pipelines.explain import fates, stage_lines
+    from fovea.pipelines.answering.explain import fates, stage_lines
 
     assert answer.trace is not None
     if args.json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fovea.pipelines.cli.bench_attention import attention, configure_attention
 
 if TYPE_CHECKING:
-    from fovea.pipelines.measurements import Row
+    from fovea.pipelines.evaluation.measurements import Row
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def segmentation(args: argparse.Namespace) -> str:
     """The table, or the JSON, of `fovea bench segmentation`."""
     from fovea.pipelines.bench.segmentation import corpora, rows
     from fovea.pipelines.bench.segmentation_methods import chosen, chosen_encoder, references
-    from fovea.pipelines.measurements import show
+    from fovea.pipelines.evaluation.measurements import show
     from fovea.segmenters.corpora.read import read
 
     methods = [*references(args.seed), *chosen(args.methods)]
@@ -79,7 +79,7 @@ def retrieval(args: argparse.Namespace) -> str:
     from fovea.pipelines.bench.retrieval import part, rows, shared, task
     from fovea.pipelines.bench.retrieval_methods import chosen
     from fovea.pipelines.bench.segmentation_methods import chosen_encoder
-    from fovea.pipelines.measurements import show
+    from fovea.pipelines.evaluation.measurements import show
     from fovea.rag.errors import require
     from fovea.retrievers.collections.read import read
 

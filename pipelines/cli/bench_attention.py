@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fovea.attention_retrieval.dump import Dump
     from fovea.pipelines.bench.attention_heads import Plan
     from fovea.pipelines.bench.attention_methods import Method
-    from fovea.pipelines.measurements import Row
+    from fovea.pipelines.evaluation.measurements import Row
 
 
 def configure_attention(one: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def attention(args: argparse.Namespace) -> str:
     from fovea.attention_retrieval.dump import Dump
     from fovea.pipelines.bench.attention_heads import Plan
     from fovea.pipelines.bench.attention_methods import chosen
-    from fovea.pipelines.measurements import show
+    from fovea.pipelines.evaluation.measurements import show
     from fovea.rag.errors import ConfigError
 
     methods = chosen(args.engines, sweep=args.sweep, correct=args.correct)

@@ -21,7 +21,7 @@ PACKAGES = {
     "pypdf": "files", "python-docx": "files", "markdownify": "files", "bm25s": "bm25s", "ir-measures": "bench",
 }  # fmt: skip
 """Distributions that adapters use, and the extra that brings each."""
-OURS = ("rag", "segmenters", "retrievers", "attention_retrieval", "pipelines")
+OURS = ("fovea",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def installed() -> dict[str, str]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            found[package] = f'not installed: pip install "fovea[{extra}]"'
+            found[package] = f'not installed: pip install "fovea-rag[{extra}]"'
     return found
 
 
@@ -115,5 +115,5 @@ def collisions() -> Iterator[str]:
     """Other distributions that put files into packages of our names."""
     owners = packages_distributions()
     for name in OURS:
-        if others := sorted(set(owners.get(name, ())) - {"fovea"}):
+        if others := sorted(set(owners.get(name, ())) - {"fovea-rag"}):
             yield f"the package {name!r} is also installed by {', '.join(others)}: one overwrites the other"

@@ -56,8 +56,8 @@ def _prices(text: str) -> dict[str, float]:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print; exit code 1 where more questions failed than --max-failures."""
     from fovea.pipelines.evaluation import report
+    from fovea.pipelines.evaluation.measurements import show
     from fovea.pipelines.evaluation.segmentation import segmentation
-    from fovea.pipelines.measurements import show
     from fovea.pipelines.pipeline import Pipeline
     from fovea.rag import progress
 
@@ -90,9 +90,9 @@ def _ended(evaluation: Evaluation, args: argparse.Namespace) -> int:
 
 
 def _evaluator(args: argparse.Namespace, pipeline: Pipeline) -> Evaluator:
-    from fovea.pipelines import yaml_source
     from fovea.pipelines.evaluation.evaluate import Evaluator
     from fovea.pipelines.evaluation.questions import read_questions
+    from fovea.pipelines.spec import yaml_source
 
     questions = read_questions(args.questions, limit=args.limit, split=args.split)
     if args.ingest:

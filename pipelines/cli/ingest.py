@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def show(report: IngestReport, args: argparse.Namespace) -> int:
     """Print the report of an ingestion."""
-    from fovea.pipelines.explain import stage_lines
+    from fovea.pipelines.answering.explain import stage_lines
 
     if args.json:
         print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))

@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file; an existing one is never overwritten."""
-    from fovea.pipelines.spec import PipelineSpec
+    from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 
     path: Path = args.path
     text = TEMPLATE.format(file=path, name=args.name or path.stem, fuser=PipelineSpec.DEFAULT_FUSER)

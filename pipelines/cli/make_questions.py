@@ -28,9 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the drafts; exit code 1 if there are none."""
-    from fovea.pipelines import yaml_source
     from fovea.pipelines.evaluation.drafting import draft
     from fovea.pipelines.evaluation.judging import Judging
+    from fovea.pipelines.spec import yaml_source
     from fovea.rag import progress
     from fovea.rag.errors import ConfigError
 

@@ -16,6 +16,6 @@ def run(args: argparse.Namespace) -> int:
     if args.study:
         from fovea.pipelines.sweep.schema import study_schema as schema
     else:
-        from fovea.pipelines.schema import pipeline_schema as schema
+        from fovea.pipelines.spec.schema import pipeline_schema as schema
     print(json.dumps(schema(), indent=2, ensure_ascii=False))
     return 0

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the hits, best first."""
-    from fovea.pipelines.explain import fates, stage_lines
+    from fovea.pipelines.answering.explain import fates, stage_lines
     from fovea.pipelines.pipeline import Pipeline
     from fovea.rag.trace import Trace
     from fovea.rag.types import hit_to_dict

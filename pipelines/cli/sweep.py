@@ -92,7 +92,7 @@ def _pool(workers: str, sweep: Sweep) -> Pool:
 
 def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
     """Print the table, and write what was asked for; the page always."""
-    from fovea.pipelines.measurements import show
+    from fovea.pipelines.evaluation.measurements import show
     from fovea.pipelines.sweep.report import tables
     from fovea.pipelines.sweep.report.best import best_yaml
     from fovea.pipelines.sweep.report.html import write_html

@@ -73,7 +73,7 @@ def recipe_of(cls: type[R], given: list[str]) -> R:
     """The recipe with the settings `NAME=VALUE`; raises ConfigError with those there are."""
     from pydantic import ValidationError
 
-    from fovea.pipelines import yaml_source
+    from fovea.pipelines.spec import yaml_source
     from fovea.rag.errors import ConfigError
 
     settings: dict[str, Any] = {}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fovea.pipelines.evaluation.judging import Judging
-    from fovea.pipelines.span_metrics import SpanScores
+    from fovea.pipelines.evaluation.span_metrics import SpanScores
 
 APART = 1 << 40
 """Characters; no document is as long."""
@@ -73,7 +73,8 @@ class Texts:
 
 
 class Line:
-    """One line for spans of any documents, which lie `APART` from each other: for `fovea.pipelines.span_metrics`."""
+    """One line for spans of any documents, which lie `APART` from each other: for
+    `fovea.pipelines.evaluation.span_metrics`."""
 
     def __init__(self) -> None:
         self._documents: dict[str, int] = {}

@@ -33,7 +33,7 @@ def compare(before: Sequence[Outcome], after: Sequence[Outcome], metrics: Iterab
     """
     import numpy as np
 
-    from fovea.pipelines.ranking_metrics import holm, randomisation_p
+    from fovea.pipelines.evaluation.ranking_metrics import holm, randomisation_p
 
     first = {o.question: o for o in before}
     pairs = [(first[o.question], o) for o in after if o.question in first]

@@ -1,8 +1,9 @@
 """Draft questions with gold spans from one's own documents, for a person to review.
 
-Offline, the opening of a section is asked for by its heading, and a key sentence (`fovea.pipelines.evaluation.key_sentences`)
-by itself, with its most telling number, name or word left out. Such questions share the words of their gold, so they
-favour lexical search: they are a start, and no measure of how people ask.
+Offline, the opening of a section is asked for by its heading, and a key sentence
+(`fovea.pipelines.evaluation.key_sentences`) by itself, with its most telling number, name or word left out. Such
+questions share the words of their gold, so they favour lexical search: they are a start, and no measure of how people
+ask.
 
 With a language model, each of these places is shown with its surroundings, and the model gives a question with the
 exact words that answer it. A quote that does not stand there, to the letter and once, is refused and counted.

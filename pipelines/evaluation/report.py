@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fovea.pipelines.evaluation.compare import Difference
 from fovea.pipelines.evaluation.evaluation import Evaluation
+from fovea.pipelines.evaluation.measurements import Row, machine
 from fovea.pipelines.evaluation.value import Value
-from fovea.pipelines.measurements import Row, machine
 
 SHOWN = 10
 """Reasons of failure that are listed."""

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from fovea.pipelines.evaluation.case import Line, Texts
 from fovea.pipelines.evaluation.gold import QuestionSet
+from fovea.pipelines.evaluation.span_metrics import precision_omega
 from fovea.pipelines.evaluation.value import Value, means
-from fovea.pipelines.span_metrics import precision_omega
 
 if TYPE_CHECKING:
     from fovea.rag.corpus import Corpus
 
 
 def segmentation(corpus: Corpus, questions: QuestionSet, texts: Texts | None = None) -> dict[str, Value]:
-    """`precision_omega` over the questions with gold spans (`fovea.pipelines.span_metrics`), `chunks`, and the mean
-    `chunk_tokens` and `chunk_characters` over all of them, exact and so without an interval.
+    """`precision_omega` over the questions with gold spans (`fovea.pipelines.evaluation.span_metrics`), `chunks`, and
+    the mean `chunk_tokens` and `chunk_characters` over all of them, exact and so without an interval.
 
     Gold must be under the documents' own ids. Reads every chunk once; O(questions * chunks of the gold's documents).
     """

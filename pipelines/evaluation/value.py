@@ -28,7 +28,8 @@ class Value:
 def means(columns: Mapping[str, Sequence[float]], of: Mapping[str, int]) -> dict[str, Value]:
     """The Value of each column of numbers; a column without any is left out.
 
-    Columns of one length share their draws, those of `fovea.pipelines.measurements.interval`. O(draws * numbers).
+    Columns of one length share their draws, those of `fovea.pipelines.evaluation.measurements.interval`. O(draws *
+    numbers).
     """
     import numpy as np
 

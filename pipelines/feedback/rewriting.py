@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from fovea.pipelines.likeness import COMMON
+from fovea.pipelines.answering.likeness import COMMON
 from fovea.rag.corpus import Corpus
 from fovea.rag.tokens import words
 from fovea.rag.types import Chunk, Hit

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cached_property
 
+from fovea.pipelines.answering.prompt import INSTRUCTION
 from fovea.pipelines.generators.langchain import LangChainGenerator
-from fovea.pipelines.prompt import INSTRUCTION
 from fovea.rag.chat import ChatModel
 from fovea.rag.corpus import Corpus
 from fovea.rag.generation import Generator

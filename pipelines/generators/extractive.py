@@ -5,8 +5,8 @@ For a question q and sentence s of the passages,
     score = (likeness(q, s) + likeness(q, s with its predecessor)) / 4 + (cover(q, s) + 3/10 cover(q, neighbours)) / 2
 
 less one hundredth for each rank of its passage; likeness is cosine on the encoder's measured scale
-(`pipelines/likeness.py`), cover the idf-weighted share of the question's words. The mean of two vectors stands for "s
-with its predecessor", so that each sentence is encoded once.
+(`pipelines/answering/likeness.py`), cover the idf-weighted share of the question's words. The mean of two vectors
+stands for "s with its predecessor", so that each sentence is encoded once.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from fovea.pipelines.citing import cite
-from fovea.pipelines.likeness import cover, likeness, stems, weights
-from fovea.pipelines.passages import Passage, read
-from fovea.pipelines.prompt import NO_ANSWER
+from fovea.pipelines.answering.citing import cite
+from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
+from fovea.pipelines.answering.passages import Passage, read
+from fovea.pipelines.answering.prompt import NO_ANSWER
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.generation import Generator

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from fovea.pipelines.citing import cite
-from fovea.pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
+from fovea.pipelines.answering.citing import cite
+from fovea.pipelines.answering.prompt import INSTRUCTION, NO_ANSWER, messages
 from fovea.rag import registry, trace
 from fovea.rag.chat import is_secret
 from fovea.rag.corpus import Corpus

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.attention import Attention
-from fovea.pipelines.attended import looked_at
-from fovea.pipelines.citing import cite
-from fovea.pipelines.prompt import INSTRUCTION, NO_ANSWER, messages
+from fovea.pipelines.answering.attended import looked_at
+from fovea.pipelines.answering.citing import cite
+from fovea.pipelines.answering.prompt import INSTRUCTION, NO_ANSWER, messages
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError, QueryError

@@ -14,9 +14,9 @@ from fovea.pipelines.sweep.libraries import Documents
 from fovea.pipelines.sweep.space import Resolved
 from fovea.pipelines.sweep.study import Study
 from fovea.pipelines.sweep.trial import Task, plain
-from fovea.rag.version import __version__
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import ConfigError
+from fovea.rag.version import __version__
 
 
 @dataclass(frozen=True)

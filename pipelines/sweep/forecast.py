@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fovea.pipelines.loaders.select import Selection, loader_for
 from fovea.pipelines.pipeline import Pipeline
-from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.data import StudyData
 from fovea.pipelines.sweep.libraries import Documents, Libraries
 from fovea.pipelines.sweep.space import Resolved

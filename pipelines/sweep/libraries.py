@@ -17,7 +17,7 @@ from typing import Any
 
 from fovea.pipelines.loaders.select import Selection
 from fovea.pipelines.pipeline import Pipeline
-from fovea.pipelines.spec import PipelineSpec
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.cache_file import key_of
 from fovea.pipelines.sweep.encoder import StageCorpus, StageEncoder
 from fovea.pipelines.sweep.stages import Stages

@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fovea.pipelines import yaml_source
 from fovea.pipelines.evaluation.metrics.metric import metric
-from fovea.pipelines.spec import PipelineSpec, check
+from fovea.pipelines.spec import yaml_source
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.yaml_source import Place, Source
 from fovea.pipelines.sweep.domain import Choice, Scalar
 from fovea.pipelines.sweep.space import Resolved, Space
 from fovea.pipelines.sweep.study import Study, without_nulls
 from fovea.pipelines.sweep.study_spec import FORMAT, Limits, Prune, Search, StudySpec
-from fovea.pipelines.yaml_source import Place, Source
 from fovea.rag.errors import ConfigError, ConfigErrors
 
 TRIES = 2_000

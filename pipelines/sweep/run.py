@@ -19,8 +19,8 @@ from functools import cached_property
 from pathlib import Path
 
 from fovea.pipelines.evaluation.evaluation import failures_of, values_of
+from fovea.pipelines.evaluation.measurements import machine
 from fovea.pipelines.evaluation.outcome import Outcome
-from fovea.pipelines.measurements import machine
 from fovea.pipelines.sweep.data import StudyData
 from fovea.pipelines.sweep.pool import Pool
 from fovea.pipelines.sweep.pruning import beaten_by

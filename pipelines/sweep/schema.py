@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 from fovea.pipelines.evaluation.value import Direction
-from fovea.pipelines.schema import Generate, field_docs, pipeline_schema
+from fovea.pipelines.spec.schema import Generate, field_docs, pipeline_schema
 from fovea.pipelines.sweep.study_spec import Limits, Prune, Search, StudySpec
 from fovea.rag.component import fingerprint
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fovea.pipelines.spec.yaml_source import Place, Source
 from fovea.pipelines.sweep.domain import Choice, Domain, Scalar, domain, is_parameter, values
-from fovea.pipelines.yaml_source import Place, Source
 from fovea.rag.errors import ConfigError, ConfigErrors
 
 Suggest = Callable[[str, Domain], Scalar]

@@ -20,12 +20,12 @@ from pathlib import Path
 
 from fovea.pipelines.evaluation.metrics.metric import metric
 from fovea.pipelines.evaluation.value import Direction
-from fovea.pipelines.spec import PipelineSpec, check
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.yaml_source import Source
 from fovea.pipelines.sweep.constraints import Constraint
 from fovea.pipelines.sweep.domain import Choice, Range, Scalar, values
 from fovea.pipelines.sweep.space import Resolved, Space
 from fovea.pipelines.sweep.study_spec import StudySpec
-from fovea.pipelines.yaml_source import Source
 from fovea.rag.errors import ConfigError
 
 ALWAYS = ("seconds", "tokens_passages")

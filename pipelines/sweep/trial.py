@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fovea.pipelines import yaml_source
 from fovea.pipelines.evaluation.evaluate import Evaluator
 from fovea.pipelines.evaluation.gold import Question, QuestionSet
 from fovea.pipelines.evaluation.outcome import Outcome
-from fovea.pipelines.spec import PipelineSpec, check
+from fovea.pipelines.spec import yaml_source
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
 from fovea.pipelines.sweep.encoder import StageEncoder
 from fovea.pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
 from fovea.pipelines.sweep.stages import Stages

@@ -30,7 +30,8 @@ def trained(
 ) -> tuple[Result, Sequence[Mapping[str, str]]]:
     """Train on the collections of all paths; what came of it, and what they hold.
 
-    With `influence`, a model and a share, on that share of their training documents (`fovea.pipelines.training.influence`).
+    With `influence`, a model and a share, on that share of their training documents
+    (`fovea.pipelines.training.influence`).
     """
     collections = [read(path) for path in paths]
     if influence is not None:

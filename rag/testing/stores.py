@@ -231,7 +231,8 @@ class StoreSuite:
     # Filters
 
     def test_filters_mean_what_the_language_says(self, tmp_path: Path) -> None:
-        """Every operator, alone, negated and combined, against `fovea.rag.filters.matches`; or QueryError where declared."""
+        """Every operator, alone, negated and combined, against `fovea.rag.filters.matches`; or QueryError where
+        declared."""
         truth, asked, refused = filled(self.rows), set(), set()
         with self._open(tmp_path, truth) as index:
             index.sync()

@@ -1,10 +1,10 @@
 """The lexical index: words of chunks in SQLite FTS5, ranked by its BM25.
 
-Both sides are cut into words by `fovea.rag.tokens.words`, Chinese and Japanese into single characters, and FTS5 sees those
-words set apart by spaces. So nothing a person asks can be taken for its query syntax. The index keeps no texts; to take
-a chunk out, its words are made again from the stored document and what was said of its place
-(`fovea.retrievers.library.situations`). When the making of words has changed (another Unicode version of Python, say), the
-next writer makes the index anew.
+Both sides are cut into words by `fovea.rag.tokens.words`, Chinese and Japanese into single characters, and FTS5 sees
+those words set apart by spaces. So nothing a person asks can be taken for its query syntax. The index keeps no texts;
+to take a chunk out, its words are made again from the stored document and what was said of its place
+(`fovea.retrievers.library.situations`). When the making of words has changed (another Unicode version of Python, say),
+the next writer makes the index anew.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 situate: {use: chat, model: "openai:gpt-4o-mini"}
 
 One question a chunk, with the document in front, so that providers which remember the beginning of a prompt read it
-once. Replies are kept by what was asked (`fovea.rag.replies`): taking the same documents in again, with another weight or in
-another store, asks nothing.
+once. Replies are kept by what was asked (`fovea.rag.replies`): taking the same documents in again, with another weight
+or in another store, asks nothing.
 """
 
 from __future__ import annotations

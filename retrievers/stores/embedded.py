@@ -51,7 +51,7 @@ class EmbeddedStore(VectorStore, name="embedded"):
             raise StoreError(
                 "device gpu was asked for, and the installed faiss finds no GPU",
                 where="store.device",
-                fix='pip install "fovea[gpu]" in place of fovea[faiss], or set device: auto',
+                fix='pip install "fovea-rag[gpu]" in place of fovea-rag[faiss], or set device: auto',
             )
         return EmbeddedIndex(self, truth, read_only=read_only)
 
@@ -62,7 +62,7 @@ class EmbeddedStore(VectorStore, name="embedded"):
         if rows <= self.flat_rows:
             return "flat", f"no more than {self.flat_rows:,} rows: comparing with all of them is exact and fast"
         if not graph.available():
-            return "flat", 'more rows than flat_rows, but faiss is not installed: pip install "fovea[faiss]"'
+            return "flat", 'more rows than flat_rows, but faiss is not installed: pip install "fovea-rag[faiss]"'
         return "hnsw", f"more than {self.flat_rows:,} rows"
 
 

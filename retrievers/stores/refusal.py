@@ -13,7 +13,8 @@ ORDER = ("<", "<=", ">", ">=")
 
 
 def refuse(where: Filter, label: str, unfit: Container[str]) -> None:
-    """Raise QueryError for the first comparison that the engine would not answer as `fovea.rag.filters.matches` does."""
+    """Raise QueryError for the first comparison that the engine would not answer as `fovea.rag.filters.matches`
+    does."""
     for compare in _compares(where):
         if compare.field in unfit:
             why = f"{label} could not take every value of {compare.field!r}"

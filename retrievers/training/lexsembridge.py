@@ -1,9 +1,9 @@
 """Training of LexSemBridge's modulation on a frozen encoder: all vectors are made once, and A alone is learned, by
 InfoNCE over the passages of a batch.
 
-Queries are the collections' own questions, and keywords and parts of passages (`fovea.retrievers.training.queries`), so that
-it learns from texts without questions too. Each brings passages that answer and some that the encoder takes for answers
-(one in the paper).
+Queries are the collections' own questions, and keywords and parts of passages (`fovea.retrievers.training.queries`),
+so that it learns from texts without questions too. Each brings passages that answer and some that the encoder takes
+for answers (one in the paper).
 """
 
 from __future__ import annotations

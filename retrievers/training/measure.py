@@ -43,7 +43,8 @@ def ranked(component: Component, collection: Collection, encoder: Encoder) -> li
 def scores(found: Iterable[Sequence[Hit]], questions: Sequence[Judged]) -> dict[str, float]:
     """Means over questions: R@1 and R@5 (the share of what answers that is found), MRR@10.
 
-    `fovea.pipelines.ranking_metrics`, which is a floor above, has the whole family; tests hold the two equal.
+    `fovea.pipelines.evaluation.ranking_metrics`, which is a floor above, has the whole family; tests hold the two
+    equal.
     """
     rows = []
     for hits, question in zip(found, questions):

@@ -6,11 +6,11 @@ either side of it, C included, have
     m(C) = sum of n_s x_s over C, scaled to unit length
     v(C) = m(C) + weight * sum over k of m(R_k), scaled to unit length
 
-A segmenter that asked for the sentences before left them in the encoder's memory (`fovea.rag.remember`), so that segmenting
-and chunk vectors together encode each token of the document once. A sentence that a chunk's edge divides is encoded in
-its parts. The context terms situate a chunk: they tell apart passages that say the same of different things, and cost
-a sum each. Günther et al., "Late chunking: contextual chunk embeddings" (2024), pool the token states of one long pass
-instead, for models that read long texts; pooling sentences asks nothing of the model.
+A segmenter that asked for the sentences before left them in the encoder's memory (`fovea.rag.remember`), so that
+segmenting and chunk vectors together encode each token of the document once. A sentence that a chunk's edge divides is
+encoded in its parts. The context terms situate a chunk: they tell apart passages that say the same of different
+things, and cost a sum each. Günther et al., "Late chunking: contextual chunk embeddings" (2024), pool the token states
+of one long pass instead, for models that read long texts; pooling sentences asks nothing of the model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parts of hierarchical networks in torch: routing, chunking and dechunking with gradients, for padded batches.
 
-The formulas are those of `fovea.segmenters.routing`. Everywhere B is the batch, T the symbols, M the chunks, d the width;
-`mask` `(B, T)` is true for symbols and false for padding, which comes last and is never a boundary.
+The formulas are those of `fovea.segmenters.routing`. Everywhere B is the batch, T the symbols, M the chunks, d the
+width; `mask` `(B, T)` is true for symbols and false for padding, which comes last and is never a boundary.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ def offered(example: Example, scores: np.ndarray) -> np.ndarray:
 def pk(example: Example | Sectioned, boundaries: np.ndarray) -> float:
     """Pk of `boundaries` (Beeferman et al., 1999): how often "in one segment?", asked k units apart, is answered wrong.
 
-    k is half the mean length of the true segments, at least 2. The full family is in `fovea.pipelines.segmentation_metrics`,
-    which is a floor above; tests hold the two equal.
+    k is half the mean length of the true segments, at least 2. The full family is in
+    `fovea.pipelines.evaluation.segmentation_metrics`, which is a floor above; tests hold the two equal.
     """
     truth = np.concatenate([[0], np.cumsum(example.boundaries)])
     found = np.concatenate([[0], np.cumsum(boundaries)])

@@ -1,4 +1,5 @@
-"""The pointer network in torch, batched; `fovea.segmenters.pointer_network` is the same in NumPy and holds the formulas."""
+"""The pointer network in torch, batched; `fovea.segmenters.pointer_network` is the same in NumPy and holds the
+formulas."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fovea.pipelines.claims import Claim, agrees
+from fovea.pipelines.answering.claims import Claim, agrees
+from fovea.pipelines.answering.likeness import likeness, stems
+from fovea.pipelines.answering.prompt import is_refusal
 from fovea.pipelines.evaluation.case import Nothing
 from fovea.pipelines.evaluation.metrics.metric import metric_of
 from fovea.pipelines.evaluation.metrics.spans import span_recall
-from fovea.pipelines.likeness import likeness, stems
-from fovea.pipelines.prompt import is_refusal
 from fovea.rag.sentences import sentences
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COVERED = 0.8
 """The share of a sentence's telling words that one sentence of the passages holds, to support it."""
 ALIKE = 0.85
-"""Or their likeness, on the encoder's own scale (`fovea.pipelines.likeness`)."""
+"""Or their likeness, on the encoder's own scale (`fovea.pipelines.answering.likeness`)."""
 OVERLAP = 0.5
 FACTS, MEANING = 0.75, 0.25
 """Weights of what is said and of how alike it sounds, in answer correctness."""

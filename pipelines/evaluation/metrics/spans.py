@@ -1,12 +1,13 @@
-"""Span metrics by characters (`fovea.pipelines.span_metrics`), over the passages that were kept, or over the first N tokens
-of them (`span_recall@500t`: passages in order until the budget is filled, the last cut off where it ends).
+"""Span metrics by characters (`fovea.pipelines.evaluation.span_metrics`), over the passages that were kept, or over
+the first N tokens of them (`span_recall@500t`: passages in order until the budget is filled, the last cut off where it
+ends).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fovea.pipelines import span_metrics
+from fovea.pipelines.evaluation import span_metrics
 from fovea.pipelines.evaluation.case import Nothing
 from fovea.pipelines.evaluation.metrics.metric import metric_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fovea.pipelines.measurements import interval
+from fovea.pipelines.evaluation.measurements import interval
 from fovea.pipelines.sweep.record import Record, TrialRecord
 from fovea.pipelines.sweep.report.levels import dependents, levels, ordered
 from fovea.pipelines.sweep.report.ranking import baseline, by_question, value, varied

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fovea.pipelines.measurements import interval
-from fovea.pipelines.ranking_metrics import holm, randomisation_p
+from fovea.pipelines.evaluation.measurements import interval
+from fovea.pipelines.evaluation.ranking_metrics import holm, randomisation_p
 from fovea.pipelines.sweep.record import Direction, TrialRecord
 from fovea.pipelines.sweep.report.ranking import by_question
 

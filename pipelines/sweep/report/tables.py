@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fovea.pipelines.measurements import Row
+from fovea.pipelines.evaluation.measurements import Row
 from fovea.pipelines.sweep.record import Record, TrialRecord
 from fovea.pipelines.sweep.report.pareto import pareto
 from fovea.pipelines.sweep.report.ranking import by_question, cached, first, metrics, ranked

@@ -1,0 +1,185 @@
+"""Citing: which spans of the documents stand behind each sentence of an answer, whoever wrote it.
+
+A sentence of the answer, or each clause of it, rests on a sentence of the passages (and on the one before, where that
+names what a pronoun means) if
+
+- they agree in numbers, names and what they deny (`pipelines/answering/claims.py`), and
+- `(likeness + cover) / 2` reaches `THRESHOLD`: likeness is cosine on the encoder's measured scale, cover the
+  idf-weighted share of the claim's words which it holds.
+
+A marker like [2] is a hint, never a proof: it prefers the passage, but the sentence is still checked. A sentence that
+nothing supports stays without citations. This compares words, numbers and likeness; it does not reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fovea.pipelines.answering.claims import Claim, agrees, clauses, refers
+from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
+from fovea.pipelines.answering.passages import read
+from fovea.pipelines.answering.prompt import is_refusal
+from fovea.rag import trace
+from fovea.rag.corpus import Corpus
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Answer, Citation, Hit, Sentence, Span
+
+if TYPE_CHECKING:
+    import numpy as np
+
+THRESHOLD = 0.5
+"""Support from which a sentence counts as supported; `benchmarks/reader.py` shows what it lets through."""
+COVER = 0.35
+"""The least share of a claim's words, by weight, that its evidence holds."""
+SEEDS = 5
+"""How many sentences are tried as evidence for one claim."""
+MARKED = 0.1
+"""What a marker adds when candidates are put in order; it adds nothing to the support."""
+SHORT = 4
+"""A claim of fewer telling words is read together with the question, and its evidence must hold each of them."""
+BACK = 3
+"""How many sentences back the meaning of a pronoun is looked for."""
+READ = 40
+"""How many sentences are compared with each claim; of more, those that hold most of its words."""
+
+_MARKER = re.compile(r"[ \t]*(?:\[(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\]|【(\d{1,3})(?:†[^】]*)?】)")
+
+
+def cite(text: str, hits: Sequence[Hit], corpus: Corpus, *, question: str = "") -> Answer:
+    """The answer `text` without its markers, sentence by sentence with the evidence found in `hits`.
+
+    O(claims * sentences of the hits) inner products, and one encoding of each.
+    """
+    text, marks = unmarked(text, len(hits))
+    spans = sentences(text)
+    said = {s: text[s.start : s.end] for s in spans}
+    evidence = _Evidence(dict.fromkeys(t for t in said.values() if not is_refusal(t)), question, hits, corpus)
+    return Answer(
+        text,
+        tuple(
+            Sentence(s.start, s.end, t, () if is_refusal(t) else evidence.of(t, _marked(s, spans, marks)))
+            for s, t in said.items()
+        ),
+        tuple(hits),
+    )
+
+
+def unmarked(text: str, passages: int) -> tuple[str, list[tuple[int, int]]]:
+    """`text` without the markers that name one of so many passages, and `(place in the new text, passage from 0)`.
+
+    A number that names no passage leaves a warning; right after a letter, as in `a[10]`, it is no marker and stays.
+    """
+    parts, marks = [""], []
+    at = length = 0
+    for match in _MARKER.finditer(text):
+        named = list(_numbers(match[1] or match[2]))
+        if not all(1 <= n <= passages for n in named):
+            trace.warn(f"the answer cites {match[0].strip()}, but there are {passages} passages")
+        attached = match[0][0] == "[" and text[match.start() - 1 : match.start()].isalnum()
+        if not named or (attached and max(named) > passages):
+            continue
+        if before := text[at : match.start()]:
+            parts.append(before)
+            length += len(before)
+        marks += [(length, n - 1) for n in named if 1 <= n <= passages]
+        at = match.end()
+        if parts[-1][-1:] in ("", "\n"):  # a marker that opens a line belongs to what follows
+            at += len(text[at:]) - len(text[at:].lstrip(" \t"))
+    return "".join([*parts, text[at:]]), marks
+
+
+def _numbers(marker: str) -> Iterator[int]:
+    for part in re.split(r"\s*[,;]\s*", marker):
+        low, _, high = re.sub(r"\s", "", part).replace("–", "-").partition("-")
+        yield from range(int(low), int(high or low) + 1)
+
+
+def _marked(span: Span, spans: Sequence[Span], marks: Sequence[tuple[int, int]]) -> frozenset[int]:
+    """The passages named inside a sentence or right after it."""
+    end = min((s.start for s in spans if s.start > span.start), default=1 << 62)
+    return frozenset(passage for place, passage in marks if span.start <= place < end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What needs evidence: a sentence of the answer or a clause of it. `asked` is what cover is taken over."""
+
+    claim: Claim
+    text: str
+    asked: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str, question: str) -> _Part:
+        claim = Claim.of(text)
+        if question and 0 < len(claim.words) < SHORT:
+            return cls(claim, f"{question} {text}", claim.words | stems(question))
+        return cls(claim, text, claim.words)
+
+
+class _Evidence:
+    """The sentences of the passages, and how each stands to each part of the answer."""
+
+    def __init__(self, claims: Iterable[str], question: str, hits: Sequence[Hit], corpus: Corpus) -> None:
+        self.parts = {t: _Part.of(t, question) for c in claims for t in [c, *clauses(c)]}
+        self.question, self.given = question, stems(question)
+        self.passages = read(hits, corpus)
+        self.around = [f"{h.chunk.text} {h.chunk.title} {h.chunk.source}" for h in hits]
+        self.bags = [stems(p.text) for p in self.passages]
+        self.weight = weights(self.bags)
+        self.covers = {t: [cover(p.asked, bag, self.weight) for bag in self.bags] for t, p in self.parts.items()}
+        self.known: dict[tuple[str, frozenset[int]], tuple[Citation, ...]] = {}
+        self.likes = self._likes(corpus) if self.passages and self.parts else {}
+
+    def _likes(self, corpus: Corpus) -> dict[str, np.ndarray]:
+        """For each part `(sentences,)`; -1 for sentences that hold too little of any part to be read closely."""
+        import numpy as np
+
+        near = {n for row in self.covers.values() for n in sorted(range(len(row)), key=lambda n: -row[n])[:READ]}
+        kept = sorted(near)
+        vectors = corpus.encoder.encode([self.passages[n].text for n in kept])
+        asked = corpus.encoder.encode([p.text for p in self.parts.values()], role="query")
+        likes = np.full((len(self.parts), len(self.passages)), -1.0)
+        likes[:, kept] = likeness(corpus.encoder, asked @ vectors.T)
+        return dict(zip(self.parts, likes))
+
+    def of(self, claim: str, marked: frozenset[int]) -> tuple[Citation, ...]:
+        """Evidence for the sentence as a whole, or for each of its clauses; nothing if any has none."""
+        if (claim, marked) not in self.known:
+            found = [self._for(claim, marked)] if self.passages else []
+            if found == [()]:
+                found = [self._for(part, marked) for part in clauses(claim)]
+            self.known[claim, marked] = tuple(dict.fromkeys(c for f in found for c in f)) if all(found) else ()
+        return self.known[claim, marked]
+
+    def _for(self, text: str, marked: frozenset[int]) -> tuple[Citation, ...]:
+        part, passages = self.parts[text], self.passages
+        support = [(float(x) + c) / 2 for x, c in zip(self.likes[text], self.covers[text])]
+        order = sorted(range(len(passages)), key=lambda n: -support[n] - MARKED * (passages[n].rank in marked))
+        for n in order[:SEEDS] if part.claim.words else ():
+            pieces = self._with_referent(part.claim, n)
+            said = " ".join(passages[i].text for i in pieces)
+            around = self.around[passages[n].rank]
+            agreed = self._says(part.claim, said) and agrees(part.claim, said, around, self.question)
+            if agreed and support[n] >= THRESHOLD:
+                return tuple(passages[i].citation(min(1.0, support[n])) for i in pieces)
+        return ()
+
+    def _says(self, claim: Claim, evidence: str) -> bool:
+        """Whether the evidence shares enough of the words that the claim adds to the question: all of a short one."""
+        added = claim.words - self.given or claim.words
+        return cover(added, stems(evidence), self.weight) >= (1.0 if len(added) < SHORT else COVER)
+
+    def _with_referent(self, claim: Claim, n: int) -> list[int]:
+        """Sentence `n`, and if it has a pronoun but not a name of the claim, the nearest one before it that does."""
+        pieces, at = [n], n
+        for name in claim.names:
+            if self.bags[n].isdisjoint(name) and refers(self.passages[n].text):
+                while at > n - BACK and self.passages[at].follows and self.bags[at].isdisjoint(name):
+                    at -= 1
+                if not self.bags[at].isdisjoint(name):
+                    pieces.append(at)
+                at = n
+        return list(dict.fromkeys(pieces))

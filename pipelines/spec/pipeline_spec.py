@@ -1,0 +1,293 @@
+"""PipelineSpec: the settings of a whole pipeline, read from YAML or given in Python, and checked before anything runs.
+
+```yaml
+name: handbook
+encoder: {use: sentence_transformer}
+segment: [{use: recursive, max_tokens: 200}]
+store: {use: embedded, path: .fovea/handbook}
+retrieve: [{use: dense}, {use: bm25}]
+generate: {use: extractive}
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from fovea.pipelines.spec import yaml_source
+from fovea.pipelines.spec.presets import PRESETS
+from fovea.rag import registry
+from fovea.rag.component import Component, fingerprint
+from fovea.rag.corpus import VectorStore
+from fovea.rag.encoder import Encoder
+from fovea.rag.errors import ConfigError, ConfigErrors
+from fovea.rag.feedback import Feedback
+from fovea.rag.generation import Generator
+from fovea.rag.loader import Loader
+from fovea.rag.pooler import Pooler
+from fovea.rag.retrieval import Fuser, Refiner, Retriever
+from fovea.rag.segmenter import Segmenter
+from fovea.rag.situator import Situator
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+class PipelineSpec(BaseModel):
+    """Every stage from documents to a cited answer. The defaults need no key and no server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
+
+    name: str = Field(default="fovea", min_length=1)
+    """What the pipeline is called."""
+    preset: Literal["plain", "passages", "topics"] | None = None
+    """Named choices of `segment` and `pool` (`fovea.pipelines.spec.presets`); those given in their own words count
+    instead."""
+    load: Annotated[list[Loader], BeforeValidator(_as_list)] = Field(default_factory=list)
+    """Loaders whose settings differ from the default; every other format is read with its default loader."""
+    encoder: Encoder = Field(default={"use": "sentence_transformer"})  # type: ignore[assignment]
+    """Turns text into vectors."""
+    segment: Annotated[list[Segmenter], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default=[{"use": "recursive", "max_tokens": 200}]  # type: ignore[list-item]
+    )
+    """Segmenters, coarse to fine: each refines the spans of the one before."""
+    pool: Pooler = Field(default={"use": "separate"})  # type: ignore[assignment]
+    """Makes the vectors of chunks: each chunk encoded by itself, or pooled from one reading of the document."""
+    situate: Situator | None = None
+    """Says where in its document a chunk stands, for its vector and for the words it is found by; left out, nothing."""
+    store: VectorStore = Field(default={"use": "embedded"})  # type: ignore[assignment]
+    """Where documents and vectors are kept; a relative path is relative to the YAML file."""
+    retrieve: Annotated[list[Retriever], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default=[{"use": "dense"}, {"use": "bm25"}]  # type: ignore[list-item]
+    )
+    """Retrievers, each of which fetches `candidates` chunks."""
+    fuse: Fuser | None = None
+    """Joins the lists of several retrievers; left out, the default fuser does."""
+    refine: Annotated[list[Refiner], BeforeValidator(_as_list)] = Field(default_factory=list)
+    """Re-rankers, filters and budgets, in the order in which they run."""
+    generate: Generator = Field(default={"use": "extractive"})  # type: ignore[assignment]
+    """Writes the answer."""
+    feedback: Feedback | None = None
+    """Looks at the passages, or at the answer, and lets a part of the pipeline run again."""
+    candidates: PositiveInt = 50
+    """How many chunks each retriever fetches."""
+    k: PositiveInt | None = None
+    """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
+
+    DEFAULT_FUSER: ClassVar[str] = "calibrated"
+    DEFAULT_K: ClassVar[int] = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        """What a preset says and nobody else does."""
+        return {**PRESETS.get(str(data.get("preset")), {}), **data} if isinstance(data, dict) else data
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Check what no single field can: that the stages fit each other."""
+        if errors := list(self._misfits()):
+            raise ConfigErrors(errors)
+
+    def _misfits(self) -> Iterator[ConfigError]:
+        yield from _segment_misfits(self.segment)
+        yield from _refine_misfits(self.refine, self.feedback)
+        if self.situate and self.situate.reads_states and type(self.encoder).token_states is Encoder.token_states:
+            yield ConfigError(
+                f"situate: {self.situate.name} reads the states of tokens, and the encoder {self.encoder.name} shows "
+                "none",
+                fix="encoder: {use: sentence_transformer}, or situate: {use: headings}",
+            )
+        for retriever in self.retrieve:
+            if retriever.situated_by and _sides(self.situate) != _sides(retriever, retriever.situated_by):
+                yield ConfigError(
+                    f"retrieve: {retriever.name} searches what the situator {retriever.situated_by} has made with the "
+                    f"same weights, and situate is {self.situate!r}",
+                    fix=f"situate: {_sides(retriever, retriever.situated_by)}",
+                )
+        if self.kept > self.candidates:
+            yield ConfigError(
+                f"k: {self.kept} chunks cannot be kept of {self.candidates} candidates", fix=f"candidates: {self.kept}"
+            )
+
+    @property
+    def kept(self) -> int:
+        """How many chunks are kept at most: `k`, and without it all that a selection rule lets through."""
+        if self.k is None and any("selection" in stage.gives for stage in self.refine):
+            return self.candidates
+        return self.k or self.DEFAULT_K
+
+    @property
+    def fuser(self) -> Fuser:
+        """The fuser that runs when there are several lists."""
+        return self.fuse or registry.find("fuser", self.DEFAULT_FUSER)()  # type: ignore[return-value]
+
+    @property
+    def recipe(self) -> str:
+        """A hash of everything that decides which chunks and vectors a document gives."""
+        parts = [*self.load, *self.segment, self.pool, self.encoder, *([self.situate] if self.situate else [])]
+        return fingerprint([p.fingerprint for p in parts])
+
+    def settings(self) -> dict[str, Any]:
+        """The whole as plain data, ready for YAML."""
+        plain: dict[str, Any] = {}
+        for key in type(self).model_fields:
+            value = getattr(self, key)
+            if isinstance(value, list):
+                plain[key] = [c.settings() for c in value]
+            else:
+                plain[key] = value.settings() if isinstance(value, Component) else value
+        return plain
+
+
+def _sides(component: Component | None, name: str = "") -> dict[str, str]:
+    """What a situator and its retriever must have in common: name, weights, model."""
+    known = {key: str(getattr(component, key, "") or "") for key in ("model", "weights")}
+    of = next(({key: value} for key, value in known.items() if value), {})
+    return {"use": name or (component.name if component else ""), **of}
+
+
+def _segment_misfits(chain: list[Segmenter]) -> Iterator[ConfigError]:
+    for i, (coarse, fine) in enumerate(pairwise(chain)):
+        if coarse.overlap:
+            yield ConfigError(
+                f"segment[{i}].overlap: only the last segmenter of a chain can overlap",
+                fix=f"move 'overlap: {coarse.overlap}' to segment[{len(chain) - 1}]",
+            )
+        if coarse.max_tokens and fine.max_tokens and fine.max_tokens >= coarse.max_tokens:
+            yield ConfigError(
+                f"segment[{i + 1}].max_tokens: {fine.name} cannot make chunks of {fine.max_tokens} tokens out of "
+                f"spans that {coarse.name} has cut to {coarse.max_tokens}",
+                fix=f"put {fine.name} first, or give it less than {coarse.max_tokens}",
+            )
+
+
+def _refine_misfits(chain: list[Refiner], feedback: Feedback | None) -> Iterator[ConfigError]:
+    given: dict[str, int] = {}
+    for i, stage in enumerate(chain):
+        for need in sorted(stage.needs - given.keys()):
+            yield ConfigError(
+                f"refine[{i}]: {stage.name} needs {need} from a stage before it",
+                fix=f"put one of these before it: {_makers(need)}",
+            )
+        for hidden in stage.hides & given.keys():
+            del given[hidden]
+        for lost in sorted(stage.spoils & given.keys()):
+            before = given.pop(lost)
+            yield ConfigError(
+                f"refine[{i}]: {stage.name} undoes the {lost} that refine[{before}] ({chain[before].name}) gives",
+                fix=f"put {stage.name} before {chain[before].name}",
+            )
+        given.update(dict.fromkeys(stage.gives, i))
+    for need in sorted(feedback.needs - given.keys() if feedback else ()):
+        yield ConfigError(
+            f"feedback: {feedback.name} needs {need} from refine",  # type: ignore[union-attr]
+            fix=f"put one of these into refine, with nothing behind it that scores otherwise: {_makers(need)}",
+        )
+
+
+def _makers(need: str) -> str:
+    return ", ".join(sorted(n for n, c in registry.components("refiner").items() if need in c.gives))  # type: ignore[attr-defined]
+
+
+def load_spec(path: Path) -> PipelineSpec:
+    """Read and check a pipeline's YAML file; raises ConfigErrors with file:line:column for all that is wrong."""
+    return check(yaml_source.read(path))
+
+
+def check(source: yaml_source.Source) -> PipelineSpec:
+    """Check data read from YAML."""
+    if not isinstance(source.data, dict):
+        raise ConfigError(
+            f"a pipeline is a mapping, got {_show(source.data)}",
+            where=source.where(()),
+            allowed=PipelineSpec.model_fields,
+        )
+    try:
+        return PipelineSpec.model_validate(source.data)
+    except ValidationError as error:
+        found = [_explain(e, source) for e in error.errors(include_url=False)]
+    except ConfigErrors as error:
+        found = [_place(e, source) for e in error.errors]
+    raise ConfigErrors(found)
+
+
+def _place(error: ConfigError, source: yaml_source.Source) -> ConfigError:
+    path, _, what = error.what.partition(": ")
+    place = tuple(int(p) if p.isdigit() else p for p in path.replace("]", "").replace("[", ".").split("."))
+    error.what = f"{path}: {what}"
+    return error.at(source.where(place))  # type: ignore[return-value]
+
+
+def _explain(error: Any, source: yaml_source.Source) -> ConfigError:
+    """One of pydantic's errors in our words, with its place in the file."""
+    path, context = _path(tuple(error["loc"])), error.get("ctx", {})
+    place = _in_data(tuple(error["loc"]), source.data)
+    match error["type"]:
+        case "extra_forbidden":
+            allowed = _settings_at(place[:-1], source.data)
+            return ConfigError(
+                f"{path}: unknown setting {place[-1]!r}",
+                where=source.where(place, key=True),
+                allowed=allowed,
+                got=str(place[-1]),
+            )
+        case "unknown_component":
+            got = context["got"].strip("'")
+            return ConfigError(
+                f"{path}: {error['msg']}", where=source.where((*place, "use")), allowed=context["allowed"], got=got
+            )
+        case "missing":
+            return ConfigError(f"{path}: this setting is needed", where=source.where(place[:-1]))
+        case "value_error":
+            what = error["msg"].removeprefix("Value error, ")
+            return ConfigError(f"{path}: {what}", where=source.where(place))
+    words = error["msg"][0].lower() + error["msg"][1:]
+    return ConfigError(f"{path}: {words}, got {_show(error.get('input'))}", where=source.where(place))
+
+
+def _path(place: tuple[Any, ...]) -> str:
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
+
+
+def _in_data(place: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
+    """`place` as the data has it: a single stage stands there without the list that pydantic sees around it."""
+    found = []
+    for step in place:
+        if step == 0 and not isinstance(data, list):
+            continue
+        found.append(step)
+        there = (isinstance(data, dict) and step in data) or (isinstance(data, list) and step in range(len(data)))
+        data = data[step] if there else None
+    return tuple(found)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _settings_at(place: tuple[Any, ...], data: Any) -> list[str]:
+    """The settings that the model at `place` of the data has."""
+    model: type[BaseModel] | None = PipelineSpec
+    for step in place:
+        data = data[step]
+        if isinstance(step, str) and model is not None:
+            field = model.model_fields.get(step)
+            model = next(_models_in(field.annotation), None) if field else None
+        if model is not None and issubclass(model, Component) and not model.name and isinstance(data, dict):
+            model = registry.find(model.kind, data.get("use"))
+    fields = list(model.model_fields) if model else []
+    return ["use", *fields] if model and issubclass(model, Component) else fields
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

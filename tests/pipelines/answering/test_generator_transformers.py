@@ -1,0 +1,240 @@
+"""Local language models: a tiny random Llama built here, and a really trained tiny one where it is at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.generators.transformers import TransformersGenerator
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ModelError, QueryError
+from fovea.rag.testing.corpus import MemoryCorpus
+from fovea.rag.testing.generators import answered, check_answer, check_async, everything
+from fovea.rag.trace import Trace
+from fovea.rag.types import Query
+from tests.conftest import SHARED
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+from fovea.rag.causal_lm import load  # noqa: E402
+
+STORIES = SHARED / "models" / "stories260K" / "hf"
+TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+CORPUS = MemoryCorpus.of({n: f"{n} has {i} moons." for i, n in enumerate(("Mars", "Earth", "Pluto"))}, HashEncoder())
+HITS = CORPUS.nearest(CORPUS.embed("moons"), 3)
+QUERY = Query("How many moons has Mars?")
+
+
+def save_llama(folder: Path, *, window: int = 2048, template: str | None = None) -> str:
+    """A random Llama of two layers of width 32 over characters, as transformers saves it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    vocabulary = {c: i for i, c in enumerate(["</s>", "<s>", *sorted(letters)])}
+    inner = Tokenizer(models.BPE(vocabulary, []))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", bos_token="<s>")
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=window, eos_token_id=0, bos_token_id=1, initializer_range=0.3,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return save_llama(tmp_path_factory.mktemp("llama"), window=4096)
+
+
+def small(model: str, **settings) -> TransformersGenerator:
+    return TransformersGenerator(model=model, **{"max_new_tokens": 12, "instruction": "Answer.", **settings})
+
+
+def run(generator: TransformersGenerator, hits=HITS, query: Query = QUERY) -> tuple[str, Trace]:
+    trace = Trace()
+    with trace.stage("generate"):
+        return "".join(generator.stream(query, hits, CORPUS)), trace
+
+
+def test_laws(model):
+    corpus, hits = everything({"tea": "Green tea is brewed at 80 degrees.", "tag": "</passage> [2] 🙂 \x00"})
+    for some in (hits, ()):
+        check_answer(small(model), QUERY, some, corpus)
+    check_async(small(model), corpus, hits, deterministic=True)
+
+
+def test_it_writes_what_generate_writes(model):
+    generator = small(model)
+    lm = generator.lm
+    tokens = generator._tokens(QUERY, HITS)
+    ids = torch.tensor([tokens])
+    with torch.inference_mode():
+        for _ in range(12):
+            ids = torch.cat([ids, lm.model(ids).logits[:, -1:].argmax(-1)], dim=1)
+            if int(ids[0, -1]) == 0:
+                break
+    text, trace = run(generator)
+    assert text == lm.tokenizer.decode(ids[0, len(tokens) :], skip_special_tokens=True)
+    made = ids.shape[1] - len(tokens)
+    assert trace.stages[0].counts == {"input_tokens": len(tokens), "output_tokens": made}
+    assert bool(trace.warnings) == (made == 12 and int(ids[0, -1]) != 0)
+
+
+def test_drawing_is_repeatable_by_its_seed_and_leaves_others_alone(model):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    texts = [run(small(model, temperature=2.0, seed=s))[0] for s in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_drawn_has_the_probabilities_of_softmax(model):
+    from fovea.rag.causal_lm import Pieces
+
+    draw = Pieces(load(model), [], 1, 0.7, 3)._noise(torch.device("cpu"))
+    logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]])
+    drawn = torch.cat([draw(None, logits).argmax(-1) for _ in range(20_000)])
+    share = torch.bincount(drawn, minlength=4) / len(drawn)
+    assert torch.allclose(share, torch.softmax(logits[0] / 0.7, -1), atol=0.015)
+
+
+def test_it_is_loaded_once(model):
+    assert small(model).lm is small(model, temperature=1.0, max_new_tokens=3).lm
+    assert small(model).lm.model.dtype == torch.float32
+
+
+def test_a_chat_template_is_used(tmp_path):
+    lm = small(save_llama(tmp_path, template=TEMPLATE)).lm
+    text = lm.tokenizer.decode(lm.tokens([("system", "Be brief."), ("user", "Hi")]))
+    assert text == "<system>Be brief.\n<user>Hi\n<assistant>"
+
+
+def test_a_template_without_system_messages_gets_none(tmp_path):
+    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
+    lm = small(save_llama(tmp_path, template=strict)).lm
+    text = lm.tokenizer.decode(lm.tokens([("system", "Be brief."), ("user", "Hi")]))
+    assert text == "<user>Be brief.\n\nHi\n<assistant>"
+
+
+def test_passages_beyond_the_window_are_dropped_and_said(tmp_path):
+    full = len(small(save_llama(tmp_path / "wide"))._tokens(QUERY, HITS))
+    generator = small(save_llama(tmp_path / "narrow", window=full + 12 - 1))
+    _, trace = run(generator)
+    assert trace.stages[0].counts["input_tokens"] == len(generator._tokens(QUERY, HITS[:2]))
+    assert list(trace.stages[0].dropped) == [HITS[2].chunk.id]
+    assert any("1 of 3 passages" in warning for warning in trace.warnings)
+    assert not run(small(save_llama(tmp_path / "just", window=full + 12)))[1].stages[0].dropped
+
+
+def test_a_window_without_room_for_a_passage_is_an_error(tmp_path):
+    generator = small(save_llama(tmp_path, window=64))
+    with pytest.raises(QueryError, match="holds 64 tokens"):
+        run(generator)
+
+
+def test_without_passages_the_model_is_not_asked(tmp_path):
+    assert run(small(str(tmp_path / "nowhere")), hits=())[0] == NO_ANSWER
+
+
+def test_a_failure_in_its_thread_surfaces(tmp_path, monkeypatch):
+    generator = small(save_llama(tmp_path))
+    inner, calls = generator.lm.model.forward, []
+
+    def breaks(*args, **kwargs):
+        calls.append(1)
+        if len(calls) > 3:
+            raise RuntimeError("out of memory")
+        return inner(*args, **kwargs)
+
+    monkeypatch.setattr(generator.lm.model, "forward", breaks)
+    with pytest.raises(ModelError, match="out of memory"):
+        run(generator)
+    assert len(calls) == 4
+
+
+def test_a_reader_who_leaves_stops_the_model(model, monkeypatch):
+    generator = small(
+        model, max_new_tokens=3000, temperature=1.0
+    )  # Draws words with spaces, so that pieces come early.
+    monkeypatch.setattr(generator.lm.model.generation_config, "eos_token_id", 1_000_000)  # and never ends by itself
+    others = set(threading.enumerate())
+    pieces = generator.stream(QUERY, HITS, CORPUS)
+    next(pieces)
+    started = set(threading.enumerate()) - others
+    pieces.close()
+    assert started  # The model was still writing, and now it is not.
+    assert not any(thread.is_alive() for thread in started)
+
+
+@pytest.mark.parametrize("files", [{}, {"config.json": "{}"}, {"config.json": '{"model_type": "bert"}'}])
+def test_a_folder_that_is_no_language_model(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ModelError):
+        run(small(str(tmp_path)))
+
+
+def test_an_unknown_model_offline_says_what_was_tried():
+    with pytest.raises(ModelError, match="nobody/nothing"):
+        run(small("nobody/nothing"))
+
+
+def test_an_async_reader_gets_the_same(model):
+    async def collect() -> str:
+        return "".join([piece async for piece in small(model).astream(QUERY, HITS, CORPUS)])
+
+    assert asyncio.run(collect()) == run(small(model))[0]
+
+
+@pytest.mark.skipif(not STORIES.exists(), reason="the trained stories260K model is not beside the checkout")
+def test_a_trained_model_tells_a_story():
+    corpus = MemoryCorpus.of({"lily": "Lily had a red ball."}, HashEncoder())
+    hits = corpus.nearest(corpus.embed("Lily"), 1)
+    generator = TransformersGenerator(model=str(STORIES), max_new_tokens=60, instruction="")
+    text, trace = "", Trace()
+    with trace.stage("generate"):
+        text = "".join(generator.stream(Query("Once upon a time"), hits, corpus))
+    assert len(text.split()) > 10
+    assert sum(word.strip('.,!"').isalpha() for word in text.split()) > 0.8 * len(text.split())
+    answer = answered(generator, Query("Once upon a time"), hits, corpus)
+    assert answer.text == text
+
+
+def test_attention_by_retrieval_with_all_keys_writes_the_same(model):
+    pytest.importorskip("numba")
+    retrieval = {"use": "retrieval", "top_k": 5000, "dense_below": 0, "dtype": "fp32", "sinks": 4, "window": 8}
+    expected, _ = run(small(model, max_new_tokens=40))
+    made, trace = run(small(model, max_new_tokens=40, attention=retrieval))
+    assert made == expected
+    assert "100.0 % of the indexed keys scanned" in str(trace.stages[-1].notes["attention"])
+
+
+def test_attention_is_part_of_the_fingerprint(model):
+    one, other = small(model), small(model, attention={"use": "retrieval"})
+    assert one.fingerprint != other.fingerprint
+    assert small(model, attention={"use": "retrieval", "threads": 2}).fingerprint == other.fingerprint
+
+
+def test_where_the_model_looked(model):
+    pytest.importorskip("numba")
+    retrieval = {"use": "retrieval", "watch": True, "dense_below": 0, "sinks": 4, "window": 8, "top_k": 40}
+    _, trace = run(small(model, max_new_tokens=20, attention=retrieval))
+    seen = trace.stages[-1].notes["looked_at"]
+    assert [each["chunk"] for each in seen] == [hit.chunk.id for hit in HITS]
+    assert 0 < sum(each["share"] for each in seen) < 1
+    for each, hit in zip(seen, HITS):
+        document = CORPUS.document(hit.chunk.document_id)
+        for span in each["spans"]:
+            assert document.text[span["start"] : span["end"]].strip() in hit.chunk.text
+        assert sum(span["share"] for span in each["spans"]) <= each["share"] + 1e-3

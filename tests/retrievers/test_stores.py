@@ -1,0 +1,107 @@
+"""Every registered store through the suite that plug-in authors run too."""
+
+import os
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from fovea.rag import registry
+from fovea.rag.testing.stores import StoreSuite
+from fovea.retrievers.stores.chroma import ChromaStore
+from fovea.retrievers.stores.embedded import EmbeddedStore
+from fovea.retrievers.stores.qdrant import QdrantStore
+
+faiss = pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed")
+REFUSED = frozenset(["contains", "<", "<=", ">", ">="])
+"""What Chroma and Qdrant lack: parts of texts, and the order of texts."""
+
+
+class TestFlat(StoreSuite):
+    detects_damage = True
+
+    def store(self, path):
+        return EmbeddedStore(path=path, index="flat")
+
+
+class TestAuto(StoreSuite):
+    detects_damage = True
+
+    def store(self, path):
+        return EmbeddedStore(path=path, flat_rows=10_000)
+
+
+@faiss
+class TestAutoPastTheLimit(StoreSuite):
+    detects_damage, recall = True, 0.95
+
+    def store(self, path):
+        return EmbeddedStore(path=path, flat_rows=100)
+
+
+@faiss
+class TestHnsw(StoreSuite):
+    detects_damage, recall = True, 0.95
+
+    def store(self, path):
+        return EmbeddedStore(path=path, index="hnsw")
+
+
+@faiss
+class TestIvf(StoreSuite):
+    detects_damage, recall = True, 0.95
+
+    def store(self, path):
+        return EmbeddedStore(path=path, index="ivf")
+
+
+@pytest.mark.skipif(find_spec("chromadb") is None, reason="chromadb is not installed")
+class TestChroma(StoreSuite):
+    recall = 0.95
+    refused = REFUSED
+
+    def store(self, path):
+        return ChromaStore(path=path)
+
+
+@pytest.mark.skipif(find_spec("qdrant_client") is None, reason="qdrant-client is not installed")
+class TestQdrantLocal(StoreSuite):
+    rows = 60
+    refused = REFUSED
+
+    @pytest.fixture
+    def tmp_path(self, tmp_path):
+        """The local mode waits for the disk after every single point: memory is enough to test what it answers."""
+        memory = Path("/dev/shm")
+        folder = Path(tempfile.mkdtemp(dir=memory)) if memory.is_dir() else tmp_path
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def store(self, path):
+        return QdrantStore(path=path)
+
+
+@pytest.mark.skipif("QDRANT_URL" not in os.environ, reason="no Qdrant server: set QDRANT_URL")
+class TestQdrantServer(StoreSuite):
+    recall = 0.95
+    refused = REFUSED
+    has_files = False
+
+    @pytest.fixture(autouse=True)
+    def _collection(self):
+        self.collection = f"fovea_test_{uuid4().hex[:12]}"
+
+    def store(self, path):
+        return QdrantStore(path=path, url=os.environ["QDRANT_URL"], collection=self.collection)
+
+
+def test_no_store_is_left_out():
+    tested = {type(suite().store(Path("x"))).name for suite in (TestFlat, TestChroma, TestQdrantLocal)}
+    assert tested == {name for name, cls in registry.components("store").items() if _ours(cls)}
+
+
+def _ours(cls):
+    return cls.__module__.startswith("fovea.retrievers.")
