@@ -1,0 +1,100 @@
+"""One writer of Markdown for every loader that reads a tree: blocks go in, text and page starts come out.
+
+What reads as structure is written as structure by its own call alone: a paragraph whose line happens to begin with `#`,
+a fence or a `|` is escaped with a backslash, so that headings and tables found in the text (`fovea.rag.headings`) are
+those of the document and no others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_STRUCTURE = re.compile(r"^([ \t]*)(#{1,6}(?![^ \t\r\n])|`{3}|~{3}|\||<!--|(?:=+|-+|\++)[ \t]*$)", re.MULTILINE)
+"""Beginnings of lines that Markdown reads as a heading, a fence, a table, a comment, an underline or front matter."""
+LEVELS = 6
+
+
+class Writer:
+    """Collects blocks; `text` is all of them, parted by blank lines, and `pages` the offset at which each page starts.
+
+    Items of one list, at any depth, follow each other line by line.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._at = 0
+        self._listing = False
+        self._pages: list[int] = []
+
+    @property
+    def text(self) -> str:
+        """Everything written, ended by one newline; empty when nothing was."""
+        return "".join(self._parts) + "\n" if self._parts else ""
+
+    @property
+    def pages(self) -> tuple[int, ...]:
+        """Where each page starts in `text`; empty for a document whose pages were never named."""
+        return tuple(min(start, max(self._at, 0)) for start in self._pages)
+
+    def page(self) -> None:
+        """The next block stands on a new page (call it before the first block too)."""
+        self._pages.append(self._at and self._at + 2)  # A blank line parts it from the page before.
+        self._listing = False
+
+    def heading(self, level: int, words: str) -> None:
+        """A heading; levels below 1 and above 6 become these."""
+        if words := line(words):
+            self._block(f"{'#' * min(max(level, 1), LEVELS)} {words}")
+
+    def paragraph(self, text: str) -> None:
+        """Running text; its line breaks stay, and what would read as structure is escaped."""
+        if (text := text.strip("\r\n")).strip():
+            self._block(escape(text))
+
+    def item(self, text: str, *, marker: str = "-", depth: int = 0) -> None:
+        """An item of a list: `marker` is `-`, `3.`, `2.2` or `(a)`; further lines are set below the first."""
+        if (text := text.strip()) or marker != "-":
+            indent = "  " * depth
+            rest = f"\n{indent}{' ' * (len(marker) + 1)}"
+            self._block(f"{indent}{marker} {escape(text)}".rstrip().replace("\n", rest), item=True)
+
+    def code(self, text: str, language: str = "") -> None:
+        """Code, kept character for character between fences longer than any in it."""
+        if text.strip():
+            fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`{3,}", text)), default=0))
+            self._block(f"{fence}{language}\n{text.strip(chr(10))}\n{fence}")
+
+    def table(self, rows: Iterable[Sequence[str]], *, header: bool = True) -> None:
+        """A pipe table; rows without any words are left out, short ones filled up. Without `header` it gets an empty
+        one, as Markdown knows no table that has none."""
+        cells = [[cell(words) for words in row] for row in rows]
+        cells = [row for row in cells if any(row)]
+        if not cells:
+            return
+        width = max(map(len, cells))
+        if not header:
+            cells.insert(0, [])
+        lines = [f"| {' | '.join(row + [''] * (width - len(row)))} |" for row in cells]
+        self._block("\n".join([lines[0], f"|{' --- |' * width}", *lines[1:]]))
+
+    def _block(self, text: str, *, item: bool = False) -> None:
+        gap = ("\n" if item and self._listing else "\n\n") if self._parts else ""
+        self._parts.append(gap + text)
+        self._at += len(gap) + len(text)
+        self._listing = item
+
+
+def line(text: str) -> str:
+    """All of `text` on one line, white space made even."""
+    return " ".join(text.split())
+
+
+def cell(text: str) -> str:
+    """`text` as the cell of a pipe table."""
+    return line(text).replace("|", "\\|")
+
+
+def escape(text: str) -> str:
+    """Running text in which no line reads as a heading, a fence, a table, a comment or an underline."""
+    return _STRUCTURE.sub(r"\1\\\2", text)
