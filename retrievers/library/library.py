@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from fovea.rag.corpus import Rows
 from fovea.rag.encoder import Encoder
 from fovea.rag.filters import Filter
+from fovea.rag.terms import query_terms
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library import chunks, content, facts, journal, lexicon, opening, situations, sources, vectors
 from fovea.retrievers.library.checks import problems
@@ -269,10 +270,11 @@ class Library:
         return chunks.neighbours(self._db, chunk, before, after)
 
     def match(self, text: str, k: int, where: Filter | None = None) -> list[tuple[int, float]]:
-        """The `(no, BM25)` of the `k` chunks of highest BM25 score for any word of `text`; equal by rising `no`."""
+        """The `(no, BM25)` of the `k` chunks of highest BM25 score for any term of `text`; equal by rising `no`."""
         with self._db.snapshot():
             condition, values = facts.documents_matching(self._db, where) if where is not None else ("", [])
-            return self._ranking.best(lexicon.distinct(text), k, condition, values)
+            lexicon.warn_if_old(self._db)
+            return self._ranking.best(query_terms(text), k, condition, values)
 
     def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
         """How many chunks there are, and how many hold each word."""
