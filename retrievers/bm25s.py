@@ -61,7 +61,7 @@ class BM25SRetriever(Retriever, name="bm25s"):
             return []
         scores: np.ndarray = index.bm25.get_scores(asked)
         if query.where is not None:
-            scores = scores * [matches(query.where, c.metadata) for c in index.chunks]
+            scores = scores * [matches(query.where, c.fields) for c in index.chunks]
         order = np.argsort(-scores, kind="stable")[:k]
         return [Hit(index.chunks[i], s).scored("bm25s", s) for i in order if (s := float(scores[i])) > 0]
 

@@ -119,7 +119,7 @@ class MemoryCorpus:
 
     def _best(self, scores: Mapping[int, float], k: int, where: Filter | None) -> list[Hit]:
         order = sorted(scores, key=lambda no: (-scores[no], no))
-        kept = (no for no in order if where is None or matches(where, self._chunks[no].metadata))
+        kept = (no for no in order if where is None or matches(where, self._chunks[no].fields))
         return [Hit(self._chunks[no], scores[no]) for _, no in zip(range(k), kept)]
 
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:

@@ -117,7 +117,7 @@ def test_values_that_do_not_fit_are_said_and_never_compared(folder, store, index
     for value in (2**53 + 1, math.nan, "\ud800"):
         with pytest.raises(QueryError, match="cannot compare exactly"):
             opened.search(queries()[0], 3, Compare("ok", "==", value))
-    for compare in (Compare("ok", "<", "b"), Compare("ok", "contains", "b")):
+    for compare in (Compare("ok", "<", "b"), Compare("ok", "contains", "b"), Compare("ok", "starts_with", "b")):
         with pytest.raises(QueryError, match=r"(?s)(Chroma|Qdrant).*embedded"):
             opened.search(queries()[0], 3, compare)
     opened.close()
