@@ -82,7 +82,12 @@ class Pipeline:
         return self._write(lambda run: run.run(paths), rebuild=rebuild)
 
     def add(self, documents: Iterable[Document]) -> IngestReport:
-        """Bring documents that are no files into the store, each a source by its id. Unchanged ones cost a hash."""
+        """Bring documents that are no files into the store, each a source by its id. Unchanged ones cost a hash.
+
+        Metadata are texts, numbers, truth values and dates (kept as ISO texts). A document with anything else, without
+        text, or with an id that was given before in this call, is in the report's `failed` with the reason, and the
+        others are stored.
+        """
         return self._write(lambda run: run.add(documents))
 
     def retry(self) -> IngestReport:
