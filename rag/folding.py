@@ -1,4 +1,4 @@
-"""Folding: what readers see as the same word becomes the same letters. The one place where lexical search folds.
+"""Folding: what readers see as the same word becomes the same letters. The one place where words are folded.
 
 What is folded: case (Greek final sigma and the Turkish i's too); width, ligatures and other compatibility forms (NFKD);
 accents, harakat and Hebrew points; letters that Unicode does not take apart (ł, ø, đ, æ, ß); kashida, soft hyphens,
@@ -6,7 +6,8 @@ joiners and whatever else has no look of its own; digits of every script, and gr
 with its spaces unbreakable or thin are 1234567). What is kept apart: kana with and without voicing, vowel signs of
 Indic and South-East Asian scripts, Cyrillic и and й. `fold(fold(text)) == fold(text)`.
 
-Folding happens where words are made and nowhere else: offsets, quotes and numbers in answers are those of the text.
+Words alone are folded (`fovea.rag.tokens.words`, and terms over them), so that lexical search, likeness and re-ranking
+see the same words; no text is, so that offsets, quotes, and the numbers that claims compare are those of the text.
 """
 
 from __future__ import annotations
@@ -24,15 +25,19 @@ _ALIKE = {
 }  # fmt: skip
 """Letters and marks that look alike, or that people type for another, once they are decomposed and in lower case."""
 _ACCENTS = re.compile(
-    "(?<![иИуУ])\u0306|(?<![іІ])\u0308|[\u0300-\u0305\u0307\u0309-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2"
-    "\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711"
-    "\u0730-\u074a\u0898-\u089f\u08ca-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
-    "\U000e0100-\U000e01ef]+"
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u0898-\u089f\u08ca-\u08ff\u1ab0-\u1aff"
+    "\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f\U000e0100-\U000e01ef](?<![иИуУ]\u0306)(?<![іІ]\u0308)"
 )
-_TRADE = re.compile("[\u2120\u2122]")
-_WIDE_GROUP = re.compile(r"(?<=\d)[\u00a0\u2007\u2009\u202f](?=\d{3}(?!\d))")
+"""Marks that words are often written without; й, ў and ї are letters."""
+_APART = re.compile(
+    "[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2089\u2150-\u215f\u2189\u2460-\u24ff\u2776-\u2793](?<=[0-9].)"
+    r"|[\u00b2\u00b3\u00b9\u2070-\u2079](?<=[^\W\d_]{3}.)"
+)
+"""Where NFKD would run together what readers see apart: 3½, 10⁶, a word and the number of its note."""
+_WIDE_GROUP = re.compile(r"[\u00a0\u2007\u2009\u202f](?<=\d.)(?=\d{3}(?!\d))")
 _GROUPED = [re.compile(rf"{mark}(?<=[0-9].)[0-9]{{2}}") for mark in (",", "'", r"\.")]
-"""Each begins with one character, which `re` looks for fast."""
+"""These and those above begin with the character itself, which `re` looks for fast; what stands before comes after."""
 _GROUPS = re.compile(
     r"[0-9](?<![0-9.,'].)(?:[0-9]{0,2}([,'])[0-9]{3}(?:\1[0-9]{3})*(?!\1?[0-9])"
     r"|[0-9]?(?:,[0-9]{2})+,[0-9]{3}(?!,?[0-9])|[0-9]{0,2}\.[0-9]{3}\.[0-9]{3}(?!\.?[0-9]))"
@@ -45,7 +50,8 @@ def fold(text: str) -> str:
     if text.isascii():
         folded = text.lower()
     else:
-        folded = _WIDE_GROUP.sub(",", _TRADE.sub(" ", text))
+        folded = text.replace("№", " no ").replace("™", " ").replace("℠", " ")
+        folded = _WIDE_GROUP.sub(",", _APART.sub(r" \g<0>", folded))
         folded = _ACCENTS.sub("", unicodedata.normalize("NFKD", folded)).casefold().translate(_table())
         folded = unicodedata.normalize("NFC", _SAID_TWICE.sub(_once, folded))
     if any(grouped.search(folded) for grouped in _GROUPED):

@@ -1,4 +1,6 @@
-"""The terms of the lexical index, and those a question looks for: `fovea.rag.tokens.words`, and what they make together.
+"""The terms of the lexical index, and those a question looks for: words, and what they make together.
+
+Words are those of `fovea.rag.tokens.words`.
 
 - Of a script without spaces the index holds each written unit and each two that stand side by side. A question looks
   for the pairs (for a unit that stands alone, for itself), so that a word is found inside a sentence, and a sentence
@@ -14,6 +16,7 @@ A term's marks are written full-width, which no folded text has: FTS5's tokenize
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
@@ -53,10 +56,11 @@ def _cut(folded: str) -> tuple[list[str], list[list[str]], list[str]]:
     """The words between spaces, the units of each run of a script without spaces, and what marks join, as terms."""
     if "-\n" in folded:
         folded = _BROKEN.sub("-", folded)
-    if folded.isascii() or not (known := patterns(ascii=False)).run.search(folded):
-        return cut(folded), [], list(_names(folded))
-    runs = [known.unit.findall(run) for run in known.run.findall(folded)]
-    folded = known.run.sub(" ", folded)
+    runs: list[list[str]] = []
+    if not folded.isascii():
+        known = patterns(folded)
+        runs = [known.unit.findall(run) for run in known.run.findall(folded)]
+        folded = known.run.sub(" ", folded) if runs else folded
     return cut(folded), runs, list(_names(folded))
 
 
@@ -66,12 +70,12 @@ def _names(folded: str) -> Iterator[str]:
     joints = [found.start() for mark in _JOINTS if mark in folded for found in _JOINT[mark].finditer(folded)]
     if not joints and not begun:
         return
-    letter, name = _patterns(folded.isascii())
+    name = _name(patterns(folded).spaced)
     end = 0
     for start in sorted([*begun, *joints]):
         if start < end:
             continue
-        while start > end and letter.match(folded, start - 1):
+        while start > end and _inside(folded[start - 1]):
             start -= 1
         if found := name.match(folded, start):
             end = found.end()
@@ -84,13 +88,19 @@ def _pairs(run: list[str]) -> list[str]:
 
 def _forms(name: str) -> list[str]:
     """The name as a term, and what points join inside of it."""
-    some = dict.fromkeys([name, *(part for part in _BUT_POINTS.split(name) if "." in part[1:])])
-    return [_SILENT.sub("", form).translate(_WIDE) for form in some if len(form) <= LONGEST]
+    some = dict.fromkeys(
+        [name, *(part for part in _BUT_POINTS.split(name) if "." in part[1:])] if "." in name else [name]
+    )
+    silent = [_SILENT.sub("", form) for form in some if len(form) <= LONGEST]
+    return [form if form.isalnum() else form.translate(_WIDE) for form in silent]
+
+
+def _inside(char: str) -> bool:
+    """Whether a character belongs to a word."""
+    return char.isalnum() or unicodedata.category(char)[0] == "M"
 
 
 @cache
-def _patterns(ascii: bool) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """A letter of a word; and words that marks join, with a mark before or behind that is part of the name."""
-    known = patterns(ascii)
-    name = rf"\.?{known.spaced}(?:[{_JOINTS}]{known.spaced})*(?:\+\+?|\#)?"
-    return re.compile(known.letter), re.compile(name)
+def _name(word: str) -> re.Pattern[str]:
+    """Words that marks join, with a mark before or behind that is part of the name."""
+    return re.compile(rf"\.?{word}(?:[{_JOINTS}]{word})*(?:\+\+?|\#)?")

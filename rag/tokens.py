@@ -47,7 +47,7 @@ class WordTokenizer:
 
 _WITHOUT_SPACES = (
     (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1100, 0x11FF), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A20, 0x1AAF),
-    (0x3005, 0x3007), (0x3021, 0x318F), (0x31A0, 0x31FF), (0xA980, 0xA9DF), (0xAA00, 0xAADF), (0x1B000, 0x1B16F),
+    (0x3005, 0x3007), (0x3021, 0x318F), (0x31A0, 0x31FF), (0xA980, 0xA9DF), (0xAA00, 0xAADF),
 )  # fmt: skip
 _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\ua48c\uac00-\ud7a3\uf900-\ufaff\U00020000-\U000323af"
 """With Yi and Hangul: blocks of nothing but written units."""
@@ -55,17 +55,13 @@ _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\ua48c\uac00-\ud7a3\uf900-\ufaff\U00020000-\U
 
 class Patterns(NamedTuple):
     """Of folded texts: `word` is a word between spaces or a unit of a script without them, `run` units side by side;
-    `spaced` a word between spaces and `letter` a letter of it, as parts of other patterns.
+    `spaced` a word between spaces, as a part of other patterns.
     """
 
     word: re.Pattern[str]
     unit: re.Pattern[str]
     run: re.Pattern[str]
     spaced: str
-    letter: str
-
-
-ASCII = Patterns(re.compile("[a-z0-9]+"), re.compile("(?!)"), re.compile("(?!)"), "[a-z0-9]+", "[a-z0-9]")
 
 
 def words(text: str) -> list[str]:
@@ -75,23 +71,39 @@ def words(text: str) -> list[str]:
 
 def cut(folded: str) -> list[str]:
     """The words of a text that `fold` has made."""
-    return patterns(folded.isascii()).word.findall(folded)
+    return patterns(folded).word.findall(folded)
+
+
+def patterns(folded: str) -> Patterns:
+    """The simplest patterns that do for a text."""
+    if folded.isascii():
+        return _ASCII
+    unusual, whole = _built()
+    return whole if unusual.search(folded) else _LETTERS
+
+
+def _plain(letter: str) -> Patterns:
+    nothing = re.compile("(?!)")
+    return Patterns(re.compile(f"{letter}+"), nothing, nothing, f"{letter}+")
+
+
+_ASCII, _LETTERS = _plain("[a-z0-9]"), _plain(r"[^\W_]")
 
 
 @cache
-def patterns(ascii: bool) -> Patterns:
-    """Of texts in ASCII, or of any; these are built from the Unicode data of this Python, on first use."""
-    if ascii:
-        return ASCII
-    marks = _ranges(code for code in range(128, 0x20000) if unicodedata.category(chr(code))[0] == "M")
+def _built() -> tuple[re.Pattern[str], Patterns]:
+    """What letters between spaces do not do for, and the patterns that do; of the Unicode data of this Python."""
+    marks = _ranges(code for code in range(128, 0x10000) if unicodedata.category(chr(code))[0] == "M")
+    above = _ranges(code for code in range(0x10000, 0x20000) if unicodedata.category(chr(code))[0] == "M")
     letters = (code for low, high in _WITHOUT_SPACES for code in range(low, high + 1) if chr(code).isalnum())
     unspaced = _ranges(letters) + _IDEOGRAPHS
     base = f"[{unspaced}][{marks}]*(?:(?<=[\\u1039\\u17d2])[{unspaced}][{marks}]*)*"
     unit = f"[\\u0e40-\\u0e44\\u0ec0-\\u0ec4]?{base}[\\u0e30\\u0e32\\u0e33\\u0e45\\u0eb0\\u0eb2\\u0eb3]*"
-    first, letter = f"[^\\W_{unspaced}]", f"(?:[^\\W_{unspaced}]|[{marks}])"
-    spaced = f"{first}{letter}*"
-    word, run = f"{unit}|{spaced}", f"(?:{unit})+"
-    return Patterns(re.compile(word), re.compile(unit), re.compile(run), spaced, letter)
+    # `re` compares with one range of a class after the other from U+10000 on: these stand apart, where few come.
+    letter = f"(?:[^\\W_{unspaced}]|[{marks}]|(?=[\\U00010000-\\U0010ffff])[{above}])"
+    spaced = f"[^\\W_{unspaced}]{letter}*"
+    whole = Patterns(*map(re.compile, (f"{unit}|{spaced}", unit, f"(?:{unit})+")), spaced)
+    return re.compile(f"[{unspaced}{marks}\\U00010000-\\U0010ffff]"), whole
 
 
 def _ranges(codes: Iterable[int]) -> str:

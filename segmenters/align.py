@@ -1,7 +1,7 @@
 """Where the pieces of a splitter lie that changed white space or case, or dropped its separators.
 
-Exact places first (`fovea.segmenters.locate`); then with white space and case left out of both sides; then one piece after
-the other, each as near to the end of the one before as it is found. A piece that is found in none of these ways is lost.
+Exact places first (`fovea.segmenters.locate`); then with white space and case left out of both sides; then one piece
+after the other, each as near to the end of the one before as it is found. A piece found in none of these ways is lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Filters as SQL over the table of facts, one row for each field of each document, and over the built-in fields.
 
-The SQL means exactly what `fovea.rag.filters.matches` means of `Chunk.fields`. Where SQL could not (integers over 64 bits, NaN, lone
-surrogates, very long lists), the documents concerned are put to `matches` itself.
+The SQL means exactly what `fovea.rag.filters.matches` means of `Chunk.fields`. Where SQL could not (integers over 64
+bits, NaN, lone surrogates, very long lists), the documents concerned are put to `matches` itself.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def compile_filter(where: Filter) -> tuple[str, list[Scalar]]:
 
 
 def known(db: Database) -> dict[str, set[str]]:
-    """The kinds of value that each field has, the built-in ones among them. O(fields): each is looked up in an index."""
+    """The kinds of value that each field has, the built-in ones among them. O(fields + odd documents)."""
     found = {field: {sort} for field, sort in BUILT_IN.items()}
     for field, sort in db.all(_FIELDS):
         found.setdefault(field, set()).add(sort)

@@ -1,9 +1,10 @@
 """The lexical index: terms of chunks in SQLite FTS5, ranked by its BM25.
 
-Both sides are cut into terms by `fovea.rag.terms`, and FTS5 sees those set apart by spaces. So nothing a person asks can
-be taken for its query syntax. The index keeps no texts; to take a chunk out, its terms are made again from the stored
-document and what was said of its place (`fovea.retrievers.library.situations`). When the making of terms has changed
-(another Unicode version of Python, say), the next writer makes the index anew, and readers are warned until then.
+Both sides are cut into terms by `fovea.rag.terms`, and FTS5 sees those set apart by spaces. So nothing a person asks
+can be taken for its query syntax. The index keeps no texts; to take a chunk out, its terms are made again from the
+stored document and what was said of its place (`fovea.retrievers.library.situations`). When the making of terms has
+changed (another Unicode version of Python, say), the next writer makes the index anew, and readers are warned until
+then.
 """
 
 from __future__ import annotations

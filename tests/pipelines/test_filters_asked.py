@@ -37,7 +37,8 @@ def pipeline(folder):
     ("where", "found"),
     [
         ("`Invoice No.` == 'A1'", 1), ("`unit-price` >= 10", 2), ("`class` in ['x', 'z']", 1), ("when < '2024-06'", 1),
-        ("suffix == '.md'", 1), ("source == 'docs/b.md'", 1), ("title == 'On rows'", 1), ("starts_with(path, 'docs/')", 3),
+        ("suffix == '.md'", 1), ("source == 'docs/b.md'", 1), ("title == 'On rows'", 1),
+        ("starts_with(path, 'docs/')", 3),
         ("media_type == 'text/markdown'", 1), ("not exists(page)", 3), ("contains(source, 'csv')", 2),
     ],
 )  # fmt: skip

@@ -17,8 +17,12 @@ def filters_in(cell: str) -> list[str]:
     return [double.strip() or single for double, single in re.findall(r"``(.*?[^`])``(?!`)|`([^`]+)`", cell)]
 
 
-FOUND = [(text, row[-1].strip(" |")) for row in ROWS for cell in [row[-2] if len(row) == 4 else row[0]] for text in filters_in(cell)
-         if row[-1].strip(" |") not in ("finds above", "", "---")]  # fmt: skip
+FOUND = [
+    (text, found)
+    for row in ROWS
+    if (found := row[-1].strip(" |")) not in ("finds above", "---")
+    for text in filters_in(row[-2] if len(row) == 4 else row[0])
+]
 
 
 @pytest.fixture(scope="module")

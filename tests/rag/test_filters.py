@@ -25,7 +25,8 @@ PAPER = {
         ("year >= 2020 and (lang == 'de' or score <= 0.5)", True), ("year == '2021'", False),
         ("starts_with(lang, 'e')", True), ("starts_with(lang, 'n')", False), ("starts_with(year, '2')", False),
         ("`unit-price, net` > 1", True), ("`a``b` == 1", True), ("contains(`Invoice No.`, '`')", True),
-        ("exists(`class`) and exists(`größe`)", True), ("draft == 0", False), ("draft != 0", True), ("year in [2021, 'x']", True), ("draft in [0]", False),
+        ("exists(`class`) and exists(`größe`)", True), ("draft == 0", False),
+        ("draft != 0", True), ("year in [2021, 'x']", True), ("draft in [0]", False),
     ],
 )  # fmt: skip
 def test_what_a_filter_means(text, true):

@@ -117,8 +117,8 @@ PIECES = [PROSE[:31], PROSE[31:60], PROSE[60:77], PROSE[77:]]
 
 @pytest.mark.parametrize(
     "change",
-    [lambda p: " ".join(p.split()), lambda p: "\n\n".join(p.split()), lambda p: "".join(p.split()), str.upper, str.strip,
-     lambda p: p.replace("\n", "\r\n"), lambda p: " ".join(p.lower())],
+    [lambda p: " ".join(p.split()), lambda p: "\n\n".join(p.split()), lambda p: "".join(p.split()), str.upper,
+     str.strip, lambda p: p.replace("\n", "\r\n"), lambda p: " ".join(p.lower())],
 )  # fmt: skip
 def test_white_space_and_case_of_pieces_may_differ(change):
     trace = Trace()
