@@ -16,12 +16,10 @@ def as_of(given: object) -> datetime | None:
     if isinstance(given, date):
         return datetime(given.year, given.month, given.day)
     try:
-        return datetime.fromisoformat(given.strip()) if isinstance(given, str) else _refuse(given)
+        if isinstance(given, str):
+            return datetime.fromisoformat(given.strip())
     except ValueError:
-        return _refuse(given)
-
-
-def _refuse(given: object) -> None:
+        pass
     raise QueryError(
         f"'as_of' is no time: {given!r}", fix="give a date, a datetime or an ISO 8601 text such as 2024-05-01T12:00:00"
-    ) from None
+    )

@@ -101,7 +101,8 @@ class _Reader:
     """Reads by Python's own parser, for which names in backticks become plain names of the same length."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.names = text, {}
+        self.text = text
+        self.names: dict[str, str] = {}
         self.plain = _QUOTED.sub(self._name, text)
 
     def _name(self, found: re.Match[str]) -> str:

@@ -102,7 +102,7 @@ def _built() -> tuple[re.Pattern[str], Patterns]:
     # `re` compares with one range of a class after the other from U+10000 on: these stand apart, where few come.
     letter = f"(?:[^\\W_{unspaced}]|[{marks}]|(?=[\\U00010000-\\U0010ffff])[{above}])"
     spaced = f"[^\\W_{unspaced}]{letter}*"
-    whole = Patterns(*map(re.compile, (f"{unit}|{spaced}", unit, f"(?:{unit})+")), spaced)
+    whole = Patterns(re.compile(f"{unit}|{spaced}"), re.compile(unit), re.compile(f"(?:{unit})+"), spaced)
     return re.compile(f"[{unspaced}{marks}\\U00010000-\\U0010ffff]"), whole
 
 
