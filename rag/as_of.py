@@ -21,5 +21,5 @@ def as_of(given: object) -> datetime | None:
     except ValueError:
         pass
     raise QueryError(
-        f"'as_of' is no time: {given!r}", fix="give a date, a datetime or an ISO 8601 text such as 2024-05-01T12:00:00"
+        f"'as_of' is no time such as 2024-05-01T12:00:00: {given!r}", fix="give a date, a datetime or an ISO 8601 text"
     )

@@ -95,7 +95,7 @@ def test_the_command_line_takes_both(folder, capsys):
     assert main([*ask, "--as-of", "noon"]) == 2
     assert main([*ask, "--where", "Invoice No. == 'A2'"]) == 2
     err = capsys.readouterr().err
-    assert "'as_of' is no time: 'noon'" in err
+    assert "'as_of' is no time such as 2024-05-01T12:00:00: 'noon'" in err
     assert "stand in backticks" in err
     assert "Traceback" not in err
 

@@ -100,4 +100,4 @@ def _time(where: str, row: Mapping[str, Any]) -> datetime | None:
     try:
         return as_of(row.get("as_of"))
     except QueryError as error:
-        raise malformed(where, str(error)) from None
+        raise malformed(where, error.what) from None
