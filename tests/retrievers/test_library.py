@@ -155,7 +155,7 @@ def test_the_journal(tmp_path):
         assert later == [4, 5, 6]
         rows = list(library.added(0, batch=4))
         assert [len(r.nos) for r in rows] == [4, 2]
-        assert rows[1].metadata == [{"x": 1}] * 2
+        assert rows[1].metadata == [{"source": "b", "path": "b", "media_type": "text/plain", "x": 1}] * 2
         every = [c.text for c in library.chunks()]
         np.testing.assert_array_equal(np.concatenate([r.vectors for r in rows]), ENCODER.encode(every))
         put(library, "a", "one two", size=9)

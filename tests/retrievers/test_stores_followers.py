@@ -219,3 +219,19 @@ def test_errors_of_an_engine_are_ours(folder, monkeypatch):
     assert issubclass(StoreError, FoveaError)
     assert isinstance(index, Follower)
     index.close()
+
+
+@pytest.mark.parametrize(("store", "index"), STORES)
+def test_rows_that_an_older_fovea_wrote_lack_fields_and_are_written_anew(folder, monkeypatch, store, index):
+    truth = filled(10)
+    with monkeypatch.context() as older:
+        older.setattr("fovea.retrievers.stores.follower.RECORD", 1)
+        opened = store(path=folder).open(truth)
+        opened.sync()
+        opened.close()
+    opened = store(path=folder).open(truth)
+    with pytest.raises(StoreError, match="does not hold this library yet"):
+        opened.search(queries()[0], 3)
+    assert opened.sync() == 10
+    assert len(opened.search(queries()[0], 3)) == 3
+    opened.close()
