@@ -14,6 +14,9 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from fovea.rag.as_of import as_of
+from fovea.rag.fields import fields
+
 if TYPE_CHECKING:
     from fovea.rag.filters import Filter
     from fovea.rag.trace import Trace
@@ -64,6 +67,7 @@ class Document:
             self.title,
             self.page_at(span.start),
             self.metadata,
+            self.media_type,
         )
 
 
@@ -79,6 +83,7 @@ class Chunk:
     title: str = ""
     page: int | None = None
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    media_type: str = ""
     _id: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -90,6 +95,11 @@ class Chunk:
         return self._id
 
     @property
+    def fields(self) -> dict[str, Scalar]:
+        """What filters see: the metadata, and source, path, suffix, title, media_type and page (`fovea.rag.fields`)."""
+        return fields(self.source, self.title, self.media_type, self.page, self.metadata)
+
+    @property
     def where(self) -> str:
         """`source:start-end`, with the page where there is one: how people and messages name a chunk."""
         page = f" p.{self.page}" if self.page is not None else ""
@@ -98,12 +108,18 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks."""
+    """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks.
+
+    `as_of` may be given as a date, a datetime or an ISO text too; raises QueryError for anything else.
+    """
 
     text: str
     as_of: datetime | None = None
     events: tuple[str, ...] = ()
     where: Filter | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "as_of", as_of(self.as_of))
 
 
 @dataclass(frozen=True, slots=True)
