@@ -158,7 +158,7 @@ def test_check_finds_what_differs(folder, store, index):
 @pytest.mark.parametrize(("store", "module"), [(ChromaStore, "chromadb"), (QdrantStore, "qdrant_client")])
 def test_the_extra_is_named(folder, monkeypatch, store, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtra, match=rf"fovea\[{store.name}\]"):
+    with pytest.raises(MissingExtra, match=rf"fovea-rag\[{store.name}\]"):
         store(path=folder).open(filled(1))
 
 
