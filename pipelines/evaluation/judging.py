@@ -47,6 +47,8 @@ class Judging:
         self.speak, self._replies = speaker(model), replies
         told = model.settings(speed=False)
         self.named = {key: value for key, value in told.items() if key != "instruction"}
+        self.content = model.fingerprint
+        """What the model is, by the content of its files where it has any."""
         self.called = str(told.get("model"))
         """The model's name."""
         self.counts: Counter[str] = Counter()
@@ -73,7 +75,7 @@ class Judging:
         Raises Unreadable, and ModelError for whatever the provider raises.
         """
         messages = [("system", MATERIAL + instruction), ("user", json.dumps(told, ensure_ascii=False))]
-        key = fingerprint([self.named, messages])
+        key = fingerprint([self.named, self.content, messages])
         if (kept := self.replies.get([key]).get(key)) is not None:
             with suppress(ValueError):  # One kept by another version of Fovea is asked for anew.
                 found = read(_json(kept))

@@ -19,6 +19,7 @@ from fovea.pipelines.answering.prompt import INSTRUCTION, messages
 from fovea.pipelines.answering.reasoning import Listening, opens
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
+from fovea.rag.content import content_of
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError, QueryError
 from fovea.rag.generation import Generator
@@ -63,6 +64,11 @@ class TransformersGenerator(Generator, name="transformers"):
 
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What decides the answers: settings, and the model by its content."""
+        return self.fingerprint_with(model=content_of(self.model, organisation="openai-community"))
 
     @cached_property
     def lm(self) -> CausalLM:
