@@ -171,12 +171,15 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer, sentence by sentence, with the passages it was made from and the trace of how."""
+    """The answer, sentence by sentence, with the passages it was made from and the trace of how. `reasoning` is what
+    the model thought aloud before it, which is neither cited nor judged.
+    """
 
     text: str
     sentences: tuple[Sentence, ...] = ()
     hits: tuple[Hit, ...] = ()
     trace: Trace | None = None
+    reasoning: str = ""
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -193,6 +196,7 @@ class Answer:
         cited = {c: i for i, c in enumerate(self.citations, 1)}
         return {
             "text": self.text,
+            "reasoning": self.reasoning,
             "sentences": [
                 {
                     "start": s.start,
