@@ -6,9 +6,9 @@ generate: {use: transformers, model: Qwen/Qwen3-0.6B, max_new_tokens: 256}
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -17,9 +17,12 @@ from fovea.pipelines.answering.attended import looked_at
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.prompt import INSTRUCTION, NO_ANSWER, messages
 from fovea.rag import trace
+from fovea.rag.causal_lm import ORGANISATION
+from fovea.rag.component import Component
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError, QueryError
 from fovea.rag.generation import Generator
+from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Answer, Hit, Query
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ class TransformersGenerator(Generator, name="transformers"):
     a process and shared by components that name the same files, dtype and device. Raises ModelError for a model that
     cannot be loaded or run, QueryError for a question that leaves no room for a passage.
     """
+
+    packages: ClassVar[Mapping[str, str]] = {"torch": "models", "transformers": "models"}
 
     model: str
     """A folder, or the name of a model on the hub: `ORG/NAME`."""
@@ -58,6 +63,11 @@ class TransformersGenerator(Generator, name="transformers"):
 
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """Also the model."""
+        yield from super().requirements(encoder)
+        yield model(self.model, ORGANISATION)
 
     @cached_property
     def lm(self) -> CausalLM:

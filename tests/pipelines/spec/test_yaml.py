@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.check import check
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.errors import ConfigError
 
 
