@@ -87,7 +87,8 @@ def _fault(error: Any, data: Any) -> _Fault:
     """Where the data has what the error is about. A single stage stands there without the list that pydantic sees
     around it, and a step that the data lacks is a way through a union, unless it is a setting that is missing.
     """
-    place, path, union = [], "", None
+    place: list[Any] = []
+    path, union = "", None
     steps = tuple(error["loc"])
     for number, step in enumerate(steps):
         there = (isinstance(data, dict) and step in data) or (isinstance(data, list) and step in range(len(data)))

@@ -79,13 +79,22 @@ def lacks_of(
                 requirement.check()
             except FoveaError as error:
                 errors.setdefault(error.what, error)
+            except Exception as error:  # a broken library raises anything when it is asked
+                words = " ".join(str(error).split())[:300]
+                fault = FoveaError(f"{requirement.what} cannot be used: {type(error).__name__}: {words}")
+                errors.setdefault(fault.what, fault)
     return list(errors.values())
 
 
 def _placed(error: FoveaError, place: Place, source: Source) -> FoveaError:
-    key, *number = place
-    error.where = f"{source.where(place)}: {key}{number if number else ''}"
+    error.where = f"{source.where(place)}: {place_name(place)}"
     return error
+
+
+def place_name(place: Place) -> str:
+    """`encoder`, `segment[0]`: a stage as messages name it."""
+    key, *number = place
+    return f"{key}{number or ''}"
 
 
 def _named_by_unset(place: Place, source: Source) -> bool:
