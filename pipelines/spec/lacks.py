@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from typing import get_origin
 
 from pydantic import ValidationError
 
@@ -29,6 +30,8 @@ def lacks(source: Source, spec: PipelineSpec | None, *, offline: bool = False) -
     """What the stages lack here. Without a spec, because something in the file is wrong, those stages are looked at
     that are right by themselves. `offline` asks no server and loads nothing heavy.
     """
+    if not isinstance(source.data, dict):
+        return []
     found = [stage for stage in stages(source, spec) if not _named_by_unset(stage[0], source)]
     return list(_lacks(source, found, lambda one: one.offline or not offline))
 
@@ -49,11 +52,11 @@ def stages(source: Source, spec: PipelineSpec | None) -> Iterator[Stage]:
         if kind is None:
             continue
         value = given.get(key, field.get_default(call_default_factory=True))
-        listed = isinstance(value, (list, tuple))
-        for number, one in enumerate(value if listed else [value]):
+        for number, one in enumerate(value if isinstance(value, (list, tuple)) else [value]):
             with suppress(ValidationError, FoveaError):
                 if one is not None:
-                    yield (key, number) if listed else (key,), kind.model_validate(one)  # type: ignore[misc]
+                    place = (key, number) if get_origin(field.annotation) is list else (key,)
+                    yield place, kind.model_validate(one)  # type: ignore[misc]
 
 
 def _lacks(source: Source, found: Iterable[Stage], asked: Callable[[Requirement], bool]) -> Iterator[FoveaError]:
@@ -99,7 +102,8 @@ def place_name(place: Place) -> str:
 
 def _named_by_unset(place: Place, source: Source) -> bool:
     """Whether something in a stage is the name of a variable that is not set."""
-    return any(unset[: len(place)] == place or unset == place[: len(unset)] for unset in source.unset)
+    stage = place if isinstance(source.data.get(place[0]), list) else place[:1]
+    return any(unset[: len(stage)] == stage for unset in source.unset)
 
 
 def exit_code(errors: Iterable[FoveaError]) -> int:

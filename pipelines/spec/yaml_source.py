@@ -101,7 +101,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, file: str) -> ConfigEr
     if "\t" in line and "\\t" in (error.problem or ""):
         return ConfigError("a tab; YAML is indented with spaces", where=where)
     context = f" ({error.context})" if error.context else ""
-    return ConfigError(f"not YAML: {error.problem}{context}", where=where)
+    fix = """between { and }, put it in quotes: "${NAME}\"""" if "${" in line else ""
+    return ConfigError(f"not YAML: {error.problem}{context}", where=where, fix=fix)
 
 
 class _Walk:
