@@ -1,4 +1,4 @@
-"""Where the documents and pages are that come with Fovea: beside the rooms, in a checkout as in the installed package."""
+"""Where the documents and pages are that come with Fovea: beside the rooms, in a checkout as in the package."""
 
 from __future__ import annotations
 
