@@ -6,7 +6,8 @@ generate: {use: transformers, model: ..., attention: {use: retrieval, top_k: 100
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from fovea.rag.component import Component
 
 class Attention(Component, kind="attention"):
     """A method of attention for a causal language model of transformers."""
+
+    packages: ClassVar[Mapping[str, str]] = {"transformers": "attention", "numba": "attention"}
 
     @abstractmethod
     def implementation(self) -> str:

@@ -23,7 +23,9 @@ from fovea.pipelines import search, situated
 from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.ingest import Ingest, IngestReport
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check, load_spec
+from fovea.pipelines.spec.check import check
+from fovea.pipelines.spec.lacks import refuse_before_reading
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import filter_check, registry
 from fovea.rag.corpus import VectorIndex
 from fovea.rag.errors import QueryError
@@ -50,9 +52,11 @@ class Pipeline:
     objects; what is left out takes its default. `base` is the folder that relative paths start from.
     """
 
-    def __init__(self, *, base: str | Path | None = None, spec: PipelineSpec | None = None, **stages: Any) -> None:
+    def __init__(self, *, base: str | Path | None = None, spec: PipelineSpec | None = None,
+                 source: yaml_source.Source | None = None, **stages: Any) -> None:  # fmt: skip
         self.base = Path(base if base is not None else ".").resolve()
-        spec = spec or check(yaml_source.Source("Pipeline", stages))
+        self.source = source or yaml_source.Source("Pipeline", stages)
+        spec = spec or check(self.source)
         path = Path(os.path.normpath(self.base / spec.store.path))
         self.spec = spec.model_copy(update={"store": spec.store.model_copy(update={"path": path})})
         self._lock = threading.RLock()
@@ -61,7 +65,7 @@ class Pipeline:
     @classmethod
     def from_yaml(cls, path: str | Path) -> Pipeline:
         """Read, check and assemble a pipeline; nothing heavy is loaded yet. Raises ConfigErrors with places."""
-        return cls(spec=load_spec(Path(path)), base=Path(path).resolve().parent)
+        return cls(source=yaml_source.read(Path(path), lenient=True), base=Path(path).resolve().parent)
 
     @cached_property
     def loaders(self) -> list[Loader]:
@@ -75,6 +79,7 @@ class Pipeline:
     def ingest(self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False) -> IngestReport:
         """Bring the store in step with files, folders and globs. Unchanged files cost a hash, changed ones are
         replaced, ones gone from a folder are removed; a file that cannot be read is reported and the rest go on.
+        Raises at once what would fail with every file: a package that is missing, weights that do not fit the encoder.
 
         `rebuild` throws the store away first: for another encoder. Raises LockedError while another process writes.
         """
@@ -112,6 +117,7 @@ class Pipeline:
         return len(names)
 
     def _write(self, work: Callable[[Ingest], IngestReport], *, rebuild: bool = False) -> IngestReport:
+        refuse_before_reading(self.source, self.spec)
         with self._writing(rebuild=rebuild) as library:
             run = Ingest(self.spec, self.loaders, library, self.base)
             report = work(run)

@@ -20,6 +20,8 @@ RUNS: dict[str, tuple[str, ...]] = {
 """The back-ends that can compute in each precision, the fastest on a CPU first."""
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "sentence_transformers"}
+EXTRAS = {"onnx": "onnx", "openvino": "openvino", "torch": "models"}
+"""What each back-end imports, and the extra that brings it."""
 
 
 @dataclass(frozen=True)

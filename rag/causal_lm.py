@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Messages = Sequence[tuple[str, str]]
 """A conversation as `(role, text)`; roles are system, user and assistant."""
 
+ORGANISATION = "openai-community"
+"""Whose models those without an organisation in their name are."""
+
 _loading = threading.Lock()
 
 
@@ -34,7 +37,7 @@ def load(model: str, *, dtype: str = "auto", device: str = "auto", attention: st
     Only safetensors weights are read, and no code that comes with a model is run. Raises ModelError otherwise.
     """
     torch = require("torch", extra="models", needed_by="a local language model")
-    files = locate(model, organisation="openai-community")
+    files = locate(model, organisation=ORGANISATION)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if dtype == "auto" and device == "cpu":

@@ -7,6 +7,7 @@ environment, as each provider's client expects, and are never written in a pipel
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,20 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from fovea.rag.component import Component, SpeedOnly
 from fovea.rag.errors import MissingExtra, ModelError, require
 from fovea.rag.provider_errors import explain
+from fovea.rag.requirements import Requirement, has, package, server
+
+PACKAGES = {
+    "azure_openai": "openai", "langsmith": "openai", "anthropic_bedrock": "aws", "bedrock": "aws",
+    "bedrock_converse": "aws", "bedrock_mantle_anthropic": "aws", "bedrock_mantle_openai": "aws",
+    "google_anthropic_vertex": "google_vertexai", "nvidia": "nvidia_ai_endpoints",
+}  # fmt: skip
+"""Providers whose package is not called `langchain_` and their name."""
+PROVIDERS = (
+    "anthropic", "azure_ai", "baseten", "cohere", "deepseek", "fireworks", "google_genai", "google_vertexai", "groq",
+    "huggingface", "ibm", "litellm", "meta", "mistralai", "ollama", "openai", "openrouter", "perplexity", "together",
+    "upstage", "xai", *PACKAGES,
+)  # fmt: skip
+"""Those that LangChain 1.5 knows by name; a later one may know more."""
 
 Option = str | int | float | bool | list[str]
 
@@ -54,10 +69,38 @@ class ChatModel(Component):
                 raise ValueError(f"{key!r} looks like a secret: set it in the environment, not in the pipeline")
         return options
 
+    @property
+    def provider(self) -> Requirement:
+        """The package that speaks to the provider of the model, of which a later LangChain may know more."""
+        name = self.model.partition(":")[0].replace("-", "_").lower()
+        module = f"langchain_{PACKAGES.get(name, name)}"
+
+        def check() -> None:
+            if name in PROVIDERS and not has(module):
+                package = module.replace("_", "-")
+                raise MissingExtra(
+                    f"the model {self.model!r} needs the package {package!r}, which is not installed",
+                    fix=f"pip install {package}",
+                )
+
+        return Requirement(f"the package {module}", check)
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """LangChain, the provider's package, its key, and the server where `base_url` names one."""
+        yield from super().requirements(encoder)
+        langchain = package("langchain", "chat", f"the {self.kind} {self.name!r}")
+        yield langchain
+        yield self.provider
+        if not (langchain.lacking or self.provider.lacking):
+            yield Requirement("the provider's client", lambda: self.client, offline=False)
+        if self.base_url is not None:
+            yield server(self.base_url, f"the {self.kind} {self.name!r}", "start the server, or mend base_url")
+
     @cached_property
     def client(self) -> Any:
         """The chat model, ready to be asked."""
         models = require("langchain.chat_models", extra="chat", needed_by=f"the {self.kind} {self.name!r}")
+        self.provider.check()
         given = {
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
@@ -78,9 +121,9 @@ class ChatModel(Component):
         except ValueError as error:
             if "provider" not in str(error).lower():
                 raise self._refused(error) from error
-            raise ModelError(
-                f"unknown provider in {self.model!r}: {error}", fix='model: "openai:gpt-4o-mini"'
-            ) from None
+            got = self.model.partition(":")[0]
+            what = f"unknown provider in {self.model!r}"
+            raise ModelError(what, got=got, allowed=PROVIDERS, fix='model: "openai:gpt-4o-mini"') from None
         except Exception as error:  # every provider's client raises its own kinds, most often for a missing key
             raise self._refused(error) from error
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from fovea.rag import registry
+from fovea.rag.requirements import Requirement, package
 
 T = TypeVar("T")
 
@@ -42,6 +43,8 @@ class Component(BaseModel):
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
     """Raise it when the same settings begin to give other results: cached results of the old code are then unused."""
+    packages: ClassVar[Mapping[str, str]] = {}
+    """Modules that it imports on use, and the extra of Fovea that brings each."""
 
     def __init_subclass__(cls, *, name: str = "", kind: str = "", **config: Any) -> None:
         super().__init_subclass__(**config)
@@ -96,6 +99,16 @@ class Component(BaseModel):
         }
         return {"use": self.name, **fields}
 
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """What must be on this machine for it to work, beside the pipeline's `encoder`, which is None where that lacks
+        something itself. As a rule its `packages`, and what the components among its settings require.
+        """
+        for module, extra in self.packages.items():
+            yield package(module, extra, f"the {self.kind} {self.name!r}")
+        for key in type(self).model_fields:
+            for part in _parts(getattr(self, key)):
+                yield from part.requirements(encoder)
+
     @property
     def fingerprint(self) -> str:
         """A hash of everything that decides this component's results: its kind, name, version and settings."""
@@ -104,6 +117,14 @@ class Component(BaseModel):
     def fingerprint_with(self, **content: Any) -> str:
         """The same, with the content of what some settings only name (weights, a model) in their place."""
         return fingerprint({"kind": self.kind, "version": self.version, **self.settings(speed=False), **content})
+
+
+def _parts(value: Any) -> Iterator[Component]:
+    """The components in a setting."""
+    if isinstance(value, Component):
+        yield value
+    for item in value if isinstance(value, (list, tuple)) else ():
+        yield from _parts(item)
 
 
 def _plain(value: Any, speed: bool) -> Any:

@@ -56,6 +56,15 @@ class ConfigErrors(ConfigError):
         return "\n".join(map(str, self.errors))
 
 
+class FoveaErrors(FoveaError):
+    """Several of any kind, found in one pass; the exit code is the highest of theirs."""
+
+    def __init__(self, errors: Iterable[FoveaError]) -> None:
+        self.errors = tuple(errors)
+        self.exit_code = max((error.exit_code for error in self.errors), default=1)
+        super().__init__("\n".join(map(str, self.errors)))
+
+
 class DocumentError(FoveaError):
     """A document that cannot be read or used."""
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from fovea.rag.encoder import Encoder
 
+READER = ("safetensors", "models")
+"""The package that reads weights, and the extra that brings it."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -58,7 +61,7 @@ class Trained:
 
 def shipped(kind: str) -> Path:
     """The folder of the weights that ship for components of a kind."""
-    spec = find_spec(registry.HOMES[kind].partition(".")[0])
+    spec = find_spec(".".join(registry.HOMES[kind].split(".")[:2]))
     assert spec is not None
     assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]) / "weights"
@@ -100,7 +103,7 @@ def _trained_by(kind: str) -> str:
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Write a file of weights, whole or not at all; `about` is plain data."""
-    library = require("safetensors.numpy", extra="models", needed_by="writing weights")
+    library = require("safetensors.numpy", extra=READER[1], needed_by="writing weights")
     import numpy as np
 
     plain = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
@@ -112,7 +115,7 @@ def _read(name: str, kind: str, path: str, changed: int, size: int) -> Trained:
     """Cached by what tells a file from its next version."""
     from hashlib import sha256
 
-    require("safetensors.numpy", extra="models", needed_by="reading weights")
+    require("safetensors.numpy", extra=READER[1], needed_by="reading weights")
     from safetensors import SafetensorError, safe_open
 
     try:

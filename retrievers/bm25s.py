@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat
 
 from fovea.rag import trace
+from fovea.rag.component import Component
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ConfigError, require
 from fovea.rag.filters import matches
+from fovea.rag.requirements import Requirement, package
 from fovea.rag.retrieval import Retriever
 from fovea.rag.terms import index_terms, query_terms
 from fovea.rag.types import Chunk, Hit, Query
@@ -42,6 +45,8 @@ class BM25SRetriever(Retriever, name="bm25s"):
     are said of a chunk's place count as its own.
     """
 
+    packages: ClassVar[Mapping[str, str]] = {"bm25s": "bm25s"}
+
     method: Literal["robertson", "lucene", "atire"] = "lucene"
     """The variant, by the names of Kamphuis et al. (2020). `robertson` ranks as `bm25` does, but for terms that half of
     the chunks hold or more: those it leaves out, where `bm25` still finds by them."""
@@ -51,6 +56,12 @@ class BM25SRetriever(Retriever, name="bm25s"):
     """How much a long chunk is held back: 0 not at all, 1 in full."""
     stemmer: str | None = None
     """A Snowball stemmer of PyStemmer, such as `english`."""
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """Also PyStemmer, where words are stemmed."""
+        yield from super().requirements(encoder)
+        if self.stemmer is not None:
+            yield package("Stemmer", "bm25s", f"the {self.kind} {self.name!r}")
 
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
         """At most `k` hits with a score over 0, best first; equal scores in the order of the corpus."""

@@ -8,19 +8,20 @@ window, as MaxP does in Dai and Callan, 2019, "Deeper text understanding for IR"
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from fovea.rag import stage_cache, trace
-from fovea.rag.component import SpeedOnly, fingerprint
+from fovea.rag.component import Component, SpeedOnly, fingerprint
 from fovea.rag.corpus import Corpus
 from fovea.rag.engines import has_gpu, load_torch
 from fovea.rag.errors import ModelError
 from fovea.rag.models import locate
 from fovea.rag.recipe import NO_LIMIT, Recipe
+from fovea.rag.requirements import Requirement, model
 from fovea.rag.retrieval import Refiner
 from fovea.rag.types import Hit, Query
 from fovea.rag.windows import text_windows
@@ -38,6 +39,7 @@ class CrossEncoderRefiner(Refiner, name="cross_encoder"):
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"probabilities"})
+    packages: ClassVar[Mapping[str, str]] = {"sentence_transformers": "models"}
 
     model: str = "cross-encoder/ms-marco-MiniLM-L-6-v2"
     """A folder, or a hub name, of a sequence classifier with one label."""
@@ -49,6 +51,11 @@ class CrossEncoderRefiner(Refiner, name="cross_encoder"):
     """Left out, a GPU if torch sees one."""
     offline: SpeedOnly[bool] = False
     """Never ask the hub."""
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """Also the model."""
+        yield from super().requirements(encoder)
+        yield model(self.model, "cross-encoder")
 
     def refine(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[Hit]:
         """The first `top_n` hits by falling probability, equal ones in the order given. O(top_n) runs of the model."""

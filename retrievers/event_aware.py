@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -61,6 +61,8 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
     Give `as_of` where the moment matters: questions of XQuAD, to which it does not, lose 0.021 MRR by it (and nothing
     without it); questions of TimeQA without their date gain 0.28 (`benchmarks/time_scoped.py`).
     """
+
+    packages: ClassVar[Mapping[str, str]] = {"dateparser": "time"}
 
     weights: str = "event_aware"
     """The name of shipped weights, or the path of one's own."""

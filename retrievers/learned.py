@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fovea.rag.corpus import Corpus
+from fovea.rag.encoder import Encoder
 from fovea.rag.trained import Trained
 from fovea.rag.weighted import Weighted
 from fovea.retrievers.query_side import QuerySideRetriever
@@ -19,5 +20,9 @@ class LearnedRetriever(Weighted, QuerySideRetriever):
 
     def for_corpus(self, corpus: Corpus) -> Trained:
         """The weights, once they are known to be for the corpus's encoder; raises ConfigError where they are not."""
-        self.trained.check(corpus.encoder, where=f"retrieve {self.name}")
+        self.fit(corpus.encoder)
         return self.trained
+
+    def fit(self, encoder: Encoder) -> None:
+        """Raise ConfigError unless the weights read the vectors of `encoder`."""
+        self.trained.check(encoder, where=f"retrieve {self.name}")

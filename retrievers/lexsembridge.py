@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
+from fovea.rag.encoder import Encoder
 from fovea.rag.errors import ConfigError
-from fovea.rag.trained import Trained
 from fovea.rag.types import Query
 from fovea.rag.wordpieces import ModelTokenizer
 from fovea.retrievers.learned import LearnedRetriever
@@ -84,11 +84,10 @@ class LexSemBridgeRetriever(LearnedRetriever, name="lexsembridge"):
         ids = np.array(corpus.encoder.tokenizer.ids([query.text])[0], np.int64)
         return Read(self.start(query, corpus), ids)
 
-    def for_corpus(self, corpus: Corpus) -> Trained:
-        """The weights, once they are known to be for the corpus's encoder and its tokenizer; raises ConfigError where
-        they are not.
-        """
-        trained, tokenizer = super().for_corpus(corpus), corpus.encoder.tokenizer
+    def fit(self, encoder: Encoder) -> None:
+        """Raise ConfigError unless the weights are for the encoder and its tokenizer."""
+        super().fit(encoder)
+        trained, tokenizer = self.trained, encoder.tokenizer
         named = tokenizer.label if isinstance(tokenizer, ModelTokenizer) else type(tokenizer).__name__
         if not isinstance(tokenizer, ModelTokenizer) or tokenizer.identity != trained.about["tokenizer"]:
             raise ConfigError(
@@ -98,7 +97,6 @@ class LexSemBridgeRetriever(LearnedRetriever, name="lexsembridge"):
                 fix=f"encoder: {{use: sentence_transformer, model: {trained.about['encoder_name']}}}, or "
                 f"fovea train {self.kind} {self.name} with this encoder",
             )
-        return trained
 
     @cached_property
     def arrays(self) -> Mapping[str, np.ndarray]:

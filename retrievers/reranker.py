@@ -16,6 +16,7 @@ from pydantic import PositiveInt
 
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
+from fovea.rag.encoder import Encoder
 from fovea.rag.retrieval import Refiner
 from fovea.rag.trained import Trained
 from fovea.rag.types import Hit, Query
@@ -46,10 +47,14 @@ class Reranker(Weighted, Refiner, name="reranker"):
             trace.current().drop(hit, f"below the first {self.top_n} hits, which alone the re-ranker reads")
         if not read:
             return []
-        self.trained.check(corpus.encoder, where="refine reranker")
+        self.fit(corpus.encoder)
         scores = probabilities(self.trained, evidence(query, read, corpus))
         scored = [hit.scored(self.name, float(score)) for hit, score in zip(read, scores)]
         return sorted(scored, key=lambda hit: -hit.score)
+
+    def fit(self, encoder: Encoder) -> None:
+        """Raise ConfigError unless the weights were trained on evidence of `encoder`."""
+        self.trained.check(encoder, where="refine reranker")
 
 
 def probabilities(trained: Trained, rows: np.ndarray) -> np.ndarray:

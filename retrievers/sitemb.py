@@ -10,11 +10,14 @@ say how its vectors were made, and is searched as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fovea.rag.corpus import Corpus
+from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Query
 from fovea.rag.windows import scaled
 from fovea.retrievers.query_map import QueryMapRetriever
@@ -48,6 +51,17 @@ class SitEmbRetriever(QueryMapRetriever, name="sitemb"):
         before = {"after": self.after.fingerprint} if self.after else {}
         return {"weights": "", "model": self.situated.fingerprint, **before}
 
+    def fit(self, encoder: Encoder) -> None:
+        """Raise ConfigError unless the weights, or the model in their place, go with the encoder."""
+        if self.model:
+            check_same_length(self.situated, encoder, where=f"retrieve {self.name}")
+        else:
+            super().fit(encoder)
+
+    def reads(self) -> Iterator[Requirement]:
+        """What reads the weights, or the model in their place."""
+        return iter([model(self.model)]) if self.model else super().reads()
+
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
         """The vector searched for, float32 `(dim,)`; where the sum has no direction, the question's own.
 
@@ -56,7 +70,7 @@ class SitEmbRetriever(QueryMapRetriever, name="sitemb"):
         """
         if not self.model:
             return super().vector(query, corpus)
-        check_same_length(self.situated, corpus.encoder, where=f"retrieve {self.name}")
+        self.fit(corpus.encoder)
         start = self.start(query, corpus)
         (both,) = scaled(start[None] + self.situated.encode([query.text], "query"))
         return both if both.any() else start

@@ -10,7 +10,7 @@ of which label 1 says "same topic".
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from fovea.rag.engines import no_bars
 from fovea.rag.errors import ModelError, require
 from fovea.rag.models import locate
 from fovea.rag.recipe import NO_LIMIT, Recipe
+from fovea.rag.requirements import Requirement, model, package
 from fovea.rag.wordpieces import readable
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ class CrossScorer(BaseModel):
     """Left out, a GPU if torch sees one."""
     offline: bool = False
     """Never ask the hub."""
+
+    def requirements(self) -> Iterator[Requirement]:
+        """The library that runs the model, and the model."""
+        yield package("transformers", "models", "the cross-encoder of topical_change")
+        yield package("torch", "models", "the cross-encoder of topical_change")
+        yield model(self.model, "dennlinger")
 
     def same_topic(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """P(same) of each pair: float32 `(pairs,)`. Pairs longer than the model reads lose the end of the longer text,

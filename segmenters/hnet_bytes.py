@@ -45,6 +45,10 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
     target: PositiveInt = 1000
     """Bytes that a segment aims at; it has half to one and a half times as many wherever there is a place to cut."""
 
+    def fit(self, encoder: Encoder) -> None:
+        """The weights read bytes, so that any encoder fits. Raises ModelError where they cannot be had."""
+        self.content()
+
     def phrases(self, text: str) -> np.ndarray:
         """How surely a phrase starts at each character: float32 `(len(text),)`, 0 where no chunk of bytes starts.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from fovea.rag.component import Component
 from fovea.rag.encoder import Encoder
+from fovea.rag.requirements import Requirement
 from fovea.rag.weighted import Weighted
 from fovea.segmenters.gaps import GapSegmenter
 
@@ -25,6 +28,15 @@ class LearnedSegmenter(Weighted, GapSegmenter):
 
         Raises ConfigError where the encoder is another one.
         """
-        reader = self.encoder or encoder
-        self.trained.check(reader)
-        return units.vectors(reader)
+        self.fit(encoder)
+        return units.vectors(self.encoder or encoder)
+
+    def fit(self, encoder: Encoder) -> None:
+        """Raise ConfigError unless the weights read the vectors of `encoder`, or of the segmenter's own."""
+        self.trained.check(self.encoder or encoder)
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """Also the weights, and that they fit the encoder that is read with."""
+        if self.encoder is not None:
+            encoder = None if any(one.lacking for one in self.encoder.requirements()) else self.encoder
+        return super().requirements(encoder)

@@ -14,11 +14,12 @@ most likely sections, found by Viterbi.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from fovea.rag.requirements import Requirement
 from fovea.rag.trained import Trained, load
 from fovea.segmenters.cross_scorer import CrossScorer
 from fovea.segmenters.gaps import Probability
@@ -74,9 +75,17 @@ class TopicalChangeSegmenter(LearnedSegmenter, name="topical_change"):
 
     def vectors(self, units: Units, encoder: Encoder) -> np.ndarray:
         """Vectors of the units: float32 `(units, dim)`; raises ConfigError for another encoder than the weights'."""
+        self.fit(encoder)
+        return units.vectors(self.encoder or encoder)
+
+    def fit(self, encoder: Encoder) -> None:
+        """Raise ConfigError unless all weights read the vectors of the encoder; a cross-encoder reads none."""
         for head in self.heads:
             head.check(self.encoder or encoder)
-        return units.vectors(self.encoder or encoder)
+
+    def reads(self) -> Iterator[Requirement]:
+        """What reads the weights, or the cross-encoder in their place."""
+        return self.scorer.requirements() if self.scorer else super().reads()
 
     def scores(self, units: Units, encoder: Encoder) -> np.ndarray:
         """1 - P(same), or the share of votes, where a paragraph ends, else 0: float32 `(gaps,)`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -28,6 +28,8 @@ class FastScanEngine(Engine, name="fast_scan"):
     grows with the text, at an eighth of the bytes of bf16 keys where two numbers share a code. Rows that are scored
     exactly are what counts as scanned; codes count as bytes. faiss's fast scan (André et al., arXiv 1704.07355).
     """
+
+    packages: ClassVar[Mapping[str, str]] = {"faiss": "faiss"}
 
     dims: Literal[1, 2, 4] = 2
     """Numbers that share a code of 4 bits."""

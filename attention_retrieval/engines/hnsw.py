@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import PositiveInt
@@ -22,6 +22,8 @@ class HnswEngine(Engine, name="hnsw"):
     layer and up, and follows the lowest. faiss needs float32 keys while it links, so building and each insertion copy
     them for as long as they run; what is kept is 2 `links` int32 a key. O(keys * log(keys) * d) to build, and slow.
     """
+
+    packages: ClassVar[Mapping[str, str]] = {"faiss": "faiss"}
 
     links: PositiveInt = 32
     """Links a node (M); twice as many in the lowest layer."""

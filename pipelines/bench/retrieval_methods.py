@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fovea.pipelines.bench.segmentation_methods import parsed
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.check import check
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.spec.yaml_source import Source
 from fovea.rag import registry
 from fovea.rag.errors import ConfigError, FoveaError

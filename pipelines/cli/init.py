@@ -1,76 +1,138 @@
-"""`fovea init [PATH]`: a commented pipeline YAML to start from."""
+"""`fovea init [PATH]`: a commented pipeline YAML to start from, or with --example one with documents and questions."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Callable
 from pathlib import Path
 
-from fovea.rag.errors import ConfigError
+from fovea.rag.errors import ConfigError, FoveaError
 
+SCHEMA = "fovea.schema.json"
 TEMPLATE = """\
 # yaml-language-server: $schema=fovea.schema.json
 # A Fovea pipeline: from documents to cited answers. Every line may be left out; what stands here is the default.
-#   fovea check {file}                  is this file right?
+#   fovea check {file}                  is this file right, and is here what it needs?
 #   fovea ingest {file} docs/           read documents in (again and again: only changes cost)
 #   fovea ask {file} "a question"       answer it, with citations
-#   fovea schema > fovea.schema.json    lets an editor complete and check this file
+# The file named above lets an editor complete and check this one; fovea schema > fovea.schema.json makes it anew.
 name: {name}
 
 # Text to vectors. Taken from the hub, its cache, a local folder, or (all-MiniLM-L6-v2) the extra `minilm`.
-encoder: {{use: sentence_transformer, model: sentence-transformers/all-MiniLM-L6-v2}}
+encoder:
+  use: sentence_transformer
+  model: sentence-transformers/all-MiniLM-L6-v2
 
 # Where documents are cut, in tokens of the encoder. Several segmenters refine each other, coarse to fine.
 segment:
-  - {{use: recursive, max_tokens: 200}}
+  - use: recursive
+    max_tokens: 200
 
 # The vectors of chunks: each encoded by itself, or `late`, pooled with its surroundings from one reading.
-pool: {{use: separate}}
+pool:
+  use: separate
 
 # Say of each chunk where it stands: its vector and the words it is found by then know of title and headings.
-# situate: {{use: headings}}
+# situate:
+#   use: headings
 
 # For `segment` and `pool`: `passages`, small chunks; `topics`, the same and never across the end of a topic.
 # preset: passages
 
 # Where documents and vectors are kept; a relative path starts from this file's folder.
-store: {{use: embedded, path: .fovea/{name}}}
+store:
+  use: embedded
+  path: .fovea/{name}
 
 # Each retriever fetches `candidates` chunks; the fuser joins their lists; refiners re-rank, thin out and cut.
 retrieve:
-  - {{use: dense}}
-  - {{use: bm25}}
+  - use: dense
+  - use: bm25
 candidates: 50
-fuse: {{use: {fuser}}}
+fuse:
+  use: {fuser}
 refine: []
-#  - {{use: near_duplicates}}
-#  - {{use: cross_encoder, top_n: 20}}      # needs a cross-encoder model
-#  - {{use: mass, target: 0.8}}             # after a re-ranker: as many passages as the question needs
-#  - {{use: token_budget, max_tokens: 1500}}
-# k: 5                                       # how many are kept at most; left to a selection rule if there is one
+#  - use: near_duplicates
+#  - use: cross_encoder      # needs a cross-encoder model
+#    top_n: 20
+#  - use: mass               # after a re-ranker: as many passages as the question needs
+#    target: 0.8
+#  - use: token_budget
+#    max_tokens: 1500
+# k: 5                       # how many are kept at most; left to a selection rule if there is one
 
 # Who answers: `extractive` quotes the documents and needs no model; see also `chat` and `transformers`.
-generate: {{use: extractive}}
+generate:
+  use: extractive
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("path", nargs="?", type=Path, default=Path("fovea.yaml"), help="the file to write")
+    parser.add_argument("path", nargs="?", type=Path, help="the file to write (fovea.yaml); with --example, the folder")
     parser.add_argument("--name", help="what the pipeline is called")
+    parser.add_argument("--example", action="store_true", help="write a folder with documents, pipeline and questions")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file; an existing one is never overwritten."""
+    """Write what is not there yet; no existing file is ever overwritten."""
+    if args.example:
+        return _example(args.path or Path("fovea-example"), args.name or "example")
+    path = args.path or Path("fovea.yaml")
+    _write(path, lambda: template(path, args.name or path.stem))
+    schema = _write_schema(path.parent)
+    print(f"wrote {path}\n{schema}\nnext: fovea ingest {path} FOLDER")
+    return 0
+
+
+def template(file: Path, name: str) -> str:
+    """The commented pipeline."""
     from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 
-    path: Path = args.path
-    text = TEMPLATE.format(file=path, name=args.name or path.stem, fuser=PipelineSpec.DEFAULT_FUSER)
+    return TEMPLATE.format(file=file, name=name, fuser=PipelineSpec.DEFAULT_FUSER)
+
+
+def _write(path: Path, text: Callable[[], str]) -> None:
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(text())
     except FileExistsError:
         raise ConfigError(f"{path} exists already", fix="name another file, or remove this one") from None
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    print(f"wrote {path}\nnext: fovea ingest {path} FOLDER")
+
+
+def _write_schema(folder: Path) -> str:
+    """The schema that the first line of the YAML names, beside it; says what was done."""
+    from fovea.pipelines.spec.schema import pipeline_schema
+
+    path = folder / SCHEMA
+    if path.exists():
+        return f"kept {path}, which was there: fovea schema > {path} makes it anew"
+    _write(path, lambda: json.dumps(pipeline_schema(), indent=2, ensure_ascii=False) + "\n")
+    return f"wrote {path}: editors complete and check {folder / '*.yaml'} by it"
+
+
+def _example(folder: Path, name: str) -> int:
+    """Documents in five formats, a pipeline for them and questions with gold passages."""
+    import shutil
+
+    from fovea.pipelines.shipped import shipped
+
+    source, yaml = shipped("examples"), folder / f"{name}.yaml"
+    try:
+        folder.mkdir(parents=True)
+        shutil.copytree(source / "library", folder / "library")
+        for file in ("questions.jsonl", "README.md"):
+            shutil.copyfile(source / file, folder / file)
+    except FileExistsError:
+        raise ConfigError(f"{folder} exists already", fix="name another folder, or remove this one") from None
+    except OSError as error:
+        raise FoveaError(f"cannot write {folder}: {error.strerror}") from None
+    _write(yaml, lambda: template(yaml, name))
+    print(f"wrote {folder}: documents in library/, questions.jsonl, {yaml.name}\n{_write_schema(folder)}")
+    print(f"next: fovea ingest {yaml} {folder / 'library'}\n"
+          f"      fovea ask {yaml} \"Does SQLite's WAL mode work over a network filesystem?\"\n"
+          f"      fovea eval {yaml} {folder / 'questions.jsonl'}")  # fmt: skip
     return 0

@@ -9,7 +9,7 @@ from types import ModuleType
 
 VERBS = {
     "init": "write a commented pipeline YAML to start from",
-    "check": "check a pipeline YAML, and its store where there is one",
+    "check": "check a pipeline YAML, what it needs of this machine, and its store",
     "schema": "print the JSON Schema of pipeline YAML, for editors",
     "ingest": "bring the store in step with files and folders",
     "retry": "take the files again that could not be read",
@@ -24,7 +24,8 @@ VERBS = {
     "make-questions": "draft questions with gold spans from documents, for review",
     "sweep": "search the settings of a pipeline over gold questions",
     "bench": "measure on data: segmentation, retrieval, attention",
-    "doctor": "versions, back-ends, GPU, caches",
+    "doctor": "what is here and what is missing: versions, back-ends, GPU, caches",
+    "docs": "the pages of documentation that came with this version",
 }
 
 

@@ -6,9 +6,9 @@ generate: {use: transformers, model: Qwen/Qwen3-0.6B, max_new_tokens: 256}
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -19,10 +19,13 @@ from fovea.pipelines.answering.prompt import INSTRUCTION, messages
 from fovea.pipelines.answering.reasoning import Listening, opens
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
+from fovea.rag.causal_lm import ORGANISATION
+from fovea.rag.component import Component
 from fovea.rag.content import content_of
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError, QueryError
 from fovea.rag.generation import Generator
+from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Answer, Hit, Query
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ class TransformersGenerator(Generator, name="transformers"):
     a process and shared by components that name the same files, dtype and device. Raises ModelError for a model that
     cannot be loaded or run, QueryError for a question that leaves no room for a passage.
     """
+
+    packages: ClassVar[Mapping[str, str]] = {"torch": "models", "transformers": "models"}
 
     model: str
     """A folder, or the name of a model on the hub: `ORG/NAME`."""
@@ -65,10 +70,15 @@ class TransformersGenerator(Generator, name="transformers"):
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
 
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """Also the model."""
+        yield from super().requirements(encoder)
+        yield model(self.model, ORGANISATION)
+
     @cached_property
     def fingerprint(self) -> str:
         """What decides the answers: settings, and the model by its content."""
-        return self.fingerprint_with(model=content_of(self.model, organisation="openai-community"))
+        return self.fingerprint_with(model=content_of(self.model, organisation=ORGANISATION))
 
     @cached_property
     def lm(self) -> CausalLM:

@@ -30,6 +30,7 @@ class DocxLoader(FileLoader, name="docx"):
     """
 
     suffixes = (".docx", ".docm")
+    packages = {"docx": "files"}
     format = "Word document"
 
     def read(self, path: Path) -> Iterator[Document]:

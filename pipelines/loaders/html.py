@@ -38,6 +38,7 @@ class HtmlLoader(FileLoader, name="html"):
     """
 
     suffixes = (".html", ".htm", ".xhtml")
+    packages = {"bs4": "files", "lxml": "files", "markdownify": "files"}
     format = "HTML"
 
     max_bytes: SpeedOnly[PositiveInt] = 16_000_000

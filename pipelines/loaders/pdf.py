@@ -23,6 +23,7 @@ class PdfLoader(FileLoader, name="pdf"):
     """
 
     suffixes = (".pdf",)
+    packages = {"pypdf": "files"}
     format = "PDF"
 
     def read(self, path: Path) -> Iterator[Document]:

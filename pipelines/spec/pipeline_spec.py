@@ -14,12 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-from fovea.pipelines.spec import yaml_source
 from fovea.pipelines.spec.presets import PRESETS
 from fovea.rag import registry
 from fovea.rag.component import Component, fingerprint
@@ -193,101 +191,3 @@ def _refine_misfits(chain: list[Refiner], feedback: Feedback | None) -> Iterator
 
 def _makers(need: str) -> str:
     return ", ".join(sorted(n for n, c in registry.components("refiner").items() if need in c.gives))  # type: ignore[attr-defined]
-
-
-def load_spec(path: Path) -> PipelineSpec:
-    """Read and check a pipeline's YAML file; raises ConfigErrors with file:line:column for all that is wrong."""
-    return check(yaml_source.read(path))
-
-
-def check(source: yaml_source.Source) -> PipelineSpec:
-    """Check data read from YAML."""
-    if not isinstance(source.data, dict):
-        raise ConfigError(
-            f"a pipeline is a mapping, got {_show(source.data)}",
-            where=source.where(()),
-            allowed=PipelineSpec.model_fields,
-        )
-    try:
-        return PipelineSpec.model_validate(source.data)
-    except ValidationError as error:
-        found = [_explain(e, source) for e in error.errors(include_url=False)]
-    except ConfigErrors as error:
-        found = [_place(e, source) for e in error.errors]
-    raise ConfigErrors(found)
-
-
-def _place(error: ConfigError, source: yaml_source.Source) -> ConfigError:
-    path, _, what = error.what.partition(": ")
-    place = tuple(int(p) if p.isdigit() else p for p in path.replace("]", "").replace("[", ".").split("."))
-    error.what = f"{path}: {what}"
-    return error.at(source.where(place))  # type: ignore[return-value]
-
-
-def _explain(error: Any, source: yaml_source.Source) -> ConfigError:
-    """One of pydantic's errors in our words, with its place in the file."""
-    path, context = _path(tuple(error["loc"])), error.get("ctx", {})
-    place = _in_data(tuple(error["loc"]), source.data)
-    match error["type"]:
-        case "extra_forbidden":
-            allowed = _settings_at(place[:-1], source.data)
-            return ConfigError(
-                f"{path}: unknown setting {place[-1]!r}",
-                where=source.where(place, key=True),
-                allowed=allowed,
-                got=str(place[-1]),
-            )
-        case "unknown_component":
-            got = context["got"].strip("'")
-            return ConfigError(
-                f"{path}: {error['msg']}", where=source.where((*place, "use")), allowed=context["allowed"], got=got
-            )
-        case "missing":
-            return ConfigError(f"{path}: this setting is needed", where=source.where(place[:-1]))
-        case "value_error":
-            what = error["msg"].removeprefix("Value error, ")
-            return ConfigError(f"{path}: {what}", where=source.where(place))
-    words = error["msg"][0].lower() + error["msg"][1:]
-    return ConfigError(f"{path}: {words}, got {_show(error.get('input'))}", where=source.where(place))
-
-
-def _path(place: tuple[Any, ...]) -> str:
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
-
-
-def _in_data(place: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
-    """`place` as the data has it: a single stage stands there without the list that pydantic sees around it."""
-    found = []
-    for step in place:
-        if step == 0 and not isinstance(data, list):
-            continue
-        found.append(step)
-        there = (isinstance(data, dict) and step in data) or (isinstance(data, list) and step in range(len(data)))
-        data = data[step] if there else None
-    return tuple(found)
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _settings_at(place: tuple[Any, ...], data: Any) -> list[str]:
-    """The settings that the model at `place` of the data has."""
-    model: type[BaseModel] | None = PipelineSpec
-    for step in place:
-        data = data[step]
-        if isinstance(step, str) and model is not None:
-            field = model.model_fields.get(step)
-            model = next(_models_in(field.annotation), None) if field else None
-        if model is not None and issubclass(model, Component) and not model.name and isinstance(data, dict):
-            model = registry.find(model.kind, data.get("use"))
-    fields = list(model.model_fields) if model else []
-    return ["use", *fields] if model and issubclass(model, Component) else fields
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _models_in(part)

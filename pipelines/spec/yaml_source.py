@@ -2,7 +2,8 @@
 
 Refused, each with file:line:column: tags (`!!python/...`), duplicate keys, tabs, keys that are not text, recursive or
 exploding aliases. `on`, `no` and the like stay texts, as in YAML 1.2; only `true` and `false` are truth values.
-`!env NAME` takes the value of an environment variable.
+`${NAME}` in a value is the environment variable, always as text and never as YAML; `$${` is `${` itself. `!env NAME`
+is the same for a whole value.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any
 
 import yaml
 
-from fovea.rag.errors import ConfigError
+from fovea.rag.errors import ConfigError, ConfigErrors
 
 MOST_NODES = 20_000
 Place = tuple[Hashable, ...]
+_VARIABLE = re.compile(r"(\$?)\$\{([^{}]*)(\}?)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class _Core(yaml.SafeLoader):
@@ -44,6 +47,8 @@ class Source:
     data: Any = None
     values: dict[Place, tuple[int, int]] = field(default_factory=dict)
     keys: dict[Place, tuple[int, int]] = field(default_factory=dict)
+    unset: dict[Place, ConfigError] = field(default_factory=dict)
+    """Values that name environment variables which are not set; such a name stands in `data` as it was written."""
 
     def where(self, place: Place, *, key: bool = False) -> str:
         """`file:line:column` of a value (or of its key); of the nearest enclosing part if it is not there."""
@@ -54,18 +59,20 @@ class Source:
         return self.file
 
 
-def read(path: Path) -> Source:
-    """Read a YAML file; raises ConfigError with the place of what is wrong."""
+def read(path: Path, *, lenient: bool = False) -> Source:
+    """Read a YAML file; raises ConfigError with the place of what is wrong. Where `lenient`, variables that are not set
+    are left for the reader, in `Source.unset`.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"there is no file {path}", fix=f"fovea init {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read it: {error}", where=str(path)) from None
-    return parse(text, file=str(path))
+    return parse(text, file=str(path), lenient=lenient)
 
 
-def parse(text: str, *, file: str = "<yaml>") -> Source:
+def parse(text: str, *, file: str = "<yaml>", lenient: bool = False) -> Source:
     """Read YAML from a text."""
     source = Source(file)
     try:
@@ -77,7 +84,14 @@ def parse(text: str, *, file: str = "<yaml>") -> Source:
     if node is None:
         raise ConfigError("the file is empty", where=file, fix=f"fovea init {file}")
     _Walk(source).visit(node, (), ())
+    if source.unset and not lenient:
+        raise ConfigErrors(source.unset.values())
     return source
+
+
+def quoted(text: str) -> str:
+    """The text as `parse` gives it back: what looks like a variable is none."""
+    return text.replace("${", "$${")
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str, file: str) -> ConfigError:
@@ -87,7 +101,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, file: str) -> ConfigEr
     if "\t" in line and "\\t" in (error.problem or ""):
         return ConfigError("a tab; YAML is indented with spaces", where=where)
     context = f" ({error.context})" if error.context else ""
-    return ConfigError(f"not YAML: {error.problem}{context}", where=where)
+    fix = """between { and }, put it in quotes: "${NAME}\"""" if "${" in line else ""
+    return ConfigError(f"not YAML: {error.problem}{context}", where=where, fix=fix)
 
 
 class _Walk:
@@ -140,7 +155,7 @@ class _Walk:
     def scalar(self, tag: str, text: str, place: Place) -> Any:
         match tag:
             case "str":
-                return text
+                return _VARIABLE.sub(lambda found: self.variable(found, place), text)
             case "null":
                 return None
             case "bool":
@@ -150,10 +165,23 @@ class _Walk:
             case "float":
                 return float(text)
             case "!env":
-                if text not in os.environ:
-                    raise self.error(f"the environment variable {text} is not set", place, f"export {text}=...")
-                return os.environ[text]
+                return self.environment(text, place)
         raise self.error(f"the YAML tag {tag!r} is not allowed", place, "write the plain value; names go in 'use:'")
+
+    def variable(self, found: re.Match[str], place: Place) -> str:
+        escaped, name, closed = found.groups()
+        if escaped:
+            return found[0][1:]
+        if not closed or not _NAME.fullmatch(name):
+            raise self.error(f"{found[0]!r} names no environment variable", place, "${NAME}, or $${ for the characters")
+        return self.environment(name, place)
+
+    def environment(self, name: str, place: Place) -> str:
+        if name not in os.environ:
+            what, fix = f"the environment variable {name} is not set", f"export {name}=..."
+            self.source.unset.setdefault(place, self.error(what, place, fix))
+            return f"${{{name}}}"
+        return os.environ[name]
 
     def error(self, what: str, place: Place, fix: str = "") -> ConfigError:
         return ConfigError(what, where=self.source.where(place), fix=fix)

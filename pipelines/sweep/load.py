@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from fovea.pipelines.evaluation.metrics.metric import metric
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.check import check
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.spec.yaml_source import Place, Source
 from fovea.pipelines.sweep.domain import Choice, Scalar
 from fovea.pipelines.sweep.space import Resolved, Space
@@ -34,7 +35,7 @@ def load_study(path: Path, **instead: Any) -> Study:
     if data.get("format", FORMAT) != FORMAT:
         raise ConfigError(
             f"this study file is of format {data['format']!r}; this version reads format {FORMAT}",
-            where=source.where(("format",)), fix="pip install --upgrade fovea, or write the file anew",
+            where=source.where(("format",)), fix="pip install --upgrade fovea-rag, or write the file anew",
         )  # fmt: skip
     try:
         spec = StudySpec.model_validate(data | instead)

@@ -69,7 +69,7 @@ class Results:
         elif found != str(FORMAT):
             raise StoreError(
                 f"this study is of format {found}; this version reads format {FORMAT}", where=str(self.folder),
-                fix="pip install --upgrade fovea, or another --out",
+                fix="pip install --upgrade fovea-rag, or another --out",
             )  # fmt: skip
 
     def fact(self, key: str) -> str | None:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from fovea.pipelines.evaluation.metrics.metric import metric
 from fovea.pipelines.evaluation.value import Direction
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.check import check
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.spec.yaml_source import Source
 from fovea.pipelines.sweep.constraints import Constraint
 from fovea.pipelines.sweep.domain import Choice, Range, Scalar, values

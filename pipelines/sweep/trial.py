@@ -12,7 +12,8 @@ from fovea.pipelines.evaluation.evaluate import Evaluator
 from fovea.pipelines.evaluation.gold import Question, QuestionSet
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.check import check
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.encoder import StageEncoder
 from fovea.pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
 from fovea.pipelines.sweep.stages import Stages

@@ -7,7 +7,7 @@ importing torch. A model whose vectors that path cannot give runs through senten
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt, model_validator
 
 from fovea.rag import trace
-from fovea.rag.backend import RUNS, Backend, Choice, Precision, choose
-from fovea.rag.component import SpeedOnly, fingerprint
+from fovea.rag.backend import EXTRAS, PACKAGES, RUNS, Backend, Choice, Precision, choose
+from fovea.rag.component import Component, SpeedOnly, fingerprint
 from fovea.rag.encoder import Encoder, Role, TokenStates
 from fovea.rag.engines import Engine, cores, load_torch, onnx_engine, openvino_engine, torch_engine
 from fovea.rag.errors import ConfigError, ModelError
 from fovea.rag.models import locate
 from fovea.rag.onnx_export import AGREEMENT, agreement, exported, forget
 from fovea.rag.recipe import NO_LIMIT, Recipe
+from fovea.rag.requirements import Requirement, model, package
 from fovea.rag.windows import batches, joined, text_windows, windows
 from fovea.rag.wordpieces import ModelTokenizer, readable
 
@@ -80,6 +81,17 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         if (self.device or "cpu") != "cpu" and (self.backend in ("onnx", "openvino") or self.precision == "int8"):
             raise ValueError(f"device {self.device} needs backend torch (or auto), and a precision other than int8")
         return self
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """A back-end, what it needs, and the model."""
+        needed_by = f"the encoder {self.name!r}"
+        if self.backend == "auto":
+            here = (self.device or "cpu") == "cpu"  # else torch is asked which devices there are
+            yield Requirement("a back-end", lambda: choose(self.backend, self.device, self.precision), offline=here)
+        else:
+            yield package(PACKAGES[self.backend], EXTRAS[self.backend], needed_by)
+        yield package("tokenizers", "onnx", needed_by)
+        yield model(self.model)
 
     @cached_property
     def recipe(self) -> Recipe:

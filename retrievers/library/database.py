@@ -156,7 +156,7 @@ def refuse_foreign(path: Path, uri: str) -> None:
         raise StoreError(
             f"the library has format {version}, which is newer than format {FORMAT} of this Fovea",
             where=str(path),
-            fix="pip install --upgrade fovea, or give the store another path",
+            fix="pip install --upgrade fovea-rag, or give the store another path",
         )
 
 

@@ -19,7 +19,7 @@ Nothing is ever read across the end of a document.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +29,7 @@ from fovea.rag import trace
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.errors import ConfigError
 from fovea.rag.remember import RememberingEncoder
+from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Chunk, Document
 from fovea.rag.weighted import Weighted
 from fovea.rag.windows import scaled
@@ -73,13 +74,23 @@ class SitEmbSituator(Weighted, HeadingSituator, name="sitemb"):
         """
         if self.form == "none" or not chunks:
             return own
+        self.fit(encoder)
         if self.model:
-            check_same_length(self.situated, encoder, where="situate")
             return self.joined(own, self.situated.encode(self.read(document, chunks)))
-        self.trained.check(encoder, where="situate")
         heading, around = self.trained.arrays["weights"].tolist()
         said = headings_of(self, document, chunks, encoder)
         return self.joined(own, heading * said + around * surroundings(own, int(self.trained.about["reach"])))
+
+    def fit(self, encoder: Encoder) -> None:
+        """Raise ConfigError unless the weights, or the model in their place, go with the encoder."""
+        if self.form != "none" and self.model:
+            check_same_length(self.situated, encoder, where="situate")
+        elif self.form != "none":
+            self.trained.check(encoder, where="situate")
+
+    def reads(self) -> Iterator[Requirement]:
+        """What reads the weights, or the model in their place."""
+        return iter([model(self.model)]) if self.model else super().reads()
 
     def read(self, document: Document, chunks: Sequence[Chunk]) -> list[str]:
         """`chunk </s> context` for each chunk. Of a context that the model's window has no room for, the chunks that

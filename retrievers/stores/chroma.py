@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveInt
 
@@ -29,6 +29,8 @@ _OPPOSITE = {"<": "$gte", "<=": "$gt", ">": "$lte", ">=": "$lt"}
 
 class ChromaStore(VectorStore, name="chroma"):
     """A persistent Chroma collection under `path`, searched by its HNSW graph. Its telemetry is off."""
+
+    packages: ClassVar[Mapping[str, str]] = {"chromadb": "chroma"}
 
     collection: str = "fovea"
     """The collection's name."""

@@ -7,15 +7,17 @@ and searched exactly. The base is written anew when that rest has grown to a sha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveInt
 
 from fovea.rag import trace
-from fovea.rag.component import SpeedOnly
+from fovea.rag.component import Component, SpeedOnly
 from fovea.rag.corpus import Truth, VectorStore
 from fovea.rag.errors import StoreError
 from fovea.rag.filters import Filter
+from fovea.rag.requirements import Requirement, package
 from fovea.rag.types import Scalar
 from fovea.retrievers.stores import graph
 from fovea.retrievers.stores.exact import Pairs, candidates, rank
@@ -44,6 +46,12 @@ class EmbeddedStore(VectorStore, name="embedded"):
     device: SpeedOnly[Literal["auto", "cpu", "gpu"]] = "auto"
     """Where flat search runs. `auto` takes a GPU where an installed faiss-gpu finds one; of scores that are equal in
     single precision at the last rank, a GPU may then keep another one."""
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """faiss, where a graph or lists are asked for."""
+        yield from super().requirements(encoder)
+        if self.index in ("hnsw", "ivf"):
+            yield package("faiss", "faiss", f"index {self.index}")
 
     def open(self, truth: Truth, *, read_only: bool = False) -> EmbeddedIndex:
         """Open the index; a damaged or missing cache is read from the library instead, with a warning."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveFloat
 
+from fovea.rag.component import Component
 from fovea.rag.corpus import Rows, Truth, VectorStore
 from fovea.rag.errors import FoveaError, LockedError, StoreError, require
 from fovea.rag.filters import All, Compare, Filter, Not, Some
+from fovea.rag.requirements import Requirement, server
 from fovea.rag.types import Scalar
 from fovea.retrievers.stores.follower import Follower, Position
 from fovea.retrievers.stores.refusal import refuse
@@ -29,6 +31,8 @@ JOURNAL_POINT = 1
 class QdrantStore(VectorStore, name="qdrant"):
     """A Qdrant collection, with a small one beside it that holds the position in the library's journal."""
 
+    packages: ClassVar[Mapping[str, str]] = {"qdrant_client": "qdrant"}
+
     url: str | None = None
     """The server, such as `http://localhost:6333`. Left out, the client keeps the points in files under `path`: about
     a hundred are written a second, all are searched one by one, and one process can have them open."""
@@ -40,6 +44,12 @@ class QdrantStore(VectorStore, name="qdrant"):
     """Whether the server compares with every point in place of walking its graph."""
     timeout: PositiveFloat = 60.0
     """Seconds to wait for the server."""
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """Also the server, where there is to be one."""
+        yield from super().requirements(encoder)
+        if self.url is not None:
+            yield server(self.url, "the store 'qdrant'", "start the server, or leave url out for files")
 
     def open(self, truth: Truth, *, read_only: bool = False) -> QdrantIndex:
         """Open the collection that follows `truth`; raises MissingExtra without qdrant-client."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from fovea.rag.corpus import Corpus
 from fovea.rag.retrieval import Refiner
@@ -21,6 +22,8 @@ KEEPS_UNIT = frozenset({"time_scope", "recency"})
 
 class TimeRefiner(Refiner):
     """Reads the times of the question and of the hits. Needs the extra `time`."""
+
+    packages: ClassVar[Mapping[str, str]] = {"dateparser": "time"}
 
     languages: Spoken = SPOKEN
     """Languages of questions and passages, as the library dateparser writes them; the first decides how 03/04/2015 is

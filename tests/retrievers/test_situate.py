@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import check
+from fovea.pipelines.spec.check import check
 from fovea.pipelines.spec.schema import pipeline_schema
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError

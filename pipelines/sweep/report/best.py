@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from fovea.pipelines.spec.yaml_source import quoted
 from fovea.pipelines.sweep.record import Record
 from fovea.pipelines.sweep.report.figures import Figures, count
 from fovea.pipelines.sweep.report.ranking import first, winner
@@ -37,7 +38,18 @@ def best_yaml(record: Record) -> str:
 
 def plain_yaml(plain: Any) -> str:
     """Plain data as YAML that our reader gives back as it was, in the order it has."""
-    return yaml.dump(plain, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(
+        _quoted(plain), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120, default_flow_style=False
+    )
+
+
+def _quoted(plain: Any) -> Any:
+    """With values that would be read as variables written so that they are not."""
+    if isinstance(plain, dict):
+        return {key: _quoted(value) for key, value in plain.items()}
+    if isinstance(plain, (list, tuple)):
+        return [_quoted(value) for value in plain]
+    return quoted(plain) if isinstance(plain, str) else plain
 
 
 def _one_line(line: str) -> str:

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 
 from fovea.pipelines.cli.main import VERBS
+from fovea.pipelines.spec import yaml_source
 
 PIPELINE = """\
 name: mine
@@ -35,9 +38,10 @@ def fovea(cwd, *args, code=0, stdin=None, **env):
 
 def test_from_nothing_to_an_answer(tmp_path, docs):
     fovea(tmp_path, "init", "qa.yaml")
-    text = (tmp_path / "qa.yaml").read_text().replace(
-        "{use: sentence_transformer, model: sentence-transformers/all-MiniLM-L6-v2}", "{use: hash}")  # fmt: skip
-    (tmp_path / "qa.yaml").write_text(text)
+    text = (tmp_path / "qa.yaml").read_text()
+    model = "  use: sentence_transformer\n  model: sentence-transformers/all-MiniLM-L6-v2\n"
+    assert model in text
+    (tmp_path / "qa.yaml").write_text(text.replace(model, "  use: hash\n"))
     assert "fine" in fovea(tmp_path, "check", "qa.yaml").stdout
     assert "3 added" in fovea(tmp_path, "ingest", "qa.yaml", "docs/").stdout
     answer = fovea(tmp_path, "ask", "qa.yaml", "Who walked on it in 1969?").stdout
@@ -52,6 +56,35 @@ def test_init_never_overwrites(here):
     done = fovea(here, "init", "p.yaml", code=2)
     assert done.stderr == "p.yaml exists already\n  fix: name another file, or remove this one\n"
     assert (here / "p.yaml").read_text() == PIPELINE
+    assert not (here / "fovea.schema.json").exists()
+    (here / "fovea.schema.json").write_text("mine")
+    done = fovea(here, "init", "q.yaml")
+    assert "kept fovea.schema.json, which was there" in done.stdout
+    assert (here / "fovea.schema.json").read_text() == "mine"
+
+
+def test_init_writes_the_schema_that_its_first_line_names_and_keys_that_editors_complete(tmp_path):
+    said = fovea(tmp_path, "init", "sub.yaml").stdout
+    assert "wrote sub.yaml" in said
+    assert "wrote fovea.schema.json" in said
+    text = (tmp_path / "sub.yaml").read_text()
+    named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", text.partition("\n")[0])[1]
+    schema = json.loads((tmp_path / named).read_text())
+    jsonschema.Draft202012Validator(schema).validate(yaml_source.parse(text).data)
+    assert not re.search(r"^[^#]*[{]", text, re.MULTILINE), "editors complete no keys in flow style"
+
+
+def test_the_example_is_ingested_asked_and_measured(tmp_path):
+    fovea(tmp_path, "init", "--example", "ex")
+    yaml = tmp_path / "ex" / "example.yaml"
+    yaml.write_text(
+        yaml.read_text().replace(
+            "  use: sentence_transformer\n  model: sentence-transformers/all-MiniLM-L6-v2\n", "  use: hash\n"
+        )
+    )
+    assert "8 added" in fovea(tmp_path, "ingest", "ex/example.yaml", "ex/library", "--quiet").stdout
+    out = fovea(tmp_path, "eval", "ex/example.yaml", "ex/questions.jsonl", "--metrics", "R@5", "--quiet").stdout
+    assert "R@5" in out
 
 
 def test_json_is_json_and_has_exact_spans(here):
@@ -125,6 +158,29 @@ def test_schema_and_doctor_are_json(here):
     assert doctor["problems"] == []
     assert doctor["facts"]["encoder"].startswith("hash: 256 dimensions")
     assert "store" in doctor["facts"]
+
+
+def test_doctor_says_the_rest_where_something_is_wrong(here):
+    (here / "p.yaml").write_text(
+        PIPELINE + 'refine: {use: reranker}\ngenerate: {use: chat, model: "${NOT_SET_HERE}"}\nk: many\n'
+    )
+    done = fovea(here, "doctor", "p.yaml", code=1)
+    for line in ("encoder", "segment", "pool", "store", "refine"):
+        assert re.search(rf"^{line}\S* +\w+: ", done.stdout, re.MULTILINE), line
+    assert "reranker: MISSING, see below" in done.stdout
+    assert "problem: p.yaml:6:30: the environment variable NOT_SET_HERE is not set" in done.stdout
+    assert "problem: p.yaml:7:4: k: input should be a valid integer" in done.stdout
+    (here / "p.yaml").write_text("segment: [\n")
+    done = fovea(here, "doctor", "p.yaml", code=1)
+    assert "problem: p.yaml:2:1: not YAML" in done.stdout
+    assert "sqlite" in done.stdout
+    assert "problem: there is no file none.yaml" in fovea(here, "doctor", "none.yaml", code=1).stdout
+
+
+def test_docs_are_printed_and_named(here):
+    assert fovea(here, "docs", "sweep").stdout.startswith("# Sweep")
+    assert "did you mean 'sweep'?" in fovea(here, "docs", "swep", code=2).stderr
+    assert "sweep.md" in fovea(here, "docs", "sweep", "--path").stdout
 
 
 def test_help_names_every_verb_and_imports_little():

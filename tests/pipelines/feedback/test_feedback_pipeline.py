@@ -17,7 +17,7 @@ from fovea.pipelines.generators.extractive import ExtractiveGenerator
 from fovea.pipelines.judges.model import INSTRUCTION, ModelJudge
 from fovea.pipelines.judges.support import SupportJudge
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import check
+from fovea.pipelines.spec.check import check
 from fovea.rag.corpus import Corpus
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError

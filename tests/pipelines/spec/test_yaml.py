@@ -1,5 +1,6 @@
 """Bad YAML: each mistake is named with its place, what is allowed and the nearest match."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.check import check, checked
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
+from fovea.pipelines.sweep.report.best import plain_yaml
 from fovea.rag.errors import ConfigError
 
 
@@ -139,12 +142,86 @@ def test_aliases_that_explode_or_contain_themselves_are_refused():
         yaml_source.parse("a: &a [*a]\n")
 
 
-def test_an_environment_variable_comes_only_by_its_tag(monkeypatch):
-    monkeypatch.setenv("FOVEA_TEST_NAME", "from outside")
-    assert yaml_source.parse("name: !env FOVEA_TEST_NAME").data == {"name": "from outside"}
-    assert yaml_source.parse("name: $FOVEA_TEST_NAME").data == {"name": "$FOVEA_TEST_NAME"}
-    with pytest.raises(ConfigError, match="FOVEA_SURELY_NOT_SET is not set"):
-        yaml_source.parse("name: !env FOVEA_SURELY_NOT_SET")
+def test_an_environment_variable_is_text_wherever_it_stands(monkeypatch):
+    monkeypatch.setenv("FOVEA_TEST_NAME", "k: [1] # ${HOME} and $${x}")
+    monkeypatch.setenv("FOVEA_TEST_K", "7")
+    inside = "k: [1] # ${HOME} and $${x}"
+    assert yaml_source.parse("name: !env FOVEA_TEST_NAME").data == {"name": inside}
+    assert yaml_source.parse("name: ${FOVEA_TEST_NAME}").data == {"name": inside}
+    assert yaml_source.parse('name: "a ${FOVEA_TEST_K}/${FOVEA_TEST_K} b"').data == {"name": "a 7/7 b"}
+    assert yaml_source.parse("name: $FOVEA_TEST_NAME $ {x} $$").data == {"name": "$FOVEA_TEST_NAME $ {x} $$"}
+    assert yaml_source.parse("${FOVEA_TEST_K}: $${FOVEA_TEST_K}").data == {"${FOVEA_TEST_K}": "${FOVEA_TEST_K}"}
+    assert check(yaml_source.parse("k: ${FOVEA_TEST_K}")).k == 7
+
+
+def test_variables_that_are_not_set_are_named_together_with_all_else():
+    assert complaint("name: ${NOT_SET_A}\nk: !env NOT_SET_B\n") == (
+        "p.yaml:1:7: the environment variable NOT_SET_A is not set\n  fix: export NOT_SET_A=...\n"
+        "p.yaml:2:4: the environment variable NOT_SET_B is not set\n  fix: export NOT_SET_B=..."
+    )
+    source = yaml_source.parse("name: ${NOT_SET_A}\nk: ${NOT_SET_B}\nstor: x\n", file="p.yaml", lenient=True)
+    _, wrong = checked(source)
+    assert [str(e).split(": ")[1] for e in wrong] == [
+        "the environment variable NOT_SET_A is not set\n  fix", "the environment variable NOT_SET_B is not set\n  fix",
+        "stor",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["${}", "${a b}", "${1}", "${A:-b}", "${A"])
+def test_what_only_looks_like_a_variable_is_refused_and_can_be_written(text):
+    message = complaint(f"name: '{text}'\n")
+    assert "names no environment variable" in message
+    assert "fix: ${NAME}, or $${ for the characters" in message
+    assert yaml_source.parse(f"name: '{yaml_source.quoted(text)}'").data == {"name": text}
+
+
+@given(st.text(alphabet="${}Aa 1", max_size=12))
+def test_quoted_text_comes_back(text):
+    assert yaml_source.parse(plain_yaml({"x": text, "y": [{text: text}]})).data == {"x": text, "y": [{text: text}]}
+
+
+UNIONS = {
+    "a setting inside one way of a union": (
+        "generate: {use: transformers, model: m, attention: {use: retrieval, engine: {use: flat, more: 1}}}\n",
+        "p.yaml:1:89: generate.attention.engine.more: unknown setting 'more'",
+    ),
+    "a name that no way of a union knows": (
+        "generate: {use: transformers, model: m, attention: {use: retrieval, engine: fast}}\n",
+        "p.yaml:1:77: generate.attention.engine: unknown engine 'fast'\n"
+        "  allowed: fast_scan, flat, hnsw, ivf, joined, query_ivf, roar, wave, auto\n",
+    ),
+    "a value of a type that no way takes": (
+        "segment: {use: topical_change, weights: 3}\n",
+        "p.yaml:1:41: segment[0].weights: input should be a valid string, or a valid tuple, got 3",
+    ),
+    "a value in a mapping of choices": (
+        "generate: {use: chat, model: 'openai:x', options: {str: {b: 1}}}\n",
+        "p.yaml:1:57: generate.options.str: input should be a valid string, or a valid integer, or a valid number, or "
+        "a valid boolean, or a valid list, got {'b': 1}",
+    ),
+    "a number for a component": (
+        "retrieve: [{use: dense}, {use: sitemb, after: 4}]\n",
+        "p.yaml:1:47: retrieve[1].after: input should be a valid dictionary or instance of Retriever, got 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNIONS)
+def test_no_word_of_the_library_that_validates_leaks(case):
+    text, expected = UNIONS[case]
+    message = complaint(text)
+    assert message.startswith(expected), message
+    assert not re.search(r"function-|literal\[|tuple\[|list\[|_by_name|\]\.str|pydantic", message)
+    assert message.count("p.yaml:") == 1
+
+
+@pytest.mark.parametrize(
+    ("generate", "right"),
+    [("{use: transformers, model: m, max_tokens: 9}", "max_new_tokens"),
+     ("{use: chat, model: 'openai:x', max_new_tokens: 9}", "max_tokens")],
+)  # fmt: skip
+def test_the_limit_of_the_other_generator_is_refused_with_this_ones_name(generate, right):
+    assert f"did you mean {right!r}?" in complaint(f"generate: {generate}\n")
 
 
 def test_a_missing_or_unreadable_file(tmp_path):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from fovea.pipelines.evaluation.measurements import show
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check
+from fovea.pipelines.spec.check import check
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.report import tables
 from fovea.pipelines.sweep.report.best import best_yaml, plain_yaml
 from fovea.pipelines.sweep.report.mlflow_log import log_study
