@@ -119,7 +119,7 @@ class Ingest:
 
     def _sorted(self, paths: Sequence[Path], forget: bool) -> tuple[list[Path], list[Path]]:
         """The paths that are there, and those that are gone though the store has sources from them."""
-        present, vanished = [], []
+        present, vanished = list[Path](), list[Path]()
         for path in paths:
             known = 0 if there(path) else len(list(self.known.under(path)))
             if known and not forget:
@@ -169,8 +169,8 @@ class Ingest:
         except Exception as error:  # A parser may raise anything; the file gets the blame, the others go on.
             trace.log.debug("%s", name, exc_info=True)
             reason = f"{name}: {type(error).__name__}: {error}"
-        if was:
-            self.library.rename(was, name)
+        if was and (before := self.library.source(was)) and not before.chunks:
+            self.library.remove([was])
         self.library.fail(row, reason)
         self.report.failed[name] = reason
         return None
@@ -210,16 +210,17 @@ class Ingest:
         self.maker.encode([c.text for item in group for _, chunks in item.documents for c in chunks])
         with self.report.trace.stage("store") as store:
             for item in group:
-                self._note(item.row.recipe)
-                if item.was:
-                    self.library.rename(item.was, item.row.name)
-                made_by = {"pooled": self.maker.pooled, "situated": self.maker.situated}
-                made_by["situator"] = label(self.spec.situate)
-                self.library.replace(item.row, item.documents, **made_by, said=item.said)
-                self._count(item)
+                self._put(item)
                 store.count(sources=1, chunks=item.chunks)
 
-    def _count(self, item: _Item) -> None:
+    def _put(self, item: _Item) -> None:
+        """Write one source, in one transaction."""
+        made_by = {"pooled": self.maker.pooled, "situated": self.maker.situated, "situator": label(self.spec.situate)}
+        self._note(item.row.recipe)
+        with self.library.transaction():
+            if item.was:
+                self.library.rename(item.was, item.row.name)
+            self.library.replace(item.row, item.documents, **made_by, said=item.said)
         self.report.chunks += item.chunks
         if item.was:
             self.report.moved[item.row.name] = item.was

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
-from fovea.rag.component import fingerprint
+from fovea.rag.component import Component, fingerprint
 from fovea.rag.loader import Loader
 from fovea.retrievers.library.library import Library
 
@@ -23,7 +23,7 @@ def of_document(spec: PipelineSpec) -> str:
 
 def settings(spec: PipelineSpec) -> dict[str, str]:
     """What stands behind a recipe, by its name in YAML, each as a hash."""
-    parts = {
+    parts: dict[str, Sequence[Component]] = {
         "load": spec.load, "segment": spec.segment, "pool": [spec.pool], "encoder": [spec.encoder],
         "situate": [spec.situate] if spec.situate else [],
     }  # fmt: skip

@@ -52,11 +52,6 @@ class Known:
         real = self.places.real(root)
         below, pattern = real.rstrip(os.sep) + os.sep, real if glob.has_magic(real) else ""
         for name, place in self.real.items():
-            path = self.places.path(name).as_posix()
-            if (
-                place == real
-                or place.startswith(below)
-                or path.startswith(below)
-                or (pattern and matches(path, pattern))
-            ):
+            ways = (place, self.places.path(name).as_posix())
+            if real in ways or any(way.startswith(below) or (pattern and matches(way, pattern)) for way in ways):
                 yield name

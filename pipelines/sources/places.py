@@ -59,22 +59,26 @@ def whole(path: str | Path) -> str:
 
 def resolved(path: str) -> str:
     """The real path, in the case in which the folder lists it."""
-    real = os.path.realpath(path)
-    parent, name = os.path.split(real)
-    if not name or not _folds(real):
-        return real
-    return os.path.join(resolved(parent), _as_listed(parent, name))
+    return _as_listed(os.path.realpath(path))
 
 
-def _folds(path: str) -> bool:
-    """Whether the file system takes names in another case for the same file, as those of Windows and macOS do."""
+def _as_listed(path: str) -> str:
+    folder, name = os.path.split(path)
+    if not name:
+        return path
+    return os.path.join(_as_listed(folder), _listed(folder, name) if _folds(folder, name) else name)
+
+
+def _folds(folder: str, name: str) -> bool:
+    """Whether the name in another case is the same file, as it is on the file systems of Windows and macOS."""
     try:
-        return path != path.swapcase() and os.path.samefile(path, path.swapcase())
+        other = name.swapcase()
+        return other != name and os.path.samefile(os.path.join(folder, name), os.path.join(folder, other))
     except OSError:
         return False
 
 
-def _as_listed(folder: str, name: str) -> str:
+def _listed(folder: str, name: str) -> str:
     try:
         names = os.listdir(folder)
     except OSError:

@@ -25,7 +25,7 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self.path, self.read_only = path, read_only
-        self._lock = threading.RLock()
+        self._lock, self._writing = threading.RLock(), False
         with plain_errors(path):
             self._connection = connect(path, read_only=read_only)
 
@@ -52,9 +52,13 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block or nothing of it; on disk when the block ends."""
+        """All of the block or nothing of it; on disk when the block ends. Inside of another it is a part of that."""
         with self._lock:
+            if self._writing:
+                yield
+                return
             self.run("BEGIN IMMEDIATE")
+            self._writing = True
             try:
                 yield
                 self.run("COMMIT")
@@ -63,6 +67,8 @@ class Database:
                     if self._connection.in_transaction:
                         self.run("ROLLBACK")
                 raise
+            finally:
+                self._writing = False
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -141,6 +141,10 @@ class Library:
 
     # Sources
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """All changes of the block, or none of them."""
+        return self._db.transaction()
+
     def source(self, name: str) -> SourceRow | None:
         """The row of one source, or None."""
         found = sources.find(self._db, name)
@@ -199,8 +203,8 @@ class Library:
         return dict(json.loads(str(self._db.meta("recipes") or "{}")))
 
     def rename(self, old: str, new: str) -> None:
-        """Give a source another name. What it holds stays until `replace` brings the same under the new name, so its
-        digest is forgotten.
+        """Give a source another name, in one transaction with the `replace` that brings its documents under the new
+        name: until then they bear the old.
         """
         with self._db.transaction():
             sources.rename(self._db, old, new)

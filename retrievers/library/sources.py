@@ -66,8 +66,8 @@ def save(db: Database, row: SourceRow) -> int:
 
 
 def rename(db: Database, old: str, new: str) -> None:
-    """Give a row another name, and forget the digest that says that it is up to date."""
-    db.run("UPDATE sources SET name = ?, digest = '' WHERE name = ?", (pack(new), pack(old)))
+    """Give a row another name."""
+    db.run("UPDATE sources SET name = ? WHERE name = ?", (pack(new), pack(old)))
 
 
 def _row(db: Database, values: tuple[Any, ...]) -> SourceRow:
