@@ -250,10 +250,15 @@ class Pipeline:
             with _closing(self.spec.store.open(library, read_only=True)) as index:
                 return problems + index.check()
 
-    def rebuild(self) -> None:
-        """Make the index anew from the library. Nothing is encoded."""
-        with self._writing() as library, _closing(self.spec.store.open(library)) as index:
-            index.rebuild()
+    def rebuild(self, *, prune: bool = False) -> int:
+        """Make the index anew from the library. Nothing is encoded. `prune` first drops the vectors that no chunk has
+        any more, and gives space back to the disk; returns how many vectors went.
+        """
+        with self._writing() as library:
+            dropped = library.prune() if prune else 0
+            with _closing(self.spec.store.open(library)) as index:
+                index.rebuild()
+        return dropped
 
     def as_langchain(self, k: int | None = None) -> BaseRetriever:
         """This pipeline as a LangChain retriever (and so a Runnable)."""

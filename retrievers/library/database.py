@@ -111,7 +111,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.resolve()))}"
     if path.exists() and path.stat().st_size:
         refuse_foreign(path, uri)
-    connection = _open(uri + ("?mode=ro" if read_only else "?mode=rwc"))
+    connection = _reading(path, uri) if read_only else _open(uri + "?mode=rwc")
     try:
         if not read_only:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -128,6 +128,30 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 def _open(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA cache_size = -32768")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _reading(path: Path, uri: str) -> sqlite3.Connection:
+    """A connection for reading, also where the folder may not be written to: SQLite would make its -shm file there. All
+    is in the file then, unless a -wal file with changes lies beside it.
+    """
+    connection = _open(uri + "?mode=ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        wal = path.with_name(path.name + "-wal")
+        closed = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+        )
+        if not closed or (wal.exists() and wal.stat().st_size):
+            raise
+        return _open(uri + "?mode=ro&immutable=1")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -140,7 +164,7 @@ def refuse_foreign(path: Path, uri: str) -> None:
                 where=str(path),
                 fix="move it away and run `fovea ingest`, or give the store another path",
             )
-    connection = _open(uri + "?mode=ro")
+    connection = _reading(path, uri)
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -11,7 +11,7 @@ from fovea.rag.types import Scalar
 from fovea.retrievers.library import lexicon
 from fovea.retrievers.library.database import Database
 from fovea.retrievers.library.values import read_metadata
-from fovea.retrievers.library.vectors import matrix
+from fovea.retrievers.library.vectors import matrix, unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,9 @@ def added(db: Database, since: int, batch: int, dim: int) -> Iterator[Rows]:
         if not rows:
             return
         nos = np.array([no for no, _, _ in rows], np.int64)
-        yield Rows(nos, matrix(db, [v for _, _, v in rows], dim), [known[document] for _, document, _ in rows])
+        yield Rows(
+            nos, unit(db, matrix(db, [v for _, _, v in rows], dim)), [known[document] for _, document, _ in rows]
+        )
         last = rows[-1][0]
 
 
