@@ -127,8 +127,12 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 def _open(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA cache_size = -32768")
-    connection.execute("PRAGMA cell_size_check = ON")
+    try:
+        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute("PRAGMA cell_size_check = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -136,23 +140,14 @@ def _reading(path: Path, uri: str) -> sqlite3.Connection:
     """A connection for reading, also where the folder may not be written to: SQLite would make its -shm file there. All
     is in the file then, unless a -wal file with changes lies beside it.
     """
-    connection = _open(uri + "?mode=ro")
     try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        return _open(uri + "?mode=ro")
     except sqlite3.OperationalError as error:
-        connection.close()
         wal = path.with_name(path.name + "-wal")
-        closed = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_READONLY,
-        )
-        if not closed or (wal.exists() and wal.stat().st_size):
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or (wal.exists() and wal.stat().st_size):
             raise
         return _open(uri + "?mode=ro&immutable=1")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def refuse_foreign(path: Path, uri: str) -> None:

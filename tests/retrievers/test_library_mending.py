@@ -74,7 +74,7 @@ def test_a_table_or_index_that_is_lacking_is_named(whole, name):
             assert library.count, "a library of format 1 has none"
         return
     for how in ({"read_only": True}, {"encoder": ENCODER}):
-        with pytest.raises(StoreError, match=f"(?s)the library is damaged.*{name} is not there.*--rebuild"):
+        with pytest.raises(StoreError, match=f"(?s)the library is damaged.*{name}.* is not there.*--rebuild"):
             Library.open(whole, **how)
 
 

@@ -59,7 +59,7 @@ def test_nothing_in_names_and_errors_acts(hostile):
 
 def test_each_warning_is_printed_once_with_its_count(here):
     for i in range(5):
-        (here / "docs" / f"{i}.txt").write_bytes(b"A text with \x00 in it.\n")
+        (here / "docs" / f"{i}.jsonl").write_text('{"text": "A text with \\u0000 in it."}\n')
     done = fovea(here, "ingest", "p.yaml", "docs")
     assert (done.stdout + done.stderr).count("no store can keep") == 1
     assert "replaced by U+FFFD (5 times)" in done.stdout
