@@ -36,9 +36,7 @@ def test_a_library_with_any_page_damaged_is_made_anew(whole):
     file, draw = whole / FILE, random.Random(3)
     intact = file.read_bytes()
     aside = 0
-    for page in range(
-        1, len(intact) // PAGE, 5
-    ):  # The first page holds the mark by which the file is known to be ours.
+    for page in range(1, len(intact) // PAGE, 5):  # Not the first, which has our mark.
         for path in whole.iterdir():
             path.unlink()
         at = page * PAGE
