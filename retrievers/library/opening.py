@@ -78,8 +78,8 @@ def _made(db: Database) -> bool:
 
 def _refuse_incomplete(db: Database) -> None:
     """Raise StoreError for a library without one of its tables; an older one has no situations yet."""
-    lost = set(lacking(name for (name,) in db.all("SELECT name FROM sqlite_master")))
-    if lost := sorted(lost - {"situations"}):
+    found = lacking(name for (name,) in db.all("SELECT name FROM sqlite_master"))
+    if lost := [name for name in found if name != "situations"]:
         raise damaged(db.path, f"{', '.join(lost)} is not there")
 
 
