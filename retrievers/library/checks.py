@@ -12,13 +12,12 @@ from fovea.rag.terms import index_terms
 from fovea.rag.types import Chunk
 from fovea.retrievers.library import chunks, lexicon, situations
 from fovea.retrievers.library.database import Database
+from fovea.retrievers.library.schema import lacking
 from fovea.retrievers.library.values import unpack
-from fovea.retrievers.library.vectors import document_digest, matrix, pooled_key, text_digest, vector_key
+from fovea.retrievers.library.vectors import TOLERANCE, document_digest, matrix, pooled_key, text_digest, vector_key
 
 SHOWN = 5
 """Findings of one kind that are named; the rest are counted."""
-TOLERANCE = 1e-3
-"""How far from 1 the length of a vector may be: half-precision encoders round."""
 BATCH = 2000
 
 
@@ -26,7 +25,7 @@ def problems(db: Database) -> list[str]:
     """What is wrong with the library file, in sentences."""
     found: list[str] = []
     with db.snapshot():
-        for check in (_file, _counts, _contents, _vectors):
+        for check in (_file, _schema, _counts, _contents, _vectors):
             found += _some(check, db)
     return found
 
@@ -48,6 +47,12 @@ def _file(db: Database) -> Iterator[str]:
             yield f"SQLite says: {line}"
     for table, row, parent, _ in db.all("PRAGMA foreign_key_check"):
         yield f"row {row} of {table} refers to a row of {parent} that is not there"
+
+
+def _schema(db: Database) -> Iterator[str]:
+    for name in lacking(name for (name,) in db.all("SELECT name FROM sqlite_master")):
+        if name != "situations":  # A library of format 1, opened for reading, has none.
+            yield f"{name} is not there"
 
 
 def _counts(db: Database) -> Iterator[str]:

@@ -26,7 +26,7 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self.path, self.read_only = path, read_only
-        self._lock = threading.RLock()
+        self._lock, self._writing = threading.RLock(), False
         with plain_errors(path):
             self._connection = connect(path, read_only=read_only)
 
@@ -53,9 +53,13 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block or nothing of it; on disk when the block ends."""
+        """All of the block or nothing of it; on disk when the block ends. Inside of another it is a part of that."""
         with self._lock:
+            if self._writing:
+                yield
+                return
             self.run("BEGIN IMMEDIATE")
+            self._writing = True
             try:
                 yield
                 self.run("COMMIT")
@@ -64,6 +68,8 @@ class Database:
                     if self._connection.in_transaction:
                         self.run("ROLLBACK")
                 raise
+            finally:
+                self._writing = False
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -106,7 +112,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.resolve()))}"
     if path.exists() and path.stat().st_size:
         refuse_foreign(path, uri)
-    connection = _open(uri + ("?mode=ro" if read_only else "?mode=rwc"))
+    connection = _reading(path, uri) if read_only else _open(uri + "?mode=rwc")
     try:
         if not read_only:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -122,12 +128,31 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 def _open(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA cache_size = -32768")
-    # Bytes stand for names that are no UTF-8 (`fovea.retrievers.library.values.pack`).
-    connection.create_function(
-        "suffix", 1, lambda name: suffix(name) if isinstance(name, str) else "", deterministic=True
-    )
+    try:
+        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute("PRAGMA cell_size_check = ON")
+        # Bytes stand for names that are no UTF-8 (`fovea.retrievers.library.values.pack`).
+        connection.create_function(
+            "suffix", 1, lambda name: suffix(name) if isinstance(name, str) else "", deterministic=True
+        )
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _reading(path: Path, uri: str) -> sqlite3.Connection:
+    """A connection for reading, also where the folder may not be written to: SQLite would make its -shm file there. All
+    is in the file then, unless a -wal file with changes lies beside it.
+    """
+    try:
+        return _open(uri + "?mode=ro")
+    except sqlite3.OperationalError as error:
+        wal = path.with_name(path.name + "-wal")
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or (wal.exists() and wal.stat().st_size):
+            raise
+        return _open(uri + "?mode=ro&immutable=1")
 
 
 def refuse_foreign(path: Path, uri: str) -> None:
@@ -139,7 +164,7 @@ def refuse_foreign(path: Path, uri: str) -> None:
                 where=str(path),
                 fix="move it away and run `fovea ingest`, or give the store another path",
             )
-    connection = _open(uri + "?mode=ro")
+    connection = _reading(path, uri)
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()

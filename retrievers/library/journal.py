@@ -12,7 +12,7 @@ from fovea.rag.types import Scalar
 from fovea.retrievers.library import lexicon
 from fovea.retrievers.library.database import Database
 from fovea.retrievers.library.values import read_metadata, unpack
-from fovea.retrievers.library.vectors import matrix
+from fovea.retrievers.library.vectors import matrix, unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ def added(db: Database, since: int, batch: int, dim: int) -> Iterator[Rows]:
             return
         nos = np.array([row[0] for row in rows], np.int64)
         seen = [_fields(*known[document], page) for _, document, page, _ in rows]
-        yield Rows(nos, matrix(db, [row[3] for row in rows], dim), seen)
+        yield Rows(nos, unit(db, matrix(db, [row[3] for row in rows], dim)), seen)
         last = rows[-1][0]
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from uuid import uuid4
 
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import StoreError
+from fovea.rag.trace import warn
 from fovea.retrievers.library import chunks, lexicon, situations
-from fovea.retrievers.library.database import MAGIC, Database
+from fovea.retrievers.library.database import MAGIC, Database, damaged
 from fovea.retrievers.library.lock import WriterLock
-from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT, SITUATIONS, TABLES
+from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT, SITUATIONS, TABLES, lacking
 
 FILE = "library.sqlite"
 
@@ -30,6 +32,7 @@ def reader(path: Path, encoder: Encoder | None) -> Database:
     try:
         if not _made(db):
             raise nothing_yet(path)
+        _refuse_incomplete(db)
         _refuse_other(db, encoder)
     except BaseException:
         db.close()
@@ -46,7 +49,7 @@ def writer(path: Path, encoder: Encoder | None, *, reset: bool) -> tuple[Databas
     lock = WriterLock(path)
     try:
         if reset:
-            _discard_unreadable(path / FILE)
+            _set_aside_damaged(path / FILE)
         return _for_writing(path, encoder, reset), lock
     except BaseException:
         lock.release()
@@ -58,6 +61,7 @@ def _for_writing(path: Path, encoder: Encoder | None, reset: bool) -> Database:
     try:
         if reset or not _made(db):
             _begin(db, encoder)
+        _refuse_incomplete(db)
         _refuse_other(db, encoder)
         _bring_up(db)
         if db.meta("words") != lexicon.VERSION:
@@ -69,7 +73,14 @@ def _for_writing(path: Path, encoder: Encoder | None, reset: bool) -> Database:
 
 
 def _made(db: Database) -> bool:
-    return db.one("SELECT 1 FROM sqlite_master WHERE name = 'meta'") is not None
+    return db.one("SELECT 1 FROM sqlite_master WHERE type = 'table'") is not None
+
+
+def _refuse_incomplete(db: Database) -> None:
+    """Raise StoreError for a library without one of its tables; an older one has no situations yet."""
+    found = lacking(name for (name,) in db.all("SELECT name FROM sqlite_master"))
+    if lost := [name for name in found if name != "situations"]:
+        raise damaged(db.path, f"{', '.join(lost)} is not there")
 
 
 def _begin(db: Database, encoder: Encoder | None) -> None:
@@ -125,26 +136,52 @@ def _index_words(db: Database) -> None:
         db.set_meta("words", lexicon.VERSION)
 
 
-def _discard_unreadable(file: Path) -> None:
-    """Delete a library of ours that can no longer be opened, damaged or newer; leave anything else alone."""
+def _set_aside_damaged(file: Path) -> None:
+    """Rename a library of ours that cannot be read whole, damaged or newer, since dropping tables would walk through
+    the damage; leave a sound one, and anything that is not ours.
+    """
+    if not file.exists():
+        return
     try:
-        Database(file, read_only=False).close()
+        db = Database(file, read_only=False)
+        try:
+            sound = db.all("PRAGMA quick_check(1)") == [("ok",)]
+        finally:
+            db.close()
     except StoreError:
-        if not _ours(file):
+        if not ours(file):
             raise
-        for suffix in ("-wal", "-shm", ""):
-            file.with_name(file.name + suffix).unlink(missing_ok=True)
+        sound = False
+    if not sound:
+        aside = file.with_name(file.name + ".damaged")
+        for suffix in ("-wal", ""):
+            if file.with_name(file.name + suffix).exists():
+                os.replace(file.with_name(file.name + suffix), aside.with_name(aside.name + suffix))
+        file.with_name(file.name + "-shm").unlink(missing_ok=True)
+        warn(f"the old library is damaged, or of a newer Fovea: it is set aside as {aside.name}")
 
 
-def _ours(file: Path) -> bool:
+def ours(file: Path) -> bool:
     """Whether the header of the file says that it is a library."""
-    if not file.is_file():
+    try:
+        with file.open("rb") as opened:
+            header = opened.read(100)
+    except OSError:
         return False
-    with file.open("rb") as opened:
-        header = opened.read(100)
     return header.startswith(MAGIC) and int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
 
 def nothing_yet(path: Path) -> StoreError:
     """The error for reading before anything was written."""
     return StoreError("nothing has been ingested yet", where=str(path), fix="fovea ingest PIPELINE.yaml DOCUMENTS")
+
+
+def nothing_in(path: str, failed: int) -> StoreError:
+    """The error for asking of a library without a chunk."""
+    if not failed:
+        return StoreError("nothing is in the store", where=path, fix="fovea ingest PIPELINE.yaml DOCUMENTS")
+    return StoreError(
+        f"nothing is in the store: {failed} source{'s' * (failed > 1)} could not be read",
+        where=path,
+        fix="fovea status PIPELINE.yaml says why; when mended: fovea retry PIPELINE.yaml",
+    )

@@ -6,6 +6,8 @@ is only the place of its slice, and the hash of what must be found there. `no` i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 FORMAT = 2
 """Raise it with every change that an older Fovea cannot read, or would undo: 2 brought the situations of chunks."""
 APPLICATION_ID = 0x466F7665
@@ -47,3 +49,12 @@ TABLES = (
     # `ascii` takes every character over 127 for a letter: our words, set apart by spaces, are its tokens as they are.
     "CREATE VIRTUAL TABLE lexicon USING fts5(words, content='', tokenize='ascii')",
 )
+_LEXICON = ("lexicon_data", "lexicon_idx", "lexicon_docsize", "lexicon_config")
+"""Where FTS5 keeps the lexical index."""
+NAMES = (*(sql.replace("VIRTUAL ", "").split()[2] for sql in TABLES), *_LEXICON)
+
+
+def lacking(present: Iterable[str]) -> list[str]:
+    """The tables and indexes that a library should have beside those that it has."""
+    there = {name.split("(")[0] for name in present}
+    return [name for name in NAMES if name not in there]

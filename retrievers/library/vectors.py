@@ -14,6 +14,8 @@ from fovea.retrievers.library.database import Database, damaged, sound
 if TYPE_CHECKING:
     import numpy as np
 
+TOLERANCE = 1e-3
+"""How far from 1 the length of a vector may be: half-precision encoders round."""
 BATCH = 500
 """Values in one statement: older SQLite takes no more than 999."""
 
@@ -104,7 +106,7 @@ def of_chunks(db: Database, nos: Sequence[int], dim: int) -> np.ndarray:
     missing = [n for n in nos if int(n) not in found]
     if missing:
         raise StoreError(f"there is no chunk {missing[0]}", where=str(db.path))
-    return matrix(db, [found[int(n)] for n in nos], dim)
+    return unit(db, matrix(db, [found[int(n)] for n in nos], dim))
 
 
 def matrix(db: Database, blobs: Sequence[bytes], dim: int) -> np.ndarray:
@@ -115,6 +117,16 @@ def matrix(db: Database, blobs: Sequence[bytes], dim: int) -> np.ndarray:
         if any(len(b) != 4 * dim for b in blobs):
             raise damaged(db.path, f"a vector does not have {dim} numbers")
         return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dim)
+
+
+def unit(db: Database, vectors: np.ndarray) -> np.ndarray:
+    """`vectors` as they are; raises StoreError unless all have the length 1, as all had that were stored."""
+    import numpy as np
+
+    lengths = np.einsum("ij,ij->i", vectors, vectors)
+    if not (np.abs(lengths - 1) <= 2 * TOLERANCE).all():
+        raise damaged(db.path, "a vector has another length than when it was stored")
+    return vectors
 
 
 def batches(values: Sequence) -> Iterator[Sequence]:
