@@ -58,7 +58,8 @@ class Trained:
 
 def shipped(kind: str) -> Path:
     """The folder of the weights that ship for components of a kind."""
-    spec = find_spec(registry.HOMES[kind].partition(".")[0])
+    wing = ".".join(registry.HOMES[kind].split(".")[:2])
+    spec = find_spec(wing)
     assert spec is not None
     assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]) / "weights"
