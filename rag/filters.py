@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from fovea.rag.documents import Scalar
 from fovea.rag.errors import QueryError, nearest
-from fovea.rag.types import Scalar
 
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains", "exists"]
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fovea.pipelines.answering.prompt import is_refusal
-from fovea.pipelines.evaluation.case import Nothing
 from fovea.pipelines.evaluation.judging import Judging, strings, verdicts
 from fovea.pipelines.evaluation.metrics.lite import FACTS, MEANING, NO_STATEMENT, answer_similarity, average
 from fovea.pipelines.evaluation.metrics.metric import metric_of
+from fovea.pipelines.evaluation.missing import Nothing
 from fovea.rag.sentences import sentences
 
 if TYPE_CHECKING:
