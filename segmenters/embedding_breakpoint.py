@@ -79,10 +79,12 @@ def distances(text: str, spans: Sequence[Span], encoder: Encoder, buffer: int) -
     """Cosine distances across the joins of sentences: float32 `(len(spans) - 1,)`, in [0, 2]."""
     import numpy as np
 
+    from fovea.segmenters.decode import settled
+
     last = len(spans) - 1
     groups = [text[spans[max(0, i - buffer)].start : spans[min(last, i + buffer)].end] for i in range(len(spans))]
     vectors = np.concatenate([encoder.encode(groups[at : at + BATCH]) for at in range(0, len(groups), BATCH)])
-    return np.array([1 - a @ b for a, b in pairwise(vectors)], dtype=np.float32)
+    return settled(np.array([1 - a @ b for a, b in pairwise(vectors)], dtype=np.float32))
 
 
 def outliers(distances: np.ndarray, rule: Rule, amount: float) -> np.ndarray:

@@ -53,12 +53,13 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         import numpy as np
 
         from fovea.segmenters.byte_chunks import byte_chunks
+        from fovea.segmenters.decode import settled
 
         data = text.encode("utf-8", "surrogatepass")
         starts, phrase = byte_chunks(data, self.trained.arrays, self.trained.about["dilations"])
         number = np.cumsum(np.frombuffer(data, np.uint8) & 0xC0 != 0x80) - 1
         found = np.zeros(len(text), np.float32)
-        np.maximum.at(found, number[starts], phrase)
+        np.maximum.at(found, number[starts], settled(phrase))
         return found
 
     def cuts(self, text: str, document: Document, encoder: Encoder) -> Iterator[Cut]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fovea.segmenters.decode import settled
 from fovea.segmenters.products import Vectors
 
 PRICE = 1e-4
@@ -32,8 +33,8 @@ def worths(rows: Vectors, longest: int) -> np.ndarray:
     `(longest, units)`. O(units * longest * dim).
     """
     n = len(rows)
-    band = rows.band(longest).astype(np.float64)
-    mean = _mean_product(rows)
+    band = settled(rows.band(longest).astype(np.float64))
+    mean = float(settled(np.array(_mean_product(rows))))
     found = np.full((longest, n), -np.inf)
     found[0] = 0
     tail = np.zeros(n)  # of the unit at each place: the sum of its products with the d units before it

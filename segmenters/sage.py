@@ -124,9 +124,9 @@ def change(same: np.ndarray, threshold: float) -> np.ndarray:
     """(1 - S) t / ((1 - S) t + S (1 - t)): a half where S is the threshold t, and under 1. float32 `(gaps,)`."""
     import numpy as np
 
-    from fovea.segmenters.decode import shifted
+    from fovea.segmenters.decode import STEP, settled, shifted
 
-    return np.minimum(shifted(1 - same, 1 - threshold), 1 - 1e-6).astype(np.float32)
+    return np.minimum(settled(shifted(1 - same, 1 - threshold)), 1 - STEP).astype(np.float32)
 
 
 def same_topic(
