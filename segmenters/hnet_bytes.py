@@ -53,13 +53,12 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         import numpy as np
 
         from fovea.segmenters.byte_chunks import byte_chunks
-        from fovea.segmenters.decode import settled
 
         data = text.encode("utf-8", "surrogatepass")
         starts, phrase = byte_chunks(data, self.trained.arrays, self.trained.about["dilations"])
         number = np.cumsum(np.frombuffer(data, np.uint8) & 0xC0 != 0x80) - 1
         found = np.zeros(len(text), np.float32)
-        np.maximum.at(found, number[starts], settled(phrase))
+        np.maximum.at(found, number[starts], phrase)
         return found
 
     def cuts(self, text: str, document: Document, encoder: Encoder) -> Iterator[Cut]:
@@ -68,7 +67,9 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         """
         import numpy as np
 
-        units, phrases = Units.sentences(text, document.media_type), self.phrases(text)
+        from fovea.segmenters.decode import settled
+
+        units, phrases = Units.sentences(text, document.media_type), settled(self.phrases(text))
         starts = np.array([span.start for span in units.spans[1:]], np.int64)[units.loose]
         own = units.strength[units.loose] * (1 + _around(phrases, starts)) / 2
         offered = {place: float(phrases[at]) / 5 for at, place in _inside(text, phrases)}
@@ -84,10 +85,10 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         """Which gaps of given units a segment ends at: bool `(gaps,)`; exactly `count` of them where it is given."""
         import numpy as np
 
-        from fovea.segmenters.decode import best
+        from fovea.segmenters.decode import best, settled
 
         starts = np.array([span.start for span in units.spans[1:]], np.int64)
-        scores = _around(self.phrases(units.text), starts)
+        scores = _around(settled(self.phrases(units.text)), starts)
         if count is not None:
             return best(scores, count)
         found = np.zeros(len(starts), bool)
