@@ -57,7 +57,9 @@ class EmbeddingBreakpointSegmenter(Segmenter, name="embedding_breakpoint"):
         spans = sentences(text)
         if len(spans) < 2:
             return
-        found = distances(text, spans, encoder, self.buffer)
+        from fovea.segmenters.decode import settled
+
+        found = settled(distances(text, spans, encoder, self.buffer))
         out = outliers(found, self.threshold, self._amount)
         top = max(float(found.max()), 1e-9)
         for span, distance, cut in zip(spans[1:], found.tolist(), out.tolist()):
@@ -65,9 +67,9 @@ class EmbeddingBreakpointSegmenter(Segmenter, name="embedding_breakpoint"):
 
     def boundaries(self, units: Units, encoder: Encoder, count: int | None = None) -> np.ndarray:
         """The outliers among the gaps of given units, or the `count` greatest distances: bool `(gaps,)`."""
-        from fovea.segmenters.decode import best
+        from fovea.segmenters.decode import best, settled
 
-        found = distances(units.text, units.spans, encoder, self.buffer)
+        found = settled(distances(units.text, units.spans, encoder, self.buffer))
         return outliers(found, self.threshold, self._amount) if count is None else best(found, count)
 
     @property
@@ -79,12 +81,10 @@ def distances(text: str, spans: Sequence[Span], encoder: Encoder, buffer: int) -
     """Cosine distances across the joins of sentences: float32 `(len(spans) - 1,)`, in [0, 2]."""
     import numpy as np
 
-    from fovea.segmenters.decode import settled
-
     last = len(spans) - 1
     groups = [text[spans[max(0, i - buffer)].start : spans[min(last, i + buffer)].end] for i in range(len(spans))]
     vectors = np.concatenate([encoder.encode(groups[at : at + BATCH]) for at in range(0, len(groups), BATCH)])
-    return settled(np.array([1 - a @ b for a, b in pairwise(vectors)], dtype=np.float32))
+    return np.array([1 - a @ b for a, b in pairwise(vectors)], dtype=np.float32)
 
 
 def outliers(distances: np.ndarray, rule: Rule, amount: float) -> np.ndarray:

@@ -62,9 +62,13 @@ class GapSegmenter(Segmenter):
         yield from map(Cut._make, compress(zip(places, final), (units.strength > 0).tolist()))
 
     def _settled(self, units: Units, encoder: Encoder) -> np.ndarray:
-        from fovea.segmenters.decode import settled
+        """Scores in whole steps; what is under 1 stays under 1."""
+        import numpy as np
 
-        return settled(self.scores(units, encoder))
+        from fovea.segmenters.decode import STEP, settled
+
+        scores = self.scores(units, encoder)
+        return np.where(scores < 1, np.minimum(settled(scores), 1 - STEP), scores)
 
     def _decide(self, scores: np.ndarray, units: Units, count: int | None) -> np.ndarray:
         import numpy as np

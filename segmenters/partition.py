@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fovea.segmenters.decode import settled
 from fovea.segmenters.products import Vectors
 
 PRICE = 1e-4
 """What a boundary must gain, so that rounding errors make none."""
+TIE = 2e-6
+"""Divisions whose worths differ by less are equally good: sums differ by some of that between machines."""
 BARRED = 1e6
 """What a boundary costs where there should be none, more than any segment is worth."""
 
@@ -33,8 +34,8 @@ def worths(rows: Vectors, longest: int) -> np.ndarray:
     `(longest, units)`. O(units * longest * dim).
     """
     n = len(rows)
-    band = settled(rows.band(longest).astype(np.float64))
-    mean = float(settled(np.array(_mean_product(rows))))
+    band = rows.band(longest).astype(np.float64)
+    mean = _mean_product(rows)
     found = np.full((longest, n), -np.inf)
     found[0] = 0
     tail = np.zeros(n)  # of the unit at each place: the sum of its products with the d units before it
@@ -74,7 +75,7 @@ def _best_before(worth: np.ndarray, price: np.ndarray) -> tuple[np.ndarray, np.n
     best[longest] = 0
     for j in range(1, n + 1):
         ways = best[j : j + longest] + ending[j]
-        k = int(ways.argmax())
+        k = int((ways > ways.max() - TIE).argmax())
         best[longest + j], last[j] = ways[k] - price[j], longest - k
     return best[longest:], last
 

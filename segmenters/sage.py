@@ -102,8 +102,12 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
         """The scores with 1 at each end of a coarse block that lies in a segment of more than `coarse_tokens`."""
         import numpy as np
 
+        from fovea.segmenters.decode import STEP, settled
+
         tokens = self._tokens(units, encoder)
-        found = np.flatnonzero(self._decide(scores, units, None))
+        found = np.flatnonzero(
+            self._decide(np.where(scores < 1, np.minimum(settled(scores), 1 - STEP), 1), units, None)
+        )
         stops = np.append(found, len(units) - 1)
         for end in ends.tolist():
             at = int(np.searchsorted(stops, end))
@@ -124,9 +128,9 @@ def change(same: np.ndarray, threshold: float) -> np.ndarray:
     """(1 - S) t / ((1 - S) t + S (1 - t)): a half where S is the threshold t, and under 1. float32 `(gaps,)`."""
     import numpy as np
 
-    from fovea.segmenters.decode import STEP, settled, shifted
+    from fovea.segmenters.decode import shifted
 
-    return np.minimum(settled(shifted(1 - same, 1 - threshold)), 1 - STEP).astype(np.float32)
+    return np.minimum(shifted(1 - same, 1 - threshold), 1 - 1e-6).astype(np.float32)
 
 
 def same_topic(

@@ -160,13 +160,11 @@ class TopicalChangeSegmenter(LearnedSegmenter, name="topical_change"):
         """From P(same) `(scorers, gaps)` to scores `(gaps,)` under 1."""
         import numpy as np
 
-        from fovea.segmenters.decode import STEP, settled
-
         change = 1 - same.mean(0)
         if self._votes:
             share = (same < np.array(thresholds)[:, None]).mean(0)
             change = np.maximum(share - TIE * (1 - change), 0)
-        return np.minimum(settled(change), 1 - STEP).astype(np.float32)
+        return np.minimum(change, np.float32(1 - 1e-6)).astype(np.float32)
 
     @property
     def _votes(self) -> bool:
