@@ -125,7 +125,9 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
 
 
 def change(same: np.ndarray, threshold: float) -> np.ndarray:
-    """(1 - S) t / ((1 - S) t + S (1 - t)): a half where S is the threshold t, and under 1. float32 `(gaps,)`."""
+    """(1 - S) t / ((1 - S) t + S (1 - t)), S in whole steps: a half where S is the threshold t, and under 1. float32
+    `(gaps,)`.
+    """
     import numpy as np
 
     from fovea.segmenters.decode import settled, shifted
