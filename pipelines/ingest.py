@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fovea.pipelines.added import checked
 from fovea.pipelines.loaders.select import Selection, loader_for
 from fovea.pipelines.situated import label
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
@@ -130,24 +131,52 @@ class Ingest:
         return self.report
 
     def add(self, documents: Iterable[Document]) -> IngestReport:
-        """Bring documents that are no files in step, each a source by its id; none is removed."""
+        """Bring documents that are no files in step, each a source by its id; none is removed. One that cannot be
+        stored is a failure of the report, by its id, and the others are stored.
+        """
         group: list[_Item] = []
+        taken: dict[str, str] = {}
         for document in documents:
-            document = replace(document, source=document.source or document.id)
-            row = self._row(document)
-            old = self.library.source(row.name)
-            if old and old.status == "ok" and (old.digest, old.recipe) == (row.digest, row.recipe):
-                self.report.unchanged += 1
+            try:
+                item = self._brought(document, taken)
+            except FoveaError as error:
+                self._not_added(str(document.id), error)
                 continue
-            item = _Item(row, old is None, [])
-            item.documents.append((document, self._cut(document, item.said)))
-            group.append(item)
+            group += [item] if item else []
             if sum(i.chunks for i in group) >= GROUP_CHUNKS:
                 self._commit(group)
                 group = []
         self._commit(group)
         self._alarm()
         return self.report
+
+    def _brought(self, document: Document, taken: dict[str, str]) -> _Item | None:
+        """A document with its chunks, or None if it is stored already; `taken` has the digests of this run by id."""
+        document = checked(document)
+        row = self._row(document)
+        if taken.get(row.name, row.digest) != row.digest:
+            raise DocumentError(
+                f"two different documents have the id {document.id!r}: the first is stored, this one is not",
+                fix="give each document its own id",
+            )
+        old = self.library.source(row.name)
+        if old and old.mtime_ns:
+            raise DocumentError(
+                f"the id {document.id!r} is the name of a file that was ingested", fix="give the document another id"
+            )
+        stored = old and old.status == "ok" and (old.digest, old.recipe) == (row.digest, row.recipe)
+        if stored or row.name in taken:
+            self.report.unchanged += 1
+            return None
+        taken[row.name] = row.digest
+        item = _Item(row, old is None, [])
+        item.documents.append((document, self._cut(document, item.said)))
+        return item
+
+    def _not_added(self, name: str, error: FoveaError) -> None:
+        with self.report.trace.stage("add"):
+            trace.warn(str(error))
+        self.report.failed[name] = str(error)
 
     def retry(self) -> IngestReport:
         """Take the failed files again."""
@@ -283,7 +312,13 @@ class Ingest:
         with self.report.trace.stage("store") as store:
             for item in group:
                 made_by = {"pooled": self.pooled, "situated": self.situated, "situator": label(self.spec.situate)}
-                self.library.replace(item.row, item.documents, **made_by, said=item.said)
+                try:
+                    self.library.replace(item.row, item.documents, **made_by, said=item.said)
+                except DocumentError as error:
+                    if item.row.mtime_ns:
+                        self.library.fail(item.row, str(error))
+                    self._not_added(item.row.name, error)
+                    continue
                 (self.report.added if item.new else self.report.changed).append(item.row.name)
                 self.report.chunks += item.chunks
                 store.count(sources=1, chunks=item.chunks)

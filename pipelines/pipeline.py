@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.ingest import Ingest, IngestReport
 from fovea.pipelines.spec import yaml_source
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check, load_spec
-from fovea.rag import registry
+from fovea.rag import filter_check, registry
 from fovea.rag.corpus import VectorIndex
 from fovea.rag.errors import QueryError
 from fovea.rag.feedback import AnswerFeedback
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables import Runnable
 
+Moment = date | datetime | str | None
+"""What `as_of` takes: see `fovea.rag.as_of`."""
 LONGEST_QUESTION = 20_000
 """Characters. A longer text is a document, not a question."""
 
@@ -80,7 +82,12 @@ class Pipeline:
         return self._write(lambda run: run.run(paths), rebuild=rebuild)
 
     def add(self, documents: Iterable[Document]) -> IngestReport:
-        """Bring documents that are no files into the store, each a source by its id. Unchanged ones cost a hash."""
+        """Bring documents that are no files into the store, each a source by its id. Unchanged ones cost a hash.
+
+        Metadata are texts, numbers, truth values and dates (kept as ISO texts). A document with anything else, without
+        text, or with an id that was given before in this call, is in the report's `failed` with the reason, and the
+        others are stored.
+        """
         return self._write(lambda run: run.add(documents))
 
     def retry(self) -> IngestReport:
@@ -126,19 +133,21 @@ class Pipeline:
     # Questions
 
     def retrieve(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                 as_of: datetime | None = None, trace: Trace | None = None) -> list[Hit]:  # fmt: skip
-        """The `k` passages that answer best, best first. `where` keeps chunks whose metadata match."""
+                 as_of: Moment = None, trace: Trace | None = None) -> list[Hit]:  # fmt: skip
+        """The `k` passages that answer best, best first. `where` keeps chunks whose fields match (docs/filters.md);
+        `as_of` is the moment of asking: a date, a datetime or an ISO text.
+        """
         return self._asked(self._query(question, where, as_of), k, self.corpus, trace or Trace()).passages()
 
     def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-            as_of: datetime | None = None) -> Answer:  # fmt: skip
+            as_of: Moment = None) -> Answer:  # fmt: skip
         """An answer, each sentence with the spans it rests on, and the trace of every stage."""
         *_, answer = self.stream(question, k, where=where, as_of=as_of)
         assert isinstance(answer, Answer)
         return answer
 
     def stream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-               as_of: datetime | None = None) -> Iterator[str | Answer]:  # fmt: skip
+               as_of: Moment = None) -> Iterator[str | Answer]:  # fmt: skip
         """The answer's text piece by piece, as the model makes it; the last item is the Answer itself. Where answers
         are graded (`feedback`), the pieces come once the best is known.
         """
@@ -150,11 +159,14 @@ class Pipeline:
             yield from search.answer(self.spec.generate, query, asked.passages(), corpus, trace)
 
     def _asked(self, query: Query, k: int | None, corpus: LibraryCorpus, trace: Trace) -> Asked:
+        if query.where is not None:
+            filter_check.check(query.where, corpus.fields)
         situated.check(self.spec, corpus, trace)
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
 
-    def _query(self, question: str | Query, where: str | Filter | None, as_of: datetime | None) -> Query:
-        query = question if isinstance(question, Query) else Query(question, as_of)
+    def _query(self, question: str | Query, where: str | Filter | None, as_of: Moment) -> Query:
+        query = question if isinstance(question, Query) else Query(question)
+        query = query if as_of is None else replace(query, as_of=as_of)
         if not query.text.strip():
             raise QueryError("the question is empty")
         if len(query.text) > LONGEST_QUESTION:
@@ -189,14 +201,14 @@ class Pipeline:
         return await asyncio.to_thread(self.retrieve, question, k, **options)
 
     async def aask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                   as_of: datetime | None = None) -> Answer:  # fmt: skip
+                   as_of: Moment = None) -> Answer:  # fmt: skip
         """Like `ask`, without blocking the event loop."""
         *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of)]
         assert isinstance(answer, Answer)
         return answer
 
     async def astream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                      as_of: datetime | None = None) -> AsyncIterator[str | Answer]:  # fmt: skip
+                      as_of: Moment = None) -> AsyncIterator[str | Answer]:  # fmt: skip
         """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one,
         save where answers are graded: those rounds run in a worker thread.
         """

@@ -131,9 +131,11 @@ async def aanswer(
 def finish(
     generator: Generator, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace, turn: str = ""
 ) -> Answer:
-    """The cited answer, with its hits and the trace."""
+    """The cited answer, with its hits, the trace, and the reasoning that the generator kept out of the text."""
     with trace.stage(f"{turn}cite {generator.name}") as stage:
         found = generator.finish(text, query, hits, corpus)
         unsupported = sum(1 for _ in found.unsupported)
         stage.count(sentences=len(found.sentences), citations=len(found.citations), unsupported=unsupported)
-    return replace(found, hits=tuple(hits), trace=trace)
+    with trace.stage(f"{turn}generate {generator.name}") as stage:
+        heard = str(stage.notes.pop("reasoning", ""))
+    return replace(found, hits=tuple(hits), trace=trace, reasoning=found.reasoning or heard)

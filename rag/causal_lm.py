@@ -15,6 +15,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from fovea.rag.errors import ModelError, require
+from fovea.rag.generation import is_cancelled
 from fovea.rag.models import locate
 
 if TYPE_CHECKING:
@@ -60,6 +61,26 @@ def _load(path: str, name: str, dtype: str, device: str, attention: str | None) 
     return CausalLM(name, model, tokenizer)
 
 
+def _ways(messages: Messages) -> Iterator[list[dict[str, Any]]]:
+    """The turns of a conversation as templates may want them."""
+    plain = [{"role": role, "content": text} for role, text in messages]
+    joined = [{"role": "user", "content": "\n\n".join(text for _, text in messages)}]
+    yield from (plain, joined)
+    for turns in (plain, joined):
+        yield [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
+
+
+def _reach(config: Any) -> int | None:
+    """How many positions a model reads, its rotary embedding's scaling counted: `factor` times those it was trained on
+    (`original_max_position_embeddings`), where `max_position_embeddings` does not say so itself.
+    """
+    stated = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if not stated or not isinstance(rope, dict) or not isinstance(factor := rope.get("factor"), (int, float)):
+        return stated
+    return max(stated, int(factor * (rope.get("original_max_position_embeddings") or stated)))
+
+
 def cache_argument(model: Any, cache: Any) -> dict[str, Any]:
     """`cache` as an argument of `model` and of its `generate`: its name changed with transformers 5.24."""
     return {"cache" if "cache" in signature(model.forward).parameters else "past_key_values": cache}
@@ -76,9 +97,12 @@ class CausalLM:
     @property
     def window(self) -> int | None:
         """How many tokens prompt and answer may have together; None if the model does not say."""
-        limits = [getattr(self.model.config.get_text_config(), "max_position_embeddings", None)]
-        limits.append(self.tokenizer.model_max_length if self.tokenizer.model_max_length < 10**9 else None)
-        return min((n for n in limits if n), default=None)
+        config = self.model.config.get_text_config()
+        trained, reach = getattr(config, "max_position_embeddings", None), _reach(config)
+        told = self.tokenizer.model_max_length if self.tokenizer.model_max_length < 10**9 else None
+        if told == trained:  # said of the positions before they were scaled
+            told = None
+        return min((n for n in (reach, told) if n), default=None)
 
     def tokens(self, messages: Messages) -> list[int]:
         """The conversation as the model was trained to read it; texts in a row for a model without a chat template."""
@@ -98,20 +122,40 @@ class CausalLM:
         return self.tokenizer(self._text(messages), add_special_tokens=special, return_offsets_mapping=offsets)
 
     def _text(self, messages: Messages) -> str:
+        """The conversation by the chat template, in the first of the ways it may be given whose result holds every
+        text: as it is, the system's words joined with the user's, and both with contents as blocks.
+
+        Raises ModelError for a template that loses what it is told every way.
+        """
         if not self.tokenizer.chat_template:
             return "\n\n".join(text for _, text in messages) + "\n\nAnswer:"
-        from jinja2.exceptions import TemplateError
+        said: list[str] = []
+        for way in _ways(messages):
+            try:
+                text = self._by_template(way)
+            except Exception as error:  # a template may raise by itself, or fail on contents it does not expect
+                said.append(f"{type(error).__name__}: {error}")
+                continue
+            if all(part.strip() in text for _, part in messages):
+                return text
+            said.append("it leaves out a message")
+        raise ModelError(
+            f"the chat template of {self.name} does not keep what it is given ({said[0]})",
+            fix="mend chat_template in its tokenizer_config.json, or remove it: texts are then joined by blank lines",
+        )
 
-        try:
-            return self._by_template(messages)
-        except TemplateError:  # some templates know no system message
-            return self._by_template([("user", "\n\n".join(text for _, text in messages))])
-
-    def _by_template(self, messages: Messages) -> str:
-        turns = [{"role": role, "content": text} for role, text in messages]
+    def _by_template(self, turns: list[dict[str, Any]]) -> str:
         return str(
             self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
         )  # templates that know nothing of thinking ignore the last
+
+    @property
+    def ends(self) -> list[int]:
+        """The tokens that end a turn: all that the model's settings and the tokenizer name."""
+        named = [self.model.generation_config.eos_token_id, self.model.config.get_text_config().eos_token_id]
+        named.append(self.tokenizer.eos_token_id)
+        flat = [n for one in named for n in (one if isinstance(one, (list, tuple)) else [one]) if n is not None]
+        return list(dict.fromkeys(flat))
 
     def stream(
         self, tokens: Sequence[int], limit: int, *, temperature: float = 0.0, seed: int = 0, cache: Any = None
@@ -172,8 +216,7 @@ class Pieces:
 
         model = self.lm.model
         ids = torch.tensor([list(self.prompt)], device=model.device)
-        ends = model.generation_config.eos_token_id or self.lm.tokenizer.eos_token_id
-        ends = list(ends) if isinstance(ends, (list, tuple)) else [ends]
+        ends = self.lm.ends
         with torch.inference_mode():
             made = model.generate(
                 ids,
@@ -183,14 +226,18 @@ class Pieces:
                 temperature=None,
                 top_p=None,
                 top_k=None,
-                pad_token_id=ends[0],
+                eos_token_id=ends or None,
+                pad_token_id=ends[0] if ends else None,
                 logits_processor=[self._noise(model.device)] if self.temperature else [],
-                stopping_criteria=[lambda ids, _: torch.full((len(ids),), self._stop.is_set(), device=ids.device)],
+                stopping_criteria=[lambda ids, _: torch.full((len(ids),), self._stopped(), device=ids.device)],
                 streamer=streamer,
                 **self._cache(),
             )
         self.tokens = made.shape[1] - ids.shape[1]
         self.cut = self.tokens >= self.limit and int(made[0, -1]) not in ends
+
+    def _stopped(self) -> bool:
+        return self._stop.is_set() or is_cancelled()
 
     def _cache(self) -> dict[str, Any]:
         return {} if self.cache is None else cache_argument(self.lm.model, self.cache)

@@ -89,7 +89,9 @@ def spread_of(vectors: np.ndarray) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A batch of chunks as an index sees them: `nos` int64 `(n,)`, `vectors` float32 `(n, dim)`, unit length."""
+    """A batch of chunks as an index sees them: `nos` int64 `(n,)`, `vectors` float32 `(n, dim)`, unit length, and the
+    fields that filters see (`Chunk.fields`).
+    """
 
     nos: np.ndarray
     vectors: np.ndarray

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from fovea.rag.fields import fields
+
 Scalar = str | int | float | bool
 """What a metadata value may be. Dates are ISO 8601 strings, which sort as they should."""
 
@@ -58,6 +60,7 @@ class Document:
             self.title,
             self.page_at(span.start),
             self.metadata,
+            self.media_type,
         )
 
 
@@ -73,6 +76,7 @@ class Chunk:
     title: str = ""
     page: int | None = None
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    media_type: str = ""
     _id: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -82,6 +86,11 @@ class Chunk:
             key = f"{self.document_id}\0{self.start}\0{self.end}\0{self.text}".encode("utf-8", "surrogatepass")
             object.__setattr__(self, "_id", blake2b(key, digest_size=12).hexdigest())
         return self._id
+
+    @property
+    def fields(self) -> dict[str, Scalar]:
+        """What filters see: the metadata, and source, path, suffix, title, media_type and page (`fovea.rag.fields`)."""
+        return fields(self.source, self.title, self.media_type, self.page, self.metadata)
 
     @property
     def where(self) -> str:

@@ -1,6 +1,9 @@
-"""One small typed language for metadata filters, compiled by each store to its own.
+"""One small typed language for filters over the fields of chunks, compiled by each store to its own.
 
     parse("year >= 2020 and lang in ['en', 'de'] and not draft == true")
+    parse("`Invoice No.` == 'A1' and starts_with(path, 'handbook/')")
+
+A name that is no plain word (spaces, hyphens, `class`) stands in backticks; a backtick in it is doubled.
 
 An operator or field type that a store lacks is an error of that store, never silence. A chunk without the field matches
 no comparison with it, so `not year > 2000` also keeps chunks that have no year.
@@ -9,19 +12,23 @@ no comparison with it, so `not year > 2000` also keeps chunks that have no year.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+import keyword
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from fovea.rag.documents import Scalar
 from fovea.rag.errors import QueryError, nearest
+from fovea.rag.fields import kind
 
-Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains", "exists"]
+Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains", "starts_with", "exists"]
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """One field against one value. `contains` is a substring test; `exists` has the value True or False."""
+    """One field against one value. `contains` and `starts_with` test a part of a text; `exists` has True or False."""
 
     field: str
     op: Operator
@@ -51,6 +58,19 @@ class Not:
 
 Filter = Compare | All | Some | Not
 
+
+def compares(where: Filter) -> Iterator[Compare]:
+    """Every comparison of a filter, from left to right."""
+    match where:
+        case All(parts) | Some(parts):
+            for part in parts:
+                yield from compares(part)
+        case Not(part):
+            yield from compares(part)
+        case Compare():
+            yield where
+
+
 _OPERATORS: dict[type[ast.cmpop], Operator] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
@@ -61,72 +81,98 @@ _OPERATORS: dict[type[ast.cmpop], Operator] = {
     ast.In: "in",
     ast.NotIn: "not in",
 }
-_CALLS: tuple[Operator, ...] = ("contains", "exists")
+_CALLS: tuple[Operator, ...] = ("contains", "starts_with", "exists")
+_EXAMPLE = "for example: year >= 2020 and lang in ['en', 'de'] and `Invoice No.` == 'A1'"
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`((?:[^`]|``)+)`""")
 
 
 def parse(text: str) -> Filter:
     """Read a filter; raises QueryError with the column and what is allowed there."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        column = getattr(error, "offset", None)
-        raise QueryError(
-            f"cannot read the filter {text!r}",
-            where=f"column {column}" if column else "",
-            fix="for example: year >= 2020 and lang in ['en', 'de']",
-        ) from None
-    return _node(tree, text)
+    return _Reader(text.strip()).read()
 
 
-def _node(node: ast.expr, text: str) -> Filter:
-    match node:
-        case ast.BoolOp(op=ast.And(), values=values):
-            return All(tuple(_node(v, text) for v in values))
-        case ast.BoolOp(op=ast.Or(), values=values):
-            return Some(tuple(_node(v, text) for v in values))
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return Not(_node(operand, text))
-        case ast.Compare(left=ast.Name(id=field), ops=[op], comparators=[right]) if type(op) in _OPERATORS:
-            return _compare(field, _OPERATORS[type(op)], _value(right, text), right, text)
-        case ast.Call(func=ast.Name(id=call), args=[ast.Name(id=field), *rest], keywords=[]) if len(rest) <= 1:
-            if call == "exists" and not rest:
-                return Compare(field, "exists", True)
-            if call == "contains" and rest:
-                return _compare(field, "contains", _value(rest[0], text), rest[0], text)
-            if call not in _CALLS:
-                raise _error(node, text, f"unknown function {call!r}", nearest(call, _CALLS))
-    raise _error(node, text, "expected FIELD OPERATOR VALUE, exists(FIELD), contains(FIELD, TEXT), and, or, not")
+def quoted(field: str) -> str:
+    """A field's name as it stands in a filter: in backticks where it is no plain word."""
+    plain = field.isidentifier() and not keyword.iskeyword(field) and field not in ("true", "false")
+    return field if plain and field == unicodedata.normalize("NFKC", field) else "`" + field.replace("`", "``") + "`"
 
 
-def _compare(field: str, op: Operator, value: Scalar | tuple[Scalar, ...], node: ast.expr, text: str) -> Compare:
-    if (op in ("in", "not in")) != isinstance(value, tuple):
-        raise _error(node, text, f"{op!r} takes {'a list' if op in ('in', 'not in') else 'a single value'}")
-    if op == "contains" and not isinstance(value, str):
-        raise _error(node, text, "'contains' takes a text")
-    if op in ("<", "<=", ">", ">=") and isinstance(value, bool):
-        raise _error(node, text, f"{op!r} needs a number or a text")
-    return Compare(field, op, value)
+class _Reader:
+    """Reads by Python's own parser, for which names in backticks become plain names of the same length."""
 
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.names: dict[str, str] = {}
+        self.plain = _QUOTED.sub(self._name, text)
 
-def _value(node: ast.expr, text: str) -> Scalar | tuple[Scalar, ...]:
-    match node:
-        case ast.Constant(value=bool() | int() | float() | str() as value):
-            return value
-        case ast.Name(id="true" | "false" as word):
-            return word == "true"
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value
-        case ast.List(elts=items) | ast.Tuple(elts=items):
-            values = tuple(_value(i, text) for i in items)
-            if any(isinstance(v, tuple) for v in values):
-                raise _error(node, text, "a list cannot hold a list")
-            return values  # type: ignore[return-value]
-    raise _error(node, text, "expected a text in quotes, a number, true, false, or a list of them")
+    def _name(self, found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0]
+        plain = f"ǀ{len(self.names):x}".ljust(len(found[0]), "_")
+        self.names[plain] = found[1].replace("``", "`")
+        return plain
 
+    def read(self) -> Filter:
+        try:
+            tree = ast.parse(self.plain, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            column = getattr(error, "offset", None)
+            fix = f"{_EXAMPLE}; names with spaces, hyphens or keywords stand in backticks"
+            where = f"column {column}" if column else ""
+            raise QueryError(f"cannot read the filter {self.text!r}", where=where, fix=fix) from None
+        return self._filter(tree)
 
-def _error(node: ast.expr, text: str, what: str, near: str | None = None) -> QueryError:
-    fix = f"did you mean {near!r}?" if near else "for example: year >= 2020 and lang in ['en', 'de']"
-    return QueryError(f"{what}, got {ast.unparse(node)!r}", where=f"filter, column {node.col_offset + 1}", fix=fix)
+    def _filter(self, node: ast.expr) -> Filter:
+        match node:
+            case ast.BoolOp(op=ast.And(), values=values):
+                return All(tuple(self._filter(v) for v in values))
+            case ast.BoolOp(op=ast.Or(), values=values):
+                return Some(tuple(self._filter(v) for v in values))
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return Not(self._filter(operand))
+            case ast.Compare(left=ast.Name(id=field), ops=[op], comparators=[right]) if type(op) in _OPERATORS:
+                return self._compare(field, _OPERATORS[type(op)], right)
+            case ast.Call(func=ast.Name(id=call), args=[ast.Name(id=field), *rest], keywords=[]) if len(rest) <= 1:
+                if call not in _CALLS:
+                    raise self._error(node, f"unknown function {call!r}", nearest(call, _CALLS))
+                if call == "exists" and not rest:
+                    return Compare(self.names.get(field, field), "exists", True)
+                if call in _CALLS[:2] and rest:
+                    return self._compare(field, call, rest[0])
+        calls = "contains(FIELD, TEXT), starts_with(FIELD, TEXT)"
+        raise self._error(node, f"expected FIELD OPERATOR VALUE, exists(FIELD), {calls}, and, or, not")
+
+    def _compare(self, field: str, op: Operator, node: ast.expr) -> Compare:
+        value = self._value(node)
+        if (op in ("in", "not in")) != isinstance(value, tuple):
+            raise self._error(node, f"{op!r} takes {'a list' if op in ('in', 'not in') else 'a single value'}")
+        if op in _CALLS and not isinstance(value, str):
+            raise self._error(node, f"{op!r} takes a text")
+        if op in ("<", "<=", ">", ">=") and isinstance(value, bool):
+            raise self._error(node, f"{op!r} needs a number or a text")
+        return Compare(self.names.get(field, field), op, value)
+
+    def _value(self, node: ast.expr) -> Scalar | tuple[Scalar, ...]:
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str() as value):
+                return value
+            case ast.Name(id="true" | "false" as word):
+                return word == "true"
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return -value
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                values = tuple(self._value(i) for i in items)
+                if any(isinstance(v, tuple) for v in values):
+                    raise self._error(node, "a list cannot hold a list")
+                return values  # type: ignore[return-value]
+        raise self._error(node, "expected a text in quotes, a number, true, false, or a list of them")
+
+    def _error(self, node: ast.expr, what: str, near: str | None = None) -> QueryError:
+        column = len(self.plain.encode()[: node.col_offset].decode()) + 1
+        length = len(ast.get_source_segment(self.plain, node) or "")
+        fix = f"did you mean {near!r}?" if near else f"{_EXAMPLE}; names with spaces or hyphens stand in backticks"
+        got = self.text[column - 1 : column - 1 + length]
+        return QueryError(f"{what}, got {got!r}", where=f"filter, column {column}", fix=fix)
 
 
 _TESTS: dict[str, Callable[..., bool]] = {
@@ -139,11 +185,14 @@ _TESTS: dict[str, Callable[..., bool]] = {
     "in": lambda a, b: any(_alike(a, v) and a == v for v in b),
     "not in": lambda a, b: not any(_alike(a, v) and a == v for v in b),
     "contains": lambda a, b: b in a,
+    "starts_with": lambda a, b: a.startswith(b),
 }
 
 
 def matches(where: Filter, metadata: Mapping[str, Scalar]) -> bool:
-    """The meaning of the language, in plain Python: what every store's compiled filter is tested against."""
+    """The meaning of the language, in plain Python: what every store's compiled filter is tested against. Of a chunk,
+    `metadata` are its `fields`.
+    """
     match where:
         case All(parts):
             return all(matches(p, metadata) for p in parts)
@@ -167,8 +216,4 @@ def matches(where: Filter, metadata: Mapping[str, Scalar]) -> bool:
 
 def _alike(a: object, b: object) -> bool:
     """Numbers compare with numbers, texts with texts, truth values with truth values; nothing else."""
-
-    def sort(x: object) -> str:
-        return "bool" if isinstance(x, bool) else "number" if isinstance(x, (int, float)) else type(x).__name__
-
-    return sort(a) == sort(b)
+    return kind(a) == kind(b)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 
 from fovea.rag.component import Component
 from fovea.rag.corpus import Corpus
 from fovea.rag.types import Answer, Hit, Query
+
+_gone: ContextVar[threading.Event | None] = ContextVar("fovea_gone", default=None)
+
+
+def is_cancelled() -> bool:
+    """Whether whoever waits for the running answer has gone; long loops ask now and then."""
+    gone = _gone.get()
+    return gone is not None and gone.is_set()
 
 
 class Generator(Component, kind="generator"):
@@ -20,14 +29,25 @@ class Generator(Component, kind="generator"):
         """The answer's text, piece by piece."""
 
     async def astream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> AsyncIterator[str]:
-        """Like `stream`, without blocking the event loop: in worker threads, where a model has no way of its own."""
-        context, pieces = copy_context(), self.stream(query, hits, corpus)
+        """Like `stream`, without blocking the event loop: in worker threads, where a model has no way of its own.
+
+        When the caller goes, `is_cancelled` tells the model at its next token, and the pieces are closed in their
+        thread.
+        """
+        context, pieces, gone = copy_context(), self.stream(query, hits, corpus), threading.Event()
+        context.run(_gone.set, gone)
 
         def following() -> str | None:
-            return context.run(lambda: next(pieces, None))
+            piece = context.run(next, pieces, None)
+            if gone.is_set():
+                context.run(pieces.close)
+            return piece
 
-        while (piece := await asyncio.to_thread(following)) is not None:
-            yield piece
+        try:
+            while (piece := await asyncio.to_thread(following)) is not None:
+                yield piece
+        finally:
+            gone.set()
 
     @abstractmethod
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:

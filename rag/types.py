@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from fovea.rag.as_of import as_of
 from fovea.rag.documents import Chunk as Chunk
 from fovea.rag.documents import Document as Document
 from fovea.rag.documents import Hit as Hit
@@ -23,12 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks."""
+    """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks.
+
+    `as_of` may be given as a date, a datetime or an ISO text too; raises QueryError for anything else.
+    """
 
     text: str
     as_of: datetime | None = None
     events: tuple[str, ...] = ()
     where: Filter | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "as_of", as_of(self.as_of))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +74,15 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer, sentence by sentence, with the passages it was made from and the trace of how."""
+    """The answer, sentence by sentence, with the passages it was made from and the trace of how. `reasoning` is what
+    the model thought aloud before it, which is neither cited nor judged.
+    """
 
     text: str
     sentences: tuple[Sentence, ...] = ()
     hits: tuple[Hit, ...] = ()
     trace: Trace | None = None
+    reasoning: str = ""
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -89,6 +99,7 @@ class Answer:
         cited = {c: i for i, c in enumerate(self.citations, 1)}
         return {
             "text": self.text,
+            "reasoning": self.reasoning,
             "sentences": [
                 {
                     "start": s.start,

@@ -8,12 +8,14 @@ from fovea.rag.types import Hit, Query
 
 
 class BM25Retriever(Retriever, name="bm25"):
-    """The chunks that share the question's rarest words (Robertson and Zaragoza, 2009), as SQLite FTS5 scores them.
+    """The chunks that share the question's rarest terms (Robertson and Zaragoza, 2009), as SQLite FTS5 scores them.
 
-    `sum over words of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))` with k1 1.2, b 0.75 and
-    `idf = max(1e-6, ln((N - n + 1/2) / (n + 1/2)))`: a word that half of the chunks hold counts for almost nothing.
+    Terms are folded words, what marks join (`2.10.1`), and pairs of characters in scripts without spaces
+    (`fovea.rag.terms`); the score is their
+    `sum of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))` with k1 1.2, b 0.75 and
+    `idf = max(1e-6, ln((N - n + 1/2) / (n + 1/2)))`: a term that half of the chunks hold counts for almost nothing.
     """
 
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
-        """At most `k` hits with a score over 0, best first; chunks without a word of the question do not come."""
+        """At most `k` hits with a score over 0, best first; chunks without a term of the question do not come."""
         return [hit.scored("bm25", hit.score) for hit in corpus.match(query.text, k, query.where)]

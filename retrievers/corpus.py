@@ -35,6 +35,7 @@ class LibraryCorpus:
         self._embedded: OrderedDict[str, np.ndarray] = OrderedDict()
         self._matched: OrderedDict[tuple[str, str, str], tuple[int, list[tuple[int, float]]]] = OrderedDict()
         self._spread = "", 0.0
+        self._fields: tuple[str, dict[str, set[str]]] = "", {}
         self._situators: tuple[str, dict[str, int]] = "", {}
         self._read: tuple[str, dict[int, Chunk]] = "", {}
         self._lock = threading.RLock()
@@ -61,6 +62,14 @@ class LibraryCorpus:
         if self._situators[0] != version:
             self._situators = version, self.library.situators()
         return self._situators[1]
+
+    @property
+    def fields(self) -> dict[str, set[str]]:
+        """The fields that filters can name, with the kinds of their values; kept until the library changes."""
+        version = self.version
+        if self._fields[0] != version:
+            self._fields = version, self.library.fields()
+        return self._fields[1]
 
     def embed(self, text: str) -> np.ndarray:
         """The query vector `(dim,)` of a question; the last ones are remembered."""

@@ -40,7 +40,7 @@ class LangChainRetriever(Retriever):
         """
         chunks: dict[str, Chunk] = {}
         for chunk in self._chunks(query, corpus):
-            if query.where is None or matches(query.where, chunk.metadata):
+            if query.where is None or matches(query.where, chunk.fields):
                 chunks.setdefault(chunk.id, chunk)
         return [Hit(chunk, 1 / i).scored("langchain", 1 / i) for i, chunk in enumerate(list(chunks.values())[:k], 1)]
 

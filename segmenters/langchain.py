@@ -1,4 +1,4 @@
-"""Any LangChain text splitter as a segmenter: its pieces are located in the text, exactly, and cut where they end."""
+"""Any LangChain text splitter as a segmenter: its pieces are located in the text, which is cut where they end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pydantic import field_validator
 from fovea.rag import registry, trace
 from fovea.rag.segmenter import Cut, Segmenter
 from fovea.rag.types import Document
-from fovea.segmenters.locate import locate
+from fovea.segmenters.align import align
+from fovea.segmenters.structure.kinds import strengths
 
 if TYPE_CHECKING:
     from fovea.rag.encoder import Encoder
@@ -33,20 +34,40 @@ class LangChainSegmenter(Segmenter, name="langchain"):
     def cuts(self, text: str, document: Document, encoder: Encoder) -> Iterator[Cut]:
         """A cut with score 1 after each piece; the splitter's overlap is left to the `overlap` of this segmenter.
 
-        Raises DocumentError, naming the piece, if the splitter does not give the text back as it was.
+        The pieces may differ from the text in white space and case and lack its separators: chunks are slices of the
+        text all the same. Where pieces are not found even so, which is a counted warning, the text between their
+        neighbours is cut by structure, as `recursive` does.
         """
-        end, overlapped = 0, False
-        for span in locate(text, self.splitter.split_text(text), document.source or document.id):
+        spans = align(text, self.splitter.split_text(text))
+        trace.warn(
+            "a LangChain splitter changed these pieces of the text so much that they are not found in it: "
+            "their part is cut by structure",
+            spans.count(None),
+        )
+        found: dict[int, float] = {}
+        end, lost, overlapped = 0, not spans, False
+        for span in spans:
+            if span is None:
+                lost = True
+                continue
             overlapped |= span.start < end
-            if end and span.end > end:
-                yield Cut(end, 1.0)
-            end = max(end, span.end)
+            found |= _by_structure(text, document, end, span.start) if lost else {}
+            end, lost = max(end, span.end), False
+            found[end] = 1.0
+        found |= _by_structure(text, document, end, len(text)) if lost else {}
         if overlapped:
             trace.warn("the overlap of a LangChain splitter is not kept: set `overlap` on the langchain segmenter")
+        yield from (Cut(at, found[at]) for at in sorted(found) if 0 < at < len(text))
 
     def settings(self, *, speed: bool = True) -> dict[str, Any]:
         """The settings, the splitter described by its class and what of its state is plain data."""
         return {**super().settings(speed=speed), "splitter": _described(self.splitter)}
+
+
+def _by_structure(text: str, document: Document, start: int, end: int) -> dict[int, float]:
+    """Places and strengths of cuts from `start` to `end`, both included."""
+    inside = {at: strength for at, strength in strengths(text, document.media_type).items() if start < at < end}
+    return {start: 1.0, **inside, end: 1.0}
 
 
 def is_splitter(thing: object) -> bool:

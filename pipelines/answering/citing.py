@@ -13,16 +13,16 @@ nothing supports stays without citations. This compares words, numbers and liken
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.answering.claims import Claim, agrees, clauses, refers
 from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
+from fovea.pipelines.answering.markers import unmarked
 from fovea.pipelines.answering.passages import read
-from fovea.pipelines.answering.prompt import is_refusal
-from fovea.rag import trace
+from fovea.pipelines.answering.reasoning import split
+from fovea.pipelines.answering.refusals import asserted
 from fovea.rag.corpus import Corpus
 from fovea.rag.sentences import sentences
 from fovea.rag.types import Answer, Citation, Hit, Sentence, Span
@@ -45,56 +45,24 @@ BACK = 3
 READ = 40
 """How many sentences are compared with each claim; of more, those that hold most of its words."""
 
-_MARKER = re.compile(r"[ \t]*(?:\[(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\]|【(\d{1,3})(?:†[^】]*)?】)")
-
 
 def cite(text: str, hits: Sequence[Hit], corpus: Corpus, *, question: str = "") -> Answer:
-    """The answer `text` without its markers, sentence by sentence with the evidence found in `hits`.
+    """The answer `text` without its markers, sentence by sentence with the evidence found in `hits`; what the model
+    thought before it is kept apart.
 
     O(claims * sentences of the hits) inner products, and one encoding of each.
     """
-    text, marks = unmarked(text, len(hits))
+    reasoning, text = split(text)
+    text, marks = unmarked(text, len(hits), [hit.chunk.text for hit in hits])
     spans = sentences(text)
     said = {s: text[s.start : s.end] for s in spans}
-    evidence = _Evidence(dict.fromkeys(t for t in said.values() if not is_refusal(t)), question, hits, corpus)
+    evidence = _Evidence(dict.fromkeys(filter(None, map(asserted, said.values()))), question, hits, corpus)
     return Answer(
         text,
-        tuple(
-            Sentence(s.start, s.end, t, () if is_refusal(t) else evidence.of(t, _marked(s, spans, marks)))
-            for s, t in said.items()
-        ),
+        tuple(Sentence(s.start, s.end, t, evidence.of(asserted(t), _marked(s, spans, marks))) for s, t in said.items()),
         tuple(hits),
+        reasoning=reasoning,
     )
-
-
-def unmarked(text: str, passages: int) -> tuple[str, list[tuple[int, int]]]:
-    """`text` without the markers that name one of so many passages, and `(place in the new text, passage from 0)`.
-
-    A number that names no passage leaves a warning; right after a letter, as in `a[10]`, it is no marker and stays.
-    """
-    parts, marks = [""], []
-    at = length = 0
-    for match in _MARKER.finditer(text):
-        named = list(_numbers(match[1] or match[2]))
-        if not all(1 <= n <= passages for n in named):
-            trace.warn(f"the answer cites {match[0].strip()}, but there are {passages} passages")
-        attached = match[0][0] == "[" and text[match.start() - 1 : match.start()].isalnum()
-        if not named or (attached and max(named) > passages):
-            continue
-        if before := text[at : match.start()]:
-            parts.append(before)
-            length += len(before)
-        marks += [(length, n - 1) for n in named if 1 <= n <= passages]
-        at = match.end()
-        if parts[-1][-1:] in ("", "\n"):  # a marker that opens a line belongs to what follows
-            at += len(text[at:]) - len(text[at:].lstrip(" \t"))
-    return "".join([*parts, text[at:]]), marks
-
-
-def _numbers(marker: str) -> Iterator[int]:
-    for part in re.split(r"\s*[,;]\s*", marker):
-        low, _, high = re.sub(r"\s", "", part).replace("–", "-").partition("-")
-        yield from range(int(low), int(high or low) + 1)
 
 
 def _marked(span: Span, spans: Sequence[Span], marks: Sequence[tuple[int, int]]) -> frozenset[int]:
@@ -146,7 +114,10 @@ class _Evidence:
         return dict(zip(self.parts, likes))
 
     def of(self, claim: str, marked: frozenset[int]) -> tuple[Citation, ...]:
-        """Evidence for the sentence as a whole, or for each of its clauses; nothing if any has none."""
+        """Evidence for the sentence as a whole, or for each of its clauses; nothing if any has none. A sentence that
+        asserts nothing rests on nothing."""
+        if not claim:
+            return ()
         if (claim, marked) not in self.known:
             found = [self._for(claim, marked)] if self.passages else []
             if found == [()]:

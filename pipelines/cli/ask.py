@@ -21,7 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_query_options(parser: argparse.ArgumentParser) -> None:
     """Options of verbs that ask something."""
     parser.add_argument("-k", type=positive, help="how many passages")
-    parser.add_argument("--where", help='keep passages whose metadata match, e.g. "year >= 2020"')
+    parser.add_argument(
+        "--where", help="""keep passages whose fields match, e.g. "year >= 2020 and suffix == '.pdf'\""""
+    )
+    parser.add_argument("--as-of", metavar="TIME", help="the moment of asking, for time-aware stages: 2024-05-01T12:00")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
         "--explain", action="store_true", help="why each chunk came back, which stage kept or dropped it"
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from fovea.rag.types import Answer
 
     with Pipeline.from_yaml(args.pipeline) as pipeline:
-        for piece in pipeline.stream(question_of(args), args.k, where=args.where):
+        for piece in pipeline.stream(question_of(args), args.k, where=args.where, as_of=args.as_of):
             if isinstance(piece, Answer):
                 show(piece, args)
             elif not args.json:

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
     trace = Trace()
     with Pipeline.from_yaml(args.pipeline) as pipeline:
-        hits = pipeline.retrieve(question_of(args), args.k, where=args.where, trace=trace)
+        hits = pipeline.retrieve(question_of(args), args.k, where=args.where, as_of=args.as_of, trace=trace)
     if args.json:
         plain = {"hits": [hit_to_dict(h) for h in hits], "trace": trace.to_dict()}
         if args.explain:

@@ -42,7 +42,7 @@ def compare(before: Sequence[Outcome], after: Sequence[Outcome], metrics: Iterab
     both = {m: [(a.scores[m], b.scores[m]) for a, b in pairs if m in a.scores and m in b.scores] for m in metrics}
     table = {m: np.array(rows) for m, rows in both.items() if rows}
     moved = {m: rows[:, 1] - rows[:, 0] for m, rows in table.items()}
-    values = means({m: list(d) for m, d in moved.items()}, dict.fromkeys(moved, len(pairs)))
+    values = means({m: list(d) for m, d in moved.items()}, dict.fromkeys(moved, len(pairs)), shares=False)
     p = [randomisation_p(d) for d in moved.values()]
     return [
         Difference(m, float(table[m][:, 0].mean()), float(table[m][:, 1].mean()), values[m], p[i], corrected)

@@ -32,15 +32,13 @@ def rows(evaluation: Evaluation, method: str, chunks: Mapping[str, Value]) -> li
 def _row(data: str, method: str, name: str, value: Value | None) -> Row:
     if value is None:
         return Row("eval", data, method, name, None, n=0)
-    exact = value.low == value.high == value.mean and name.startswith("chunk")
-    low, high = (None, None) if exact else (value.low, value.high)
-    return Row("eval", data, method, name, value.mean, low, high, value.n, settings={"of": value.of})
+    return Row("eval", data, method, name, value.mean, *value.ends, value.n, settings={"of": value.of})
 
 
 def differences(found: Sequence[Difference], data: str, method: str) -> list[Row]:
     """One row a metric: the paired difference, with its tests in the settings."""
     return [
-        Row("eval", data, method, f"{d.metric} difference", d.difference.mean, d.difference.low, d.difference.high,
+        Row("eval", data, method, f"{d.metric} difference", d.difference.mean, *d.difference.ends,
             d.difference.n, settings={"before": d.before, "after": d.after, "p": d.p, "p_holm": d.p_holm})
         for d in found
     ]  # fmt: skip
@@ -64,7 +62,7 @@ def _line(name: str, value: Value | None, asked: int) -> list[str]:
         return [name, "none", "", f"0 of {asked}"]
     row = _row("", "", name, value)
     between = f"{_short(row.low, 3)} to {_short(row.high, 3)}" if row.low is not None and row.high is not None else ""
-    return [name, _short(value.mean), between, f"{value.n} of {value.of}" if row.low is not None else ""]
+    return [name, _short(value.mean), between, f"{value.n} of {value.of}"]
 
 
 def _counted(evaluation: Evaluation) -> Iterator[str]:
@@ -82,7 +80,7 @@ def difference_table(found: Sequence[Difference], against: str) -> str:
     lines = [[f"against {against}", "before", "after", "difference", "95 % interval", "n", "p (Holm)"]]
     for d in found:
         value = d.difference
-        between = f"{value.low:+.3g} to {value.high:+.3g}"
+        between = "" if None in value.ends else f"{value.low:+.3g} to {value.high:+.3g}"
         cells = [_short(d.before), _short(d.after), f"{value.mean:+.4g}", between, f"{value.n} of {value.of}"]
         lines.append([d.metric, *cells, f"{d.p_holm:.3g}"])
     return _aligned(lines)

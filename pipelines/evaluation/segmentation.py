@@ -4,6 +4,7 @@ and how long they are.
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.evaluation.case import Line, Texts
@@ -36,4 +37,4 @@ def segmentation(corpus: Corpus, questions: QuestionSet, texts: Texts | None = N
     sizes = {"chunks": float(count)}
     if count:
         sizes |= {"chunk_tokens": sum(tokens) / count, "chunk_characters": sum(characters) / count}
-    return found | {name: Value(x, x, x, count, count) for name, x in sizes.items()}
+    return found | {name: Value(x, nan, nan, count, count) for name, x in sizes.items()}

@@ -20,7 +20,7 @@ from pydantic import Field, PositiveInt
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
 from fovea.pipelines.answering.passages import Passage, read
-from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.generation import Generator

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fovea.pipelines.answering.citing import cite
-from fovea.pipelines.answering.prompt import INSTRUCTION, NO_ANSWER, messages
+from fovea.pipelines.answering.prompt import INSTRUCTION, messages
+from fovea.pipelines.answering.reasoning import Listening
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import registry, trace
 from fovea.rag.chat import is_secret
 from fovea.rag.corpus import Corpus
@@ -65,7 +67,8 @@ class LangChainGenerator(Generator):
                     yield piece
         except Exception as error:  # every provider raises its own kinds
             raise explain(error, told.model, told.length) from error
-        told.close()
+        if piece := told.close():
+            yield piece
 
     async def astream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> AsyncIterator[str]:
         """Like `stream`, on the event loop by the model's own asynchronous client."""
@@ -79,7 +82,8 @@ class LangChainGenerator(Generator):
                     yield piece
         except Exception as error:  # every provider raises its own kinds
             raise explain(error, told.model, told.length) from error
-        told.close()
+        if piece := told.close():
+            yield piece
 
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
         """The text without markers, each sentence with the evidence found for it."""
@@ -88,28 +92,36 @@ class LangChainGenerator(Generator):
 
 @dataclass
 class _Told:
-    """What a model has said so far: how much text, which tokens, and why it stopped."""
+    """What a model has said so far: how much text, what it thought aloud, which tokens, and why it stopped."""
 
     model: str
     length: int = 0
     usage: Any = None
     stopped: set[str] = field(default_factory=set)
+    heard: Listening = field(default_factory=Listening)
+    thoughts: list[str] = field(default_factory=list)
 
     def take(self, chunk: Any) -> str:
         from langchain_core.messages.ai import add_usage
 
-        text = str(chunk.text)
-        self.length += len(text)
+        text = self.heard.take(str(chunk.text))
+        self.length += len(text.strip())
+        self.thoughts += thoughts(chunk)
         if usage := getattr(chunk, "usage_metadata", None):
             self.usage = add_usage(self.usage, usage)
         why = chunk.response_metadata
         self.stopped |= {str(why[k]).lower() for k in ("finish_reason", "stop_reason", "done_reason") if why.get(k)}
         return text
 
-    def close(self) -> None:
-        """Report the tokens; a cut answer is a warning, an empty or refused one an error."""
-        stage = trace.current()
+    def close(self) -> str:
+        """What of the answer was held back. Reports tokens and reasoning; a cut answer is a warning, one without words
+        or refused an error.
+        """
+        stage, rest = trace.current(), self.heard.close()
+        self.length += len(rest.strip())
         stage.note(model=self.model)
+        if thought := "".join(self.thoughts) or self.heard.parts[0]:
+            stage.note(reasoning=thought)
         if self.usage:
             stage.count(input_tokens=self.usage["input_tokens"], output_tokens=self.usage["output_tokens"])
         if self.stopped & REFUSED:
@@ -124,6 +136,16 @@ class _Told:
             )
         if self.stopped & CUT:
             trace.warn(f"{self.model} reached its limit of tokens: the answer is cut off")
+        return rest
+
+
+def thoughts(chunk: Any) -> list[str]:
+    """The reasoning that a provider sends apart from the text: in blocks of the content, or beside it."""
+    blocks = chunk.content if isinstance(chunk.content, list) else []
+    kinds = ("reasoning", "thinking", "reasoning_content")
+    found = [str(b.get(k)) for b in blocks if isinstance(b, dict) for k in kinds if isinstance(b.get(k), str)]
+    beside = chunk.additional_kwargs.get("reasoning_content")
+    return [*found, *([beside] if isinstance(beside, str) else [])]
 
 
 def _no_passages() -> str:

@@ -15,8 +15,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from fovea.attention_retrieval.attention import Attention
 from fovea.pipelines.answering.attended import looked_at
 from fovea.pipelines.answering.citing import cite
-from fovea.pipelines.answering.prompt import INSTRUCTION, NO_ANSWER, messages
+from fovea.pipelines.answering.prompt import INSTRUCTION, messages
+from fovea.pipelines.answering.reasoning import Listening, opens
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
+from fovea.rag.content import content_of
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError, QueryError
 from fovea.rag.generation import Generator
@@ -24,6 +27,9 @@ from fovea.rag.types import Answer, Hit, Query
 
 if TYPE_CHECKING:
     from fovea.rag.causal_lm import CausalLM
+
+END = 32
+"""Tokens at the end of a prompt in which a template may have opened the model's reasoning."""
 
 
 class TransformersGenerator(Generator, name="transformers"):
@@ -60,6 +66,11 @@ class TransformersGenerator(Generator, name="transformers"):
     """The system message: how to answer and cite."""
 
     @cached_property
+    def fingerprint(self) -> str:
+        """What decides the answers: settings, and the model by its content."""
+        return self.fingerprint_with(model=content_of(self.model, organisation="openai-community"))
+
+    @cached_property
     def lm(self) -> CausalLM:
         """The model, loaded on first use."""
         from fovea.rag.causal_lm import load
@@ -77,16 +88,25 @@ class TransformersGenerator(Generator, name="transformers"):
         tokens = self._tokens(query, hits)
         cache = self.attention.cache(self.lm.model.config) if self.attention else None
         made = self.lm.stream(tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed, cache=cache)
-        length = 0
+        heard, length = Listening(opened=opens(self.lm.tokenizer.decode(tokens[-END:]))), 0
         for piece in made:
-            length += len(piece.strip())
-            yield piece
+            if said := heard.take(piece):
+                length += len(said.strip())
+                yield said
+        if rest := heard.close():
+            length += len(rest.strip())
+            yield rest
         trace.current().note(model=self.model, device=str(self.lm.model.device))
         if self.attention:
             self._note(self.attention, cache, query, hits)
         trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
+        if thought := heard.parts[0]:
+            trace.current().note(reasoning=thought)
         if not length:
-            raise ModelError(f"the model {self.model} gave an empty answer", fix="use another model or instruction")
+            raise ModelError(
+                f"the model {self.model} gave an empty answer" + (" after its reasoning" if thought else ""),
+                fix="raise max_new_tokens" if thought and made.cut else "use another model or instruction",
+            )
         if made.cut:
             trace.warn(f"{self.model} reached max_new_tokens ({self.max_new_tokens}): the answer is cut off")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 from fovea.pipelines.evaluation.gold import QuestionSet
 from fovea.pipelines.evaluation.questions import read_questions
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.libraries import Documents
 from fovea.pipelines.sweep.space import Resolved
 from fovea.pipelines.sweep.study import Study
 from fovea.pipelines.sweep.trial import Task, plain
-from fovea.rag.component import fingerprint
-from fovea.rag.errors import ConfigError
+from fovea.rag.component import Component, fingerprint
+from fovea.rag.content import content_of
+from fovea.rag.errors import ConfigError, FoveaError
 from fovea.rag.version import __version__
 
 
@@ -57,8 +60,10 @@ class StudyData:
         )  # fmt: skip
 
     @cached_property
-    def _data(self) -> str:
-        """A hash of all that decides a result beside the configuration."""
+    def fingerprint(self) -> str:
+        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, the
+        content of every model that the study names, and the version. Results of others are never shown as these.
+        """
         task = self.task
         return fingerprint(
             [
@@ -66,17 +71,47 @@ class StudyData:
                 self.documents.fingerprint,
                 task.metrics,
                 task.judge,
-                task.encoder,
+                _content(self.study.spec.judge),
+                _content(self.study.pipeline(self.study.baseline).encoder),
+                {text: content_of(text) for text in sorted(set(_texts(self.study.source.data.get("pipeline"))))},
                 __version__,
             ]
         )
 
     def identity(self, resolved: Resolved) -> tuple[str, dict[str, Any]]:
         """The name of a configuration, and its pipeline; one that is no pipeline bears its raw settings."""
+        made: list[str] = []
         try:
-            settings = self.study.pipeline(resolved).settings()
+            pipeline = self.study.pipeline(resolved)
+            settings, made = pipeline.settings(), [_content(component) for component in _components(pipeline)]
         except ConfigError:
             settings = dict(resolved.settings)
         named = {k: v for k, v in settings.items() if k not in ("name", "preset")}
         named["store"] = {k: v for k, v in dict(named.get("store") or {}).items() if k != "path"}
-        return fingerprint([self._data, named]), settings
+        return fingerprint([self.fingerprint, named, made]), settings
+
+
+def _components(pipeline: PipelineSpec) -> Iterator[Component]:
+    """Every component of a pipeline, the default fuser too."""
+    for value in (*(getattr(pipeline, name) for name in type(pipeline).model_fields), pipeline.fuser):
+        yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Component))
+
+
+def _texts(settings: Any) -> Iterator[str]:
+    """Every text in the settings of a study, at any depth: some of them name models and weights."""
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, Mapping):
+        yield from (text for value in settings.values() for text in _texts(value))
+    elif isinstance(settings, (list, tuple)):
+        yield from (text for value in settings for text in _texts(value))
+
+
+def _content(component: Component | None) -> str:
+    """What decides a component's results, models by their content; its settings alone where a model cannot be had."""
+    if component is None:
+        return ""
+    try:
+        return component.fingerprint
+    except FoveaError:
+        return fingerprint(component.settings())

@@ -58,7 +58,7 @@ class Sweep:
         self.cache = cache or folder / "cache"
         self.results = Results(folder)
         self.data = StudyData(study, self.cache)
-        self.suggestions = Suggestions(folder, study)
+        self.suggestions = Suggestions(folder, study, self.data.fingerprint)
         self.history = self.suggestions.fingerprint
 
     def __enter__(self) -> Sweep:

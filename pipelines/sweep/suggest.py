@@ -25,12 +25,14 @@ TRIALS = 50
 
 
 class Suggestions:
-    """The history of one study. Callers hold a lock while they ask."""
+    """The history of one study over one set of data (`StudyData.fingerprint`), since values over other questions or
+    documents are those of another study. Callers hold a lock while they ask.
+    """
 
     SAMPLERS: ClassVar[Mapping[str, str]] = {"random": "RandomSampler", "tpe": "TPESampler", "nsga2": "NSGAIISampler"}
 
-    def __init__(self, folder: Path, study: Study) -> None:
-        self.study, self.search = study, study.spec.search
+    def __init__(self, folder: Path, study: Study, data: str = "") -> None:
+        self.study, self.search, self.data = study, study.spec.search, data
         self.optuna: Any = require("optuna", extra="sweep", needed_by="fovea sweep")
         self.optuna.logging.set_verbosity(logging.WARNING)
         backend = self.optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL), _Lock(folder / "optuna.lock"))
@@ -43,10 +45,10 @@ class Suggestions:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the space and of how it is searched: another one has another history."""
-        space = {name: repr(domain) for name, domain in self.study.space.parameters.items()}
+        """A hash of the space, of how it is searched, and of what is measured: another one has another history."""
+        spec, space = self.study.spec, {name: repr(domain) for name, domain in self.study.space.parameters.items()}
         search = self.search.model_dump(exclude={"trials"})
-        return fingerprint([space, search, self.study.spec.constraints, self.study.objectives, self.study.spec.limit])
+        return fingerprint([space, search, spec.constraints, self.study.objectives, spec.limit, self.data])
 
     @property
     def most(self) -> int:

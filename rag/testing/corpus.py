@@ -21,7 +21,7 @@ from fovea.rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import QueryError
 from fovea.rag.filters import Filter, matches
-from fovea.rag.tokens import words
+from fovea.rag.terms import index_terms, query_terms
 from fovea.rag.types import Chunk, Document, Hit, Span
 
 K1, B, SMALLEST_IDF = 1.2, 0.75, 1e-6
@@ -56,7 +56,7 @@ class MemoryCorpus:
         self._lengths: list[int] = []
         self._postings: dict[str, dict[int, int]] = defaultdict(dict)
         for no, (said, text) in enumerate(zip(self._said, texts, strict=True)):
-            self._lengths.append(len(found := words(f"{said}\n{text}")))
+            self._lengths.append(len(found := index_terms(f"{said}\n{text}")))
             for word, count in Counter(found).items():
                 self._postings[word][no] = count
 
@@ -99,14 +99,14 @@ class MemoryCorpus:
         return self._best({no: float(s) for no, s in enumerate(scores)}, k, where)
 
     def match(self, text: str, k: int, where: Filter | None = None) -> list[Hit]:
-        """The `k` chunks of highest BM25 score that hold any word of `text`; a word asked twice counts once.
+        """The `k` chunks of highest BM25 score that hold any term of `text`; a term asked twice counts once.
 
-        `sum over words of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))`,
+        `sum over terms of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))`,
         `idf = ln((N - n + 1/2) / (n + 1/2))`, at least 1e-6: SQLite FTS5's `bm25()` with the sign turned.
         """
         scores: dict[int, float] = defaultdict(float)
         mean = sum(self._lengths) / max(1, len(self._lengths))
-        for word in dict.fromkeys(words(text)):
+        for word in query_terms(text):
             found = self._postings.get(word, {})
             idf = max(math.log((len(self._chunks) - len(found) + 0.5) / (len(found) + 0.5)), SMALLEST_IDF)
             for no, f in found.items():
@@ -119,7 +119,7 @@ class MemoryCorpus:
 
     def _best(self, scores: Mapping[int, float], k: int, where: Filter | None) -> list[Hit]:
         order = sorted(scores, key=lambda no: (-scores[no], no))
-        kept = (no for no in order if where is None or matches(where, self._chunks[no].metadata))
+        kept = (no for no in order if where is None or matches(where, self._chunks[no].fields))
         return [Hit(self._chunks[no], scores[no]) for _, no in zip(range(k), kept)]
 
     def vectors(self, chunks: Sequence[Chunk]) -> np.ndarray:

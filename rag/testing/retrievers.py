@@ -75,10 +75,10 @@ def check_where(retriever: Retriever, query: Query, where: str, corpus: Corpus) 
     """A filter keeps matching chunks alone, and as many of them as it can: filtered before the best `k` are taken."""
     condition = parse(where)
     everything = retriever.search(query, 10_000, corpus)
-    expected = [h.chunk.id for h in everything if matches(condition, h.chunk.metadata)]
+    expected = [h.chunk.id for h in everything if matches(condition, h.chunk.fields)]
     found = retriever.search(Query(query.text, where=condition), 2, corpus)
     if retriever.filter_moves_scores:
-        assert all(matches(condition, h.chunk.metadata) for h in found)
+        assert all(matches(condition, h.chunk.fields) for h in found)
         assert len(found) == len(expected[:2]), "a filter takes away what does not match, and nothing else"
         return
     assert [h.chunk.id for h in found] == expected[:2], f"{where}: a filtered search is the search, filtered"

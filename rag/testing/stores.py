@@ -31,7 +31,19 @@ from fovea.rag.types import Scalar
 Pairs = list[tuple[int, float]]
 DIM = 16
 TOLERANCE = 1e-5
-OPERATORS: tuple[Operator, ...] = ("==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains", "exists")
+OPERATORS: tuple[Operator, ...] = (
+    "==",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "in",
+    "not in",
+    "contains",
+    "starts_with",
+    "exists",
+)
 
 
 class MemoryTruth:
@@ -351,8 +363,15 @@ VALUES: dict[str, tuple[Scalar, ...]] = {
     "lang": ("en", "de", "DE", "zh-中文", "", 'it\'s "quoted" 100%'),
     "draft": (True, False),
     "mixed": (1, 1.0, True, "1", "true", False, 0, ""),
+    "unit price, net": (1, 2.5),
+    "source": ("notes/a.pdf", "b.md"),
+    "path": ("notes/a.pdf", "b.md"),
+    "suffix": (".pdf", ".md"),
+    "title": ("On tea", "Tea"),
+    "media_type": ("text/plain", "application/pdf"),
+    "page": (1, 2, 3),
 }
-"""Values of each field: neighbours in every sense in which engines confuse values."""
+"""Values of each field: neighbours in every sense in which engines confuse values, and the fields that are built in."""
 
 
 def random_metadata(draw: random.Random) -> dict[str, Scalar]:
@@ -369,6 +388,10 @@ def filters() -> list[Filter]:
     single += [Compare("lang", "contains", v) for v in ("e", "E", "中", "", "100%")] + [
         Compare("mixed", "contains", "1")
     ]
+    single += [Compare(f, "starts_with", v) for f in ("lang", "mixed", "source") for v in ("e", "E", "", "1", "notes/")]
+    single += [Compare("page", op, 2) for op in ("==", "<", ">=")] + [Compare("suffix", "==", ".pdf")]
+    single += [Compare("title", op, "On tea") for op in ("==", "!=")] + [Compare("media_type", "in", ("text/plain",))]
+    single += [Compare("unit price, net", "==", 1), Compare("path", "!=", "notes/a.pdf")]
     single += [Compare(f, "exists", v) for f in (*VALUES, "nowhere") for v in (True, False)]
     for op in ("in", "not in"):
         single += [Compare(f, op, values[:3]) for f, values in VALUES.items()] + [Compare("mixed", op, VALUES["mixed"])]

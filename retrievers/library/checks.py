@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from fovea.rag.errors import StoreError
-from fovea.rag.tokens import words
+from fovea.rag.terms import index_terms
 from fovea.rag.types import Chunk
 from fovea.retrievers.library import chunks, lexicon, situations
 from fovea.retrievers.library.database import Database
@@ -82,7 +82,7 @@ def _contents(db: Database) -> Iterator[str]:
     held: Counter[str] = Counter()
     occurs: Counter[str] = Counter()
     for no, chunk, text in situations.indexed(db, chunks.every(db)):
-        mine = words(text)
+        mine = index_terms(text)
         occurs.update(mine)
         held.update(set(mine))
         yield from _key(db, no, chunk, is_right)

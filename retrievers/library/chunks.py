@@ -13,7 +13,8 @@ from fovea.retrievers.library.schema import BLOCK
 from fovea.retrievers.library.values import pack, read_metadata, unpack
 from fovea.retrievers.library.vectors import batches, holes
 
-_CHUNK = """SELECT c.no, c.document, c.start, c.stop, c.page, c.name, d.name, d.source, d.title, d.metadata
+_CHUNK = """SELECT c.no, c.document, c.start, c.stop, c.page, c.name, d.name, d.source, d.title, d.metadata,
+            d.media_type
             FROM chunks AS c JOIN documents AS d ON d.id = c.document"""
 _BLOCKS = f"""SELECT c.no, t.text FROM chunks AS c JOIN texts AS t ON t.document = c.document
              AND t.block BETWEEN c.start / {BLOCK} AND (c.stop - 1) / {BLOCK}"""
@@ -127,10 +128,10 @@ def _chunks(db: Database, condition: str, values: Sequence[Any]) -> list[tuple[i
 
 def _chunk(db: Database, row: tuple[Any, ...], around: str, facts: Mapping[str, Scalar]) -> Chunk:
     """A chunk, sliced out of the blocks around it; raises StoreError unless it is what was stored."""
-    _, _, start, stop, page, stored, name, source, title, _ = row
+    _, _, start, stop, page, stored, name, source, title, _, media_type = row
     skipped = start // BLOCK * BLOCK
     content = around[start - skipped : stop - skipped]
-    chunk = Chunk(unpack(name), start, stop, content, unpack(source), unpack(title), page, facts)
+    chunk = Chunk(unpack(name), start, stop, content, unpack(source), unpack(title), page, facts, unpack(media_type))
     if bytes.fromhex(chunk.id) != stored:
         raise damaged(db.path, f"{chunk.where} does not hold the text that was stored")
     return chunk

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fovea.rag.errors import DocumentError, StoreError
+from fovea.rag.fields import fields, kind
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library import lexicon, situations, vectors
 from fovea.retrievers.library.chunks import every_of
 from fovea.retrievers.library.database import Database
 from fovea.retrievers.library.schema import BLOCK
-from fovea.retrievers.library.values import any_odd, kind, odd, pack, unpack
+from fovea.retrievers.library.values import any_odd, odd, pack, unpack
 
 
 def put(
@@ -62,7 +63,8 @@ def _put_document(db: Database, owner: int, document: Document) -> int:
     metadata = dict(document.metadata)
     row = (
         owner, name, pack(document.source), pack(document.title), pack(document.media_type), json.dumps(metadata),
-        json.dumps(document.pages), len(document.text), any_odd(metadata),
+        json.dumps(document.pages), len(document.text),
+        any_odd(fields(document.source, document.title, document.media_type, None, metadata)),
     )  # fmt: skip
     columns = "owner, name, source, title, media_type, metadata, pages, length, odd"
     db.run(f"INSERT INTO documents ({columns}) VALUES ({vectors.holes(row)})", row)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fovea.rag.errors import StoreError
+from fovea.rag.fields import suffix
 from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT
 
 BUSY_SECONDS = 20.0
@@ -122,6 +123,10 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 def _open(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA cache_size = -32768")
+    # Bytes stand for names that are no UTF-8 (`fovea.retrievers.library.values.pack`).
+    connection.create_function(
+        "suffix", 1, lambda name: suffix(name) if isinstance(name, str) else "", deterministic=True
+    )
     return connection
 
 

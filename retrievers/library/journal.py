@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fovea.rag.corpus import Rows
+from fovea.rag.fields import fields
 from fovea.rag.types import Scalar
 from fovea.retrievers.library import lexicon
 from fovea.retrievers.library.database import Database
-from fovea.retrievers.library.values import read_metadata
+from fovea.retrievers.library.values import read_metadata, unpack
 from fovea.retrievers.library.vectors import matrix
 
 if TYPE_CHECKING:
@@ -27,16 +28,17 @@ def added(db: Database, since: int, batch: int, dim: int) -> Iterator[Rows]:
 
     first = db.one("SELECT min(no) FROM chunks INDEXED BY chunks_added WHERE added > ?", (since,))
     last = (first[0] if first and first[0] is not None else 1 << 62) - 1
-    sql = """SELECT c.no, c.document, v.vector FROM chunks AS c JOIN vectors AS v ON v.id = c.vector
+    sql = """SELECT c.no, c.document, c.page, v.vector FROM chunks AS c JOIN vectors AS v ON v.id = c.vector
              WHERE c.no > ? ORDER BY c.no LIMIT ?"""
     while True:
         with db.snapshot():
             rows = db.all(sql, (last, batch))
-            known = _metadata(db, rows[0][0], rows[-1][0]) if rows else {}
+            known = _documents(db, rows[0][0], rows[-1][0]) if rows else {}
         if not rows:
             return
-        nos = np.array([no for no, _, _ in rows], np.int64)
-        yield Rows(nos, matrix(db, [v for _, _, v in rows], dim), [known[document] for _, document, _ in rows])
+        nos = np.array([row[0] for row in rows], np.int64)
+        seen = [_fields(*known[document], page) for _, document, page, _ in rows]
+        yield Rows(nos, matrix(db, [row[3] for row in rows], dim), seen)
         last = rows[-1][0]
 
 
@@ -65,9 +67,13 @@ def prune(db: Database) -> int:
     return dropped
 
 
-def _metadata(db: Database, first: int, last: int) -> dict[int, dict[str, Scalar]]:
-    """The metadata of the documents that have chunks from `first` to `last`."""
-    sql = (
-        "SELECT id, metadata FROM documents WHERE id IN (SELECT DISTINCT document FROM chunks WHERE no BETWEEN ? AND ?)"
-    )
-    return {document: read_metadata(stored, db.path) for document, stored in db.all(sql, (first, last))}
+def _documents(db: Database, first: int, last: int) -> dict[int, tuple[str, str, str, dict[str, Scalar]]]:
+    """Source, title, media type and metadata of the documents that have chunks from `first` to `last`."""
+    sql = """SELECT id, source, title, media_type, metadata FROM documents
+             WHERE id IN (SELECT DISTINCT document FROM chunks WHERE no BETWEEN ? AND ?)"""
+    rows = db.all(sql, (first, last))
+    return {no: (unpack(s), unpack(t), unpack(m), read_metadata(facts, db.path)) for no, s, t, m, facts in rows}
+
+
+def _fields(source: str, title: str, media_type: str, facts: dict[str, Scalar], page: int | None) -> dict[str, Scalar]:
+    return fields(source, title, media_type, page, facts)

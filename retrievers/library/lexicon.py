@@ -1,10 +1,10 @@
-"""The lexical index: words of chunks in SQLite FTS5, ranked by its BM25.
+"""The lexical index: terms of chunks in SQLite FTS5, ranked by its BM25.
 
-Both sides are cut into words by `fovea.rag.tokens.words`, Chinese and Japanese into single characters, and FTS5 sees
-those words set apart by spaces. So nothing a person asks can be taken for its query syntax. The index keeps no texts;
-to take a chunk out, its words are made again from the stored document and what was said of its place
-(`fovea.retrievers.library.situations`). When the making of words has changed (another Unicode version of Python, say),
-the next writer makes the index anew.
+Both sides are cut into terms by `fovea.rag.terms`, and FTS5 sees those set apart by spaces. So nothing a person asks
+can be taken for its query syntax. The index keeps no texts; to take a chunk out, its terms are made again from the
+stored document and what was said of its place (`fovea.retrievers.library.situations`). When the making of terms has
+changed (another Unicode version of Python, say), the next writer makes the index anew, and readers are warned until
+then.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from fovea.rag.tokens import words
+from fovea.rag import trace
+from fovea.rag.terms import index_terms
 from fovea.retrievers.library.database import Database
 
-VERSION = f"1/{unicodedata.unidata_version}"
-"""Of the making of words. Raise the first number when `fovea.rag.tokens.words` changes."""
+VERSION = f"2/{unicodedata.unidata_version}"
+"""Of the making of terms. Raise the first number when `fovea.rag.terms` changes, or the folding and words below it."""
 
 
 def add(db: Database, chunks: Iterable[tuple[int, str]]) -> None:
@@ -40,10 +41,14 @@ def tidy(db: Database) -> None:
     db.run("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
 
 
-def distinct(text: str) -> list[str]:
-    """The words of a question, each once, in their order."""
-    return list(dict.fromkeys(words(text)))
+def warn_if_old(db: Database) -> None:
+    """Say that the index holds the terms of another Fovea, which today's questions may miss."""
+    if db.meta("words") != VERSION:
+        trace.warn(
+            "the words of this store were indexed by another version of Fovea or Python: some are not found until "
+            "`fovea rebuild` or the next `fovea ingest` indexes them anew; nothing is encoded"
+        )
 
 
 def _joined(text: str) -> str:
-    return " ".join(words(text))
+    return " ".join(index_terms(text))

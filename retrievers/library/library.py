@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from fovea.rag.corpus import Rows
 from fovea.rag.encoder import Encoder
 from fovea.rag.filters import Filter
+from fovea.rag.terms import query_terms
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library import chunks, content, facts, journal, lexicon, opening, situations, sources, vectors
 from fovea.retrievers.library.checks import problems
@@ -113,13 +114,18 @@ class Library:
 
         key = (repr(where), self.uuid, self.sequence)
         if (found := self._matching.get(key)) is None:
-            condition, values = facts.documents_matching(self._db, where)
+            condition, values = facts.chunks_matching(self._db, where)
             rows = self._db.all(f"SELECT no FROM chunks WHERE {condition} ORDER BY no", values)
             found = self._matching[key] = np.fromiter((no for (no,) in rows), np.int64, len(rows))
         with suppress(KeyError):  # Another thread may have taken it away.
             while len(self._matching) > REMEMBERED_FILTERS:
                 self._matching.popitem(last=False)
         return found
+
+    def fields(self) -> dict[str, set[str]]:
+        """The fields that filters can name, each with the kinds of value it has: "text", "number", "bool"."""
+        with self._db.snapshot():
+            return facts.known(self._db)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Inside of it, every reading sees one commit, whatever another process commits. Other threads wait."""
@@ -269,10 +275,11 @@ class Library:
         return chunks.neighbours(self._db, chunk, before, after)
 
     def match(self, text: str, k: int, where: Filter | None = None) -> list[tuple[int, float]]:
-        """The `(no, BM25)` of the `k` chunks of highest BM25 score for any word of `text`; equal by rising `no`."""
+        """The `(no, BM25)` of the `k` chunks of highest BM25 score for any term of `text`; equal by rising `no`."""
         with self._db.snapshot():
-            condition, values = facts.documents_matching(self._db, where) if where is not None else ("", [])
-            return self._ranking.best(lexicon.distinct(text), k, condition, values)
+            condition, values = facts.chunks_matching(self._db, where) if where is not None else ("", [])
+            lexicon.warn_if_old(self._db)
+            return self._ranking.best(query_terms(text), k, condition, values)
 
     def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
         """How many chunks there are, and how many hold each word."""

@@ -39,7 +39,7 @@ class Ranking:
         self._holding: dict[str, int] = {}
 
     def best(self, asked: Sequence[str], k: int, condition: str = "", values: Sequence[Scalar] = ()) -> Pairs:
-        """The `(no, score)` of the `k` best chunks that hold any of the words and meet an SQL condition on `document`.
+        """The `(no, score)` of the `k` best chunks that hold any of the words and meet an SQL condition on chunks.
 
         `sum over words of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))` with k1 1.2, b 0.75 and
         `idf = max(1e-6, ln((N - n + 1/2) / (n + 1/2)))`; equal scores by rising `no`.

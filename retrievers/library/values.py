@@ -33,13 +33,6 @@ def read_metadata(stored: str, path: Path) -> dict[str, Scalar]:
         return json.loads(stored)
 
 
-def kind(value: Scalar) -> str:
-    """The type by which values compare: text, number or truth value."""
-    if isinstance(value, bool):
-        return "bool"
-    return "number" if isinstance(value, (int, float)) else "text"
-
-
 def odd(value: Scalar) -> bool:
     """Whether SQL would compare the value differently from Python: huge integers, NaN, lone surrogates."""
     if isinstance(value, bool):

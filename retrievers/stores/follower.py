@@ -24,11 +24,13 @@ BATCH = 1000
 EXACT_INTEGER = 2**53
 """Larger integers are not exact as floating-point numbers, which the stores compare by."""
 TOLERANCE = 1e-5
+RECORD = 2
+"""Raise it when other fields of a chunk are written: 2 brought source, path, suffix, title, media_type and page."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a store has followed which library, and the fields it could not take all values of."""
+    """How far a store has followed which library (`Follower._held`), and the fields it could not take all values of."""
 
     uuid: str
     sequence: int
@@ -43,6 +45,11 @@ class Follower(ABC):
     def __init__(self, truth: Truth, where: str, *, read_only: bool) -> None:
         self._truth, self._where, self._read_only = truth, where, read_only
         self._known: Position | None = None
+
+    @property
+    def _held(self) -> str:
+        """Names the library and what is written of each chunk; a store that holds another is filled anew."""
+        return f"{self._truth.uuid}/{RECORD}"
 
     @abstractmethod
     def _position(self) -> Position | None:
@@ -81,9 +88,9 @@ class Follower(ABC):
         if self._read_only:
             raise StoreError("this index was opened for reading only", where=self._where)
         position, self._known = self._position(), None
-        if position is None or position.uuid != self._truth.uuid or position.sequence > self._truth.sequence:
+        if position is None or position.uuid != self._held or position.sequence > self._truth.sequence:
             self._empty()
-            self._set_position(position := Position(self._truth.uuid, 0))
+            self._set_position(position := Position(self._held, 0))
         if position.sequence == self._truth.sequence:
             return 0
         return self._follow(position)
@@ -109,7 +116,7 @@ class Follower(ABC):
         import numpy as np
 
         position = self._known = self._latest()
-        if position is None or position.uuid != self._truth.uuid:
+        if position is None or position.uuid != self._held:
             if self._truth.count:
                 raise StoreError(
                     f"{self.label} does not hold this library yet",
@@ -127,14 +134,14 @@ class Follower(ABC):
     def _latest(self) -> Position | None:
         """The position; read again only while the store is known to be behind."""
         known = self._known
-        if known is not None and (known.uuid, known.sequence) == (self._truth.uuid, self._truth.sequence):
+        if known is not None and (known.uuid, known.sequence) == (self._held, self._truth.sequence):
             return known
         return self._position()
 
     def check(self) -> list[str]:
         """What differs from the library, in sentences."""
         position = self._position()
-        if position is None or position.uuid != self._truth.uuid:
+        if position is None or position.uuid != self._held:
             return [f"{self.label} does not hold this library: run fovea rebuild"] if self._truth.count else []
         if position.sequence != self._truth.sequence:
             return [f"{self.label} is behind the library: run fovea ingest or fovea rebuild"]
@@ -158,7 +165,7 @@ class Follower(ABC):
         if self._read_only:
             raise StoreError("this index was opened for reading only", where=self._where)
         self._empty()
-        self._set_position(Position(self._truth.uuid, 0))
+        self._set_position(Position(self._held, 0))
         self._known = None
         self.sync()
 

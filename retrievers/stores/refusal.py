@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 
 from fovea.rag.errors import QueryError
-from fovea.rag.filters import All, Compare, Filter, Not, Some
+from fovea.rag.filters import Filter, compares, quoted
 from fovea.rag.types import Scalar
 from fovea.retrievers.stores.follower import comparable, nameable
 
@@ -15,10 +15,10 @@ ORDER = ("<", "<=", ">", ">=")
 def refuse(where: Filter, label: str, unfit: Container[str]) -> None:
     """Raise QueryError for the first comparison that the engine would not answer as `fovea.rag.filters.matches`
     does."""
-    for compare in _compares(where):
+    for compare in compares(where):
         if compare.field in unfit:
             why = f"{label} could not take every value of {compare.field!r}"
-        elif compare.op == "contains":
+        elif compare.op in ("contains", "starts_with"):
             why = f"{label} cannot look for a part of a text"
         elif compare.op in ORDER and not _number(compare.value):
             why = f"{label} has {compare.op!r} for numbers only"
@@ -27,19 +27,9 @@ def refuse(where: Filter, label: str, unfit: Container[str]) -> None:
         else:
             continue
         raise QueryError(
-            f"{why}: {compare.field} {compare.op} {compare.value!r}", fix="the store `embedded` compares everything"
+            f"{why}: {quoted(compare.field)} {compare.op} {compare.value!r}",
+            fix="the store `embedded` compares everything",
         )
-
-
-def _compares(where: Filter) -> Iterator[Compare]:
-    match where:
-        case All(parts) | Some(parts):
-            for part in parts:
-                yield from _compares(part)
-        case Not(part):
-            yield from _compares(part)
-        case Compare():
-            yield where
 
 
 def _number(value: Scalar | tuple[Scalar, ...]) -> bool:

@@ -1,6 +1,6 @@
 """BM25 three times: SQLite FTS5, the library bm25s, and the formula in plain Python. Where they differ, and how.
 
-All three cut text by `fovea.rag.tokens.words`. FTS5 and bm25s's "robertson" then differ in two ways only:
+All three cut text by `fovea.rag.terms`. FTS5 and bm25s's "robertson" then differ in two ways only:
 
 - FTS5 multiplies every score by `k1 + 1`, which changes no order;
 - a word that more than half of the chunks hold would have a negative idf `ln((N - n + 1/2) / (n + 1/2))`: FTS5 gives it
@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.terms import index_terms, query_terms
 from fovea.rag.testing.corpus import K1, SMALLEST_IDF, B, MemoryCorpus, sample_corpus
-from fovea.rag.tokens import words
 from fovea.rag.types import Query
 from fovea.retrievers.bm25 import BM25Retriever
 from fovea.retrievers.bm25s import BM25SRetriever
@@ -36,10 +36,29 @@ QUESTIONS = [
     "ships ships SHIPS",
     "绿茶",
     "naive cafe strasse",
+    "绿茶用八十度",
+    "brewed at 80-degrees",
     "danube",
 ]
 
-SOME = ["a", "b", "c", "d", "e", "rare", "common", "café", "ÉCOLE", "茶", "水"]
+SOME = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "rare",
+    "common",
+    "café",
+    "ÉCOLE",
+    "茶",
+    "绿茶水",
+    "2.1",
+    "2.1.0",
+    "e-mail",
+    "กาแฟ",
+    "C++",
+]
 some_words = st.lists(st.sampled_from(SOME), min_size=1, max_size=12)
 texts = st.lists(some_words.map(" ".join), min_size=1, max_size=12)
 
@@ -55,9 +74,11 @@ def scores_of(retriever, corpus: MemoryCorpus, question: str) -> dict[str, float
 def fts5(found: list[str], question: str) -> dict[str, float]:
     """SQLite's own scores over the same words."""
     db = sqlite3.connect(":memory:")
-    db.execute("CREATE VIRTUAL TABLE t USING fts5(words)")
-    db.executemany("INSERT INTO t (rowid, words) VALUES (?, ?)", enumerate((" ".join(words(t)) for t in found), 0))
-    asked = " OR ".join(f'"{w}"' for w in dict.fromkeys(words(question)))
+    db.execute("CREATE VIRTUAL TABLE t USING fts5(words, tokenize='ascii')")
+    db.executemany(
+        "INSERT INTO t (rowid, words) VALUES (?, ?)", enumerate((" ".join(index_terms(t)) for t in found), 0)
+    )
+    asked = " OR ".join(f'"{w}"' for w in query_terms(question))
     rows = db.execute("SELECT rowid, -bm25(t) FROM t WHERE t MATCH ?", [asked]).fetchall() if asked else []
     db.close()
     return {f"{no:03}": score for no, score in rows}
@@ -65,14 +86,14 @@ def fts5(found: list[str], question: str) -> dict[str, float]:
 
 def idfs(found: list[str], question: str) -> dict[str, float]:
     """`ln((N - n + 1/2) / (n + 1/2))` of each word of the question that is somewhere."""
-    holders = {w: sum(w in words(t) for t in found) for w in dict.fromkeys(words(question))}
+    holders = {w: sum(w in index_terms(t) for t in found) for w in query_terms(question)}
     return {w: math.log((len(found) - n + 0.5) / (n + 0.5)) for w, n in holders.items() if n}
 
 
 def frequency_part(found: list[str], text: str, word: str) -> float:
     """`f / (f + k1 (1 - b + b length / mean length))`."""
-    lengths = [len(words(t)) for t in found]
-    f, length = Counter(words(text))[word], len(words(text))
+    lengths = [len(index_terms(t)) for t in found]
+    f, length = Counter(index_terms(text))[word], len(index_terms(text))
     return f / (f + K1 * (1 - B + B * length / (sum(lengths) / len(lengths))))
 
 
@@ -93,7 +114,7 @@ def test_fts5_is_bm25s_robertson_but_for_the_factor_and_the_common_words(found, 
     idf, ours = idfs(found, question), fts5(found, question)
     theirs = scores_of(BM25SRetriever(method="robertson", k1=K1, b=B), corpus_of(found), question)
     for i, text in enumerate(found):
-        common = [w for w, value in idf.items() if value <= SMALLEST_IDF and w in words(text)]
+        common = [w for w, value in idf.items() if value <= SMALLEST_IDF and w in index_terms(text)]
         floor = sum(SMALLEST_IDF * frequency_part(found, text, w) for w in common)
         expected = (K1 + 1) * (theirs.get(f"{i:03}", 0.0) + floor)
         assert ours.get(f"{i:03}", 0.0) == pytest.approx(expected, rel=1e-6, abs=1e-9)
@@ -115,6 +136,15 @@ def test_a_word_in_most_chunks_still_finds_them_in_fts5_and_not_in_robertson():
     assert all(s <= SMALLEST_IDF * (K1 + 1) for s in fts5(found, "tea").values())
     assert scores_of(BM25SRetriever(method="robertson"), corpus_of(found), "tea") == {}
     assert set(scores_of(BM25SRetriever(method="lucene"), corpus_of(found), "tea")) == {"000", "001", "002"}
+
+
+def test_a_word_in_every_chunk_counts_as_each_variant_says():
+    found = ["tea pot", "tea leaf", "tea cup"]
+    everywhere = {m: scores_of(BM25SRetriever(method=m), corpus_of(found), "tea") for m in ("lucene", "atire")}
+    assert set(everywhere["lucene"]) == {"000", "001", "002"}
+    assert everywhere["lucene"]["000"] == pytest.approx(math.log(1 + 0.5 / 3.5) / (1 + K1), rel=1e-5)
+    assert everywhere["atire"] == scores_of(BM25SRetriever(method="robertson"), corpus_of(found), "tea") == {}
+    assert [*scores_of(BM25SRetriever(method="atire"), corpus_of(found), "tea cup")] == ["002"]
 
 
 def test_settings_of_bm25s_do_what_they_say():

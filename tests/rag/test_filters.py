@@ -5,9 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.rag.errors import QueryError
-from fovea.rag.filters import All, Compare, Not, Some, matches, parse
+from fovea.rag.filter_check import check
+from fovea.rag.filters import All, Compare, Not, Some, matches, parse, quoted
 
-PAPER = {"year": 2021, "lang": "en", "draft": False, "score": 0.5}
+PAPER = {
+    "year": 2021, "lang": "en", "draft": False, "score": 0.5, "unit-price, net": 2, "a`b": 1, "Invoice No.": "A`1",
+    "class": "x", "größe": 3,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -19,7 +23,10 @@ PAPER = {"year": 2021, "lang": "en", "draft": False, "score": 0.5}
         ("exists(author)", False), ("not exists(author)", True), ("contains(lang, 'n')", True),
         ("author == 'x'", False), ("author != 'x'", False), ("not author == 'x'", True),
         ("year >= 2020 and (lang == 'de' or score <= 0.5)", True), ("year == '2021'", False),
-        ("draft == 0", False), ("draft != 0", True), ("year in [2021, 'x']", True), ("draft in [0]", False),
+        ("starts_with(lang, 'e')", True), ("starts_with(lang, 'n')", False), ("starts_with(year, '2')", False),
+        ("`unit-price, net` > 1", True), ("`a``b` == 1", True), ("contains(`Invoice No.`, '`')", True),
+        ("exists(`class`) and exists(`größe`)", True), ("draft == 0", False),
+        ("draft != 0", True), ("year in [2021, 'x']", True), ("draft in [0]", False),
     ],
 )  # fmt: skip
 def test_what_a_filter_means(text, true):
@@ -47,6 +54,17 @@ def test_the_tree_of_a_filter():
         ("draft < true", "needs a number or a text"),
         ("contains(year, 3)", "'contains' takes a text"),
         ("lang in [['x']]", "a list cannot hold a list"),
+        ("unit-price == 1", "column 1: expected FIELD OPERATOR VALUE"),
+        ("unit-price == 1", "names with spaces or hyphens stand in backticks"),
+        ("Invoice No == 1", "column 9: cannot read the filter"),
+        ("class == 'x'", "keywords stand in backticks"),
+        ("`` == 1", "cannot read the filter"),
+        (
+            "`größe in m` == 1 and starts_with(`größe in m`, 3)",
+            "filter, column 49: 'starts_with' takes a text, got '3'",
+        ),
+        ("`a b` == [1]", "got '[1]'"),
+        ("`a b`.c == 1", "got '`a b`.c == 1'"),
         ("(" * 500 + "a==1" + ")" * 500, "cannot read the filter"),
     ],
 )
@@ -68,3 +86,50 @@ def test_any_text_is_a_filter_or_a_clear_error(text):
 def test_negation_is_complement(metadata):
     for text in ("a == 1", "b != 'x'", "exists(c)", "a in [1, 'x']", "a == true or b < 2"):
         assert matches(parse(f"not ({text})"), metadata) is not matches(parse(text), metadata)
+
+
+@given(st.text(min_size=1, max_size=12))
+def test_any_name_can_be_quoted(name):
+    assert parse(f"{quoted(name)} == 1 and exists({quoted(name)})") == All(
+        (Compare(name, "==", 1), Compare(name, "exists", True))
+    )
+
+
+KNOWN = {"colour": {"text"}, "year": {"number"}, "Invoice No.": {"text"}, "mixed": {"text", "number"}, "done": {"bool"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["colour == 'red'", "year in [1, 2.5]", "`Invoice No.` != 'A'", "mixed == 1 or mixed == '1'", "done == true",
+     "exists(size) and size > 3", "not exists(size) or size == 'x'", "starts_with(mixed, '1')", "year in []"],
+)  # fmt: skip
+def test_a_filter_that_can_mean_something(text):
+    check(parse(text), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("color == 'red'", "filter: no document has the field 'color'\n  allowed: colour, "),
+        ("color == 'red'", "did you mean 'colour'?"),
+        ("`invoice no` == 'A'", "  allowed: `Invoice No.`, "),
+        ("not (year > 1 and size == 2)", "no document has the field 'size'"),
+        ("year == '2021'", "filter: year ==: the field 'year' holds numbers, and is compared with '2021'"),
+        ("year == '2021'", "texts stand in quotes"),
+        ("colour in ['red', 3]", "the field 'colour' holds texts, and is compared with 3"),
+        ("done == 1", "holds true or false, and is compared with 1"),
+        ("contains(year, '20')", "'contains' looks into texts only"),
+        ("mixed == true", "holds numbers and texts"),
+    ],
+)
+def test_a_filter_that_can_mean_nothing_is_refused(text, message):
+    with pytest.raises(QueryError) as caught:
+        check(parse(text), KNOWN)
+    assert message in str(caught.value)
+
+
+def test_of_many_fields_the_nearest_are_shown():
+    with pytest.raises(QueryError) as caught:
+        check(parse("field_7x == 1"), {f"field_{i}": {"text"} for i in range(100)})
+    assert "allowed: field_7, " in str(caught.value)
+    assert "and 60 more" in str(caught.value)

@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import DocumentError, QueryError, StoreError
 from fovea.rag.testing.corpus import cut
+from fovea.rag.trace import Trace
 from fovea.rag.types import Document, Span
 from fovea.retrievers.library import journal, lexicon
+from fovea.retrievers.library import library as library_module
 from fovea.retrievers.library.library import Library, SourceRow, vector_key
 from fovea.retrievers.library.opening import FILE
 from tests.library_tools import ENCODER, contents, opened, put, put_chunks
@@ -161,7 +163,7 @@ def test_the_journal(tmp_path):
         assert later == [4, 5, 6]
         rows = list(library.added(0, batch=4))
         assert [len(r.nos) for r in rows] == [4, 2]
-        assert rows[1].metadata == [{"x": 1}] * 2
+        assert rows[1].metadata == [{"source": "b", "path": "b", "media_type": "text/plain", "x": 1}] * 2
         every = [c.text for c in library.chunks()]
         np.testing.assert_array_equal(np.concatenate([r.vectors for r in rows]), ENCODER.encode(every))
         put(library, "a", "one two", size=9)
@@ -348,14 +350,18 @@ def test_words_are_indexed_anew_when_their_making_has_changed(tmp_path, monkeypa
     with opened(tmp_path) as library:
         put(library, "a", "one two three")
         right = library.match("two", 3)
-    real = lexicon.words
-    monkeypatch.setattr(lexicon, "words", lambda text: [w[::-1] for w in real(text)])
-    monkeypatch.setattr(lexicon, "VERSION", "2/other")
+    for module, name in ((lexicon, "index_terms"), (library_module, "query_terms")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda text, real=real: [w[::-1] for w in real(text)])
+    monkeypatch.setattr(lexicon, "VERSION", "3/other")
     with opened(tmp_path) as library:
         assert [no for no, _ in library.match("two", 3)] == [1]
         library.remove(["a"])
         assert library._db.all("SELECT * FROM lexicon_docsize") == []
     monkeypatch.undo()
+    with opened(tmp_path, read_only=True) as reader, Trace().stage("asked") as asked:
+        reader.match("two", 3)
+    assert ["fovea rebuild" in w for w in asked.warnings] == [True], "a reader says that the index is of another making"
     with opened(tmp_path) as library:
         put(library, "a", "one two three")
         assert [score for _, score in library.match("two", 3)] == [score for _, score in right]

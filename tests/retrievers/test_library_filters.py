@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +11,10 @@ from fovea.rag.testing.stores import filters
 from fovea.retrievers.library import facts
 from tests.library_tools import opened, put
 
-FIELDS = st.sampled_from(["a", "b", "größe", "it's", ""])
-TEXT = st.sampled_from(["", "a", "A", "ab", "é", "é", "1", "true", "%", "中文", "a\0b", "\ud800", "'--"])
+FIELDS = st.sampled_from(["a", "b", "größe", "it's", "", "source", "path", "suffix", "title", "media_type", "page"])
+TEXT = st.sampled_from(
+    ["", "a", "d1.PDF", ".pdf", "text/plain", "A", "ab", "é", "é", "1", "true", "%", "中文", "a\0b", "\ud800", "'--"]
+)
 NUMBERS = st.sampled_from([0, 1, -1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30])
 REALS = st.sampled_from([0.0, -0.0, 0.5, 1.0, 2.0**53, 1e300, math.inf, -math.inf, math.nan, 9223372036854775808.0])
 SCALARS = st.one_of(TEXT, NUMBERS, REALS, st.booleans())
@@ -24,7 +25,7 @@ def compares():
     plain = st.builds(Compare, FIELDS, st.sampled_from(["==", "!="]), SCALARS)
     order = st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), st.one_of(TEXT, NUMBERS, REALS))
     lists = st.builds(Compare, FIELDS, st.sampled_from(["in", "not in"]), st.lists(SCALARS, max_size=4).map(tuple))
-    parts = st.builds(Compare, FIELDS, st.just("contains"), TEXT)
+    parts = st.builds(Compare, FIELDS, st.sampled_from(["contains", "starts_with"]), TEXT)
     there = st.builds(Compare, FIELDS, st.just("exists"), st.booleans())
     return st.one_of(plain, order, lists, parts, there)
 
@@ -38,14 +39,19 @@ def wheres():
 
 
 @settings(max_examples=40)
-@given(st.lists(METADATA, min_size=1, max_size=8), st.lists(wheres(), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.tuples(METADATA, st.sampled_from(["", "a", "\ud800"]), st.sampled_from([(), (0, 7)])), min_size=1, max_size=8
+    ),
+    st.lists(wheres(), min_size=1, max_size=12),
+)
 def test_sql_means_what_python_means(tmp_path_factory, documents, asked):
     with opened(tmp_path_factory.mktemp("library")) as library:
-        for i, metadata in enumerate(documents):
-            put(library, f"d{i}", "some words", size=5, metadata=metadata)
-        nos = np.arange(1, 2 * len(documents) + 1).reshape(-1, 2)
+        chunks = []
+        for i, (metadata, title, pages) in enumerate(documents):
+            chunks += put(library, f"d{i}.PDF", "some words", size=5, metadata=metadata, title=title, pages=pages)[1]
         for where in asked:
-            right = [int(no) for pair, m in zip(nos, documents) if matches(where, m) for no in pair]
+            right = [no for no, chunk in enumerate(chunks, 1) if matches(where, chunk.fields)]
             assert library.matching(where).tolist() == right, where
             assert sorted(no for no, _ in library.match("some words", 99, where)) == right
 
@@ -55,10 +61,9 @@ def test_the_suite_s_filters(tmp_path):
 
     _, documents = random_rows(40, seed=0)
     with opened(tmp_path) as library:
-        for i, metadata in enumerate(documents):
-            put(library, f"d{i}", "x", metadata=metadata)
+        chunks = [put(library, f"d{i}", "x", metadata=metadata)[1][0] for i, metadata in enumerate(documents)]
         for where in filters():
-            right = [i for i, m in enumerate(documents, 1) if matches(where, m)]
+            right = [i for i, chunk in enumerate(chunks, 1) if matches(where, chunk.fields)]
             assert library.matching(where).tolist() == right, where
 
 
@@ -77,8 +82,8 @@ def test_long_lists_and_deep_filters(tmp_path, monkeypatch):
 
 def test_answers_are_remembered_until_the_library_changes(tmp_path, monkeypatch):
     asked = []
-    real = facts.documents_matching
-    monkeypatch.setattr(facts, "documents_matching", lambda db, where: asked.append(where) or real(db, where))
+    real = facts.chunks_matching
+    monkeypatch.setattr(facts, "chunks_matching", lambda db, where: asked.append(where) or real(db, where))
     with opened(tmp_path) as library:
         put(library, "a", "x", metadata={"n": 1})
         put(library, "b", "x", metadata={"n": True})
@@ -99,6 +104,33 @@ def test_the_index_on_facts_is_used(tmp_path, text):
     """A plan that scans every fact would be slow for many documents."""
     with opened(tmp_path) as library:
         put(library, "a", "x", metadata={"n": 1})
-        condition, values = facts.documents_matching(library._db, parse(text))
+        condition, values = facts.chunks_matching(library._db, parse(text))
         plan = library._db.all(f"EXPLAIN QUERY PLAN SELECT no FROM chunks WHERE {condition}", values)
         assert any("SEARCH facts USING" in str(row) for row in plan), plan
+
+
+def test_the_fields_that_every_chunk_has(tmp_path):
+    with opened(tmp_path) as library:
+        put(library, "docs/Tea.PDF", "one two", size=4, title="On tea", media_type="application/pdf", pages=(0, 4))
+        put(library, "docs/b.md", "x", metadata={"title": "Own", "page": 9, "source": "elsewhere"})
+        put(library, "https://x.org/a.html?b=c.d", "y")
+        found = {
+            "source == 'docs/Tea.PDF'": [1, 2], "source == 'elsewhere'": [3], "starts_with(path, 'docs/')": [1, 2, 3],
+            "suffix == '.pdf'": [1, 2], "suffix == '.html'": [4], "title == 'On tea'": [1, 2], "title == 'Own'": [3],
+            "exists(title)": [1, 2, 3], "not exists(page)": [4], "page == 2": [2], "page >= 2": [2, 3],
+            "page != 1": [2, 3],
+            "media_type == 'application/pdf'": [1, 2], "contains(source, 'x.org')": [4], "page in [1, 9]": [1, 3],
+        }  # fmt: skip
+        assert {text: library.matching(parse(text)).tolist() for text in found} == found
+        assert [no for no, _ in library.match("one two", 9, parse("page == 2"))] == [2]
+
+
+def test_the_fields_of_a_library_and_their_kinds(tmp_path):
+    with opened(tmp_path) as library:
+        assert library.fields().keys() == {"source", "path", "suffix", "title", "media_type", "page"}
+        put(library, "a", "x", metadata={"n": 1, "": "e", "größe": True, "title": 3})
+        put(library, "b", "x", metadata={"n": "1", "\ud800": 2**70})
+        fields = library.fields()
+        assert (fields["n"], fields[""], fields["größe"]) == ({"number", "text"}, {"text"}, {"bool"})
+        assert fields["title"] == {"number", "text"}
+        assert fields["\ud800"] == {"number"}

@@ -156,7 +156,7 @@ def test_without_faiss(tmp_path, monkeypatch):
     described = index.describe()
     assert described["index"] == "flat"
     assert "fovea-rag[faiss]" in described["why"]
-    with pytest.raises(MissingExtra, match=r"(?s)index hnsw needs.*fovea\[faiss\]"):
+    with pytest.raises(MissingExtra, match=r"(?s)index hnsw needs.*fovea-rag\[faiss\]"):
         opened(tmp_path, truth, index="hnsw")
 
 

@@ -117,7 +117,7 @@ def test_values_that_do_not_fit_are_said_and_never_compared(folder, store, index
     for value in (2**53 + 1, math.nan, "\ud800"):
         with pytest.raises(QueryError, match="cannot compare exactly"):
             opened.search(queries()[0], 3, Compare("ok", "==", value))
-    for compare in (Compare("ok", "<", "b"), Compare("ok", "contains", "b")):
+    for compare in (Compare("ok", "<", "b"), Compare("ok", "contains", "b"), Compare("ok", "starts_with", "b")):
         with pytest.raises(QueryError, match=r"(?s)(Chroma|Qdrant).*embedded"):
             opened.search(queries()[0], 3, compare)
     opened.close()
@@ -158,7 +158,7 @@ def test_check_finds_what_differs(folder, store, index):
 @pytest.mark.parametrize(("store", "module"), [(ChromaStore, "chromadb"), (QdrantStore, "qdrant_client")])
 def test_the_extra_is_named(folder, monkeypatch, store, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtra, match=rf"fovea\[{store.name}\]"):
+    with pytest.raises(MissingExtra, match=rf"fovea-rag\[{store.name}\]"):
         store(path=folder).open(filled(1))
 
 
@@ -219,3 +219,19 @@ def test_errors_of_an_engine_are_ours(folder, monkeypatch):
     assert issubclass(StoreError, FoveaError)
     assert isinstance(index, Follower)
     index.close()
+
+
+@pytest.mark.parametrize(("store", "index"), STORES)
+def test_rows_that_an_older_fovea_wrote_lack_fields_and_are_written_anew(folder, monkeypatch, store, index):
+    truth = filled(10)
+    with monkeypatch.context() as older:
+        older.setattr("fovea.retrievers.stores.follower.RECORD", 1)
+        opened = store(path=folder).open(truth)
+        opened.sync()
+        opened.close()
+    opened = store(path=folder).open(truth)
+    with pytest.raises(StoreError, match="does not hold this library yet"):
+        opened.search(queries()[0], 3)
+    assert opened.sync() == 10
+    assert len(opened.search(queries()[0], 3)) == 3
+    opened.close()

@@ -1,4 +1,4 @@
-"""LangChain splitters as segmenters: every piece is found where it is, or named in an error."""
+"""LangChain splitters as segmenters: every piece is found where it is, or counted in a warning."""
 
 from itertools import pairwise
 
@@ -93,13 +93,71 @@ def _possible(text, wanted):
     return any(not text[end:].strip() for _, end in reached)
 
 
-def test_a_splitter_that_changes_the_text_is_an_error_that_names_the_piece():
-    class Shouting(langchain.TextSplitter):
-        def split_text(self, text):
-            return [text[:4], text[4:].upper()]
+class Changed(langchain.TextSplitter):
+    """Splits as told, and changes every piece."""
 
-    with pytest.raises(DocumentError, match=r"notes\.txt: piece 2 of 2 .* 'QUIET'"):
-        segment(Document("d", "Keepquiet", "notes.txt"), [adapted(Shouting())], encoder("words"))
+    def __init__(self, pieces, change=lambda piece: piece):
+        super().__init__()
+        self.pieces = [change(piece) for piece in pieces]
+
+    def split_text(self, text):
+        return self.pieces
+
+
+PROSE = "# Tea\n\nGreen  tea is brewed\nat 80 degrees.  Black tea\ttakes\n\n  boiling water. White tea is rare."
+PIECES = [PROSE[:31], PROSE[31:60], PROSE[60:77], PROSE[77:]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda p: " ".join(p.split()), lambda p: "\n\n".join(p.split()), lambda p: "".join(p.split()), str.upper,
+     str.strip, lambda p: p.replace("\n", "\r\n"), lambda p: " ".join(p.lower())],
+)  # fmt: skip
+def test_white_space_and_case_of_pieces_may_differ(change):
+    trace = Trace()
+    with trace.stage("segment"):
+        chunks = segment(Document("d", PROSE), [adapted(Changed(PIECES, change))], encoder("words"))
+    assert [c.text for c in chunks] == [p.strip() for p in PIECES]
+    check_laws(PROSE, chunks, encoder("words").tokenizer.count)
+    assert not trace.warnings
+
+
+@pytest.mark.parametrize(
+    ("splitter", "starts"),
+    [
+        (langchain.CharacterTextSplitter(separator=". ", chunk_size=30, chunk_overlap=0), ["One", "Three", "Five"]),
+        (recursive(30, 0, separators=[". "], keep_separator=False), ["One", "Three", "Five"]),
+    ],
+)
+def test_separators_may_be_dropped(splitter, starts):
+    text = "One is here. Two is there. Three is far. Four is near. Five is out."
+    chunks = segment(Document("d", text), [adapted(splitter)], encoder("words"))
+    check_laws(text, chunks, encoder("words").tokenizer.count)
+    assert [c.text.lstrip(". ").split()[0] for c in chunks] == starts
+
+
+def test_pieces_that_are_not_found_are_counted_and_their_part_is_cut_by_structure():
+    text = "First part, kept.\n\nSecond one. It is\nrewritten.\n\n# Third\n\nGone as well. " + "Last part, kept."
+    pieces = ["First part, kept.", "Part two was rewritten entirely.", "So was this.", "Last part, kept."]
+    trace = Trace()
+    with trace.stage("segment"):
+        chunks = segment(Document("d", text, media_type="text/markdown"), [adapted(Changed(pieces))], encoder("words"))
+    check_laws(text, chunks, encoder("words").tokenizer.count)
+    assert (chunks[0].text, chunks[-1].text) == ("First part, kept.", "Last part, kept.")
+    assert [n for w, n in trace.warnings.items() if "not found" in w] == [2]
+
+
+@pytest.mark.parametrize("pieces", [[], ["QUITE"], ["other", "words"], ["a"] * 50], ids=str)
+def test_a_splitter_that_gives_another_text_does_not_fail_the_document(pieces):
+    text = "Some words, here.\n\n" * 30
+    chunks = segment(Document("d", text), [adapted(Changed(pieces))], encoder("words", 40))
+    check_laws(text, chunks, encoder("words").tokenizer.count, 40)
+
+
+@given(st.text("ab. \n", min_size=1, max_size=60), st.lists(st.text("ab. \nX", max_size=9), max_size=12))
+def test_whatever_the_pieces_the_chunks_are_slices(text, pieces):
+    chunks = segment(Document("d", text), [adapted(Changed(pieces))], encoder("words"))
+    check_laws(text, chunks, encoder("words").tokenizer.count)
 
 
 def test_pieces_that_leave_out_the_end_or_everything_are_errors():

@@ -20,9 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fovea.pipelines.answering.prompt import is_refusal
+from fovea.pipelines.answering.refusals import is_refusal
 from fovea.pipelines.evaluation.judging import Judging, strings, verdicts
-from fovea.pipelines.evaluation.metrics.lite import FACTS, MEANING, NO_STATEMENT, answer_similarity, average
+from fovea.pipelines.evaluation.metrics.lite import (
+    FACTS,
+    MEANING,
+    NO_STATEMENT,
+    answer_similarity,
+    average,
+    unanswerable,
+)
 from fovea.pipelines.evaluation.metrics.metric import metric_of
 from fovea.pipelines.evaluation.missing import Nothing
 from fovea.rag.sentences import sentences
@@ -69,7 +76,11 @@ def faithfulness(case: Case, cut: int | None) -> float:
 
 @metric_of("answer_correctness", gold="answers", needs=["answer", "judge"])
 def answer_correctness(case: Case, cut: int | None) -> float:
-    """`0.75 F1 + 0.25 cosine` with the reference, F1 over statements that a judge compares."""
+    """`0.75 F1 + 0.25 cosine` with the reference, F1 over statements that a judge compares. Where a reference says that
+    there is no answer, a refusal scores 1 and anything else 0.
+    """
+    if unanswerable(case):
+        return float(is_refusal(case.said.text))
     said = _statements(case, case.said.text)
     facts = max(_f1(case, said, reference) for reference in case.references)
     return FACTS * facts + MEANING * answer_similarity(case, None)

@@ -16,7 +16,7 @@ import numpy as np
 
 from fovea.pipelines.answering.claims import Claim, agrees
 from fovea.pipelines.answering.likeness import likeness, stems
-from fovea.pipelines.answering.prompt import is_refusal
+from fovea.pipelines.answering.refusals import asserted, is_refusal
 from fovea.pipelines.evaluation.metrics.metric import metric_of
 from fovea.pipelines.evaluation.metrics.spans import span_recall
 from fovea.pipelines.evaluation.missing import Nothing
@@ -78,9 +78,9 @@ def faithfulness_lite(case: Case, cut: int | None) -> float:
 
 
 def statements(text: str) -> list[str]:
-    """The sentences of an answer that state something."""
-    found = [text[s.start : s.end] for s in sentences(text)]
-    return [s for s in found if stems(s) and not is_refusal(s)]
+    """What the sentences of an answer state, hedges left out."""
+    found = (asserted(text[s.start : s.end]) for s in sentences(text))
+    return [said for said in found if stems(said)]
 
 
 def _supported(sentence: str, evidence: list[tuple[str, str]], case: Case) -> bool:
@@ -96,13 +96,22 @@ def _supported(sentence: str, evidence: list[tuple[str, str]], case: Case) -> bo
 
 @metric_of("answer_correctness_lite", gold="answers", needs=["answer"])
 def answer_correctness_lite(case: Case, cut: int | None) -> float:
-    """`0.75 F1 + 0.25 cosine` with the reference, F1 over words as SQuAD normalises them; 0 for a refusal."""
+    """`0.75 F1 + 0.25 cosine` with the reference, F1 over words as SQuAD normalises them. Where a reference says that
+    there is no answer, a refusal scores 1 and anything else 0; elsewhere a refusal scores 0.
+    """
+    if unanswerable(case):
+        return float(is_refusal(case.said.text))
     if is_refusal(case.said.text):
         return 0.0
     return max(
         FACTS * word_f1(case.said.text, reference) + MEANING * max(0.0, case.texts.cosine(case.said.text, reference))
         for reference in case.references
     )
+
+
+def unanswerable(case: Case) -> bool:
+    """Whether a reference says that there is no answer."""
+    return any(map(is_refusal, case.references))
 
 
 @metric_of("answer_relevancy_lite", needs=["answer"])

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fovea.pipelines.evaluation.gold import Gold, Question
-from fovea.rag.errors import DocumentError, nearest
+from fovea.rag.as_of import as_of
+from fovea.rag.errors import DocumentError, QueryError, nearest
 from fovea.rag.training.files import json_lines, malformed
 
 GOLD = ("references", "relevant", "answers", "answer")
@@ -96,9 +97,7 @@ def _answers(where: str, row: Mapping[str, Any]) -> list[str]:
 
 
 def _time(where: str, row: Mapping[str, Any]) -> datetime | None:
-    if (given := row.get("as_of")) is None:
-        return None
     try:
-        return datetime.fromisoformat(given)
-    except (TypeError, ValueError):
-        raise malformed(where, f"'as_of' is no time such as 2024-05-01T12:00:00: {given!r}") from None
+        return as_of(row.get("as_of"))
+    except QueryError as error:
+        raise malformed(where, error.what) from None

@@ -58,7 +58,7 @@ class Figures:
         """Mean and interval: `0.731 [0.701, 0.762]`."""
         if found is None:
             return LACKING
-        return f"{self.mean(metric, found.mean)} {self.span(metric, found.low, found.high)}".rstrip()
+        return f"{self.mean(metric, found.mean)} {self.span(metric, *found.ends)}".rstrip()
 
 
 def times(ratio: float) -> str:

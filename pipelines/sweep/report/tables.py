@@ -35,7 +35,7 @@ def _row(record: Record, trial: TrialRecord, metric: str) -> Row:
         settings |= {"state": trial.state, "reason": trial.reason}
     row = Row("sweep", record.questions.name, f"#{trial.number} {trial.id}", metric, None)
     if found is not None:
-        row = replace(row, value=found.mean, low=found.low, high=found.high, n=found.n)
+        row = replace(row, value=found.mean, low=found.ends[0], high=found.ends[1], n=found.n)
     return replace(row, seconds=trial.seconds, settings=settings)
 
 

@@ -10,7 +10,7 @@ from fovea.pipelines.answering.citing import THRESHOLD, cite, unmarked
 from fovea.pipelines.answering.claims import asked_numbers, clauses, denied, names, numbers
 from fovea.pipelines.answering.likeness import cover, likeness, scale, stems, weights
 from fovea.pipelines.answering.passages import read
-from fovea.pipelines.answering.prompt import NO_ANSWER, is_refusal
+from fovea.pipelines.answering.refusals import NO_ANSWER, is_refusal
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import FoveaError

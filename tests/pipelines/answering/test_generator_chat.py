@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import ValidationError
 
-from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.generators.chat import ChatGenerator
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError, FoveaError, MissingExtra, ModelError
@@ -288,3 +288,10 @@ def test_a_missing_key_is_named(url, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ModelError, match="has no key"):
         list(chat("tiny", url).stream(QUERY, HITS, CORPUS))
+
+
+def test_white_space_alone_is_no_answer():
+    blank = LangChainGenerator(model=fakes.FakeListChatModel(responses=["<think>Hm.</think> \n\n"]))
+    corpus = MemoryCorpus.of({"tea": "Green tea."}, HashEncoder())
+    with pytest.raises(ModelError, match="empty answer"):
+        list(blank.stream(Query("?"), corpus.nearest(corpus.embed("tea"), 1), corpus))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.generators.transformers import TransformersGenerator
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ModelError, QueryError
@@ -238,3 +238,82 @@ def test_where_the_model_looked(model):
         for span in each["spans"]:
             assert document.text[span["start"] : span["end"]].strip() in hit.chunk.text
         assert sum(span["share"] for span in each["spans"]) <= each["share"] + 1e-3
+
+
+EACH = "{% for m in messages %}"
+LOSING = {
+    "it knows the user alone": EACH + "{% if m.role == 'user' %}[{{ m.content }}]{% endif %}{% endfor %}",
+    "it has a system message of its own": f"Be helpful.{EACH}"
+    "{% if m.role != 'system' %}[{{ m.content }}]{% endif %}{% endfor %}",
+    "it wants blocks": EACH + "{% for b in m.content %}[{{ b.text }}]{% endfor %}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("template", LOSING.values(), ids=LOSING)
+def test_a_template_that_would_lose_a_message_is_given_it_otherwise(tmp_path, template):
+    prompt = small(save_llama(tmp_path, template=template)).lm._text([("system", "Be brief."), ("user", "Why?")])
+    assert "Be brief." in prompt
+    assert "Why?" in prompt
+
+
+def test_a_template_that_loses_everything_is_refused(tmp_path):
+    lm = small(save_llama(tmp_path, template="Hello")).lm
+    with pytest.raises(ModelError, match="does not keep what it is given") as error:
+        lm._text([("user", "Why?")])
+    assert "chat_template" in error.value.fix
+
+
+def test_a_turn_ends_where_the_model_or_the_tokenizer_says(model):
+    lm = load(model)
+    lm.model.generation_config.eos_token_id = [5, 7]
+    assert set(lm.ends) >= {5, 7, lm.tokenizer.eos_token_id}
+
+
+@pytest.mark.parametrize(
+    ("rope", "window"),
+    [
+        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}, 256),
+        ({"rope_type": "linear", "factor": 2.0}, 128),
+        ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8}, 64),
+        ({}, 64),
+    ],
+)
+def test_a_window_counts_the_scaling_of_its_positions(rope, window):
+    from types import SimpleNamespace
+
+    from fovea.rag.causal_lm import _reach
+
+    assert _reach(SimpleNamespace(max_position_embeddings=64, rope_parameters=rope)) == window
+
+
+def test_a_cancelled_question_stops_the_model(model):
+    generator = TransformersGenerator(model=model, max_new_tokens=60)
+    steps, forward = [], generator.lm.model.forward
+    first = asyncio.Event()
+
+    def counted(*args, **kwargs):
+        steps.append(1)
+        loop.call_soon_threadsafe(first.set)
+        return forward(*args, **kwargs)
+
+    async def ask():
+        async for _ in generator.astream(QUERY, HITS, CORPUS):
+            pass
+
+    async def cancelled():
+        task = asyncio.create_task(ask())
+        await first.wait()
+        task.cancel()
+        await asyncio.wait({task})
+        at_cancel = len(steps)
+        await asyncio.sleep(0.5)
+        return at_cancel
+
+    generator.lm.model.forward = counted
+    try:
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            at_cancel = runner.run(cancelled())
+    finally:
+        generator.lm.model.forward = forward
+    assert len(steps) <= at_cancel + 2 < 50

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.evaluation.case import Case, Texts
 from fovea.pipelines.evaluation.gold import Gold, Question
 from fovea.pipelines.evaluation.metrics.lite import average, normal, word_f1

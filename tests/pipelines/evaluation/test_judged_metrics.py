@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="needs fovea-rag[langchain]")
 
-from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.evaluation.judging import Judging, Unreadable
 from fovea.pipelines.evaluation.metrics.lite import NO_STATEMENT
 from fovea.pipelines.evaluation.metrics.metric import metric

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fovea.pipelines.answering.explain import fates
-from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.feedback.corrective import Corrective
 from fovea.pipelines.feedback.rewriting import heading, rewritten
 from fovea.pipelines.feedback.strips import joined, split

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.feedback.policy import FeedbackPolicy, best_of
 from fovea.pipelines.generators.extractive import ExtractiveGenerator
 from fovea.pipelines.judges.model import read

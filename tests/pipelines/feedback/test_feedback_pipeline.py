@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from fovea.pipelines.answering.explain import fates
-from fovea.pipelines.answering.prompt import NO_ANSWER
+from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.feedback.policy import FeedbackPolicy
 from fovea.pipelines.feedback.self_feedback import SelfFeedback
 from fovea.pipelines.generators.extractive import ExtractiveGenerator

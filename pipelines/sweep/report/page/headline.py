@@ -48,7 +48,7 @@ def _sentence(facts: Facts) -> str:
 def _card(facts: Facts, metric: str) -> str:
     found = facts.best.values[metric]
     figures = facts.figures
-    lines = [figures.span(metric, found.low, found.high) or "no interval", _against_base(facts, metric)]
+    lines = [figures.span(metric, *found.ends) or "no interval", _against_base(facts, metric)]
     lines.append(f"{found.n} of {count(found.of, 'question')}" if found.n < found.of else "")
     below = "".join(f"<dd>{text(line)}</dd>" for line in lines if line)
     return f'<div><dt>{text(metric)}</dt><dd class="big">{text(figures.mean(metric, found.mean))}</dd>{below}</div>'

@@ -76,7 +76,7 @@ def _cell(facts: Facts, trial: TrialRecord, metric: str) -> str:
     found = trial.values.get(metric)
     if found is None:
         return f'<td class="n">{LACKING}</td>'
-    around = facts.figures.span(metric, found.low, found.high)
+    around = facts.figures.span(metric, *found.ends)
     letters = f"<sup>{_letters(facts, trial)}</sup>" if metric == facts.main else ""
     return f'<td class="n">{facts.figures.mean(metric, found.mean)}{letters} <small>{around}</small></td>'
 
