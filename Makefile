@@ -25,7 +25,8 @@ install: $(VENV)/.dev  ## Create the virtual environment with everything the tes
 demo: $(VENV)/.demo  ## From a folder of documents to cited answers, offline
 	$(BIN)/python examples/demo.py
 
-test: lint types unit  ## Linter, type checker and all tests: what CI runs
+test: $(VENV)/.dev  ## Linter, type checker and all tests, side by side: what CI runs
+	$(MAKE) -j 2 lint types unit
 
 lint: $(VENV)/.dev  ## ruff and the import floors
 	$(BIN)/ruff check .
@@ -35,8 +36,8 @@ lint: $(VENV)/.dev  ## ruff and the import floors
 types: $(VENV)/.dev  ## mypy
 	$(BIN)/mypy
 
-unit: $(VENV)/.dev  ## pytest
-	$(BIN)/python -m pytest
+unit: $(VENV)/.dev  ## pytest, in two processes: a file's tests stay in one, so that what they share is made once
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
 
 format: $(VENV)/.dev  ## Format and fix what can be fixed
 	$(BIN)/ruff format .

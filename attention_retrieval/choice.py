@@ -17,7 +17,7 @@ import numpy as np
 from fovea.attention_retrieval.engine import Engine, Keys, recall
 
 if TYPE_CHECKING:
-    from fovea.attention_retrieval.methods.retrieval import Retrieval
+    from fovea.attention_retrieval.settings import RetrievalSettings
 
 SCANNED = 16_384
 """Up to so many keys a scan takes less than a search in an index and what surrounds it."""
@@ -31,7 +31,7 @@ PER_PAIR, PER_NUMBER = 4e-9, 4e-11
 """Seconds for a query and a key, and for each of their d numbers, on one core of a 2-core machine, rounded up."""
 
 
-def chosen(settings: Retrieval, keys: Keys, queries: np.ndarray | None) -> tuple[Engine, str]:
+def chosen(settings: RetrievalSettings, keys: Keys, queries: np.ndarray | None) -> tuple[Engine, str]:
     """The engine for an index over `keys`, and a sentence that says why; `queries` are the prompt's, in order.
 
     An engine that learns is tried first: what it finds for the last queries, having learnt from those before.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from fovea.attention_retrieval.layer import LayerCache
-from fovea.attention_retrieval.methods.retrieval import Retrieval
+from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import SLAB, Vectors
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
@@ -23,7 +23,7 @@ ROWS = 1024
 class DecodingRow:
     """`attend` takes new tokens in and gives their attention; `cache` holds everything, on the CPU."""
 
-    def __init__(self, settings: Retrieval, layer: int, heads: int, d: int) -> None:
+    def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
         self.cache = LayerCache(settings, layer, heads, d)
         self.near: Near | None = None
 

@@ -24,10 +24,10 @@ import numpy as np
 from fovea.attention_retrieval.choice import chosen
 from fovea.attention_retrieval.correction import Corrected
 from fovea.attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys, recall
-from fovea.attention_retrieval.methods.retrieval import Retrieval
 from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.queries import QuerySample
 from fovea.attention_retrieval.report import HeadStats
+from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ T = TypeVar("T")
 class LayerCache:
     """Tokens are appended by `append`; `advance` moves the zones; `retrieve` attends to what the indexes find."""
 
-    def __init__(self, settings: Retrieval, layer: int, heads: int, d: int) -> None:
+    def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
         self.settings, self.layer = settings, layer
         self.keys, self.values = Vectors(heads, d, settings.dtype), Vectors(heads, d, settings.dtype)
         self.sample, self.group = QuerySample(settings.queries), 0

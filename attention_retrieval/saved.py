@@ -9,65 +9,57 @@ layer.L.sliding.keys          what a sliding-window layer holds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from fovea.attention_retrieval import tensorfile
 from fovea.attention_retrieval.device import DecodingRow, to_numpy
 from fovea.attention_retrieval.engine import Engine, Keys
+from fovea.attention_retrieval.hf_layer import RetrievalLayer
 from fovea.attention_retrieval.layer import LayerCache
-from fovea.attention_retrieval.methods.retrieval import Retrieval
+from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.state import under
 from fovea.attention_retrieval.vectors import SLAB, Vectors, decode, to_bf16
+from fovea.rag import registry
 from fovea.rag.errors import ModelError
-
-if TYPE_CHECKING:
-    from fovea.attention_retrieval.hf import RetrievalCache
 
 FORMAT = 1
 Arrays = dict[str, np.ndarray]
 
 
-def save(cache: RetrievalCache, path: Path) -> None:
-    """Write `cache` to `path`; raises ModelError for layers of a kind that cannot be saved."""
+def save(settings: RetrievalSettings, layers: Sequence[Any], path: Path) -> None:
+    """Write a cache to `path`; raises ModelError for layers of a kind that cannot be saved."""
     arrays: Arrays = {}
-    layers = [_save_layer(f"layer.{n}", layer, arrays) for n, layer in enumerate(cache.layers)]
-    about = {"format": FORMAT, "settings": cache.settings.settings(), "layers": layers}
-    tensorfile.write(path, arrays, about)
+    parts = [_save_layer(f"layer.{n}", layer, arrays) for n, layer in enumerate(layers)]
+    tensorfile.write(path, arrays, {"format": FORMAT, "settings": settings.settings(), "layers": parts})
 
 
-def load(kind: type[RetrievalCache], path: Path) -> RetrievalCache:
-    """The cache in the file at `path`."""
-    from fovea.attention_retrieval.hf import RetrievalLayer
-
+def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
+    """Settings and layers of the cache in the file at `path`."""
     arrays, about = tensorfile.read(path)
     if about.get("format") != FORMAT:
         what = f"this cache has format {about.get('format')}, this version of Fovea reads {FORMAT}"
         raise ModelError(what, where=str(path), fix="read the text anew")
-    cache = kind.__new__(kind)
-    DynamicCache.__init__(cache)
-    cache.settings = Retrieval.model_validate(about["settings"])
+    kind = registry.find("attention", "retrieval")
+    settings = cast(RetrievalSettings, kind.model_validate(about["settings"]))
+    layers: list[Any] = []
     for n, each in enumerate(about["layers"]):
         if each["kind"] == "sliding":
-            cache.layers.append(_sliding(f"layer.{n}", each, arrays))
+            layers.append(_sliding(f"layer.{n}", each, arrays))
             continue
-        layer = RetrievalLayer(cache.settings, n)
+        layer = RetrievalLayer(settings, n)
         layer.seen, layer.model, layer.is_initialized = each["seen"], each["model"], bool(each["rows"])
-        layer.rows = [
-            _load_row(f"layer.{n}.row.{r}", cache.settings, n, row, arrays) for r, row in enumerate(each["rows"])
-        ]
-        cache.layers.append(layer)
-    return cache
+        layer.rows = [_load_row(f"layer.{n}.row.{r}", settings, n, row, arrays) for r, row in enumerate(each["rows"])]
+        layers.append(layer)
+    return settings, layers
 
 
 def _save_layer(name: str, layer: Any, arrays: Arrays) -> dict[str, Any]:
-    from fovea.attention_retrieval.hf import RetrievalLayer
-
     if isinstance(layer, RetrievalLayer):
         rows = [_save_row(f"{name}.row.{r}", row.cache, arrays) for r, row in enumerate(layer.rows)]
         return {"kind": "retrieval", "seen": layer.seen, "model": layer.model, "rows": rows}
@@ -119,7 +111,9 @@ def _save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _load_row(name: str, settings: Retrieval, layer: int, about: Mapping[str, Any], arrays: Arrays) -> DecodingRow:
+def _load_row(
+    name: str, settings: RetrievalSettings, layer: int, about: Mapping[str, Any], arrays: Arrays
+) -> DecodingRow:
     row = DecodingRow(settings, layer, about["heads"], about["d"])
     cache = row.cache
     for which, vectors in (("keys", cache.keys), ("values", cache.values)):

@@ -31,11 +31,12 @@ from langchain_core.language_models.chat_models import SimpleChatModel
 
 from fovea.pipelines.answering.likeness import stems
 from fovea.pipelines.answering.prompt import NO_ANSWER, is_refusal
-from fovea.pipelines.evaluation.case import Case, Missing, Texts
+from fovea.pipelines.evaluation.case import Case, Texts
 from fovea.pipelines.evaluation.gold import Question
 from fovea.pipelines.evaluation.judging import Judging
 from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.evaluation.metrics.metric import metric
+from fovea.pipelines.evaluation.missing import Missing
 from fovea.pipelines.evaluation.questions import read_questions
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.replies import Replies

@@ -7,7 +7,7 @@ answers = as_runnable(pipeline)                 # Runnable: str or {"question": 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fovea.rag.errors import QueryError, require
 from fovea.rag.types import Answer, Hit
@@ -22,17 +22,37 @@ except ModuleNotFoundError:
     raise
 
 if TYPE_CHECKING:
-    from fovea.pipelines.pipeline import Pipeline
-
     Question = str | dict[str, Any]
 
 
-def as_langchain(pipeline: Pipeline, k: int | None = None) -> FoveaRetriever:
+class Answering(Protocol):
+    """What a pipeline does with a question, as far as it is passed on here: `fovea.Pipeline` is one."""
+
+    def retrieve(self, question: str, k: int | None = None, /) -> list[Hit]:
+        """The passages, best first."""
+
+    def ask(self, question: str, /, *args: Any, **options: Any) -> Answer:
+        """The answer."""
+
+    def stream(self, question: str, /, *args: Any, **options: Any) -> Iterator[str | Answer]:
+        """Pieces of the answer's text, and last the answer."""
+
+    async def aretrieve(self, question: str, k: int | None = None, /) -> list[Hit]:
+        """Like `retrieve`."""
+
+    async def aask(self, question: str, /, *args: Any, **options: Any) -> Answer:
+        """Like `ask`."""
+
+    def astream(self, question: str, /, *args: Any, **options: Any) -> AsyncIterator[str | Answer]:
+        """Like `stream`."""
+
+
+def as_langchain(pipeline: Answering, k: int | None = None) -> FoveaRetriever:
     """The pipeline as a LangChain retriever of `k` passages."""
     return FoveaRetriever(pipeline=pipeline, k=k)
 
 
-def as_runnable(pipeline: Pipeline) -> FoveaAnswers:
+def as_runnable(pipeline: Answering) -> FoveaAnswers:
     """The pipeline as a Runnable from a question to `Answer.to_dict()`."""
     return FoveaAnswers(pipeline)
 
@@ -67,7 +87,7 @@ class FoveaAnswers(Runnable["Question", dict[str, Any]]):
     `stream` yields `{"delta": piece}` while the text comes, and last the whole answer; their sum has all of it.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Answering) -> None:
         self.pipeline = pipeline
 
     def invoke(self, input: Question, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:

@@ -12,37 +12,23 @@ Heavy things (models, indexes) load on first use, in a `functools.cached_propert
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from fovea.rag import registry
 from fovea.rag.requirements import Requirement, package
-
-T = TypeVar("T")
-
-
-class SpeedMark:
-    """Marks a setting that changes how fast a result comes, never the result; it stays out of the fingerprint."""
+from fovea.rag.settings import Settings
+from fovea.rag.settings import SpeedOnly as SpeedOnly
+from fovea.rag.settings import fingerprint as fingerprint
 
 
-SpeedOnly = Annotated[T, SpeedMark()]
-
-
-class Component(BaseModel):
+class Component(Settings):
     """Base of everything that YAML can name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
-
-    kind: ClassVar[str] = ""
-    name: ClassVar[str] = ""
-    version: ClassVar[int] = 1
-    """Raise it when the same settings begin to give other results: cached results of the old code are then unused."""
     packages: ClassVar[Mapping[str, str]] = {}
     """Modules that it imports on use, and the extra of Fovea that brings each."""
 
@@ -90,15 +76,6 @@ class Component(BaseModel):
             return adapted
         return handler(data)
 
-    def settings(self, *, speed: bool = True) -> dict[str, Any]:
-        """The settings as plain data with `use`, ready for YAML; `speed=False` leaves out what only changes speed."""
-        fields = {
-            key: _plain(getattr(self, key), speed)
-            for key, info in type(self).model_fields.items()
-            if not info.exclude and (speed or not any(isinstance(m, SpeedMark) for m in info.metadata))
-        }
-        return {"use": self.name, **fields}
-
     def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
         """What must be on this machine for it to work, beside the pipeline's `encoder`, which is None where that lacks
         something itself. As a rule its `packages`, and what the components among its settings require.
@@ -109,15 +86,6 @@ class Component(BaseModel):
             for part in _parts(getattr(self, key)):
                 yield from part.requirements(encoder)
 
-    @property
-    def fingerprint(self) -> str:
-        """A hash of everything that decides this component's results: its kind, name, version and settings."""
-        return self.fingerprint_with()
-
-    def fingerprint_with(self, **content: Any) -> str:
-        """The same, with the content of what some settings only name (weights, a model) in their place."""
-        return fingerprint({"kind": self.kind, "version": self.version, **self.settings(speed=False), **content})
-
 
 def _parts(value: Any) -> Iterator[Component]:
     """The components in a setting."""
@@ -125,21 +93,3 @@ def _parts(value: Any) -> Iterator[Component]:
         yield value
     for item in value if isinstance(value, (list, tuple)) else ():
         yield from _parts(item)
-
-
-def _plain(value: Any, speed: bool) -> Any:
-    if isinstance(value, Component):
-        return value.settings(speed=speed)
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v, speed) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(v, speed) for v in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-def fingerprint(plain: Any) -> str:
-    """Sixteen hexadecimal digits of the SHA-256 of canonical JSON."""
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256(text.encode()).hexdigest()[:16]

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from fovea.rag.documents import Scalar
 from fovea.rag.errors import QueryError, nearest
 from fovea.rag.fields import kind
-from fovea.rag.types import Scalar
 
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains", "starts_with", "exists"]
 

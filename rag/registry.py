@@ -18,7 +18,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fovea.rag.component import Component
+    from fovea.rag.settings import Settings
 
 HOMES = {
     "encoder": "fovea.rag.encoders",
@@ -39,16 +39,16 @@ HOMES = {
 }
 """The package in which the built-ins of each kind live."""
 
-_components: dict[tuple[str, str], type[Component]] = {}
-_kinds: dict[str, type[Component]] = {}
+_components: dict[tuple[str, str], type[Settings]] = {}
+_kinds: dict[str, type[Settings]] = {}
 
 
-def add_kind(kind: str, cls: type[Component]) -> None:
+def add_kind(kind: str, cls: type[Settings]) -> None:
     """Declare a kind. Component base classes call this through `kind=`."""
     _kinds[kind] = cls
 
 
-def add(kind: str, name: str, cls: type[Component]) -> None:
+def add(kind: str, name: str, cls: type[Settings]) -> None:
     """Register a component under its name. Redefining a class (in a notebook) is fine, taking another's name is not."""
     if not kind:
         raise TypeError(f"{cls.__qualname__} has a name but no kind: derive it from Segmenter, Retriever, ...")
@@ -61,7 +61,7 @@ def add(kind: str, name: str, cls: type[Component]) -> None:
     _components[kind, name] = cls
 
 
-def find(kind: str, name: object) -> type[Component]:
+def find(kind: str, name: object) -> type[Settings]:
     """The component of `kind` called `name`; a `ValueError` for pydantic lists the names there are, and the nearest."""
     from pydantic_core import PydanticCustomError
 
@@ -92,14 +92,14 @@ def names(kind: str) -> list[str]:
     return sorted(name for k, name in _components if k == kind)
 
 
-def kinds() -> dict[str, type[Component]]:
+def kinds() -> dict[str, type[Settings]]:
     """Every kind and its base class."""
     for kind in HOMES:
         load_all(kind)
     return dict(_kinds)
 
 
-def components(kind: str) -> dict[str, type[Component]]:
+def components(kind: str) -> dict[str, type[Settings]]:
     """Every component of `kind`, by name."""
     return {name: _components[kind, name] for name in names(kind)}
 
@@ -128,7 +128,7 @@ def _import_home(kind: str, name: str) -> None:
         import_module(module)
 
 
-Adapter = Callable[[Any], "Component | None"]
+Adapter = Callable[[Any], "Settings | None"]
 _adapters: dict[str, list[Adapter]] = {}
 
 
@@ -142,7 +142,7 @@ def adapter(kind: str) -> Callable[[Adapter], Adapter]:
     return register
 
 
-def adapt(kind: str, thing: object) -> Component | None:
+def adapt(kind: str, thing: object) -> Settings | None:
     """The first adapter's answer for `thing`, or None if nobody knows it."""
     load_all(kind)
     return next((found for a in _adapters.get(kind, ()) if (found := a(thing)) is not None), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
@@ -34,6 +34,7 @@ class Segmenter(Component, kind="segmenter"):
     Segmenters chain: each is given the spans made by the one before, one at a time, and never cuts across them.
     """
 
+    version: ClassVar[int] = 2
     max_tokens: PositiveInt | None = None
     """No chunk is larger. Left out, the last segmenter of a chain takes the encoder's window, the others none."""
     min_tokens: NonNegativeInt = 0

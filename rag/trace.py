@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from fovea.rag.types import Hit
+from fovea.rag.documents import Hit
 
 log = logging.getLogger("fovea")
 

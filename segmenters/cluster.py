@@ -38,12 +38,13 @@ class ClusterSegmenter(GapSegmenter, name="cluster"):
         """
         import numpy as np
 
+        from fovea.segmenters.decode import STEP
         from fovea.segmenters.partition import divide, worths
         from fovea.segmenters.products import Vectors
 
         best = divide(worths(Vectors(units.vectors(encoder)), self.longest), self._may(units))
         margin = np.abs(best.margins)
-        sure = np.maximum(margin / (1 + margin), 1e-6) / 2
+        sure = np.maximum(margin / (1 + margin), 2 * STEP) / 2
         return np.where(best.boundaries, 0.5 + sure, 0.5 - sure)
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:

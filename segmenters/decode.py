@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+STEP = 2.0**-14
+"""What scores and similarities are told apart by. Sums of floats differ between machines in their last bits, far below
+this; sums of whole steps are exact, so that equals stay equal and chunks are the same everywhere."""
+
+
+def settled(values: np.ndarray) -> np.ndarray:
+    """Values in whole steps of `STEP`, in the precision they came in."""
+    return np.rint(values / STEP) * values.dtype.type(STEP)
+
 
 def peaks(scores: np.ndarray, threshold: float) -> np.ndarray:
     """Gaps whose score is over the threshold and no lower than the one before, higher than the next: bool `(gaps,)`."""

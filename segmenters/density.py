@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fovea.segmenters.decode import STEP
+
 MASK = 11
 """Rows and columns of the neighbourhood that a similarity is ranked in."""
-STEPS = 1 << 14
-"""Similarities are compared in whole steps of this fraction, so that rounding errors make no ranks."""
 SMOOTHING = np.array([1, 2, 4, 8, 4, 2, 1])
 
 
@@ -30,7 +30,7 @@ def ranks(similarity: np.ndarray, mask: int = MASK) -> np.ndarray:
     Cells past the edge do not count. O(n^2 * mask^2).
     """
     n, half = len(similarity), mask // 2
-    steps = np.rint(np.clip(similarity, -1.5, 1.5) * STEPS).astype(np.int16)
+    steps = np.rint(np.clip(similarity, -1.5, 1.5) / STEP).astype(np.int16)
     around = np.pad(steps, half, constant_values=np.iinfo(np.int16).max)
     lower = np.zeros((n, n), np.uint16)
     for a in range(mask):

@@ -57,7 +57,9 @@ class EmbeddingBreakpointSegmenter(Segmenter, name="embedding_breakpoint"):
         spans = sentences(text)
         if len(spans) < 2:
             return
-        found = distances(text, spans, encoder, self.buffer)
+        from fovea.segmenters.decode import settled
+
+        found = settled(distances(text, spans, encoder, self.buffer))
         out = outliers(found, self.threshold, self._amount)
         top = max(float(found.max()), 1e-9)
         for span, distance, cut in zip(spans[1:], found.tolist(), out.tolist()):
@@ -65,9 +67,9 @@ class EmbeddingBreakpointSegmenter(Segmenter, name="embedding_breakpoint"):
 
     def boundaries(self, units: Units, encoder: Encoder, count: int | None = None) -> np.ndarray:
         """The outliers among the gaps of given units, or the `count` greatest distances: bool `(gaps,)`."""
-        from fovea.segmenters.decode import best
+        from fovea.segmenters.decode import best, settled
 
-        found = distances(units.text, units.spans, encoder, self.buffer)
+        found = settled(distances(units.text, units.spans, encoder, self.buffer))
         return outliers(found, self.threshold, self._amount) if count is None else best(found, count)
 
     @property

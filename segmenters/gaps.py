@@ -43,7 +43,7 @@ class GapSegmenter(Segmenter):
 
     def boundaries(self, units: Units, encoder: Encoder, count: int | None = None) -> np.ndarray:
         """Where topics end: bool `(gaps,)`. `count` says how many boundaries there are, where that is known."""
-        return self._decide(self.scores(units, encoder), units, count)
+        return self._decide(self._settled(units, encoder), units, count)
 
     def cuts(self, text: str, document: Document, encoder: Encoder) -> Iterator[Cut]:
         """A cut with score 1 at every boundary and heading; other gaps by the text's own break and their score s:
@@ -54,12 +54,21 @@ class GapSegmenter(Segmenter):
         units = Units.sentences(text, document.media_type)
         if len(units) < 2:
             return
-        scores = self.scores(units, encoder)
+        scores = self._settled(units, encoder)
         offered = units.strength * (1 + np.clip(scores, 0, 1)) / 2
         sure = self._decide(scores, units, None) | units.headings
         final = np.where(sure, 1.0, np.clip(offered, 1e-3, 0.999)).tolist()
         places = [span.start for span in units.spans[1:]]
         yield from map(Cut._make, compress(zip(places, final), (units.strength > 0).tolist()))
+
+    def _settled(self, units: Units, encoder: Encoder) -> np.ndarray:
+        """Scores in whole steps; what is under 1 stays under 1."""
+        import numpy as np
+
+        from fovea.segmenters.decode import STEP, settled
+
+        scores = self.scores(units, encoder)
+        return np.where(scores < 1, np.minimum(settled(scores), 1 - STEP), scores)
 
     def _decide(self, scores: np.ndarray, units: Units, count: int | None) -> np.ndarray:
         import numpy as np

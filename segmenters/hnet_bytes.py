@@ -71,7 +71,9 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         """
         import numpy as np
 
-        units, phrases = Units.sentences(text, document.media_type), self.phrases(text)
+        from fovea.segmenters.decode import settled
+
+        units, phrases = Units.sentences(text, document.media_type), settled(self.phrases(text))
         starts = np.array([span.start for span in units.spans[1:]], np.int64)[units.loose]
         own = units.strength[units.loose] * (1 + _around(phrases, starts)) / 2
         offered = {place: float(phrases[at]) / 5 for at, place in _inside(text, phrases)}
@@ -87,10 +89,10 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         """Which gaps of given units a segment ends at: bool `(gaps,)`; exactly `count` of them where it is given."""
         import numpy as np
 
-        from fovea.segmenters.decode import best
+        from fovea.segmenters.decode import best, settled
 
         starts = np.array([span.start for span in units.spans[1:]], np.int64)
-        scores = _around(self.phrases(units.text), starts)
+        scores = _around(settled(self.phrases(units.text)), starts)
         if count is not None:
             return best(scores, count)
         found = np.zeros(len(starts), bool)

@@ -30,6 +30,8 @@ from fovea.segmenters.ruler import Ruler
 if TYPE_CHECKING:
     import numpy as np
 
+SURE = 1000
+"""The strength of a place that is cut whatever the budget, in thousandths, in which all strengths are counted."""
 W = 4
 """A chunk more for a quarter of a break's strength."""
 SMALL = 10
@@ -55,18 +57,20 @@ def pack(
     """
     end = len(text.rstrip())
     start = end - len(text[:end].lstrip())
-    strength = {start: 1.0, **places(text, cuts, start, end), end: 1.0}
+    strength = {start: SURE, **places(text, cuts, start, end), end: SURE}
     if start == end:
         return []
     packing = _Packing(Ruler(text, tokenizer), strength, max_tokens, min_tokens, overlap)
     return packing.spans()
 
 
-def places(text: str, cuts: Iterable[Cut], start: int, end: int) -> dict[int, float]:
-    """Strength by place, rising: each cut moved on over white space; where several meet, the strongest counts."""
+def places(text: str, cuts: Iterable[Cut], start: int, end: int) -> dict[int, int]:
+    """Strength by place in thousandths, rising: each cut moved on over white space; where several meet, the strongest
+    counts. Only a score of 1 is sure.
+    """
     listed = list(cuts)
     _check(listed, len(text))
-    found: dict[int, float] = {}
+    found: dict[int, int] = {}
     following, scanned = end, end
     for at, score in reversed(listed):
         if start < at < end:
@@ -74,7 +78,8 @@ def places(text: str, cuts: Iterable[Cut], start: int, end: int) -> dict[int, fl
             rest = len(inside.lstrip()) if inside[:1].isspace() else len(inside)
             following = scanned - rest if rest else following
             scanned = at
-            found[following] = max(score, found.get(following, 0.0))
+            strength = SURE if score == 1 else min(round(SURE * score), SURE - 1)
+            found[following] = max(strength, found.get(following, 0))
     found.pop(end, None)
     return dict(reversed(found.items()))
 
@@ -91,7 +96,7 @@ class _Packing:
     """One text being packed. A part is the range between two starts: a chunk without its overlap and white space."""
 
     def __init__(
-        self, ruler: Ruler, strength: dict[int, float], max_tokens: int | None, min_tokens: int, overlap: int
+        self, ruler: Ruler, strength: dict[int, int], max_tokens: int | None, min_tokens: int, overlap: int
     ) -> None:
         self.ruler, self.text, self.strength = ruler, ruler.text, strength
         self.cap, self.floor, self.overlap = max_tokens, min_tokens, overlap
@@ -99,7 +104,7 @@ class _Packing:
         self.start, self.end = self.places[0], self.places[-1]
 
     def spans(self) -> list[Span]:
-        hard = [i for i, s in enumerate(self.strength.values()) if s >= 1]
+        hard = [i for i, s in enumerate(self.strength.values()) if s == SURE]
         starts = [s for i, j in pairwise(hard) for s in self._divide(self.places[i : j + 1])]
         if self.floor:
             self._join_small(starts)
@@ -130,7 +135,7 @@ class _Packing:
     def _best(self, at: list[int], tokens: list[int]) -> list[int]:
         """Indices of the places of the best way, exact counts heeded."""
         first, room, slack = self._room(at[0]), self._room(-1), 0
-        strength = [1000, *(round(1000 * self.strength[p]) for p in at[1:-1]), 1000]
+        strength = [self.strength[p] for p in at]
         for _ in range(ROUNDS):
             way = best_way(tokens, strength, first - slack, room - slack, self.floor)
             chunks = [(at[i], at[j]) for i, j in pairwise(way) if j - i > 1]
@@ -182,7 +187,7 @@ class _Packing:
                 k += 1
                 continue
             options = [
-                (self.strength.get(gone, 0.0), self.ruler.count(a, b), gone)
+                (self.strength.get(gone, 0), self.ruler.count(a, b), gone)
                 for a, gone, b in zip(bounds, bounds[1:], bounds[2:])
                 if self._fits(a, b)
             ]
@@ -226,8 +231,8 @@ def best_way(tokens: Sequence[int], strength: Sequence[int], first: int, room: i
                 break
             if size <= room or i in (0, j - 1):
                 weaker = strength[i] if strength[i] < end else end
-                cost = best[i] + 1000 + (W * (inside - weaker) if inside > weaker else 0)
-                cost += SMALL * 1000 * (size < floor)
+                cost = best[i] + SURE + (W * (inside - weaker) if inside > weaker else 0)
+                cost += SMALL * SURE * (size < floor)
                 if least is None or cost < least:
                     least, came[j] = cost, i
             inside = max(inside, strength[i])

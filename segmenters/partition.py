@@ -14,6 +14,8 @@ from fovea.segmenters.products import Vectors
 
 PRICE = 1e-4
 """What a boundary must gain, so that rounding errors make none."""
+TIE = 2e-6
+"""Divisions whose worths differ by less are equally good: sums differ by some of that between machines."""
 BARRED = 1e6
 """What a boundary costs where there should be none, more than any segment is worth."""
 
@@ -73,7 +75,7 @@ def _best_before(worth: np.ndarray, price: np.ndarray) -> tuple[np.ndarray, np.n
     best[longest] = 0
     for j in range(1, n + 1):
         ways = best[j : j + longest] + ending[j]
-        k = int(ways.argmax())
+        k = int((ways > ways.max() - TIE).argmax())
         best[longest + j], last[j] = ways[k] - price[j], longest - k
     return best[longest:], last
 

@@ -72,6 +72,10 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
         same = np.insert(np.concatenate(parts), ends - np.arange(len(ends)), across)
         return self._forced(change(same, threshold), ends, units, encoder)
 
+    def _settled(self, units: Units, encoder: Encoder) -> np.ndarray:
+        """The scores: S was settled before the threshold, which may be near 0 or 1, moved them together."""
+        return self.scores(units, encoder)
+
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """Where S is under the threshold and lowest around; with `count` so many, those lowest around before others."""
         from fovea.segmenters.decode import best, peaks
@@ -121,12 +125,14 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
 
 
 def change(same: np.ndarray, threshold: float) -> np.ndarray:
-    """(1 - S) t / ((1 - S) t + S (1 - t)): a half where S is the threshold t, and under 1. float32 `(gaps,)`."""
+    """(1 - S) t / ((1 - S) t + S (1 - t)), S in whole steps: a half where S is the threshold t, and under 1. float32
+    `(gaps,)`.
+    """
     import numpy as np
 
-    from fovea.segmenters.decode import shifted
+    from fovea.segmenters.decode import settled, shifted
 
-    return np.minimum(shifted(1 - same, 1 - threshold), 1 - 1e-6).astype(np.float32)
+    return np.minimum(shifted(1 - settled(same), 1 - threshold), 1 - 1e-6).astype(np.float32)
 
 
 def same_topic(

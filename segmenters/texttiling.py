@@ -46,11 +46,12 @@ class TextTilingSegmenter(GapSegmenter, name="texttiling"):
         """Half the depth at each gap: float `(gaps,)` in [0, 1]."""
         import numpy as np
 
+        from fovea.segmenters.decode import settled
         from fovea.segmenters.products import Vectors
         from fovea.segmenters.words import counts
 
         rows: Rows = counts(units.texts) if self.similarity == "words" else Vectors(units.vectors(encoder))
-        found = depths(block_cosines(rows, self.window or WINDOWS[self.similarity]))
+        found = depths(settled(block_cosines(rows, self.window or WINDOWS[self.similarity])))
         return np.clip(found / 2, 0, 1)
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fovea.pipelines.pipeline import Pipeline
+if TYPE_CHECKING:
+    from fovea.pipelines.pipeline import Pipeline
 
 settings.register_profile("fovea", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile("fovea")
@@ -17,6 +19,15 @@ ROOT = Path(__file__).resolve().parents[1]
 """The repository."""
 SHARED = ROOT.parent / "shared"
 """Evaluation data beside the checkout; tests that need it skip where it is not."""
+
+
+def pytest_configure() -> None:
+    """Each of several workers, and what it starts, computes on its share of the processors: more threads than those
+    wait for each other. numpy and torch read this when they are first imported, which is after.
+    """
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 
 TEXTS = {
     "moon.txt": "The Moon orbits the Earth in 27 days. It has no air. Neil Armstrong walked on it in 1969.\n",
@@ -38,6 +49,8 @@ def docs(tmp_path: Path) -> Path:
 @pytest.fixture
 def make(tmp_path: Path):
     """Makes pipelines with the hashing encoder in a folder of the test's own."""
+    from fovea.pipelines.pipeline import Pipeline
+
     made: list[Pipeline] = []
 
     def pipeline(**stages) -> Pipeline:
@@ -72,7 +85,10 @@ def tiny_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _offline():
-    """Tests never ask the network for a model."""
+def _environment(tmp_path_factory):
+    """Tests never ask the network for a model, and share one cache of exports, which all workers write to."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["FOVEA_CACHE"] = str(shared / "fovea-cache")
     os.environ["FOVEA_OFFLINE"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "1"

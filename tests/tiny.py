@@ -6,6 +6,8 @@ import re
 import string
 from pathlib import Path
 
+import numpy as np
+
 WORDS = re.findall(
     r"\w+", "the moon orbits earth tea is brewed at degrees rivers flow and a of in days sentence that longer"
 )
@@ -55,3 +57,11 @@ def save_cross_encoder(folder: Path, *, labels: int = 1, positions: int = 64, se
     """A cross-encoder folder as transformers saves it."""
     save_bert(folder, labels=labels, positions=positions, seed=seed)
     return folder
+
+
+def reference(folder: Path, texts: list[str], **options) -> np.ndarray:
+    """Unit vectors by sentence-transformers itself."""
+    from fovea.rag.engines import load_torch
+
+    vectors = load_torch(folder).encode(texts, show_progress_bar=False, **options)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

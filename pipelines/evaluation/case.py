@@ -23,14 +23,6 @@ KEPT = 50_000
 """Vectors and sizes that are remembered."""
 
 
-class Missing(Exception):
-    """A metric that cannot be had of a question to which it applies; its words say why."""
-
-
-class Nothing(Missing):
-    """One that has nothing to measure, as faithfulness of an answer that states nothing: counted, and no failure."""
-
-
 class Texts:
     """What is known of texts by an encoder: vectors and tokens, each made once."""
 

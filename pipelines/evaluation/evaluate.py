@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fovea.pipelines.evaluation.case import Case, Missing, Nothing, Texts
+from fovea.pipelines.evaluation.case import Case, Texts
 from fovea.pipelines.evaluation.evaluation import NOTHING, Evaluation
 from fovea.pipelines.evaluation.gold import Question, QuestionSet
 from fovea.pipelines.evaluation.judging import Judging
 from fovea.pipelines.evaluation.metrics.metric import Metric, metric
+from fovea.pipelines.evaluation.missing import Missing, Nothing
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.questions import check_questions
 from fovea.rag import progress

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from fovea.pipelines.answering.reasoning import split
 from fovea.pipelines.bench.segmentation_methods import made
-from fovea.pipelines.evaluation.case import Missing
+from fovea.pipelines.evaluation.missing import Missing
 from fovea.rag import trace
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import ConfigError

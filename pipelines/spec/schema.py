@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import registry
 from fovea.rag.component import Component
+from fovea.rag.settings import Settings
 
 
 class Generate(GenerateJsonSchema):
@@ -56,7 +57,7 @@ def pipeline_schema() -> dict[str, Any]:
     return _accept_single(_resolve(whole))
 
 
-def _component(cls: type[Component], definitions: dict[str, Any]) -> dict[str, Any]:
+def _component(cls: type[Settings], definitions: dict[str, Any]) -> dict[str, Any]:
     schema = cls.model_json_schema(schema_generator=Generate)
     definitions.update(schema.pop("$defs", {}))
     use = {"const": cls.name, "description": (cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")}

@@ -77,6 +77,12 @@ class EventAwareRecipe(RetrieverRecipe):
     situated: bool = True
     """Passages hold half the vector of their title and headings."""
 
+    def head(self, dim: int, *, questions: int) -> EventHead:
+        """A head that has learnt nothing."""
+        sizes = {"heads": self.heads, "width": self.width, "rank": self.rank}
+        missed = torch.full((questions, self.negatives), -1)
+        return EventHead(dim, missed=missed, **sizes, dropout=self.dropout, unseen=self.unseen)
+
     def prepare(self, collections: Sequence[Collection], encoder: Encoder, seed: int) -> EventTask:
         """Encode passages, events and questions of both parts."""
         made = []
@@ -95,7 +101,7 @@ class EventTask(Task):
     def __init__(self, recipe: EventAwareRecipe, train: Askings, dev: Askings, *, seed: int) -> None:
         self.recipe, self.train, self.dev, self.seed = recipe, train, dev, seed
         torch.manual_seed(seed)
-        self.model = EventHead(train.events[0].shape[1], recipe, questions=len(train.askings))
+        self.model = recipe.head(train.events[0].shape[1], questions=len(train.askings))
         self.kinds = {k: [i for i, a in enumerate(train.askings) if a.kind == k] for k in SHARES}
         self.kinds = {kind: rows for kind, rows in self.kinds.items() if rows}
         self.candidates = [self._candidates(asking) for asking in train.askings]

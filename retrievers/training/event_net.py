@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
 from fovea.retrievers.event_head import FEATURES
-
-if TYPE_CHECKING:
-    from fovea.retrievers.training.event_aware import EventAwareRecipe
 
 
 class EventHead(nn.Module):
@@ -19,11 +14,12 @@ class EventHead(nn.Module):
     missed: torch.Tensor
     """What the model of the first stage put too high for each question: int `(questions, negatives)`, -1 for none."""
 
-    def __init__(self, dim: int, recipe: EventAwareRecipe, *, questions: int) -> None:
+    def __init__(
+        self, dim: int, *, missed: torch.Tensor, heads: int, width: int, rank: int, dropout: float, unseen: float
+    ) -> None:
         super().__init__()
-        self.register_buffer("missed", torch.full((questions, recipe.negatives), -1))
-        heads, width, rank = recipe.heads, recipe.width, recipe.rank
-        self.unseen = recipe.unseen
+        self.register_buffer("missed", missed)
+        self.unseen = unseen
         self.query = nn.Linear(dim, heads * width)
         self.key = nn.Linear(dim + FEATURES, heads * width, bias=False)
         for layer in (self.query, self.key):
@@ -35,7 +31,7 @@ class EventHead(nn.Module):
         for zero in (self.up.weight, self.gate.weight):
             nn.init.zeros_(zero)
         self.gate.bias.data = torch.tensor([-2.0, 0.0])
-        self.drop = nn.Dropout(recipe.dropout)
+        self.drop = nn.Dropout(dropout)
         self.inside = nn.Linear(3 * dim, 1)
         # Single numbers learn too slowly beside matrices; they are kept on a scale of their own.
         self.scales = nn.ParameterDict({

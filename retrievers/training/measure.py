@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fovea.rag.component import Component
 from fovea.rag.errors import ConfigError
 from fovea.rag.retrieval import Refiner, Retriever
+from fovea.rag.settings import Settings
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.types import Hit
 from fovea.retrievers.dense import DenseRetriever
-from fovea.retrievers.training.recipe import RetrieverRecipe
 
 if TYPE_CHECKING:
     from fovea.rag.encoder import Encoder
@@ -23,7 +22,7 @@ KEPT, READ = 10, 50
 """Hits that are judged, and hits that a re-ranker is given."""
 
 
-def ranked(component: Component, collection: Collection, encoder: Encoder) -> list[list[Hit]]:
+def ranked(component: Settings, collection: Collection, encoder: Encoder) -> list[list[Hit]]:
     """Ten hits for each question: of a retriever its own, of a refiner those of dense retrieval in its order.
 
     Raises ConfigError for another kind, whose recipe says by `ranked` how it is measured.
@@ -53,23 +52,3 @@ def scores(found: Iterable[Sequence[Hit]], questions: Sequence[Judged]) -> dict[
         recalls = [right[:k].sum() / len(question.relevant) for k in (1, 5)]
         rows.append([*recalls, 1 / (first[0] + 1) if len(first) else 0.0])
     return dict(zip(("R@1", "R@5", "MRR@10"), np.mean(rows, axis=0).tolist()))
-
-
-def table(
-    recipe: RetrieverRecipe, weights: str, collections: Sequence[Collection], encoder: Encoder
-) -> Iterator[Mapping[str, str]]:
-    """A row for every collection and part with questions, but for `train`: the weights, and dense retrieval."""
-    for collection in collections:
-        for split in ("dev", "test"):
-            part = collection.part(split)
-            if part.questions:
-                both = {
-                    "": recipe.ranked(weights, part, encoder),
-                    " of dense": ranked(DenseRetriever(), part, encoder),
-                }
-                cells = {
-                    f"{name}{whose}": f"{value:.3f}"
-                    for whose, found in both.items()
-                    for name, value in scores(found, part.questions).items()
-                }
-                yield {"collection": part.name, "split": split, "questions": f"{len(part.questions):,}", **cells}

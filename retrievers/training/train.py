@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -45,8 +45,6 @@ def train(
     """
     import torch
 
-    from fovea.retrievers.training.measure import table
-
     for split in ("train", "dev"):
         if recipe.reads_questions and not any(q.split == split for one in collections for q in one.questions):
             what = f"no question is for {split!r}, of {sum(len(one.questions) for one in collections)} questions"
@@ -55,6 +53,29 @@ def train(
     task = recipe.prepare(collections, encoder, seed)
     result = training.complete(task, recipe, encoder, out, seed=seed, data=data, **sitting)
     return replace(result, table=list(table(recipe, str(out), collections, encoder)))
+
+
+def table(
+    recipe: RetrieverRecipe, weights: str, collections: Sequence[Collection], encoder: Encoder
+) -> Iterator[Mapping[str, str]]:
+    """A row for every collection and part with questions, but for `train`: the weights, and dense retrieval."""
+    from fovea.retrievers.dense import DenseRetriever
+    from fovea.retrievers.training.measure import ranked, scores
+
+    for collection in collections:
+        for split in ("dev", "test"):
+            part = collection.part(split)
+            if part.questions:
+                both = {
+                    "": recipe.ranked(weights, part, encoder),
+                    " of dense": ranked(DenseRetriever(), part, encoder),
+                }
+                cells = {
+                    f"{name}{whose}": f"{value:.3f}"
+                    for whose, found in both.items()
+                    for name, value in scores(found, part.questions).items()
+                }
+                yield {"collection": part.name, "split": split, "questions": f"{len(part.questions):,}", **cells}
 
 
 def counts(collections: Sequence[Collection]) -> list[dict[str, str]]:

@@ -157,6 +157,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path):
     assert (tmp_path / "f").read_text() == "old"
 
 
+def test_a_file_has_its_name_only_once_its_bytes_are_on_the_disk(tmp_path, monkeypatch):
+    seen, real = [], os.fsync
+
+    def fsync(handle):
+        seen.append((os.pread(handle, 9, 0), (tmp_path / "f").exists()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(tmp_path / "f", lambda part: part.write_bytes(b"whole"))
+    assert seen == [(b"whole", False)]
+
+
 # The hub, in a process of its own, since its client reads the environment when it is imported
 
 

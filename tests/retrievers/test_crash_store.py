@@ -43,18 +43,24 @@ with opened(path) as library:
 """
 
 
-def killed(path: Path, seed: int, index: str, after: float) -> tuple[dict[str, int], tuple[str, int] | None]:
-    """Run a writer, kill it; returns the marks that it acknowledged and the change that it was at."""
+def killed(
+    path: Path, said: Path, seed: int, index: str, after: float
+) -> tuple[dict[str, int], tuple[str, int] | None]:
+    """Run a writer that speaks into the file `said`, and kill it a while after its first word; returns the marks that
+    it acknowledged and the change that it was at.
+    """
     command = [sys.executable, "-c", WRITER, str(path), str(seed), index]
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    first = child.stdout.readline()
+    with said.open("w") as spoken:
+        child = subprocess.Popen(command, cwd=ROOT, stdout=spoken, stderr=subprocess.PIPE, text=True)
+    while not said.stat().st_size and child.poll() is None:
+        time.sleep(0.01)
     time.sleep(after)
     child.send_signal(signal.SIGKILL)
-    rest, errors = child.communicate()
+    _, errors = child.communicate()
     assert child.returncode == -signal.SIGKILL, errors
     done: dict[str, int] = {}
     open_change = None
-    for line in (first + rest).splitlines(keepends=True):
+    for line in said.read_text().splitlines(keepends=True):
         if not line.endswith("\n"):
             continue
         what, name, mark = line.split()
@@ -71,16 +77,16 @@ def test_kill_at_random_moments(tmp_path, index):
         pytest.importorskip("faiss")
     draw, expected = random.Random(), {}
     for seed in range(KILLS if index == "flat" else KILLS // 3):
-        done, at = killed(tmp_path, seed, index, draw.uniform(0, 0.4))
+        done, at = killed(tmp_path / "store", tmp_path / "said", seed, index, draw.uniform(0, 0.4))
         expected.update(done)
-        with opened(tmp_path) as library:
+        with opened(tmp_path / "store") as library:
             assert library.check() == []
             found = marks(library)
             for name in expected.keys() | found.keys():
                 allowed = {expected.get(name, 0)} | ({at[1]} if at and at[0] == name else set())
                 assert found.get(name, 0) in allowed, f"{name} is neither before nor after its last change"
             expected = found
-            right_index(library, tmp_path, index)
+            right_index(library, tmp_path / "store", index)
 
 
 def marks(library) -> dict[str, int]:

@@ -33,17 +33,6 @@ def test_it_keeps_the_laws_of_refiners(refiner):
     check_refiner(CrossEncoderRefiner(model=refiner.model, top_n=2))
 
 
-def test_scores_are_those_of_sentence_transformers(refiner, folder):
-    from sentence_transformers import CrossEncoder
-    from torch import nn
-
-    texts = ["tea is brewed at 80 degrees.", "the moon orbits the earth", "", "rivers flow"]
-    theirs = CrossEncoder(str(folder), device="cpu").predict([(QUESTION, t) for t in texts], activation_fn=nn.Sigmoid())
-    ours = refiner.probabilities(QUESTION, texts)
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    assert len(set(np.round(ours, 4))) == len(texts)
-
-
 def test_hits_come_back_by_probability_and_keep_their_scores(refiner):
     corpus = sample_corpus()
     hits = [h.scored("dense", h.score) for h in corpus.nearest(corpus.embed(QUESTION), 6)]

@@ -84,10 +84,9 @@ class TestHead:
     def test_before_training_it_is_the_identity_and_torch_agrees_after_it(self):
         torch = pytest.importorskip("torch")
         from fovea.retrievers.training.event_aware import EventAwareRecipe
-        from fovea.retrievers.training.event_net import EventHead
 
         torch.manual_seed(0)
-        net = EventHead(ENCODER.dim, EventAwareRecipe(), questions=1).eval()
+        net = EventAwareRecipe().head(ENCODER.dim, questions=1).eval()
         asked, events = vectors(1)[0], vectors(5, seed=1)
         times = time_features(np.arange(5.0), np.arange(5.0) + 2, 3, 6)
 

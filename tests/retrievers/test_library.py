@@ -33,6 +33,14 @@ HOSTILE = [
 ]
 
 
+def test_what_is_acknowledged_is_on_the_disk(tmp_path):
+    """No kill of a process shows it, only a power cut: SQLite must sync each commit."""
+    with opened(tmp_path) as library:
+        put(library, "a", "a text")
+        assert library._db.one("PRAGMA synchronous") == (2,), "FULL"
+        assert library._db.one("PRAGMA journal_mode") == ("wal",)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("size", [1, 7, 1999, 2000, 2001])
 def test_what_goes_in_comes_out(tmp_path, text, size):

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 
 from fovea.pipelines.cli.main import main
-from fovea.pipelines.evaluation.ranking_metrics import scores as family
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.trained import load, shipped
-from fovea.rag.types import Document, Hit, Query, Span
+from fovea.rag.types import Document, Query, Span
 from fovea.retrievers.bm25 import BM25Retriever
 from fovea.retrievers.collection import Collection, Judged
 from fovea.retrievers.collections.read import read
@@ -177,21 +176,6 @@ def test_hard_negatives_by_hand():
     assert found == [order[2:4]], "neither what answers nor its near copy"
     assert texts_of(hard_negatives(one, BM25Retriever(), corpus, count=2, skip=2)) == [order[3:5]]
     assert found == texts_of(hard_negatives(one, BM25Retriever(), corpus, count=2))
-
-
-def test_scores_are_those_of_the_family():
-    pytest.importorskip("ir_measures", reason="needs fovea-rag[bench]")
-    rng = np.random.default_rng(0)
-    documents = [Document(f"d{i}", f"text {i}") for i in range(30)]
-    chunks = [d.chunk(Span(0, len(d.text))) for d in documents]
-    questions, found = [], []
-    for i in range(40):
-        relevant = {chunks[int(j)].id: 1 for j in rng.choice(30, int(rng.integers(1, 5)), replace=False)}
-        questions.append(Judged(str(i), Query("q"), relevant))
-        found.append([Hit(chunks[int(j)], 0.0) for j in rng.permutation(30)[: int(rng.integers(0, 15))]])
-    theirs = family([[h.chunk.id for h in hits] for hits in found], [q.relevant for q in questions], needed_by="tests")
-    for name, value in scores(found, questions).items():
-        assert value == pytest.approx(theirs[name].mean(), abs=1e-9), name
 
 
 def test_what_is_no_retriever_says_how_it_is_measured(collection):

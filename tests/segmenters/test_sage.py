@@ -129,13 +129,13 @@ def test_boundaries_are_low_and_lowest_around(monkeypatch):
     )
     assert np.flatnonzero(Fixed().boundaries(units, HASH, count=4)).tolist() == [2, 3, 5, 7]
     assert Fixed().boundaries(units, HASH, count=8).all()
-    np.testing.assert_allclose(Fixed().scores(units, HASH), 1 - same, atol=1e-6)
+    np.testing.assert_allclose(Fixed().scores(units, HASH), 1 - same, atol=2**-14)
     marked = Units.given(["a"] * 9, [True] * 8)
     assert np.flatnonzero(Fixed().boundaries(marked, HASH)).tolist() == [2, 5, 7], "another threshold for paragraphs"
     few = Units.given(["a"] * 9, [i in (1, 3, 7) for i in range(8)])
     assert np.flatnonzero(Fixed().boundaries(few, HASH)).tolist() == [3], "7 is now beside 3"
     odds = same * 0.4 / ((1 - same) * 0.6)
-    np.testing.assert_allclose(Fixed().scores(marked, HASH), 1 / (1 + odds), atol=1e-6)
+    np.testing.assert_allclose(Fixed().scores(marked, HASH), 1 / (1 + odds), atol=2**-14)
     assert not Fixed(threshold=0.0).boundaries(units, HASH).any()
     assert Fixed(threshold=1.0).boundaries(units, HASH).sum() == 3, "still only where it is lowest"
 

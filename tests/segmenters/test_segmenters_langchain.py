@@ -34,13 +34,6 @@ def test_laws(text, overlap):
     check_laws(text, chunks, encoder("words").tokenizer.count)
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_pieces_without_overlap_become_the_chunks(text):
-    pieces = [p.strip() for p in recursive(90, 0).split_text(text) if p.strip()]
-    chunks = segment(Document("d", text), [adapted(recursive(90, 0))], encoder("words"))
-    assert [c.text for c in chunks] == pieces
-
-
 def test_the_encoder_window_holds_for_large_pieces():
     document = Document("d", "word " * 200)
     chunks = segment(document, [adapted(recursive(600, 0))], encoder("words", 40))

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fovea.pipelines.answering.refusals import is_refusal
-from fovea.pipelines.evaluation.case import Nothing
 from fovea.pipelines.evaluation.judging import Judging, strings, verdicts
 from fovea.pipelines.evaluation.metrics.lite import (
     FACTS,
@@ -32,6 +31,7 @@ from fovea.pipelines.evaluation.metrics.lite import (
     unanswerable,
 )
 from fovea.pipelines.evaluation.metrics.metric import metric_of
+from fovea.pipelines.evaluation.missing import Nothing
 from fovea.rag.sentences import sentences
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import numpy as np
 from fovea.pipelines.answering.claims import Claim, agrees
 from fovea.pipelines.answering.likeness import likeness, stems
 from fovea.pipelines.answering.refusals import asserted, is_refusal
-from fovea.pipelines.evaluation.case import Nothing
 from fovea.pipelines.evaluation.metrics.metric import metric_of
 from fovea.pipelines.evaluation.metrics.spans import span_recall
+from fovea.pipelines.evaluation.missing import Nothing
 from fovea.rag.sentences import sentences
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.evaluation import span_metrics
-from fovea.pipelines.evaluation.case import Nothing
 from fovea.pipelines.evaluation.metrics.metric import metric_of
+from fovea.pipelines.evaluation.missing import Nothing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.pipelines.answering.refusals import NO_ANSWER
-from fovea.pipelines.evaluation.case import Case, Nothing, Texts
+from fovea.pipelines.evaluation.case import Case, Texts
 from fovea.pipelines.evaluation.gold import Gold, Question
 from fovea.pipelines.evaluation.metrics.lite import average, normal, word_f1
 from fovea.pipelines.evaluation.metrics.metric import families, metric
+from fovea.pipelines.evaluation.missing import Nothing
 from fovea.rag import registry
 from fovea.rag.errors import ConfigError
 from fovea.rag.types import Document, Hit, Span

@@ -5,10 +5,10 @@ import pytest
 pytest.importorskip("langchain_core", reason="needs fovea-rag[langchain]")
 
 from fovea.pipelines.answering.refusals import NO_ANSWER
-from fovea.pipelines.evaluation.case import Missing, Nothing
 from fovea.pipelines.evaluation.judging import Judging, Unreadable
 from fovea.pipelines.evaluation.metrics.lite import NO_STATEMENT
 from fovea.pipelines.evaluation.metrics.metric import metric
+from fovea.pipelines.evaluation.missing import Missing, Nothing
 from fovea.rag.errors import ConfigError, ModelError
 from fovea.rag.replies import Replies
 from tests.eval_cases import TEXTS, answered

@@ -340,6 +340,7 @@ def test_a_full_disk_stops_the_study_which_goes_on_when_there_is_room(tmp_path: 
     path = write_study(tmp_path)
     study = load_study(path)
     with Sweep(study, tmp_path / "out") as sweep:
+        assert sweep.results._db.execute("PRAGMA synchronous").fetchone() == (2,), "a power cut loses no result"
         pages = sweep.results._db.execute("PRAGMA page_count").fetchone()[0]
         sweep.results._db.execute(f"PRAGMA max_page_count = {pages + 1}")
         long = [Outcome("q", answer=os.urandom(3000).hex()) for _ in range(100)]

@@ -1,0 +1,147 @@
+"""One layer of a RetrievalCache, as transformers sees it: it takes keys and values in, and marks them with itself."""
+
+from __future__ import annotations
+
+import weakref
+import zlib
+from typing import Any
+
+import torch
+from transformers.cache_utils import CacheLayerMixin
+
+from fovea.attention_retrieval.device import DecodingRow
+from fovea.attention_retrieval.settings import RetrievalSettings
+from fovea.rag.errors import ModelError
+
+IMPLEMENTATION = "fovea_retrieval"
+USE = f'model = AutoModelForCausalLM.from_pretrained(..., attn_implementation="{IMPLEMENTATION}")'
+
+
+class RetrievalLayer(CacheLayerMixin):
+    """One layer; a `DecodingRow` for each sequence of the batch."""
+
+    is_croppable = True
+    is_sliding = False
+    supports_early_init = False
+
+    def __init__(self, settings: RetrievalSettings, layer: int) -> None:
+        super().__init__()
+        self.settings, self.layer = settings, layer
+        self.rows: list[DecodingRow] = []
+        self.seen = 0
+        self.new: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.model: str | None = None
+        self.known: weakref.ref[Any] | None = None
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Make the rows, now that shapes are known."""
+        if key_states.shape[-1] != value_states.shape[-1]:
+            raise ModelError(f"keys of width {key_states.shape[-1]} and values of {value_states.shape[-1]} do not fit")
+        batch, heads, _, d = key_states.shape
+        self.rows = [DecodingRow(self.settings, self.layer, heads, d) for _ in range(batch)]
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hold the new tokens for the attention function, which alone knows the padding, and mark them."""
+        if self.new is not None:
+            raise ModelError(
+                f"the model did not attend through {IMPLEMENTATION}, so the cache cannot serve it", fix=USE
+            )
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        if len(key_states) != len(self.rows):
+            raise ModelError(f"the cache holds {len(self.rows)} sequences, the model went on with {len(key_states)}")
+        self.new = key_states, value_states
+        marked = key_states.view_as(key_states)
+        marked.fovea_layer = self  # type: ignore[attr-defined]
+        return marked, value_states
+
+    def get_seq_length(self) -> int:
+        """Tokens seen, padding counted."""
+        return self.seen + (self.new[0].shape[-2] if self.new else 0)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """As if all keys were there."""
+        return self.get_seq_length() + query_length, 0
+
+    def get_max_length(self) -> int:
+        """No limit."""
+        return -1
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.rows, self.seen, self.new, self.is_initialized = [], 0, None, False
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens; pass their number as a negative one, as transformers does."""
+        if tokens_to_remove > 0:
+            raise ModelError(f"crop({tokens_to_remove}): give the number of tokens to remove as a negative one")
+        self.new = None
+        self.seen = max(self.seen + tokens_to_remove, 0)
+        for row in self.rows:
+            row.crop(max(len(row.cache) + tokens_to_remove, 0))
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Beams would each need an index of their own."""
+        raise ModelError(
+            "beam search is not possible on a RetrievalCache", fix="num_beams=1, with do_sample if you like"
+        )
+
+    def attend(self, module: Any, query: torch.Tensor, padding: torch.Tensor | None, scaling: float) -> torch.Tensor:
+        """Take the held tokens in and attend, (batch, tokens, heads, d); whatever fails leaves the layer as it was."""
+        assert self.new is not None
+        (keys, values), self.new = self.new, None
+        self._same_model(module)
+        before = [len(row.cache) for row in self.rows]
+        try:
+            out = self._attend(query, keys, values, padding, scaling)
+        except BaseException:
+            for row, length in zip(self.rows, before):
+                row.crop(length)
+            raise
+        self.seen += query.shape[2]
+        return out
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        padding: torch.Tensor | None,
+        scaling: float,
+    ) -> torch.Tensor:
+        out = torch.zeros(
+            query.shape[0], query.shape[2], query.shape[1], query.shape[3], dtype=query.dtype, device=query.device
+        )
+        for n, row in enumerate(self.rows):
+            if padding is None:
+                out[n] = row.attend(query[n], keys[n], values[n], scaling)
+                continue
+            real = padding[n, -query.shape[2] :]
+            if bool(real.any()):
+                out[n, real] = row.attend(query[n][:, real], keys[n][:, real], values[n][:, real], scaling)
+        return out
+
+    def _same_model(self, module: Any) -> None:
+        """Refuse a module of a model other than that which read the text; a known one is not looked at again."""
+        if self.known is not None and self.known() is module:
+            return
+        got = identity(module)
+        if self.model not in (None, got):
+            raise ModelError(
+                f"this cache was made by {self.model}, not by {got}",
+                fix="load the model that read the text, or read it anew",
+            )
+        self.model, self.known = got, weakref.ref(module)
+
+
+def identity(module: Any) -> str:
+    """Name, shape and a mark of the weights of an attention module's model."""
+    config = module.config
+    weights = next(module.parameters()).detach().flatten()
+    few = weights[:: max(len(weights) // 64, 1)][:64].float().cpu().bfloat16().float().numpy()
+    shape = f"{config.num_hidden_layers} layers, {config.num_attention_heads}/{config.num_key_value_heads} heads"
+    mark = f"weights {zlib.crc32(few.tobytes()):08x}"
+    return f"{config.name_or_path or config.model_type} ({config.model_type}, {shape}, {mark})"

@@ -1,0 +1,11 @@
+"""Missing: that a metric cannot be had of a question, which is never a number."""
+
+from __future__ import annotations
+
+
+class Missing(Exception):
+    """A metric that cannot be had of a question to which it applies; its words say why."""
+
+
+class Nothing(Missing):
+    """One that has nothing to measure, as faithfulness of an answer that states nothing: counted, and no failure."""
