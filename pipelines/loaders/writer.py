@@ -97,6 +97,39 @@ class Writer:
         self._listing = item
 
 
+class CellText:
+    """Takes the blocks that a `Writer` takes and is one line of them: what stands in a cell, or in a note."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """Everything written, on one line."""
+        return line(" ".join(self._parts))
+
+    def heading(self, level: int, words: str) -> None:
+        """The words alone."""
+        self._parts.append(words)
+
+    def paragraph(self, text: str) -> None:
+        """The text alone."""
+        self._parts.append(text)
+
+    def item(self, text: str, *, marker: str = "-", depth: int = 0) -> None:
+        """The item behind its marker."""
+        self._parts.append(f"{marker} {text}")
+
+    def code(self, text: str, language: str = "") -> None:
+        """The code, its line breaks lost."""
+        self._parts.append(text)
+
+    def table(self, rows: Iterable[Sequence[str]], *, header: bool = True) -> None:
+        """Rows parted by semicolons, cells by commas."""
+        lines = (", ".join(filter(None, map(line, row))) for row in rows)
+        self._parts.append("; ".join(filter(None, lines)))
+
+
 def line(text: str) -> str:
     """All of `text` on one line, white space made even."""
     return " ".join(text.split())

@@ -250,6 +250,29 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path):
         list(DocxLoader().load(tmp_path / "a.docx"))
 
 
+def test_a_main_part_under_another_suffix_is_refused_by_name(tmp_path):
+    out, good = BytesIO(), zipfile.ZipFile(BytesIO(docx()))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("_rels/.rels", good.read("_rels/.rels").replace(b"word/document.xml", b"word/document.bin"))
+        archive.writestr("word/document.bin", bytes(100_000_000))
+    (tmp_path / "a.docx").write_bytes(out.getvalue())
+    with pytest.raises(DocumentError, match=r"its part word/document.bin takes 100,000,000 bytes, more than the limit"):
+        list(DocxLoader().load(tmp_path / "a.docx"))
+
+
+def test_huge_media_are_not_read(tmp_path):
+    out, good = BytesIO(), zipfile.ZipFile(BytesIO(docx()))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in good.namelist():
+            archive.writestr(entry, good.read(entry))
+        archive.writestr("word/media/image1.png", bytes(100_000_000))
+    (tmp_path / "a.docx").write_bytes(out.getvalue())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (document,) = DocxLoader().load(tmp_path / "a.docx")
+    assert "Green tea" in document.text
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10
+
+
 def test_xml_entities_are_not_followed(tmp_path):
     (tmp_path / "secret").write_text("the secret")
     good = zipfile.ZipFile(BytesIO(docx()))
@@ -287,12 +310,12 @@ def test_a_file_one_may_not_read(name, tmp_path):
         list(registry.components("loader")[name]().load(path))
 
 
-@pytest.mark.parametrize(("name", "module"), [("pdf", "pypdf"), ("docx", "docx"), ("html", "bs4"), ("html", "lxml")])
+@pytest.mark.parametrize(("name", "module"), [("pdf", "pypdf"), ("docx", "lxml"), ("html", "bs4"), ("html", "lxml")])
 def test_a_missing_package_names_the_extra(name, module, tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtra, match=r"fovea\[files\]"):
+    with pytest.raises(MissingExtra, match=r"fovea-rag\[files\]"):
         list(registry.components("loader")[name]().load(sample(name, tmp_path) if name != "docx" else _docx(tmp_path)))
 
 
