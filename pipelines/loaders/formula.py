@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_SIMPLE = re.compile(r"[\w.′″!%°]*+|\([^()]*+\)|[^\w\s]")
+_SIMPLE = re.compile(r"[-−+±]?[\w.′″!%°]*+|\([^()]*+\)|[^\w\s]")
 _DIGIT, _NUMERAL = re.compile(r"\d\Z"), re.compile(r"\d+/")
 
 

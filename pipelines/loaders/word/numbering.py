@@ -7,15 +7,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from fovea.pipelines.loaders.numerals import formatted
 from fovea.pipelines.loaders.word.package import child, kind, on, value
 from fovea.pipelines.loaders.word.styles import Styles, left_indentation
 
 LEVELS = 9
 _PLACE = re.compile(r"%([1-9])")
-_ROMAN = (
-    (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
-    (9, "ix"), (5, "v"), (4, "iv"), (1, "i"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,30 +100,6 @@ class Numbering:
         one = found.levels.get(level, Level())
         number = found.counters.get(level, one.start)
         return formatted(number, "decimal" if legal else one.format)
-
-
-def formatted(number: int, form: str) -> str:
-    """A number in one of Word's forms; those of scripts that are not known here are written in digits."""
-    if form.endswith("Letter") and number > 0:
-        letter = chr(ord("a") + (number - 1) % 26) * ((number - 1) // 26 + 1)
-        return letter.upper() if form == "upperLetter" else letter
-    if form.endswith("Roman") and 0 < number < 4000:
-        return roman(number).upper() if form == "upperRoman" else roman(number)
-    if form == "decimalZero":
-        return f"{number:02d}"
-    if form == "ordinal":
-        teens = 10 <= number % 100 <= 20
-        return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
-    return "" if form in ("none", "bullet") else str(number)
-
-
-def roman(number: int) -> str:
-    """A number from 1 to 3,999 in small Roman numerals."""
-    written = ""
-    for worth, letters in _ROMAN:
-        written += letters * (number // worth)
-        number %= worth
-    return written
 
 
 def _linked(name: str, abstract: dict[str, Any], instances: dict[str, Any], styles: Styles) -> str:

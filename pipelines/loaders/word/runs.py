@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fovea.pipelines.loaders.formula import fraction
+from fovea.pipelines.loaders.scripts import END, SUB, SUP, resolved
 from fovea.pipelines.loaders.word.formulas import linear
 from fovea.pipelines.loaders.word.package import child, kind, on, value
 from fovea.pipelines.loaders.word.symbols import UNKNOWN, symbol, translated
@@ -51,6 +52,7 @@ class Runs:
     """Contents of text boxes of the latest paragraph."""
     _text: list[str] = field(default_factory=list)
     _fields: list[_Field] = field(default_factory=list)
+    _latest: str = ""
 
     def read(self, paragraph: Any) -> str:
         """The text of a paragraph; what its text boxes hold is put into `boxes`."""
@@ -58,7 +60,7 @@ class Runs:
         self._walk(paragraph)
         for one in self._fields:
             one.result = True  # An instruction ends with its paragraph, whatever a damaged file says.
-        return "".join(self._text)
+        return resolved("".join(self._text))
 
     def _walk(self, element: Any) -> None:
         for one in element:
@@ -82,7 +84,19 @@ class Runs:
         if on(child(run, "w:rPr", "w:vanish")):
             self.left_out["hidden text"] += any(kind(one) == "w:t" for one in run)
         else:
-            self._walk(run)
+            self._script(value(child(run, "w:rPr", "w:vertAlign")), lambda: self._walk(run))
+
+    def _script(self, place: str, walk: Callable[[], None]) -> None:
+        """What `walk` reads, marked as raised or lowered; runs of one kind in a row are one."""
+        mark = {"superscript": SUP, "subscript": SUB}.get(place)
+        if mark and self._text and self._text[-1] == END and self._latest == mark:
+            self._text.pop()
+        elif mark:
+            self._text.append(mark)
+        walk()
+        if mark:
+            self._text.append(END)
+            self._latest = mark
 
     def _deleted(self, element: Any) -> None:
         self.left_out["tracked deletions"] += 1
@@ -118,7 +132,7 @@ class Runs:
     def _ruby(self, element: Any) -> None:
         before, self._text = self._text, []
         self._walk(child(element, "w:rt") if child(element, "w:rt") is not None else ())
-        above, self._text = "".join(self._text), before
+        above, self._text = resolved("".join(self._text)), before
         self._walk(child(element, "w:rubyBase") if child(element, "w:rubyBase") is not None else ())
         if above.strip():
             self._say(f"({above.strip()})")

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from fovea.pipelines.loaders.word.numbering import Numbering, roman
+from fovea.pipelines.loaders.numerals import roman
+from fovea.pipelines.loaders.word.numbering import Numbering
 from fovea.pipelines.loaders.word.package import Package, child, kind, value
 from fovea.pipelines.loaders.word.runs import SKIPPED, Runs, chosen
 from fovea.pipelines.loaders.word.styles import Styles, heading_level, left_indentation

@@ -294,11 +294,18 @@ def test_xml_entities_are_not_followed(tmp_path):
 
 
 def test_deep_nesting_ends_in_words(tmp_path):
-    (tmp_path / "a.html").write_text("<div>" * 3000 + "deep")
     (tmp_path / "a.jsonl").write_text('{"text": "x", "y": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
+    (tmp_path / "a.html").write_text("<math>" + "<mrow>" * 3000 + "deep")
     for loader, name in ((HtmlLoader(), "a.html"), (JsonlLoader(), "a.jsonl")):
         with pytest.raises(DocumentError, match="recursion"):
             list(loader.load(tmp_path / name))
+
+
+@pytest.mark.parametrize("tag", ["div", "sup", "b", "font", "ul", "li", "table", "blockquote", "h1", "td"])
+def test_pages_nested_thousands_deep_are_read(tmp_path, tag):
+    (tmp_path / "a.html").write_text(f"<{tag}>" * 3000 + "deep")
+    (document,) = HtmlLoader().load(tmp_path / "a.html")
+    assert "deep" in document.text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
