@@ -26,6 +26,7 @@ from fovea.rag.errors import DocumentError, FoveaError
 from fovea.rag.loader import Loader
 from fovea.rag.remember import RememberingEncoder
 from fovea.rag.situator import ALARM, alikeness
+from fovea.rag.tables import headers, with_headers
 from fovea.rag.trace import Trace
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library.library import Library, SourceRow, chunk_keys, vector_key
@@ -77,7 +78,7 @@ class _Item:
     new: bool
     documents: list[tuple[Document, list[Chunk]]]
     said: dict[str, str] = field(default_factory=dict)
-    """What is said of the place of a chunk, by its id."""
+    """What a chunk is found by beside its own words, by its id: the header above its rows, and its place."""
 
     @property
     def chunks(self) -> int:
@@ -242,11 +243,13 @@ class Ingest:
         with stages.stage("segment") as cut:
             chunks = segment(document, self.spec.segment, self.encoder)
             cut.count(chunks=len(chunks))
+        heard = headers(document, chunks)  # Whatever situates them: rows are found by the names of their columns.
         if self.spec.situate and self.spec.situate.lexical:
             with stages.stage("situate") as stage:
-                heard = self.spec.situate.texts(document, chunks)
-                said.update((c.id, text) for c, text in zip(chunks, heard, strict=True) if text)
-                stage.count(chunks=len(chunks), said=sum(map(bool, heard)))
+                places = self.spec.situate.texts(document, chunks)
+                heard = [" ".join(filter(None, both)) for both in zip(places, heard, strict=True)]
+                stage.count(chunks=len(chunks), said=sum(map(bool, places)))
+        said.update((c.id, text) for c, text in zip(chunks, heard) if text)
         if self.pooled:
             self._pool(document, chunks)
         return chunks
@@ -279,7 +282,7 @@ class Ingest:
 
     def _commit(self, group: list[_Item]) -> None:
         if not self.pooled:
-            self._encode([c.text for item in group for _, chunks in item.documents for c in chunks])
+            self._encode([text for item in group for cut in item.documents for text in with_headers(*cut)])
         with self.report.trace.stage("store") as store:
             for item in group:
                 made_by = {"pooled": self.pooled, "situated": self.situated, "situator": label(self.spec.situate)}

@@ -19,7 +19,7 @@ from fovea.pipelines.loaders.web.tables import Grid, lays_out, spans
 from fovea.pipelines.loaders.writer import CellText, Writer
 
 if TYPE_CHECKING:
-    from bs4 import PageElement
+    from bs4.element import PageElement
 
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 LISTS = ("ul", "ol", "dl", "menu", "dir")
