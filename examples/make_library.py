@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from bs4 import BeautifulSoup
 
-from fovea.pipelines.loaders.html import parse, plain_words, to_markdown
+from fovea.pipelines.loaders.html import parse, walk_of
 
 LIBRARY = Path(__file__).resolve().parent / "library"
 HTML = ("wal", "howtocorrupt", "faq")
@@ -104,8 +104,7 @@ def markdown(soup: BeautifulSoup) -> str:
 def body(soup: BeautifulSoup) -> str:
     """The words of the page as Markdown."""
     assert soup.body
-    plain_words(soup)
-    return to_markdown(soup.body)
+    return walk_of(soup.body).writer.text.rstrip()
 
 
 def blocks(soup: BeautifulSoup) -> Iterator[Block]:

@@ -28,6 +28,7 @@ from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import progress, trace
 from fovea.rag.errors import DocumentError, FoveaError
 from fovea.rag.loader import Loader
+from fovea.rag.tables import with_headers
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library.library import Library, SourceRow
 
@@ -50,7 +51,7 @@ class _Item:
     documents: list[tuple[Document, list[Chunk]]]
     was: str = ""
     said: dict[str, str] = field(default_factory=dict)
-    """What is said of the place of a chunk, by its id."""
+    """What a chunk is found by beside its own words, by its id: the header above its rows, and its place."""
 
     @property
     def chunks(self) -> int:
@@ -236,7 +237,7 @@ class Ingest:
             yield document, self.maker.cut(document, said)
 
     def _commit(self, group: list[_Item]) -> None:
-        self.maker.encode([c.text for item in group for _, chunks in item.documents for c in chunks])
+        self.maker.encode([text for item in group for cut in item.documents for text in with_headers(*cut)])
         with self.report.trace.stage("store") as store:
             for item in group:
                 try:

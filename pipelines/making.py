@@ -10,6 +10,7 @@ from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import progress, trace
 from fovea.rag.remember import RememberingEncoder
 from fovea.rag.situator import ALARM, alikeness
+from fovea.rag.tables import headers
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library.library import Library, chunk_keys, vector_key
 from fovea.segmenters.chain import segment
@@ -33,18 +34,20 @@ class Maker:
             self.encoder = RememberingEncoder.of(spec.encoder, memory, slice_chunks)
 
     def cut(self, document: Document, said: dict[str, str]) -> list[Chunk]:
-        """The chunks of a document, with their vectors where these need the whole of it; what is said of the places of
-        chunks is put into `said`.
+        """The chunks of a document, with their vectors where these need the whole of it; what a chunk
+        is found by beside its own words (the header above its rows, and its place) is put into `said`.
         """
         stages = self.report.trace
         with stages.stage("segment") as cut:
             chunks = segment(document, self.spec.segment, self.encoder)
             cut.count(chunks=len(chunks))
+        heard = headers(document, chunks)  # Whatever situates them: rows are found by the names of their columns.
         if self.spec.situate and self.spec.situate.lexical:
             with stages.stage("situate") as stage:
-                heard = self.spec.situate.texts(document, chunks)
-                said.update((c.id, text) for c, text in zip(chunks, heard, strict=True) if text)
-                stage.count(chunks=len(chunks), said=sum(map(bool, heard)))
+                places = self.spec.situate.texts(document, chunks)
+                heard = [" ".join(filter(None, both)) for both in zip(places, heard, strict=True)]
+                stage.count(chunks=len(chunks), said=sum(map(bool, places)))
+        said.update((c.id, text) for c, text in zip(chunks, heard) if text)
         if self.pooled:
             self._pool(document, chunks)
         return chunks

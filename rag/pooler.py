@@ -19,7 +19,8 @@ class Pooler(Component, kind="pooler"):
     """Makes one vector a chunk."""
 
     by_text: ClassVar[bool] = False
-    """Whether a chunk's vector depends on its text alone, so that equal texts share it in any document."""
+    """Whether a chunk's vector depends on its text alone, and the header of a table that it goes on with, so that equal
+    texts share it in any document."""
 
     @abstractmethod
     def vectors(self, document: Document, chunks: Sequence[Chunk], encoder: Encoder) -> np.ndarray:

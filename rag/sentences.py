@@ -1,7 +1,8 @@
 """Where sentences end: rules for any script, in time linear in the text, without a model.
 
 Two passes. Lines first: blank lines, list items, headings, table rows and page breaks end a sentence whatever the
-punctuation says; the other line breaks do not, since text is often wrapped. Then the marks inside each block: a Latin
+punctuation says, and so do the line breaks between rows of a receipt or of columns set apart by spaces; the other line
+breaks do not, since text is often wrapped. Then the marks inside each block: a Latin
 mark (`. ! ?` and the ellipsis) ends a sentence before white space, unless the word before it is an abbreviation or an
 initial, the number before it opens a list item, or the text goes on in lower case; marks of scripts that write no
 spaces (Chinese, Japanese, Khmer...) end one wherever they stand. Quotes and brackets that close after the mark belong
@@ -30,7 +31,11 @@ _SPACE = re.compile(r"\s*+")
 
 _LINE = re.compile(r"[^\r\n\v\f\x1c-\x1e\x85\u2028\u2029]*+(\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]|\Z)")
 _BULLET = re.compile(r"\s*+(?:[-*+•‣◦⁃∙●○■□▪–—]\s|#{1,6}\s|\||```|~~~|\[\^?\w{1,8}\]:)")
-_NUMBERED = re.compile(r"\s*+\(?(?:\d{1,3}(?:\.\d{1,3})*+|[a-zA-Z]|[ivxIVX]{1,5})[.)]\s")
+_NUMBERED = re.compile(r"\s*+(?:\(?(?:\d{1,3}(?:\.\d{1,3})*+|[a-zA-Z]|[ivxIVX]{1,5})[.)]|\d{1,3}(?:\.\d{1,3})++)\s")
+_COLUMNS = re.compile(r"\S(?:\t| {3})\s*+\S")
+_AMOUNT = re.compile(r"(?<!\S)[-+(]?(?:[$€£¥]|[A-Z]{3} )?\d[\d.,']*[.,]\d{2}\)?(?: ?(?:[$€£¥%]|[A-Z]{3}))?\s*\Z")
+LONGEST_ROW = 200
+"""Characters of a line that can be a row."""
 _ALONE = re.compile(r"\s*+(?:#{1,6}\s|\||```|~~~|(?:={2,}|-{2,}|\*{3,}|_{3,})\s*+\Z)")
 _ENDS = re.compile(rf"[{re.escape(_SPACED + _UNSPACED)}:;][{_CLOSERS}]*+\s*+\Z")
 _OPENS_ITEM = re.compile(r"\s*+(?:[-*+•#>]++\s*+)?\(?(?:\d{1,3}(?:\.\d{1,3})*+|[a-zA-Z]|[ivxIVX]{1,5})\Z")
@@ -79,19 +84,27 @@ def _trimmed(text: str, start: int, end: int) -> Span | None:
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Stretches of whole lines that no sentence reaches across."""
-    start, before, in_list = 0, "", False
+    start, before, in_list, before_row = 0, "", False, 0
     for match in _LINE.finditer(text):
         at, line = match.start(), match[0]
         blank = not line or line.isspace()
         numbered = _NUMBERED.match(line) is not None
         opens = _BULLET.match(line) or (numbered and (not before or in_list or _ENDS.search(before[-40:])))
-        if not blank and (not before or opens or _ALONE.match(before)) and at > start:
+        row = before_row + 1 if not blank and _is_row(line) else 0  # How many rows there are in a row.
+        apart = before_row > 1 or (before_row and row)
+        if not blank and (not before or opens or apart or _ALONE.match(before)) and at > start:
             yield start, at
             start = at
+        before_row = row
         in_list = not blank and (in_list or bool(opens))
         before = "" if blank or (match[1] and match[1] in "\v\f\u2029\x1c\x1d\x1e") else line
     if start < len(text):
         yield start, len(text)
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line reads as a row of a table without rules: columns set apart, or an amount at its end."""
+    return len(line) <= LONGEST_ROW and bool(_COLUMNS.search(line.strip()) or _AMOUNT.search(line))
 
 
 def _ends(text: str, start: int, stop: int) -> Iterator[int]:

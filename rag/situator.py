@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from fovea.rag.component import Component
+from fovea.rag.tables import with_headers
 from fovea.rag.types import Chunk, Document
 from fovea.rag.windows import scaled
 
@@ -70,7 +71,8 @@ class Situator(Component, kind="situator"):
         some = [i for i, text in enumerate(said) if text]
         if not some:
             return own
-        read = [said[i] if self.form == "add" else said[i] + self.separator + chunks[i].text for i in some]
+        own_texts = with_headers(document, chunks)
+        read = [said[i] if self.form == "add" else said[i] + self.separator + own_texts[i] for i in some]
         made = own.copy()
         made[some] = self.joined(own[some], encoder.encode(read))
         return made

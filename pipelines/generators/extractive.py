@@ -24,6 +24,7 @@ from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.generation import Generator
+from fovea.rag.tables import Table, header_above, tables
 from fovea.rag.types import Answer, Hit, Query, Sentence
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ NEIGHBOURS, RANK = 0.3, 0.01
 LONGEST_HEADING = 80
 """Characters."""
 _STOPS = ".!…。！:：;；"
+_MARKED = re.compile(r"(?:\A|\n)[ \t]*(?:\||[-*+•][ \t]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z])[.)])[ \t]*\Z")
+"""What stands before an item of a list or a row of a table."""
+_HEADS_TABLE = re.compile(r"[ \t|]*\r?\n[ \t]*\|?[ \t]*:?-+:?[ \t]*\|")
+"""What stands behind the row that heads a table."""
 _BREAK = re.compile(r"[ \t]*(?:\r?\n[ \t]*){2}")
 _NUMBERED = re.compile(r"\n\s*\d{1,3}(?:\.\d+)*\.?$")  # a title line that runs into the number of the next heading
 
@@ -76,7 +81,8 @@ class ExtractiveGenerator(Generator, name="extractive"):
     def choose(self, question: str, hits: Sequence[Hit], corpus: Corpus) -> list[Passage]:
         """The sentences of the answer, in the order in which they are said; none if nothing reaches the floor."""
         asked, everything = stems(question), read(hits, corpus)
-        bags = [stems(p.text) for p in everything]
+        texts = _behind_headers(everything)
+        bags = [stems(text) for text in texts]
         weight = weights(bags)
         covers = _covers(asked, everything, bags, weight)
         told = [i for i, p in enumerate(everything) if bags[i] - asked and _tells(p)]
@@ -85,7 +91,7 @@ class ExtractiveGenerator(Generator, name="extractive"):
         if not kept:
             trace.current().note(no_answer="the passages hold no sentence that could answer")
             return []
-        vectors = corpus.encoder.encode([everything[i].text for i in kept])
+        vectors = corpus.encoder.encode([texts[i] for i in kept])
         likes = _likes(corpus, question, vectors, [everything[i] for i in kept], kept)
         scores = [likes[n] / 2 + covers[i] / 2 - RANK * everything[i].rank for n, i in enumerate(kept)]
         best = max(scores)
@@ -108,12 +114,28 @@ class ExtractiveGenerator(Generator, name="extractive"):
 
 
 def _tells(passage: Passage) -> bool:
-    """Headings name, and questions ask: neither answers. A line by itself without a full stop is a heading too."""
+    """Headings name, and questions ask: neither answers. A line by itself without a full stop is a heading too, unless
+    it is an item of a list or a row of a table; the row that heads a table names."""
     text = passage.text.rstrip("\"'”’»)]* ")
     if text.startswith("#") or text.endswith(("?", "？", "؟")) or _NUMBERED.search(text):
         return False
-    after = passage.document.text[passage.span.end : passage.span.end + 8]
-    return text[-1:] in _STOPS or len(text) > LONGEST_HEADING or not _BREAK.match(after)
+    whole, span = passage.document.text, passage.span
+    if _MARKED.search(whole[max(0, span.start - 16) : span.start]):
+        return not _HEADS_TABLE.match(whole, span.end)
+    return text[-1:] in _STOPS or len(text) > LONGEST_HEADING or not _BREAK.match(whole[span.end : span.end + 8])
+
+
+def _behind_headers(passages: Sequence[Passage]) -> list[str]:
+    """What is read of each sentence: a row of a table behind the header row, any other by itself."""
+    found: dict[str, list[Table]] = {}
+    texts = []
+    for passage in passages:
+        document, span = passage.document, passage.span
+        if document.id not in found:
+            found[document.id] = tables(document.text, document.media_type)
+        header = header_above(found[document.id], span.start, span.end, document.text)
+        texts.append(f"{header} {passage.text}" if header else passage.text)
+    return texts
 
 
 def _covers(

@@ -1,4 +1,4 @@
-"""Word documents as Markdown: headings, lists and tables in the order of the document."""
+"""Word documents as Markdown: headings, lists with their numbers, tables and notes in the order of the document."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from zipfile import BadZipFile, ZipFile
 from fovea.pipelines.loaders.file_loader import FileLoader
 from fovea.rag.errors import DocumentError, require
 from fovea.rag.headings import first_heading
+from fovea.rag.trace import warn
 from fovea.rag.types import Document, Scalar
 
 if TYPE_CHECKING:
-    from docx.document import Document as WordDocument
-    from docx.table import Table
-    from docx.text.paragraph import Paragraph
+    from fovea.pipelines.loaders.word.package import Package
 
 OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 """How files of Word before 2007 begin, and those that are protected by a password."""
@@ -25,23 +24,31 @@ OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 class DocxLoader(FileLoader, name="docx"):
     """One Markdown document per file; positions are those of that Markdown.
 
-    Styles decide: `Title` and `Heading n` become `#` headings, `List` paragraphs become items, tables become pipe
-    tables. Text outside the body (headers, footers, notes, text boxes) is not read.
+    The text is what Word shows with all changes accepted. Styles and outline levels make headings, lists have the
+    numbers that Word counts (`2.2`, `(a)`), tables become pipe tables. Footnotes, endnotes and comments follow the
+    block that names them, text boxes their paragraph; headers and footers stand once at the end. Deleted and hidden
+    text, charts, embedded files and pictures without a description are left out, and counted in a warning.
     """
 
-    suffixes = (".docx", ".docm")
-    packages = {"docx": "files"}
+    suffixes = (".docx", ".docm", ".dotx", ".dotm")
+    packages = {"lxml": "files"}
     format = "Word document"
+    version = 2
 
     def read(self, path: Path) -> Iterator[Document]:
         """The file as one document."""
-        docx = require("docx", extra="files", needed_by="the loader 'docx'")
+        require("lxml", extra="files", needed_by="the loader 'docx'")
+        from fovea.pipelines.loaders.word.package import Package
+        from fovea.pipelines.loaders.word.walk import Walk
+
         self._check_archive(path)
-        with path.open("rb") as file:
-            word = docx.Document(file)
-        text = to_markdown(word)
+        with ZipFile(path) as archive:
+            package = Package(archive, self.max_bytes, path.as_posix())
+            walk = Walk(package)
+            text, metadata = walk.text(), _metadata(package)
+        for kind, times in sorted(walk.left_out.items()):
+            warn(f"{path.name}: {kind} left out", times)
         if text.strip():
-            metadata = _metadata(word)
             name, title = path.as_posix(), str(metadata.pop("title", ""))
             yield Document(name, text, name, title or first_heading(text), "text/markdown", metadata)
 
@@ -71,50 +78,11 @@ class DocxLoader(FileLoader, name="docx"):
             )
 
 
-def to_markdown(word: WordDocument) -> str:
-    """Paragraphs and tables of the body; items of one list follow each other, all else is parted by a blank line."""
-    from docx.text.paragraph import Paragraph
-
-    parts: list[str] = []
-    listing = False
-    for block in word.iter_inner_content():
-        text, item = _paragraph(block) if isinstance(block, Paragraph) else (_table(block), False)
-        if text:
-            parts += ["\n" if item and listing else "\n\n", text]
-            listing = item
-    return "".join(parts[1:]) + "\n" if parts else ""
-
-
-def _paragraph(paragraph: Paragraph) -> tuple[str, bool]:
-    """The paragraph as Markdown, and whether it is an item of a list."""
-    text = paragraph.text.strip()
-    style = str(paragraph.style.name or "") if paragraph.style is not None else ""
-    if not text:
-        return "", False
-    if style == "Title":
-        return f"# {_line(text)}", False
-    if found := re.fullmatch(r"Heading (\d)", style):
-        return f"{'#' * min(int(found[1]), 6)} {_line(text)}", False
-    if style.startswith("List"):
-        return f"{'1.' if 'Number' in style else '-'} {text}", True
-    return text, False
-
-
-def _table(table: Table) -> str:
-    rows = [[_line(cell.text).replace("|", "\\|") for cell in row.cells] for row in table.rows]
-    rows = [row for row in rows if any(row)]
-    if not rows:
-        return ""
-    width = max(map(len, rows))
-    lines = [f"| {' | '.join(row + [''] * (width - len(row)))} |" for row in rows]
-    return "\n".join([lines[0], f"|{' --- |' * width}", *lines[1:]])
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _metadata(word: WordDocument) -> dict[str, Scalar]:
-    core = word.core_properties
-    year = core.created.year if core.created else 0
-    return {key: value for key, value in (("title", core.title), ("author", core.author), ("year", year)) if value}
+def _metadata(package: Package) -> dict[str, Scalar]:
+    """Title, author and year of the document's core properties."""
+    name = next(iter(package.related("", "core-properties").values()), "docProps/core.xml")
+    root = package.part(name)
+    core = {} if root is None else {one.tag.rpartition("}")[2]: (one.text or "").strip() for one in root}
+    year = re.match(r"\d{4}", core.get("created", ""))
+    found = {"title": core.get("title", ""), "author": core.get("creator", ""), "year": int(year[0]) if year else 0}
+    return {key: value for key, value in found.items() if value}

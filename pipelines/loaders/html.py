@@ -14,32 +14,34 @@ from fovea.pipelines.loaders.decode import MARKS, Decoding, Encoding, decoding, 
 from fovea.pipelines.loaders.file_loader import FileLoader
 from fovea.rag.component import SpeedOnly
 from fovea.rag.errors import DocumentError, require
+from fovea.rag.trace import current, warn
 from fovea.rag.types import Document, Scalar
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
+    from fovea.pipelines.loaders.web.walk import Walk
+
 CHARSET = re.compile(
     rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,100}encoding=[\"']([\w.:-]+)", re.I
 )
-NOT_TEXT = (
-    "script", "style", "nav", "template", "noscript", "iframe", "object", "svg", "canvas", "button", "select", "input",
-    "textarea", "[hidden]", "[role=navigation]", "[role=search]",
-)  # fmt: skip
-"""CSS selectors of what a reader does not read. Forms stay: some sites wrap the whole page in one."""
+BY_DESIGN = ("navigation", "buttons")
+"""What is left out of every page, and is no text of it."""
 
 
 class HtmlLoader(FileLoader, name="html"):
     """One Markdown document per page; positions are those of that Markdown.
 
-    Scripts, styles, navigation, controls and hidden elements are left out, links keep their words, pictures their
-    alternative text. The encoding is a byte-order mark's, the page's own declaration where it fits, or found as for
-    text. Pages nested hundreds of elements deep are refused, as the converter is recursive.
+    Links keep their words, pictures their alternative text, forms what was filled in, formulas and fractions are
+    written on one line (`1/2`, `10^6`). Scripts, styles, navigation and buttons outside the text are left out by design
+    and counted in the trace; hidden elements, drawings and embedded pages are counted in a warning. The encoding is a
+    byte-order mark's, the page's own declaration where it fits, or found as for text.
     """
 
     suffixes = (".html", ".htm", ".xhtml")
-    packages = {"bs4": "files", "lxml": "files", "markdownify": "files"}
+    packages = {"bs4": "files", "lxml": "files"}
     format = "HTML"
+    version = 2
 
     max_bytes: SpeedOnly[PositiveInt] = 16_000_000
     """Refuse larger files, in bytes: the tree of a page takes many times its size in memory."""
@@ -55,24 +57,28 @@ class HtmlLoader(FileLoader, name="html"):
         found = decoding(path, self.encoding) if self.encoding else declared(path) or decoding(path)
         soup = parse(path.read_text(encoding=found.codec, errors=found.errors))
         title, metadata = _title(soup), _metadata(soup)
-        self._prune(soup, path)
-        if text := to_markdown(soup):
+        self._drop(soup, path)
+        walk = walk_of(soup)
+        for kind, times in sorted(walk.left_out.items()):
+            if kind in BY_DESIGN:
+                current().count(**{f"{kind} left out": times})
+            else:
+                warn(f"{path.name}: {kind} left out", times)
+        if text := walk.writer.text.rstrip("\n"):
             name = path.as_posix()
             yield Document(name, text, name, title, "text/markdown", metadata)
 
-    def _prune(self, soup: BeautifulSoup, path: Path) -> None:
-        unread = soup.select(", ".join(NOT_TEXT))
+    def _drop(self, soup: BeautifulSoup, path: Path) -> None:
         try:
-            unread += soup.select(", ".join(self.drop)) if self.drop else []
+            unread = soup.select(", ".join(self.drop)) if self.drop else []
         except Exception as error:
             raise DocumentError(
                 f"the html loader's `drop` holds an invalid CSS selector: {str(error).splitlines()[0]}",
                 where=path.as_posix(),
                 fix="mend it in the pipeline: load: [{use: html, drop: [...]}]",
             ) from error
-        for element in (*unread, *soup.find_all("head")):
+        for element in unread:
             element.extract()
-        plain_words(soup)
 
 
 def parse(text: str) -> BeautifulSoup:
@@ -82,30 +88,13 @@ def parse(text: str) -> BeautifulSoup:
     return bs4.BeautifulSoup(text, "lxml")
 
 
-def to_markdown(soup: Tag) -> str:
-    """Markdown with `#` headings, fenced code and pipe tables; characters are not escaped, so words stay words."""
-    markdownify = require("markdownify", extra="files", needed_by="the loader 'html'")
-    converter = markdownify.MarkdownConverter(
-        heading_style="ATX", bullets="-", escape_asterisks=False, escape_underscores=False, table_infer_header=True
-    )
-    text = "\n".join(line.rstrip() for line in converter.convert_soup(soup).split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+def walk_of(tree: Tag) -> Walk:
+    """The walk that has read a tree: its writer, and what it left out."""
+    from fovea.pipelines.loaders.web.walk import Walk
 
-
-def plain_words(soup: BeautifulSoup) -> None:
-    """Links become their words, pictures their alternative text, and a line break the space that a browser shows."""
-    from bs4.element import NavigableString
-
-    for image in soup.find_all("img"):
-        image.replace_with(str(image.get("alt") or ""))
-    for link in soup.find_all("a"):
-        link.unwrap()
-    for power in soup.find_all("sup"):  # 2 to the 31 is not 231.
-        power.insert(0, "^")
-        power.unwrap()
-    for words in soup.find_all(string=re.compile(r"[\n\r\t]")):
-        if type(words) is NavigableString and not words.find_parent(["pre", "textarea"]):
-            words.replace_with(re.sub(r"[ \t\r\n]+", " ", words))
+    walk = Walk()
+    walk.read(tree)
+    return walk
 
 
 def declared(path: Path) -> Decoding | None:

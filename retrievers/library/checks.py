@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from fovea.rag.errors import StoreError
+from fovea.rag.tables import Table, header_above, tables
 from fovea.rag.terms import index_terms
 from fovea.rag.types import Chunk
 from fovea.retrievers.library import chunks, lexicon, situations
@@ -79,9 +80,22 @@ def _contents(db: Database) -> Iterator[str]:
         digests = (text_digest(document.text) if poolers else "", document_digest(document) if situators else "")
         return [(whole, maker) for whole, known in zip(digests, (poolers, situators)) for maker in known]
 
+    @lru_cache(maxsize=1)
+    def tables_of(document_id: str) -> tuple[str, list[Table]]:
+        document = chunks.document(db, document_id)
+        return document.text, tables(document.text, document.media_type)
+
+    def read(chunk: Chunk) -> str:
+        text, found = tables_of(chunk.document_id)
+        header = header_above(found, chunk.start, chunk.end, text)
+        return f"{header}\n{chunk.text}" if header else chunk.text
+
     def is_right(key: str, chunk: Chunk) -> bool:
-        return key == vector_key(chunk.text, made_by) or any(
-            key == pooled_key(whole, chunk, made_by, maker) for whole, maker in makers(chunk.document_id)
+        plain = key == vector_key(chunk.text, made_by)  # So are those of a Fovea that knew no tables.
+        return (
+            plain
+            or key == vector_key(read(chunk), made_by)
+            or any(key == pooled_key(whole, chunk, made_by, maker) for whole, maker in makers(chunk.document_id))
         )
 
     held: Counter[str] = Counter()

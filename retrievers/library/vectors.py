@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from fovea.rag.errors import StoreError
+from fovea.rag.tables import with_headers
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library.database import Database, damaged, sound
 
@@ -31,12 +32,13 @@ def chunk_keys(
 ) -> list[str]:
     """The names of the vectors of `chunks` of a document.
 
-    A vector that a pooler made of more than the chunk (`pooled`: the pooler's fingerprint) is named by the whole text
-    and the chunk's place in it; one that was situated (`situated`: the situator's fingerprint, beside the pooler's) by
-    title, media type and metadata too; any other by the chunk's text.
+    A vector of a chunk by itself is named by what is read of it: its text, behind the header of the table that it goes
+    on with (`fovea.rag.tables`). One that a pooler made of more than the chunk (`pooled`: the pooler's fingerprint) is
+    named by the whole text and the chunk's place in it; one that was situated (`situated`: the situator's fingerprint,
+    beside the pooler's) by title, media type and metadata too.
     """
     if not pooled:
-        return [vector_key(chunk.text, encoder_fingerprint) for chunk in chunks]
+        return [vector_key(text, encoder_fingerprint) for text in with_headers(document, chunks)]
     whole = document_digest(document) if situated else text_digest(document.text)
     return [pooled_key(whole, chunk, encoder_fingerprint, pooled + situated) for chunk in chunks]
 

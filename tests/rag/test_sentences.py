@@ -94,3 +94,17 @@ def test_linear_on_hostile_text(unit):
     began = time.process_time()
     sentences(unit * (400_000 // len(unit)))
     assert time.process_time() - began < 8, "a quadratic rule takes minutes here"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Tea 2.50\nScone 3.75\nTotal $6.25\nThank you.", ["Tea 2.50", "Scone 3.75", "Total $6.25", "Thank you."]),
+        ("Name    Age\nAnn     30\nBob     41", ["Name    Age", "Ann     30", "Bob     41"]),
+        ("a\tb\n1\t2\n", ["a\tb", "1\t2"]),
+        ("The ticket cost\n2.50\nand was lost.", ["The ticket cost\n2.50\nand was lost."]),
+        ("2.1 The term.\n2.2 The cap", ["2.1 The term.", "2.2 The cap"]),
+    ],
+)
+def test_rows_and_clauses_stand_by_themselves(text, parts):
+    assert [text[span.start : span.end] for span in sentences(text)] == parts

@@ -250,6 +250,29 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path):
         list(DocxLoader().load(tmp_path / "a.docx"))
 
 
+def test_a_main_part_under_another_suffix_is_refused_by_name(tmp_path):
+    out, good = BytesIO(), zipfile.ZipFile(BytesIO(docx()))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("_rels/.rels", good.read("_rels/.rels").replace(b"word/document.xml", b"word/document.bin"))
+        archive.writestr("word/document.bin", bytes(100_000_000))
+    (tmp_path / "a.docx").write_bytes(out.getvalue())
+    with pytest.raises(DocumentError, match=r"its part word/document.bin takes 100,000,000 bytes, more than the limit"):
+        list(DocxLoader().load(tmp_path / "a.docx"))
+
+
+def test_huge_media_are_not_read(tmp_path):
+    out, good = BytesIO(), zipfile.ZipFile(BytesIO(docx()))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in good.namelist():
+            archive.writestr(entry, good.read(entry))
+        archive.writestr("word/media/image1.png", bytes(100_000_000))
+    (tmp_path / "a.docx").write_bytes(out.getvalue())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (document,) = DocxLoader().load(tmp_path / "a.docx")
+    assert "Green tea" in document.text
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10
+
+
 def test_xml_entities_are_not_followed(tmp_path):
     (tmp_path / "secret").write_text("the secret")
     good = zipfile.ZipFile(BytesIO(docx()))
@@ -271,11 +294,18 @@ def test_xml_entities_are_not_followed(tmp_path):
 
 
 def test_deep_nesting_ends_in_words(tmp_path):
-    (tmp_path / "a.html").write_text("<div>" * 3000 + "deep")
     (tmp_path / "a.jsonl").write_text('{"text": "x", "y": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
+    (tmp_path / "a.html").write_text("<math>" + "<mrow>" * 3000 + "deep")
     for loader, name in ((HtmlLoader(), "a.html"), (JsonlLoader(), "a.jsonl")):
         with pytest.raises(DocumentError, match="recursion"):
             list(loader.load(tmp_path / name))
+
+
+@pytest.mark.parametrize("tag", ["div", "sup", "b", "font", "ul", "li", "table", "blockquote", "h1", "td"])
+def test_pages_nested_thousands_deep_are_read(tmp_path, tag):
+    (tmp_path / "a.html").write_text(f"<{tag}>" * 3000 + "deep")
+    (document,) = HtmlLoader().load(tmp_path / "a.html")
+    assert "deep" in document.text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -287,7 +317,7 @@ def test_a_file_one_may_not_read(name, tmp_path):
         list(registry.components("loader")[name]().load(path))
 
 
-@pytest.mark.parametrize(("name", "module"), [("pdf", "pypdf"), ("docx", "docx"), ("html", "bs4"), ("html", "lxml")])
+@pytest.mark.parametrize(("name", "module"), [("pdf", "pypdf"), ("docx", "lxml"), ("html", "bs4"), ("html", "lxml")])
 def test_a_missing_package_names_the_extra(name, module, tmp_path, monkeypatch):
     import sys
 

@@ -1,0 +1,71 @@
+"""What of a page is read: what belongs to its text, and what only serves the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bs4 import Tag
+
+NEVER = frozenset(["script", "style", "template", "noscript", "head", "datalist", "rp", "canvas", "audio", "video"])
+"""What no reader sees where a page works."""
+ELSEWHERE = {"iframe": "embedded pages", "object": "embedded objects", "svg": "drawings"}
+NAVIGATION = ("navigation", "search")
+_BUTTONS_STAY = frozenset(["h1", "h2", "h3", "h4", "h5", "h6", "th", "td", "summary", "dt", "p", "caption", "legend"])
+"""Where a button is part of the text."""
+_OPENS = ("aria-expanded", "aria-controls", "aria-selected")
+_PANELS = ("tab", "panel", "accordion", "collapse", "collapsible", "content", "pane")
+_TYPED = frozenset(
+    ["text", "number", "email", "tel", "url", "date", "time", "datetime-local", "month", "week", "color", "range", ""]
+)
+
+
+def left_out(element: Tag, above: Sequence[Tag]) -> str | None:
+    """Why an element is not read, in words to count, or "" for what nobody would call text; None if it is read."""
+    name = element.name
+    if name in NEVER:
+        return ""
+    if name in ELSEWHERE:
+        return ELSEWHERE[name]
+    if name == "nav" or element.get("role") in NAVIGATION:
+        return "navigation"
+    if name == "button" and not _stays(element, above):
+        return "buttons"
+    if element.has_attr("hidden") and not _unfolds(element):
+        return "hidden elements"
+    return "" if element.get("aria-hidden") == "true" and _draws_formula(element) else None
+
+
+def form_value(element: Tag) -> str:
+    """What a control of a form shows: what was typed, chosen or ticked."""
+    if element.name == "select":
+        chosen = [one for one in element.find_all("option") if one.has_attr("selected")]
+        return ", ".join(" ".join(one.get_text().split()) for one in chosen)
+    kind = str(element.get("type") or "").lower()
+    if kind in ("checkbox", "radio"):
+        return "☒" if element.has_attr("checked") else "☐"
+    return str(element.get("value") or "") if kind in _TYPED else ""
+
+
+def _draws_formula(element: Tag) -> bool:
+    """Whether an element shows to the eye the formula that stands beside it in MathML."""
+    beside = (element.find_previous_sibling(), element.find_next_sibling())
+    inline = element.parent is not None and element.parent.name not in ("p", "div", "li", "td")
+    return inline and any(one is not None and (one.name == "math" or one.find("math")) for one in beside)
+
+
+def _stays(button: Tag, above: Sequence[Tag]) -> bool:
+    """Whether a button is text: a question that unfolds, the name of a tab or a column, a word in a sentence."""
+    return any(map(button.has_attr, _OPENS)) or any(one.name in _BUTTONS_STAY for one in above)
+
+
+def _unfolds(element: Tag) -> bool:
+    """Whether what is hidden is a panel that a reader opens, rather than what the page keeps for itself."""
+    names = " ".join([*(element.get("class") or ()), str(element.get("id") or "")]).lower()
+    return (
+        element.get("role") in ("tabpanel", "region")
+        or element.get("hidden") == "until-found"
+        or element.has_attr("aria-labelledby")
+        or any(word in names for word in _PANELS)
+    )

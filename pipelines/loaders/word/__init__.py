@@ -1,0 +1,1 @@
+"""Word documents: their parts, styles and numbers, and the walk from their XML to the writer."""
