@@ -18,6 +18,7 @@ from fovea.pipelines.loaders.pages.labels import label_ranges
 from fovea.pipelines.loaders.pages.layout import page_text
 from fovea.pipelines.loaders.pages.pdfium import LOCK, rules, words
 from fovea.pipelines.loaders.pages.piece import Piece, joined, rows
+from fovea.pipelines.loaders.pages.unread import leaves_out, says_more, text_by_pypdf
 from fovea.rag.component import SpeedOnly
 from fovea.rag.errors import DocumentError, require
 from fovea.rag.trace import warn
@@ -25,7 +26,7 @@ from fovea.rag.types import Document, Scalar
 
 NO_NAME = re.compile(
     r"(?:untitled|unspecified|anonymous|unknown|title|document|dokument|slide|sheet|page|\W|\d)*"
-    r"|.*\.(?:docx?|dotx?|odt|rtf|xlsx?|pptx?|indd|tex|dvi|ps|pdf|pmd|qxd|html?|txt|wpd|pages)"
+    r"|.*\.(?:docx?|dotx?|odt|rtf|xlsx?|pptx?|indd|tex|dvi|ps|pdf|pmd|qxd|html?|txt|wpd|pages)|[^\s.]+\.\w{2,4}"
     r"|https?://.*|about:blank|[0-9a-f-]{16,}",
     re.IGNORECASE,
 )
@@ -59,11 +60,9 @@ class PdfLoader(FileLoader, name="pdf"):
         starts, text = join(whole_words(text for text, _ in pages))
         if not text.strip():
             raise DocumentError(
-                f"its {len(pages)} pages hold no text" if pages else "it has no pages",
+                f"its {len(pages)} pages hold no text",
                 where=path.as_posix(),
-                fix="run OCR over it first (ocrmypdf in.pdf out.pdf), if its pages are pictures of text"
-                if pages
-                else "export it again from the program it comes from",
+                fix="run OCR over it first (ocrmypdf in.pdf out.pdf), if its pages are pictures of text",
             )
         name = path.as_posix()
         title = str(metadata.pop("title", "")) or next((largest for _, largest in pages[:1]), "")
@@ -83,7 +82,9 @@ class PdfLoader(FileLoader, name="pdf"):
         size = 0
         for number in range(len(pdf)):
             try:
-                text, largest = _page(pdf, number, form, pdfium.raw)
+                text, largest, lacking = _page(pdf, number, form, pdfium.raw)
+                if lacking:
+                    text = _completed(text, path, number)
             except Exception as error:  # One damaged page does not take the others with it.
                 warn(f"{path.name}: page {number + 1} cannot be read ({type(error).__name__}: {error})")
                 text = largest = ""
@@ -133,14 +134,28 @@ def _form(pdf: Any, pdfium: Any, path: Path) -> Any:
     return pdf.formenv
 
 
-def _page(pdf: Any, number: int, form: Any, raw: Any) -> tuple[str, str]:
+def _completed(text: str, path: Path, number: int) -> str:
+    """The text of a page as pypdf reads it, if that is more."""
+    try:
+        plain = text_by_pypdf(path, number)
+    except Exception as error:
+        warn(f"{path.name}: text on page {number + 1} in a font that is not in the file is lost ({error})")
+        return text
+    if not says_more(plain, text):
+        return text
+    warn(f"{path.name}: pages with fonts that are not in the file: read without columns, tables and forms")
+    return plain
+
+
+def _page(pdf: Any, number: int, form: Any, raw: Any) -> tuple[str, str, bool]:
     with closing(pdf[number]) as page, closing(page.get_textpage()) as textpage:
+        lacking = leaves_out(raw, page, textpage)
         pieces, askew, turn = words(raw, textpage)
         added, notes = annotations(raw, page, form, turn, pieces)
         tables = grids(*rules(raw, page, turn))
     text = page_text(with_tables([*pieces, *added], tables))
     largest = _largest(pieces) if number == 0 else ""
-    return "\n\n".join(filter(None, [text, *askew, *notes])), largest
+    return "\n\n".join(filter(None, [text, *askew, *notes])), largest, lacking
 
 
 def _largest(pieces: list[Piece]) -> str:

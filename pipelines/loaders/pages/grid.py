@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from fovea.pipelines.loaders.pages.piece import Piece, around, joined, rows
@@ -91,6 +92,8 @@ def with_tables(words: Sequence[Piece], found: Sequence[Grid]) -> list[Piece]:
         for word in words:
             place = None if word.block else grid.cell(word)
             (rest if place is None else cells.setdefault(place, [])).append(word)
+        if any(map(_holds_columns, cells.values())):
+            continue  # Boxes of a layout or a form, not cells.
         if len({column for _, column in cells}) > 1 and len(table := _rows(grid, cells)) > 1:
             writer = Writer()
             writer.table(table)
@@ -98,6 +101,12 @@ def with_tables(words: Sequence[Piece], found: Sequence[Grid]) -> list[Piece]:
             block = around(inside, writer.text.rstrip("\n"), block=True)
             words = sorted([*rest, block], key=lambda p: p.order)
     return list(words)
+
+
+def _holds_columns(cell: Sequence[Piece]) -> bool:
+    """Whether several lines of a cell are parted by wide gaps."""
+    gaps = (max((a.gap(b) - 1.5 * a.height for a, b in pairwise(line)), default=0) for line in rows(cell))
+    return sum(gap > 0 for gap in gaps) > 1
 
 
 def _rows(grid: Grid, cells: dict[tuple[int, int], list[Piece]]) -> list[list[str]]:

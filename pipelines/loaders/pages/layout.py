@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 from fovea.pipelines.loaders.pages.order import regions
@@ -33,7 +34,7 @@ def _between(before: str, after: str) -> str:
 
 
 def _region(lines: Sequence[Row]) -> str:
-    gaps = [b[0].top - a[0].bottom for a, b in zip(lines, lines[1:]) if not (a[0].block or b[0].block)]
+    gaps = [b[0].top - a[0].bottom for a, b in pairwise(lines) if not (a[0].block or b[0].block)]
     usual = median(gaps) if gaps else 0.0
     parts: list[str] = []
     at = 0
@@ -76,10 +77,15 @@ def aligned(lines: Sequence[Row], at: int) -> tuple[int, str]:
     if len(taken) < (3 if len(columns) == 2 else 2) or not _cells(taken):
         return 1, ""
     table = Writer()
-    table.table(
-        [[" ".join(p.text for p in line if _column(columns, p) == n) for n in range(len(columns))] for line in taken]
-    )
+    table.table(_filled(columns, line) for line in taken)
     return len(taken), table.text.rstrip("\n")
+
+
+def _filled(columns: Sequence[tuple[float, float]], line: Row) -> list[str]:
+    cells: list[list[str]] = [[] for _ in columns]
+    for piece in line:
+        cells[_column(columns, piece)].append(piece.text)
+    return [" ".join(cell) for cell in cells]
 
 
 def _cells(taken: Sequence[Row]) -> bool:
@@ -102,5 +108,5 @@ def _widened(columns: Sequence[tuple[float, float]], line: Row) -> list[tuple[fl
     places = range(len(line)) if len(line) == len(columns) else [_column(columns, p) for p in line]
     for n, piece in zip(places, line):
         wider[n] = (min(wider[n][0], piece.left), max(wider[n][1], piece.right))
-    apart = all(a[1] < b[0] for a, b in zip(wider, wider[1:]))
+    apart = all(a[1] < b[0] for a, b in pairwise(wider))
     return wider if apart and len(set(places)) == len(line) else None

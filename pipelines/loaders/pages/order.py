@@ -7,9 +7,12 @@ cells of a table. The page is cut at its longest gutter, and each part again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
+
+import numpy as np
 
 from fovea.pipelines.loaders.pages.piece import RTL, Piece, rows, typical_height
 
@@ -17,6 +20,8 @@ LINES = 3
 """Columns have at least so many lines."""
 MOST = 2000
 """A page of more pieces is a drawing or an attack: it is read line by line."""
+TRIED = 40
+"""How many of the longest gutters are looked at."""
 DEPTH = 12
 
 
@@ -28,10 +33,6 @@ class _Cut:
     stop: int
     left: list[Piece]
     right: list[Piece]
-
-    @property
-    def length(self) -> int:
-        return min(len(self.left), len(self.right))
 
 
 def regions(pieces: Sequence[Piece], depth: int = DEPTH) -> list[list[Piece]]:
@@ -50,25 +51,31 @@ def regions(pieces: Sequence[Piece], depth: int = DEPTH) -> list[list[Piece]]:
 
 def _best(ordered: Sequence[Piece]) -> _Cut | None:
     width = 0.8 * typical_height(ordered)
-    cuts = [cut for edge in sorted({round(p.right) for p in ordered}) for cut in _along(ordered, edge, width)]
-    cuts.sort(key=lambda cut: -cut.length)
-    return next((cut for cut in cuts if _are_columns(cut.left, cut.right)), None)
+    lefts, rights = (np.array(side) for side in zip(*((p.left, p.right) for p in ordered)))
+    cuts: dict[tuple[int, int, int], tuple[int, float]] = {}
+    for edge in sorted({round(right) for right in rights}):
+        for start, stop, left in _stretches(lefts, rights, edge, width):
+            cuts.setdefault((start, stop, left), (min(left, stop - start - left), edge))
+    for (start, stop, _), (_, edge) in sorted(cuts.items(), key=lambda cut: -cut[1][0])[:TRIED]:
+        within = ordered[start:stop]
+        left = [p for p in within if p.right <= edge + 0.5]
+        right = [p for p in within if p.right > edge + 0.5]
+        if _are_columns(left, right):
+            return _Cut(start, stop, left, right)
+    return None
 
 
-def _along(ordered: Sequence[Piece], edge: float, width: float) -> list[_Cut]:
-    """The stretches in which nothing crosses the strip of `width` to the right of `edge`."""
-    found: list[_Cut] = []
-    cut = _Cut(0, 0, [], [])
-    for n, piece in enumerate(ordered):
-        if piece.right <= edge + 0.5:
-            cut.left.append(piece)
-        elif piece.left >= edge + width:
-            cut.right.append(piece)
-        else:
-            found.append(cut)
-            cut = _Cut(n + 1, n + 1, [], [])
-        cut.stop = n + 1
-    return [cut for cut in (*found, cut) if cut.length >= LINES]
+def _stretches(lefts: np.ndarray, rights: np.ndarray, edge: float, width: float) -> Iterator[tuple[int, int, int]]:
+    """Where nothing crosses the strip of `width` to the right of `edge`: first, last and how many are left of it."""
+    before = rights <= edge + 0.5
+    crossing = np.flatnonzero(~before & (lefts < edge + width))
+    bounds = np.concatenate(([-1], crossing, [len(lefts)]))
+    counts = np.concatenate(([0], np.cumsum(before)))
+    for n in np.flatnonzero(np.diff(bounds) > 2 * LINES):
+        start, stop = int(bounds[n]) + 1, int(bounds[n + 1])
+        left = int(counts[stop] - counts[start])
+        if min(left, stop - start - left) >= LINES:
+            yield start, stop, left
 
 
 def _are_columns(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
@@ -94,13 +101,12 @@ def _dense(side: Sequence[Piece]) -> bool:
 
 def _one_after_the_other(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
     drawn = sorted([(p.order, True) for p in left] + [(p.order, False) for p in right])
-    return sum(a[1] != b[1] for a, b in zip(drawn, drawn[1:])) <= 2
+    return sum(a[1] != b[1] for a, b in pairwise(drawn)) <= 2
 
 
 def _level(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
     """Whether the lines of both sides are level and short, as cells of a table are that was drawn column by column."""
-    both = rows([*left, *right])
     edge = max(p.right for p in left)
-    shared = sum(any(p.right <= edge for p in row) and any(p.left > edge for p in row) for row in both)
+    shared = sum(any(p.right <= edge for p in row) and any(p.left > edge for p in row) for row in rows([*left, *right]))
     short = min(median(len(p.text.split()) for p in side) for side in (left, right)) <= 2
-    return short and shared > 0.7 * len(both)
+    return short and shared > 0.7 * min(len(rows(left)), len(rows(right)))

@@ -10,6 +10,9 @@ from statistics import median
 RTL = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 """Letters that are written from right to left."""
 
+WIDE = 0.7
+"""White space of more heights than this parts columns, or is a wide space in a justified line."""
+
 
 @dataclass(slots=True)
 class Piece:
@@ -103,7 +106,7 @@ def segments(words: Sequence[Piece]) -> list[Piece]:
             and last.run == word.run
             and not (word.block or last.block)
             and last.beside(word)
-            and (word.run in backwards or -word.height < last.gap(word) < 0.9 * max(word.height, last.height))
+            and (word.run in backwards or -word.height < last.gap(word) < WIDE * max(word.height, last.height))
         ):
             found[-1].append(word)
         else:

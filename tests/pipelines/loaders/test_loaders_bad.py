@@ -70,7 +70,19 @@ REFUSALS = [
         "the html loader's `drop` holds an invalid CSS selector: <any>\n"
         "  fix: mend it in the pipeline: load: [{use: html, drop: [...]}]",
     ),
-    (PdfLoader(), "a.pdf", pdf([]), "it has no pages\n  fix: export it again from the program it comes from"),
+    (
+        PdfLoader(max_pages=2),
+        "a.pdf",
+        pdf(["a", "b", "c"]),
+        "3 pages are more than the limit of 2\n"
+        "  fix: split it, or raise the limit in the pipeline: load: [{use: pdf, max_pages: 3}]",
+    ),
+    (
+        PdfLoader(),
+        "a.pdf",
+        pdf([]),
+        "cannot be read as PDF: <any>\n  fix: open it in the program it comes from and save it again, or remove it",
+    ),
     (
         PdfLoader(),
         "a.pdf",
@@ -280,7 +292,9 @@ def test_a_file_one_may_not_read(name, tmp_path):
         list(registry.components("loader")[name]().load(path))
 
 
-@pytest.mark.parametrize(("name", "module"), [("pdf", "pypdf"), ("docx", "docx"), ("html", "bs4"), ("html", "lxml")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("pdf", "pypdfium2"), ("docx", "docx"), ("html", "bs4"), ("html", "lxml")]
+)
 def test_a_missing_package_names_the_extra(name, module, tmp_path, monkeypatch):
     import sys
 
