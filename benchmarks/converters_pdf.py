@@ -21,6 +21,7 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from fovea.pipelines.loaders.pdf import PdfLoader
@@ -52,9 +53,9 @@ def tokens(text: str) -> list[str]:
 def shares(text: str, measure: str) -> tuple[float, float]:
     """The shares of the measure's words and of its pairs of neighbouring words that the text has."""
     own, true = tokens(text), tokens(measure)
-    pairs = Counter(zip(true, true[1:]))
+    pairs = Counter(pairwise(true))
     words = (Counter(own) & Counter(true)).total() / len(true)
-    return words, (Counter(zip(own, own[1:])) & pairs).total() / max(pairs.total(), 1)
+    return words, (Counter(pairwise(own)) & pairs).total() / max(pairs.total(), 1)
 
 
 def measured(convert: Callable[[Path], str], path: Path) -> tuple[str, float, str]:

@@ -138,10 +138,12 @@ def _completed(text: str, path: Path, number: int) -> str:
     """The text of a page as pypdf reads it, if that is more."""
     try:
         plain = text_by_pypdf(path, number)
-    except Exception as error:
-        warn(f"{path.name}: text on page {number + 1} in a font that is not in the file is lost ({error})")
-        return text
-    if not says_more(plain, text):
+        more = says_more(plain, text)
+    except Exception:  # The second reader may fail as it likes: what the first one read stays.
+        plain, more = "", None
+    if more is None:
+        warn(f"{path.name}: pages with text in fonts that are not in the file, which cannot be read")
+    if not more:
         return text
     warn(f"{path.name}: pages with fonts that are not in the file: read without columns, tables and forms")
     return plain

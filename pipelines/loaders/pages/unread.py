@@ -3,7 +3,6 @@ Japanese ones. pypdf has their tables."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,9 @@ from fovea.rag.errors import require
 
 LOOKS = 100
 """How many pieces of text in fonts outside the file are looked at on a page."""
+
+FEW = 3
+"""So many characters more are text that was left out."""
 
 
 def leaves_out(raw: Any, page: Any, textpage: Any) -> bool:
@@ -29,12 +31,12 @@ def leaves_out(raw: Any, page: Any, textpage: Any) -> bool:
     return False
 
 
-def says_more(text: str, than: str) -> bool:
-    """Whether `text` has nearly all characters of the other and a tenth more pairs of neighbouring ones."""
-    own, other = "".join(text.split()), "".join(than.split())
-    pairs = set(pairwise(own))
-    contained = len(set(other) - set(own)) <= 0.1 * len(set(other))
-    return contained and len(pairs - set(pairwise(other))) > 0.1 * len(pairs)
+def says_more(text: str, than: str) -> bool | None:
+    """Whether `text` has characters that the other lacks; None if it lacks many of the other's, and so is garbled."""
+    own, other = set("".join(text.split())), set("".join(than.split()))
+    if len(other - own) > 0.1 * len(other):
+        return None
+    return len(own - other) >= FEW
 
 
 def text_by_pypdf(path: Path, number: int) -> str:
