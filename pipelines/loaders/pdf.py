@@ -31,7 +31,7 @@ NO_NAME = re.compile(
     re.IGNORECASE,
 )
 """Titles and authors that programs write when nobody did."""
-BY_PROGRAM = re.compile(r"(?:Microsoft (?:Word|PowerPoint|Excel)|PowerPoint Presentation|Microsoft Office) *-? *")
+BY_PROGRAM = re.compile(r"\A(?:Microsoft (?:Word|PowerPoint|Excel)|PowerPoint Presentation|Microsoft Office) *-? *")
 """What printing programs put before the name of the file."""
 
 
