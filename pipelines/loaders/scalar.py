@@ -21,7 +21,8 @@ _DECIMAL = re.compile(r"-?\d{1,16}\.\d{1,16}", re.ASCII)
 def scalar(text: str) -> Scalar:
     """`"1990"` is 1990, `"true"` is True; `"007"`, `"1.10"`, `"1e3"` and dates stay as they are written."""
     text = text.strip()
-    return next((value for read in (integer, decimal, truth) if (value := read(text)) is not None), text)
+    readers: tuple[Callable[[str], Scalar | None], ...] = (integer, decimal, truth)
+    return next((value for read in readers if (value := read(text)) is not None), text)
 
 
 def integer(text: str) -> int | None:

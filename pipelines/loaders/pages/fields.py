@@ -62,6 +62,7 @@ def _standing(text: str, place: Box, words: Sequence[Piece], run: int) -> Iterat
     height = min(LINE, (bottom - top) / max(len(lines), 1)) or LINE
     labels = [w for w in words if w.right <= left + 3 and top - 2 < w.middle < bottom + 2]
     above = [w for w in words if w.middle < (top + bottom) / 2 and w.left < right and w.right > left]
+    before: Piece | None
     if labels:
         before = min(labels, key=lambda w: (-w.right, w.top))
         top, height = before.top, before.height

@@ -117,7 +117,7 @@ def _rows(grid: Grid, cells: dict[tuple[int, int], list[Piece]]) -> list[list[st
         starts = [line[0].top - line[0].height / 2 for line in rows(columns[0])]
         if len(grid.ys) > 3 or len(starts) < 2:
             starts = []
-        lines = [[[] for _ in columns] for _ in range(max(len(starts), 1))]  # type: list[list[list[Piece]]]
+        lines: list[list[list[Piece]]] = [[[] for _ in columns] for _ in range(max(len(starts), 1))]
         for column, pieces in enumerate(columns):
             for piece in pieces:
                 lines[max(bisect_right(starts, piece.top) - 1, 0)][column].append(piece)
