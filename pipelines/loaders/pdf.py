@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import PositiveInt
 
 from fovea.pipelines.loaders.file_loader import FileLoader
-from fovea.pipelines.loaders.pages.fields import annotations
+from fovea.pipelines.loaders.pages.fields import annotated
 from fovea.pipelines.loaders.pages.grid import grids, with_tables
 from fovea.pipelines.loaders.pages.hyphens import whole_words
 from fovea.pipelines.loaders.pages.labels import label_ranges
@@ -153,7 +153,7 @@ def _page(pdf: Any, number: int, form: Any, raw: Any) -> tuple[str, str, bool]:
     with closing(pdf[number]) as page, closing(page.get_textpage()) as textpage:
         lacking = leaves_out(raw, page, textpage)
         pieces, askew, turn = words(raw, textpage)
-        added, notes = annotations(raw, page, form, turn, pieces)
+        added, notes = annotated(raw, page, form, turn, pieces)
         tables = grids(*rules(raw, page, turn))
     text = page_text(with_tables([*pieces, *added], tables))
     largest = _largest(pieces) if number == 0 else ""

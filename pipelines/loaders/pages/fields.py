@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]
 _TAG = re.compile(r"<[^<>]*+>")
 
 
-def annotations(raw: Any, page: Any, form: Any, turn: Turn, words: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
+def annotated(raw: Any, page: Any, form: Any, turn: Turn, words: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
     """Values of fields and texts written onto the page, as pieces where they stand; and notes about its text."""
     pieces: list[Piece] = []
     notes: list[str] = []

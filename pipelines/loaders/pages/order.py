@@ -54,8 +54,8 @@ def _best(ordered: Sequence[Piece]) -> _Cut | None:
     lefts, rights = (np.array(side) for side in zip(*((p.left, p.right) for p in ordered)))
     cuts: dict[tuple[int, int, int], tuple[int, float]] = {}
     for edge in sorted({round(right) for right in rights}):
-        for start, stop, left in _stretches(lefts, rights, edge, width):
-            cuts.setdefault((start, stop, left), (min(left, stop - start - left), edge))
+        for start, stop, count in _stretches(lefts, rights, edge, width):
+            cuts.setdefault((start, stop, count), (min(count, stop - start - count), edge))
     for (start, stop, _), (_, edge) in sorted(cuts.items(), key=lambda cut: -cut[1][0])[:TRIED]:
         within = ordered[start:stop]
         left = [p for p in within if p.right <= edge + 0.5]
