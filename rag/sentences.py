@@ -25,7 +25,11 @@ _SPACED = ".!?…‽⁇⁈⁉܀܁܂؟۔։\u037e"
 _UNSPACED = "。！？｡．।॥။၊។៕༎།᠃᠉።፧፨෴᙮꓿꘎꘏꛳꛷꡶꡷꣎꣏꩝꩞꩟꯫⸼⸮"
 """Marks that end a sentence with or without a space behind them."""
 _CLOSERS = re.escape("\"'”’»›)]}」』】》〉）］｝〕〗〙〛＂＇*_`~")
-_MARK = re.compile(rf"([{re.escape(_SPACED + _UNSPACED)}]++)((?:[{_CLOSERS}]|[\u00a0\u202f]»)*+)(?:\[\d{{1,3}}\])*+")
+_DOTS = r"\.(?:[ \u00a0]\.)++"
+"""An ellipsis as some style guides set it: `. . .`"""
+_MARK = re.compile(
+    rf"({_DOTS}|[{re.escape(_SPACED + _UNSPACED)}]++)((?:[{_CLOSERS}]|[\u00a0\u202f]»)*+)(?:\[\d{{1,3}}\])*+"
+)
 _NEXT = re.compile(r"\s*+[\"'“”‘’„«»‹›(\[{「『【《〈（*_`~¿¡—–-]*+(\w{0,24})")
 _SPACE = re.compile(r"\s*+")
 
@@ -46,14 +50,20 @@ def _words(text: str) -> frozenset[str]:
 
 
 _BEFORE_NAME = _words(
-    "mr mrs ms mx dr prof st sen rep gov gen col lt maj capt cpt cmdr adm sgt rev hon pres supt messrs mme mlle mgr "
-    "sra srta dra vs cf viz e.g i.e approx dept assoc est incl esp z.b bzw d.h p.ex"
+    "mr mrs ms mx dr prof st sen rep gov gen col lt maj capt cpt cmdr cdr adm sgt cpl pvt "
+    "rev msgr hon pres supt insp atty messrs mme mmes mlle mlles mgr dott avv sra srta dra dña "
+    "vs cf viz e.g i.e approx dept assoc est incl esp z.b bzw bzgl vgl inkl ggf evtl sog d.h z.t p.ex"
 )
+_CAPITALISED_BEFORE_NAME = _words("Mt Mts Ft Pt Ste Fr Hr Sig Det Brig Drs Profs Reps Sens")
+"""Mount, Fort, Point, ...: in lower case some of them are feet, points and hours, which end sentences."""
 _BEFORE_NUMBER = _words(
-    "no nos nr fig figs eq eqs sec sect ch chap vol vols p pp art par para tab app ca c "
+    "no nos nr n° nº no° № núm num fig figs abb eq eqs sec sect ch chap kap cap vol vols bd p pp pág pag art par para "
+    "abs ziff tab app tel ext ca c "
     "jan feb mar apr jun jul aug sep sept oct nov dec"
 )
 _MAY_END = _words("inc ltd co corp jr sr bros llc plc al ph.d")
+_TITLES = _words("Mr Mrs Ms Mx Dr Prof")
+"""Titles that begin a sentence after a time or an acronym, as in "at 6 P.M. Mr. Lee left"."""
 _STARTERS = _words(
     "The A An In It He She They We You This That These Those There Here What When Where Who Why How But And Or So If "
     "As At On For From To By With After Before While Although Though However Since Because Our Their His Her Its My "
@@ -110,14 +120,21 @@ def _is_row(line: str) -> bool:
 def _ends(text: str, start: int, stop: int) -> Iterator[int]:
     """Where the sentences of the block `[start, stop)` end; the last is `stop`."""
     if text[start] != "|":  # A table row stays whole.
+        begin = start
         for match in _MARK.finditer(text, start, stop):
-            if (end := match.end()) < stop and _is_end(text, start, match):
-                yield end
+            if match.end() < stop and _is_end(text, start, begin, match):
+                yield (begin := _end(text, match))
     yield stop
 
 
-def _is_end(text: str, start: int, match: re.Match[str]) -> bool:
-    """Whether the marks of `match` end a sentence of the block that begins at `start`."""
+def _end(text: str, match: re.Match[str]) -> int:
+    """Where the sentence ends that `match` ends: in `over. . . . Then` at the full stop, and the ellipsis goes on."""
+    own = len(match[1]) == 7 and match[1][1] != "." and not match[2] and not text[match.start() - 1].isspace()
+    return match.start() + 1 if own else match.end()
+
+
+def _is_end(text: str, start: int, begin: int, match: re.Match[str]) -> bool:
+    """Whether the marks of `match` end the sentence that begins at `begin`, in the block that does at `start`."""
     mark, closed, after = match[1][-1], match[2], text[match.end()]
     if mark in _UNSPACED:
         inside = mark == "．" and after.isdigit()
@@ -127,8 +144,20 @@ def _is_end(text: str, start: int, match: re.Match[str]) -> bool:
     follows = _NEXT.match(text, match.end())
     word = follows[1] if follows else ""
     if match[1] == ".":
-        return _ends_at_dot(_word_before(text, start, match.start()), word, closed, text, start, match.start())
+        before = _word_before(text, start, match.start())
+        if word in _TITLES and "." in before and before.lower() not in _BEFORE_NAME:
+            return len(text[max(begin, match.start() - 40) : match.start()].split()) > 3  # "At 5 a.m." is no sentence.
+        return _ends_at_dot(before, word, closed, text, start, match.start())
+    if match[1][-1] in ".…" and _omits(text, begin, match, word):
+        return False
     return not word[:1].islower()
+
+
+def _omits(text: str, begin: int, match: re.Match[str], after: str) -> bool:
+    """Whether an ellipsis leaves out words of its own sentence: in brackets, before its first word, before "I"."""
+    before = text[max(begin, match.start() - 8) : match.start()]
+    opens = match.start() - begin < 8 and not before.strip()
+    return opens or (bool(match[2]) and before.endswith(("[", "("))) or (after == "I" and before[-1].isspace())
 
 
 def _word_before(text: str, start: int, at: int) -> str:
@@ -141,7 +170,7 @@ def _ends_at_dot(before: str, after: str, closed: str, text: str, start: int, at
     name = before.lower()
     if at - start < 24 and _OPENS_ITEM.match(text, start, at):
         return False
-    if name in _BEFORE_NAME:
+    if name in _BEFORE_NAME or before in _CAPITALISED_BEFORE_NAME:
         return False
     if name in _BEFORE_NUMBER and after[:1].isdigit():
         return False

@@ -1,8 +1,9 @@
 """Which encoding a text file is in: decided strictly, in constant memory, and never in silence.
 
-A byte-order mark decides; else strict UTF-8; else UTF-8 with some damaged bytes, which become U+FFFD; else
-Windows-1252, if the share of letters beyond ASCII is that of a Western language. The last two leave a warning, and what
-none of these explains is refused, because a wrong guess would fill the store with garbled words.
+A byte-order mark decides; else strict UTF-8; else UTF-8 with some damaged bytes, which become U+FFFD; else a guess from
+a sample (`guess.py`), which must decode every byte. The last two leave a warning, and what none of these explains is
+refused, because a wrong guess would fill the store with garbled words. Without `charset-normalizer` the only guess is
+Windows-1252, if the share of letters beyond ASCII is that of a Western language.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Annotated, NamedTuple, TextIO
 
 from pydantic import AfterValidator
 
-from fovea.rag.errors import DocumentError
+from fovea.pipelines.loaders import guess
+from fovea.rag.errors import DocumentError, MissingExtra
 from fovea.rag.trace import warn
 
 BLOCK = 1 << 20
@@ -75,6 +77,8 @@ def decoding(path: Path, encoding: str | None = None) -> Decoding:
                 fix=f"{'set `encoding` of this loader to the right one, or ' if encoding else ''}save it as UTF-8",
             )
         return Decoding(codec)
+    if (b"\0" in head or any(map(guess.SHIFTED.search, _blocks(path)))) and (codec := _wide(path)):
+        return _aloud(path, codec)
     refuse_binary(path, head)
     at = first_fault(path, "utf-8")
     return Decoding("utf-8") if at is None else _fallback(path, at)
@@ -122,19 +126,42 @@ def _utf16_without_mark(head: bytes) -> str | None:
     return "utf-16-be" if even > 0.4 * half and odd < 0.05 * half else None
 
 
+def _wide(path: Path) -> str | None:
+    """The guess for a file with NUL bytes or shifts to another character set; None without `charset-normalizer`."""
+    try:
+        return _guessed(path)
+    except MissingExtra:
+        return None
+
+
 def _fallback(path: Path, at: int) -> Decoding:
     high, bad, foreign = _census(path)
     if high - bad >= bad:
         warn(f"{path.name}: {bad} damaged places in its UTF-8, the first at byte {at}, read as U+FFFD")
         return Decoding("utf-8", "replace")
-    if foreign <= FOREIGN_SHARE and first_fault(path, "cp1252") is None:
-        warn(f"{path.name}: not UTF-8, read as Windows-1252; set `encoding` of its loader if that is wrong")
-        return Decoding("cp1252")
+    try:
+        codec, extra = _guessed(path), ""
+    except MissingExtra as missing:
+        western = foreign <= FOREIGN_SHARE and first_fault(path, "cp1252") is None
+        codec, extra = "cp1252" if western else None, f"; to have it guessed: {missing.fix}"
+    if codec:
+        return _aloud(path, codec)
     raise DocumentError(
-        f"not UTF-8 (byte {at}), and not Windows-1252 either: {foreign:.0%} of its letters are beyond ASCII",
+        f"not UTF-8 (byte {at}), and no other encoding fits it surely",
         where=path.as_posix(),
-        fix="save it as UTF-8, or set `encoding` of this loader, such as cp1251, gb18030, shift_jis",
+        fix=f"save it as UTF-8, or set `encoding` of this loader, such as cp1251, gb18030, shift_jis{extra}",
     )
+
+
+def _aloud(path: Path, codec: str) -> Decoding:
+    warn(f"{path.name}: not UTF-8, read as {codec}, guessed; set `encoding` of its loader if that is wrong")
+    return Decoding(codec)
+
+
+def _guessed(path: Path) -> str | None:
+    """The guessed codec that decodes the whole file, or None. MissingExtra without `charset-normalizer`."""
+    sample = guess.sample_of(_blocks(path))
+    return next((codec for codec in guess.codecs_of(sample) if first_fault(path, codec) is None), None)
 
 
 def _census(path: Path) -> tuple[int, int, float]:

@@ -44,7 +44,7 @@ class RecordLoader(FileLoader):
     """Whether a line that cannot be used fails the whole file, or is skipped and counted as a warning."""
 
     encoding: Encoding = None
-    """The files' encoding; by default found per file: byte-order mark, UTF-8, else Windows-1252 with a warning."""
+    """The files' encoding; by default found per file: byte-order mark, UTF-8, else a guess, with a warning."""
 
     media_type: str = Field(default="text/plain", pattern=r"^[\w.+-]+/[\w.+-]+$")
     """What the text of the records is, such as text/markdown."""
@@ -87,10 +87,14 @@ class RecordLoader(FileLoader):
             f"{name}#{self._id(number, record)}",
             text,
             name,
-            " ".join(str(record.get(self.title) or "").split()),
+            self.heading(record),
             self.media_type,
             self._metadata(record, {*fields, self.title}),
         )
+
+    def heading(self, record: Mapping[str, object]) -> str:
+        """The title of a record, or an empty string."""
+        return " ".join(str(record.get(self.title) or "").split())
 
     def pick(self, record: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
         """The names of the text fields of a record, and their text."""

@@ -28,7 +28,7 @@ class TextLoader(FileLoader, name="text"):
     format = "text"
 
     encoding: Encoding = None
-    """The files' encoding; by default found per file: byte-order mark, UTF-8, else Windows-1252 with a warning."""
+    """The files' encoding; by default found per file: byte-order mark, UTF-8, else a guess, with a warning."""
 
     def read(self, path: Path) -> Iterator[Document]:
         """The whole file as one document."""

@@ -18,6 +18,27 @@ CASES = {
     "references": ["It fell.[12]", "It rose.[3][4]", "End."],
     "ellipsis": ["He waited... and left.", "Then…", "Nothing."],
     "decimals and versions": ["Use 3.11.2 or v2.0 at example.org/a.b today.", "Done."],
+    "mountains and forts": ["They climbed Mt. Fuji near Ft. Worth.", "It is 5 ft.", "The end is near Pt. Reyes."],
+    "times before titles": [
+        "At 5 a.m. Mr. Lee left.",
+        "He was back at 6 P.M.",
+        "Mrs. Lee left the U.S.",
+        "Dr. Roe too.",
+    ],
+    "time before a weekday": ["Some of them, e.g. Dr. Roe, did ten reps.", "It is due at 5 p.m. Friday.", "So hurry."],
+    "number signs": ["See N°. 1026 and Nº. 3 or Nr. 5 and Abb. 2.", "Tel. 555 or Ext. 3."],
+    "spaced ellipsis": [
+        "A habit . . . was weak.",
+        ". . . The end was not . . . .",
+        "It ended there . . . .",
+        "What now?",
+    ],
+    "ellipsis before I": [
+        "I was not really ... well, the thing is . . . I did not.",
+        "He left...",
+        "I stayed.",
+    ],
+    "ellipsis in brackets": ['"He [...] used it (...) Monday [. . .]" (Smith 55).', "Then."],
     "lower case throughout": ["hello there.", "how are you"],
     "emphasis": ["**Bold.**", "_Next._", "Last."],
     "german": ["Das ist z.B. gut.", "Es war spät."],
@@ -86,7 +107,28 @@ def test_spans_are_ordered_trimmed_and_cover_everything(text):
     assert not text[at:].strip()
 
 
-HOSTILE = ["a", ".", ". ", "(", '."', "\n", " ", ".[1]", ".\u00a0»", "a\n", "#", "1.1", "- ", "。", "| ", "1.\n", "\r"]
+HOSTILE = [
+    "a",
+    ".",
+    ". ",
+    "(",
+    '."',
+    "\n",
+    " ",
+    ".[1]",
+    ".\u00a0»",
+    "a\n",
+    "#",
+    "1.1",
+    "- ",
+    "。",
+    "| ",
+    "1.\n",
+    "\r",
+    ". ",
+    " . .",
+    "a.m. Mr. ",
+]
 
 
 @pytest.mark.parametrize("unit", HOSTILE, ids=repr)
