@@ -110,7 +110,7 @@ class Selection:
         except OSError as error:
             warn(f"folder {folder.name}: not read: {error.strerror}")
             return
-        paths = [folder / name for name in names if not _passed_by(name)]
+        paths = [folder / name for name in names if not passed_by(name)]
         for path in sorted(paths, key=lambda p: (p.is_dir() and p.is_symlink(), p.name)):
             if path.is_dir():
                 yield from self._walk(path, walked)
@@ -118,7 +118,8 @@ class Selection:
                 yield path
 
 
-def _passed_by(name: str) -> bool:
+def passed_by(name: str) -> bool:
+    """Whether a name inside a folder is one that is not read."""
     return name.startswith((".", "~$")) or name in PASSED_BY
 
 
@@ -127,4 +128,4 @@ def _matches(pattern: Path) -> list[Path]:
     fixed = next(n for n, part in enumerate(pattern.parts) if glob.has_magic(part))
     named = {part for part in pattern.parts if not glob.has_magic(part)}
     found = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
-    return [path for path in found if not any(_passed_by(p) for p in path.parts[fixed:] if p not in named)]
+    return [path for path in found if not any(passed_by(p) for p in path.parts[fixed:] if p not in named)]
