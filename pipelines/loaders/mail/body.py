@@ -11,10 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fovea.pipelines.loaders.decode import open_text
-from fovea.pipelines.loaders.html import HtmlLoader
+from fovea.pipelines.loaders.page_within import words_of_page
 from fovea.pipelines.loaders.writer import Writer
-from fovea.rag.errors import DocumentError
-from fovea.rag.trace import warn
 
 
 @dataclass
@@ -76,24 +74,12 @@ def markdown(part: EmailMessage) -> str:
     """A part of the body as Markdown: HTML as the loader of web pages makes it, plain text with structure escaped."""
     text = content(part)
     if part.get_content_type() == "text/html":
-        return html_words(text)
+        return words_of_page(text.encode("utf-8-sig", "replace"))
     if part.get_param("format") == "flowed":
         text = unfold(text, drop_space=str(part.get_param("delsp") or "").lower() == "yes")
     writer = Writer()
     writer.paragraph(text.rstrip())
     return writer.text
-
-
-def html_words(text: str) -> str:
-    """The words of a page, by the loader of web pages; nothing for a page without any."""
-    with TemporaryDirectory(prefix="fovea-") as folder:
-        (path := Path(folder) / "message.html").write_text(text, encoding="utf-8-sig", errors="replace")
-        try:
-            return "\n\n".join(document.text.strip("\n") for document in HtmlLoader().load(path)) + "\n"
-        except DocumentError as error:
-            if error.what not in ("holds no text", "the file is empty"):
-                warn(f"a page within could not be read: {error.what}")
-            return ""
 
 
 def unfold(text: str, *, drop_space: bool = False) -> str:
