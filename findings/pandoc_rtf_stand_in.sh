@@ -2,9 +2,9 @@
 # Pandoc 3.9: its RTF reader deletes the letter that follows a character written as `\u8217?`, without a warning.
 #
 # RTF writes a character beyond its code page as `\uN` and one stand-in for old readers, by convention a question mark:
-# `don\u8217?t`. Pandoc's reader takes the stand-in away twice: once when it cuts the file into words, and once when it
-# reads them, where one more letter goes. So "don't" with a typographic apostrophe becomes "don'", and an em dash eats
-# the letter behind it. Pandoc's own RTF writer writes that form: text sent through writer and reader loses letters.
+# `don\u8217?t`. Pandoc's reader takes away the stand-in and one letter more (not where a space ends the number, as in
+# `\u8217 ?t`). So "don't" with a typographic apostrophe becomes "don'", and an em dash eats the letter behind it.
+# Pandoc's own RTF writer writes that form: text sent through writer and reader loses letters.
 # With the stand-in written as a byte (`\u8217\'3f`), which RTF allows as well, nothing is lost.
 #
 # Seen: as above, with exit code 0 and nothing on standard error. The maintainers closed a report of it in 2022
@@ -21,9 +21,9 @@ pandoc=$("$work/venv/bin/python" -c 'import pypandoc; print(pypandoc.get_pandoc_
 read_rtf() { "$pandoc" --sandbox -f rtf -t plain 2>"$work/said"; }
 mark=$(printf '{\\rtf1\\ansi\\ansicpg1252 don\\u8217?t stop\\par}' | read_rtf)
 byte=$(printf "{\\\\rtf1\\\\ansi\\\\ansicpg1252 don\\\\u8217\\\\'3ft stop\\\\par}" | read_rtf)
-round=$(printf 'naïve—yes' | "$pandoc" -f markdown -t rtf -s | read_rtf)
+round=$(printf 'x—yes, it’s' | "$pandoc" -f markdown -t rtf -s | read_rtf)
 echo "stand-in as a question mark: $mark"
 echo "stand-in as a byte:          $byte"
-echo "naïve—yes, through Pandoc's own RTF and back: $round"
+echo "x—yes, it’s, through Pandoc's own RTF and back: $round"
 echo "warnings: $(wc -c < "$work/said") bytes"
-[ "$mark" = "don’ stop" ] && [ "$byte" = "don’t stop" ] && [ "$round" = "naïe—es" ] && [ ! -s "$work/said" ] || { echo "this has changed"; exit 1; }
+[ "$mark" = "don’ stop" ] && [ "$byte" = "don’t stop" ] && [ "$round" = "x—es, it’" ] && [ ! -s "$work/said" ] || { echo "this has changed"; exit 1; }

@@ -6,6 +6,8 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests import office_samples, ole_file
+
 TEXT = "The Moon orbits the Earth.\r\nIt has no air — none.\r\n\r\nNeil Armstrong walked on it in 1969.\n"
 MARKDOWN = (
     "---\ntitle: Tea\nyear: 1990\ntags: [green, black]\n---\n\n# All about tea\n\nGreen tea is brewed at 80 °C.\n"
@@ -95,6 +97,16 @@ SAMPLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "docx": (".docx", docx),
     "csv": (".csv", lambda: CSV.encode()),
     "jsonl": (".jsonl", lambda: JSONL.encode()),
+    "xlsx": (".xlsx", office_samples.xlsx),
+    "pptx": (".pptx", office_samples.pptx),
+    "odf": (".odt", lambda: office_samples.odf(office_samples.ODT)),
+    "epub": (".epub", office_samples.epub),
+    "ipynb": (".ipynb", office_samples.notebook),
+    "pandoc": (".rtf", lambda: office_samples.RTF),
+    "eml": (".eml", office_samples.eml),
+    "mbox": (".mbox", office_samples.mbox),
+    "msg": (".msg", lambda: ole_file.msg(attachments={"terms.md": b"# Terms"})),
+    "zip": (".zip", lambda: office_samples.packed({"a/terms.md": "# Terms", "b.txt": "plain"})),
 }
 """Per loader, a suffix and what makes the bytes of a good file."""
 

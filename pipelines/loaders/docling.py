@@ -92,7 +92,9 @@ class _Tree:
         elif label == "section_header":
             self.writer.heading(int(item.get("level", 1)) + 1, text)
         elif label == "code":
-            self.writer.code(text, "" if item.get("code_language") in (None, "unknown") else item["code_language"].lower())
+            self.writer.code(
+                text, "" if item.get("code_language") in (None, "unknown") else item["code_language"].lower()
+            )
         elif label == "list_item":
             marker = str(item.get("marker") or "-") if item.get("enumerated") else "-"
             self.writer.item(text or self._inline(item), marker=marker, depth=depth)

@@ -77,7 +77,9 @@ def _is_locked(archive: ZipFile) -> bool:
 
 def _metadata(book: Any) -> dict[str, Scalar]:
     def said(name: str) -> str:
-        return ", ".join(" ".join(e.text.split()) for e in book.iter(f"{{http://purl.org/dc/elements/1.1/}}{name}") if e.text)
+        return ", ".join(
+            " ".join(e.text.split()) for e in book.iter(f"{{http://purl.org/dc/elements/1.1/}}{name}") if e.text
+        )
 
     fields = {"title": said("title"), "author": said("creator"), "language": said("language")}
     year = said("date")[:4]

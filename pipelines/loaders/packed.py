@@ -38,8 +38,7 @@ def package(path: Path, loader: FileLoader) -> Iterator[ZipFile]:
             raise DocumentError(
                 f"unpacked it takes {size:,} bytes, more than the limit of {loader.max_bytes:,}",
                 where=path.as_posix(),
-                fix="split it, or raise the limit in the pipeline: "
-                f"load: [{{use: {loader.name}, max_bytes: {size}}}]",
+                fix=f"split it, or raise the limit in the pipeline: load: [{{use: {loader.name}, max_bytes: {size}}}]",
             )
         yield archive
 

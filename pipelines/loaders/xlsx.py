@@ -10,14 +10,13 @@ from zipfile import ZipFile
 
 from fovea.pipelines.loaders.file_loader import FileLoader
 from fovea.pipelines.loaders.packed import package
-from fovea.pipelines.loaders.sheets.extras import NEEDED_BY, Extras, extras, related
+from fovea.pipelines.loaders.sheets.extras import NEEDED_BY, Extras, extras
 from fovea.pipelines.loaders.sheets.grid import NOTHING, Cell, write_sheet
 from fovea.pipelines.loaders.sheets.number_format import general, shown
 from fovea.pipelines.loaders.writer import Writer
 from fovea.rag.errors import DocumentError, require
 from fovea.rag.trace import warn
 from fovea.rag.types import Document, Scalar
-
 
 MAX_CELLS = 30_000_000
 """Cells that a sheet may span, empty ones included: a few bytes of XML can name the last of 17 thousand million."""

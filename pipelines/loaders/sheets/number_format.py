@@ -31,8 +31,21 @@ _COMPARE = {
     "<": lambda a, b: a < b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b,
     "=": lambda a, b: a == b, "<>": lambda a, b: a != b,
 }  # fmt: skip
-MONTHS = "January February March April May June July August September October November December".split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
 class Token(NamedTuple):
@@ -260,7 +273,9 @@ def _date_part(moment: datetime, mask: str, noon: bool, minutes: bool) -> str:
         return f"{moment.year:04}" if width > 2 else f"{moment.year % 100:02}"
     if unit == "m" and not minutes:
         name = MONTHS[moment.month - 1]
-        return (name[0] if width == 5 else name if width == 4 else name[:3]) if width > 2 else _padded(moment.month, mask)
+        return (
+            (name[0] if width == 5 else name if width == 4 else name[:3]) if width > 2 else _padded(moment.month, mask)
+        )
     if unit == "d":
         name = DAYS[moment.weekday()]
         return (name if width > 3 else name[:3]) if width > 2 else _padded(moment.day, mask)

@@ -292,7 +292,7 @@ def test_a_missing_package_names_the_extra(name, module, tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtra, match=r"fovea\[files\]"):
+    with pytest.raises(MissingExtra, match=r"fovea-rag\[files\]"):
         list(registry.components("loader")[name]().load(sample(name, tmp_path) if name != "docx" else _docx(tmp_path)))
 
 
