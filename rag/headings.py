@@ -13,20 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import unescape
 
+from fovea.rag.inline import label, plain
+from fovea.rag.markdown import MARKDOWN, lines
+from fovea.rag.markdown import body as markdown_body
 from fovea.rag.markup_headings import MARKUP, markup_headings
 
-MARKDOWN = ("text/markdown", "text/x-markdown")
 HTML = ("text/html", "application/xhtml+xml")
-FRONT = re.compile(r"---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
-"""Front matter at the beginning of a text; group 1 is what is between its marks."""
-FRONT_LIMIT = 1 << 16
-"""Front matter is a few lines: beyond this many characters nobody looks for its end."""
-_LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_ATX = re.compile(r" {0,3}(#{1,6})(?![^ \t])")
-_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*\Z")
-_NO_PARAGRAPH = re.compile(r" {0,3}(?:[-*+>|]|\d{1,9}[.)])|    |\t")
-"""What the line that is underlined does not begin with."""
+_DEFINITION = re.compile(r"^ {0,3}\[([^\[\]]++)\]:", re.MULTILINE)
+"""Where links that are written `[words][name]` lead."""
 _ELEMENT = re.compile(r"<!--|<(/?)(?:h([1-6])|(script|style))\b[^<>]*+>", re.IGNORECASE)
 _ENDS = {
     "": re.compile("-->"),
@@ -73,8 +67,7 @@ def first_heading(text: str) -> str:
 
 def body(text: str, media_type: str) -> int:
     """Where a text begins, front matter of Markdown left out."""
-    front = FRONT.match(text, 0, FRONT_LIMIT) if media_type in MARKDOWN else None
-    return front.end() if front else 0
+    return markdown_body(text) if media_type in MARKDOWN else 0
 
 
 def trail(found: Sequence[Heading], start: int, end: int, text: str) -> list[Heading]:
@@ -95,23 +88,19 @@ def trail(found: Sequence[Heading], start: int, end: int, text: str) -> list[Hea
 
 
 def _markdown(text: str) -> Iterator[Heading]:
-    fence, before = "", None  # The line before, where it could be underlined: the only one of its paragraph.
-    after_blank = True
-    for match in _LINE.finditer(text, body(text, "text/markdown")):
-        line, start = match[0].rstrip("\r\n"), match.start()
-        candidate, before = before, None
-        if mark := _FENCE.match(line):
-            closes = fence and mark[1].startswith(fence) and not line.strip().strip(fence[0])
-            fence = "" if closes else fence or mark[1]
-        elif not fence and (atx := _ATX.match(line)):
-            if words := _plain(_unclosed(line[atx.end() :].strip())):
-                yield Heading(start, start + len(line), len(atx[1]), words)
-        elif not fence and candidate is not None and (mark := _UNDERLINE.match(line)):
-            if words := _plain(text[candidate:start]):
-                yield Heading(candidate, start + len(line), 1 if "=" in mark[1] else 2, words)
-        elif not fence and line.strip() and after_blank and not _NO_PARAGRAPH.match(line):
-            before = start
-        after_blank = not line.strip() or (not fence and _ATX.match(line) is not None)
+    defined: frozenset[str] | None = None
+    before = None
+    for line in lines(text):
+        start, words = line.start, ""
+        if line.kind == "heading":
+            words = _unclosed(text[line.at + line.level : line.end].strip())
+        elif line.kind == "underline" and before:
+            start, words = before.start, text[before.at : before.end]
+        if "[" in words and defined is None:
+            defined = frozenset(label(name[1]) for name in _DEFINITION.finditer(text))
+        if words and (words := plain(words, defined or ())):
+            yield Heading(start, line.end, line.level, words)
+        before = line
 
 
 def _html(text: str) -> Iterator[Heading]:
@@ -133,9 +122,3 @@ def _unclosed(words: str) -> str:
     """The words of a `# heading #` without the marks that close it."""
     bare = words.rstrip("#")
     return bare.rstrip() if not bare or bare[-1] in " \t" else words
-
-
-def _plain(words: str) -> str:
-    """A heading's words without the marks of emphasis, code and links."""
-    words = re.sub(r"!?\[([^\[\]]*+)\]\([^()\s]*+\)", r"\1", words)
-    return " ".join(re.sub(r"[*`]+", "", words).split())

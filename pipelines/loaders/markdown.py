@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
+from datetime import date, time
 from pathlib import Path
+from typing import Any
 
 from fovea.pipelines.loaders.decode import Encoding, open_text
 from fovea.pipelines.loaders.file_loader import FileLoader
 from fovea.pipelines.loaders.scalar import scalar
-from fovea.rag.headings import FRONT, FRONT_LIMIT, first_heading
+from fovea.rag.headings import first_heading
+from fovea.rag.markdown import FrontMatter, front_matter
 from fovea.rag.trace import warn
 from fovea.rag.types import Document, Scalar
 
@@ -16,8 +20,8 @@ from fovea.rag.types import Document, Scalar
 class MarkdownLoader(FileLoader, name="markdown"):
     """One document whose text is the file's, front matter included, so that positions are the file's own.
 
-    Simple values of YAML front matter become metadata; a list of them becomes one string, joined with commas; nested
-    values stay in the text only. The title is the front matter's, else the first heading.
+    Simple values of front matter, YAML or TOML, become metadata; a list of them becomes one string, joined with commas;
+    nested values stay in the text only. The title is the front matter's, else the first heading.
     """
 
     suffixes = (".md", ".markdown", ".mdown", ".mdx")
@@ -32,26 +36,40 @@ class MarkdownLoader(FileLoader, name="markdown"):
             text = file.read()
         if not text.strip():
             return
-        front = FRONT.match(text, 0, FRONT_LIMIT)
-        metadata = front_matter(front[1]) if front else {}
+        front = front_matter(text)
+        metadata = simple_values(front) if front else {}
         title = str(metadata.pop("title", "")) or first_heading(text)
         name = path.as_posix()
         yield Document(name, text, name, title, "text/markdown", metadata)
 
 
-def front_matter(text: str) -> dict[str, Scalar]:
-    """The simple values of a YAML mapping; what is not one leaves a warning and nothing else."""
+def simple_values(front: FrontMatter) -> dict[str, Scalar]:
+    """The simple values of front matter; what is no mapping leaves a warning and nothing else."""
+    data = (_toml if front.format == "toml" else _yaml)(front.inside)
+    if not isinstance(data, dict):
+        name = front.format.upper()
+        warn(f"front matter that is not a {name} mapping was left in the text and gave no metadata")
+        return {}
+    return {
+        str(key): ", ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in data.items()
+        if isinstance(value, str | int) or (isinstance(value, list) and all(isinstance(v, str | int) for v in value))
+    }
+
+
+def _yaml(text: str) -> Any:
     import yaml
 
     try:
         data = yaml.load(text, yaml.BaseLoader)  # Strings only: neither dates nor YAML 1.1's `no` change meaning.
     except (yaml.YAMLError, ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        warn("front matter that is not a YAML mapping was left in the text and gave no metadata")
-        return {}
-    return {
-        str(key): scalar(value) if isinstance(value, str) else ", ".join(value)
-        for key, value in data.items()
-        if isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
-    }
+        return None
+    return {k: scalar(v) if isinstance(v, str) else v for k, v in data.items()} if isinstance(data, dict) else None
+
+
+def _toml(text: str) -> Any:
+    try:
+        data = tomllib.loads(text.replace("\r\n", "\n"), parse_float=str)  # 1.10 is no number that 1.1 is.
+    except (ValueError, RecursionError):
+        return None
+    return {k: v.isoformat() if isinstance(v, date | time) else v for k, v in data.items()}

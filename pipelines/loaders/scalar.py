@@ -12,11 +12,11 @@ DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+([eE][+-]?\d{1,2})?")
 
 
 def scalar(text: str) -> Scalar:
-    """`"1990"` is 1990, `"true"` is True; `"007"`, `"1e999"` and dates stay as they are written."""
+    """`"1990"` is 1990, `"true"` is True; `"007"`, `"1.10"`, `"1e999"` and dates stay as they are written."""
     text = text.strip()
     if INTEGER.fullmatch(text):
         return int(text)
-    if DECIMAL.fullmatch(text):
+    if DECIMAL.fullmatch(text) and ("e" in text.lower() or str(float(text)) == text):
         return float(text)
     return {"true": True, "false": False}.get(text.lower(), text)
 

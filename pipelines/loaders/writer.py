@@ -10,8 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-_STRUCTURE = re.compile(r"^([ \t]*)(#{1,6}(?![^ \t\r\n])|`{3}|~{3}|\||<!--|(?:=+|-+|\++)[ \t]*$)", re.MULTILINE)
-"""Beginnings of lines that Markdown reads as a heading, a fence, a table, a comment, an underline or front matter."""
+from fovea.rag.inline import plain
+
+_STRUCTURE = re.compile(
+    r"^([ \t]*(?:(?:>[ \t]*|(?:[-*+]|\d{1,9}[.)])[ \t]+))*)"
+    r"(#{1,6}(?![^ \t\r\n])|`{3}|~{3}|\||</?[a-zA-Z]|<!--|(?:=+|-+|\++)[ \t]*$)",
+    re.MULTILINE,
+)
+"""Where a line, or what an item or a quotation holds, would be read as structure."""
+_CLOSING = re.compile(r"(^|\s)(#+)$")
+_MARKS = re.compile(r"([\\`*_\[\]<>&~{])")
 LEVELS = 6
 
 
@@ -35,7 +43,7 @@ class Writer:
     @property
     def pages(self) -> tuple[int, ...]:
         """Where each page starts in `text`; empty for a document whose pages were never named."""
-        return tuple(min(start, max(self._at, 0)) for start in self._pages)
+        return tuple(min(start, self._at) for start in self._pages)
 
     def page(self) -> None:
         """The next block stands on a new page (call it before the first block too)."""
@@ -43,17 +51,21 @@ class Writer:
         self._listing = False
 
     def heading(self, level: int, words: str) -> None:
-        """A heading; levels below 1 and above 6 become these."""
+        """A heading; levels below 1 and above 6 become these. Marks that would be read as emphasis, code, links or HTML
+        are escaped, where there are any."""
         if words := line(words):
-            self._block(f"{'#' * min(max(level, 1), LEVELS)} {words}")
+            written = words if plain(words) == words else _MARKS.sub(r"\\\1", words)
+            written = _CLOSING.sub(r"\1\\\2", written)
+            self._block(f"{'#' * min(max(level, 1), LEVELS)} {written}")
 
     def paragraph(self, text: str) -> None:
-        """Running text; its line breaks stay, and what would read as structure is escaped."""
+        """Running text; its line breaks and indentation stay, and what would read as structure is escaped."""
         if (text := text.strip("\r\n")).strip():
             self._block(escape(text))
 
     def item(self, text: str, *, marker: str = "-", depth: int = 0) -> None:
-        """An item of a list: `marker` is `-`, `3.`, `2.2` or `(a)`; further lines are set below the first."""
+        """An item of a list: `marker` is `-`, `3.`, `2.2` or `(a)`; further lines are set below the first. An item
+        without words is left out, unless it is numbered."""
         if (text := text.strip()) or marker != "-":
             indent = "  " * depth
             rest = f"\n{indent}{' ' * (len(marker) + 1)}"
@@ -96,5 +108,5 @@ def cell(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Running text in which no line reads as a heading, a fence, a table, a comment or an underline."""
+    """Running text in which no line reads as a heading, a fence, a table, HTML or an underline."""
     return _STRUCTURE.sub(r"\1\\\2", text)

@@ -177,3 +177,11 @@ def test_linear_on_hostile_text(rule):
         began = time.process_time()
         rule(unit * (100_000 // len(unit)))
         assert time.process_time() - began < 5, f"slow on {unit!r}"
+
+
+def test_code_in_a_fence_is_cut_between_functions():
+    text = "```python\n@cache\ndef a():\n    x = 1\n\n    return x\n\n\ndef b():\n    return 2\n```\n"
+    found = markdown.strengths(text)
+    inside = {at: s for at, s in found.items() if text.index("@cache") < at < text.rindex("```")}
+    assert max(inside, key=inside.__getitem__) == text.index("def b")
+    assert inside[text.index("def b")] <= markdown.ROW

@@ -119,6 +119,21 @@ def test_front_matter_builds_no_objects_and_changes_no_words(tmp_path):
     assert document.metadata == {"a": "echo", "b": "no", "c": "2020-01-02", "e": "yes"}
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_toml_front_matter_gives_title_and_metadata(tmp_path, end):
+    text = '+++\ntitle = "Pump"\n# draft\ndate = 2024-01-05\nversion = 1.10\n'
+    text += 'tags = ["a", "b"]\nn = 3\n[x]\ny = 1\n+++\n# A\n'
+    document = one(MarkdownLoader(), tmp_path / "a.md", text.replace("\n", end).encode())
+    assert (document.text, document.title) == (text.replace("\n", end), "Pump")
+    assert document.metadata == {"date": "2024-01-05", "version": "1.10", "tags": "a, b", "n": 3}
+
+
+def test_toml_that_is_none_stays_text_with_a_warning(tmp_path):
+    (document,), warnings = load(MarkdownLoader(), tmp_path / "a.md", "+++\ntitle = \n+++\n\n# Title\n")
+    assert (document.title, document.metadata) == ("Title", {})
+    assert warnings == {"front matter that is not a TOML mapping was left in the text and gave no metadata": 1}
+
+
 # HTML
 
 
@@ -337,7 +352,8 @@ def test_skipped_lines_are_counted(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1990", 1990), ("-3", -3), (" 2.50 ", 2.5), ("007", "007"), ("1e999", "1e999"), ("true", True), ("No", "No"),
+    [("1990", 1990), ("-3", -3), (" 2.5 ", 2.5), ("1.10", "1.10"),
+     ("007", "007"), ("1e999", "1e999"), ("true", True), ("No", "No"),
      ("2020-01-02", "2020-01-02"), ("1" * 30, "1" * 30), ("1.5e3", 1500.0), ("", "")],
 )  # fmt: skip
 def test_scalars_are_numbers_only_where_nothing_is_lost(text, value):
