@@ -9,73 +9,45 @@ command ends in the same state as a clean run, and at most one slice of texts is
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from fovea.pipelines import recipes
+from fovea.pipelines.ingest_report import IngestReport
 from fovea.pipelines.loaders.select import Selection, loader_for
+from fovea.pipelines.making import Maker
 from fovea.pipelines.situated import label
+from fovea.pipelines.sources.gone import gone, kept_back, not_there, suspicious, there
+from fovea.pipelines.sources.known import Known
+from fovea.pipelines.sources.own import Own
+from fovea.pipelines.sources.places import Places, whole
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import progress, trace
-from fovea.rag.component import fingerprint
 from fovea.rag.errors import DocumentError, FoveaError
 from fovea.rag.loader import Loader
-from fovea.rag.remember import RememberingEncoder
-from fovea.rag.situator import ALARM, alikeness
-from fovea.rag.trace import Trace
 from fovea.rag.types import Chunk, Document
-from fovea.retrievers.library.library import Library, SourceRow, chunk_keys, vector_key
-from fovea.segmenters.chain import segment
+from fovea.retrievers.library.library import Library, SourceRow
 
-if TYPE_CHECKING:
-    import numpy as np
+__all__ = ["Ingest", "IngestReport"]
 
 GROUP_CHUNKS = 1024
 """Chunks gathered over files before they are encoded and committed."""
 SLICE_CHUNKS = 128
 """Texts encoded between two commits of vectors: what a kill can cost."""
-
-
-@dataclass
-class IngestReport:
-    """What one run did. `encoded` counts texts the encoder saw, `reused` chunks whose vectors were there already."""
-
-    added: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    unchanged: int = 0
-    removed: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    skipped: Counter[str] = field(default_factory=Counter)
-    chunks: int = 0
-    encoded: int = 0
-    reused: int = 0
-    trace: Trace = field(default_factory=Trace)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every file could be read."""
-        return not self.failed
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
-        return {
-            "added": self.added, "changed": self.changed, "unchanged": self.unchanged, "removed": self.removed,
-            "failed": self.failed, "skipped": dict(self.skipped), "chunks": self.chunks, "encoded": self.encoded,
-            "reused": self.reused, "trace": self.trace.to_dict(),
-        }  # fmt: skip
+A_FILE = SourceRow("", mtime_ns=1)
+"""A file of which nothing is known yet: what was added without one has no time."""
 
 
 @dataclass
 class _Item:
-    """One file on its way in."""
+    """One source on its way in; `was` is what it was called before."""
 
     row: SourceRow
     new: bool
     documents: list[tuple[Document, list[Chunk]]]
+    was: str = ""
     said: dict[str, str] = field(default_factory=dict)
     """What is said of the place of a chunk, by its id."""
 
@@ -84,50 +56,37 @@ class _Item:
         return sum(len(c) for _, c in self.documents)
 
 
-class _LibraryMemory:
-    """Vectors of sentences and situations in the library, beside those of chunks: a changed document costs its changed
-    sentences, and another weight costs nothing.
-    """
-
-    def __init__(self, library: Library, fingerprint: str, report: IngestReport) -> None:
-        self.library, self.fingerprint, self.report = library, fingerprint, report
-
-    def get(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """The vectors there are, by text."""
-        keyed = {vector_key(text, self.fingerprint): text for text in texts}
-        found = {keyed[key]: vector for key, vector in self.library.vectors_named(list(keyed)).items()}
-        self.report.reused += len(found)
-        return found
-
-    def put(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """Keep vectors, in one durable commit."""
-        self.report.encoded += len(texts)
-        self.library.add_vectors([vector_key(text, self.fingerprint) for text in texts], vectors)
-
-
 class Ingest:
     """One run over one library."""
 
     def __init__(self, spec: PipelineSpec, loaders: Sequence[Loader], library: Library, base: Path) -> None:
-        self.spec, self.loaders, self.library, self.base = spec, loaders, library, base
+        self.spec, self.loaders, self.library = spec, loaders, library
         self.report = IngestReport()
-        self.encoder = spec.encoder
-        self.situated = spec.situate.fingerprint if spec.situate and spec.situate.form != "none" else ""
-        self.pooled = spec.pool.fingerprint if self.situated or not spec.pool.by_text else ""
-        self.rises: list[float] = []
-        """How much more alike situating has made the chunks of each document."""
-        if self.pooled:  # Segmenter, pooler and situator share one reading, which lasts: a kill costs one slice.
-            memory = _LibraryMemory(library, spec.encoder.fingerprint, self.report)
-            self.encoder = RememberingEncoder.of(spec.encoder, memory, SLICE_CHUNKS)
+        self.places = Places(base)
+        self.maker = Maker(spec, library, self.report, SLICE_CHUNKS)
+        self.kept: dict[Path, str] = {}
+        """Folders whose vanished sources stay, since they may come back, with the reason."""
+        self._noted: set[str] = set()
 
-    def run(self, paths: Iterable[str | Path]) -> IngestReport:
-        """Ingest files, folders and globs; then remove what has gone from the folders among them."""
-        selection = Selection([self._absolute(p) for p in paths], self.loaders)
+    def run(self, paths: Iterable[str | Path], *, forget: bool = False) -> IngestReport:
+        """Ingest files, folders and globs; then remove what has gone from the folders among them. Where that would be
+        all, or most, it stays (`refuse` raises the error), unless one says `forget`.
+        """
+        self.known = Known(self.library, self.places)
+        present, vanished = self._sorted([Path(whole(path)) for path in paths], forget)
+        selection = Selection(present, self.loaders, self.spec.store.path)
+        globs = [path for path in present if gone(path)]
         self._take(selection.files())
         self.report.skipped = selection.skipped
+        self.report.failed |= {f.as_posix(): f"{f.as_posix()}: not read: {why}" for f, why in selection.unread.items()}
         with self.report.trace.stage("remove"):
-            self._remove_gone(selection.folders)
+            self._remove_gone([*selection.folders, *globs, *vanished], forget)
         return self.report
+
+    def refuse(self) -> None:
+        """Raise DocumentError if sources were kept that have gone from their folders."""
+        if self.kept:
+            raise kept_back(list(self.kept.values()), list(self.kept))
 
     def add(self, documents: Iterable[Document]) -> IngestReport:
         """Bring documents that are no files in step, each a source by its id; none is removed."""
@@ -140,29 +99,33 @@ class Ingest:
                 self.report.unchanged += 1
                 continue
             item = _Item(row, old is None, [])
-            item.documents.append((document, self._cut(document, item.said)))
+            item.documents.append((document, self.maker.cut(document, item.said)))
             group.append(item)
             if sum(i.chunks for i in group) >= GROUP_CHUNKS:
                 self._commit(group)
                 group = []
         self._commit(group)
-        self._alarm()
+        self.maker.alarm()
         return self.report
 
     def retry(self) -> IngestReport:
         """Take the failed files again."""
+        self.known = Known(self.library, self.places)
         failed = [row.name for row in self.library.sources(status="failed")]
-        self._take(self.base / name for name in failed if not _gone(self.base / name))
-        self.library.remove(gone := [name for name in failed if _gone(self.base / name)])
-        self.report.removed = gone
+        self._take(path for name in failed if not gone(path := self.places.path(name)))
+        self.library.remove(lost := [name for name in failed if gone(self.places.path(name))])
+        self.report.removed += lost
         return self.report
 
-    def name(self, path: Path) -> str:
-        """A file's name in the library: relative to the pipeline's folder if it lies there, else absolute."""
-        return path.relative_to(self.base).as_posix() if path.is_relative_to(self.base) else path.as_posix()
-
-    def _absolute(self, path: str | Path) -> Path:
-        return Path(os.path.abspath(path))
+    def _sorted(self, paths: Sequence[Path], forget: bool) -> tuple[list[Path], list[Path]]:
+        """The paths that are there, and those that are gone though the store has sources from them."""
+        present, vanished = [], []
+        for path in paths:
+            known = 0 if there(path) else len(list(self.known.under(path)))
+            if known and not forget:
+                raise not_there(path, known)
+            (vanished if known else present).append(path)
+        return present, vanished
 
     def _take(self, files: Iterator[Path]) -> None:
         group: list[_Item] = []
@@ -175,32 +138,39 @@ class Ingest:
                     group = []
                 bar.advance(1, path.name)
             self._commit(group)
-        self._alarm()
+        self.maker.alarm()
 
     def _prepare(self, path: Path) -> _Item | None:
         """Load and segment one file, or None if it is unchanged or cannot be read."""
-        name = self.name(path)
-        old = self.library.source(name)
-        row = SourceRow(name)
+        name, others = self.known.called(path)
+        old, was = self.library.source(name), ""
+        row = replace(A_FILE, name=name)
         try:
             loader = loader_for(path, self.loaders)
+            loader.check(path)
             with self.report.trace.stage("hash"):
                 row = self._stamp(path, name, loader)
             if old and old.status == "ok" and (old.digest, old.recipe) == (row.digest, row.recipe):
                 self.report.unchanged += 1
+                self._remove(others)
                 return None
-            item = _Item(row, old is None, [])
+            if old is None:
+                was = next(iter(others), None) or self.known.moved(name, row.digest) or ""
+            item = _Item(row, old is None, [], was)
             item.documents += self._documents(path, name, loader, item.said)
             if self._stamp(path, name, loader).digest != row.digest:
                 raise DocumentError("the file changed while it was read", fix="run the same command again")
+            self._remove([n for n in others if n != was])
             return item
         except FoveaError as error:
-            reason = str(error)
+            reason = _named(error, path, name)
         except OSError as error:
-            reason = f"cannot read it: {error.strerror or error}"
+            reason = f"{name}: cannot be read: {error.strerror or error}"
         except Exception as error:  # A parser may raise anything; the file gets the blame, the others go on.
             trace.log.debug("%s", name, exc_info=True)
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{name}: {type(error).__name__}: {error}"
+        if was:
+            self.library.rename(was, name)
         self.library.fail(row, reason)
         self.report.failed[name] = reason
         return None
@@ -210,14 +180,14 @@ class Ingest:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-        recipe = fingerprint([loader.fingerprint, self.spec.recipe])
-        return SourceRow(name, digest=digest.hexdigest(), size=stat.st_size, mtime_ns=stat.st_mtime_ns, recipe=recipe)
+        recipe = recipes.of_file(loader, self.spec)
+        time = stat.st_mtime_ns or A_FILE.mtime_ns
+        return SourceRow(name, digest=digest.hexdigest(), size=stat.st_size, mtime_ns=time, recipe=recipe)
 
     def _row(self, document: Document) -> SourceRow:
         plain = [document.text, document.title, document.media_type, dict(document.metadata), list(document.pages)]
         digest = sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-        recipe = fingerprint(["document", self.spec.recipe])
-        return SourceRow(document.id, digest=digest, size=len(document.text), recipe=recipe)
+        return SourceRow(document.id, digest=digest, size=len(document.text), recipe=recipes.of_document(self.spec))
 
     def _documents(
         self, path: Path, name: str, loader: Loader, said: dict[str, str]
@@ -234,91 +204,60 @@ class Ingest:
             tail = document.id.removeprefix(path.as_posix())
             document = replace(document, id=name + tail, source=name)
             load.count(documents=1, characters=len(document.text))
-            yield document, self._cut(document, said)
-
-    def _cut(self, document: Document, said: dict[str, str]) -> list[Chunk]:
-        """The chunks of a document, with their vectors where these need the whole of it."""
-        stages = self.report.trace
-        with stages.stage("segment") as cut:
-            chunks = segment(document, self.spec.segment, self.encoder)
-            cut.count(chunks=len(chunks))
-        if self.spec.situate and self.spec.situate.lexical:
-            with stages.stage("situate") as stage:
-                heard = self.spec.situate.texts(document, chunks)
-                said.update((c.id, text) for c, text in zip(chunks, heard, strict=True) if text)
-                stage.count(chunks=len(chunks), said=sum(map(bool, heard)))
-        if self.pooled:
-            self._pool(document, chunks)
-        return chunks
-
-    def _pool(self, document: Document, chunks: list[Chunk]) -> None:
-        """Make the vectors of one document's chunks out of what was read of it, situate them, and keep them."""
-        keys = chunk_keys(document, chunks, self.spec.encoder.fingerprint, self.pooled, self.situated)
-        lacking = self.library.missing(keys)
-        with self.report.trace.stage("pool") as stage:
-            stage.count(chunks=len(chunks), reused=len(keys) - len(lacking))
-            if not lacking:
-                return
-            found = self.spec.pool.vectors(document, chunks, self.encoder)
-        if self.situated and self.spec.situate:
-            with self.report.trace.stage("situate"):
-                own, found = found, self.spec.situate.vectors(document, chunks, found, self.encoder)
-                if len(chunks) > 1:
-                    self.rises.append(alikeness(found) - alikeness(own))
-        self.library.add_vectors(keys, found)
-
-    def _alarm(self) -> None:
-        """Warn where context dominates: chunks of a document that are nearly alike are found, or missed, together."""
-        if self.rises and (rise := sum(self.rises) / len(self.rises)) > ALARM and self.spec.situate:
-            with self.report.trace.stage("situate"):
-                trace.warn(
-                    f"{self.spec.situate.name} made chunks of one document more alike, by {rise:.2f} in the mean: "
-                    "compare with a smaller weight, or form: residual",
-                    len(self.rises),
-                )
+            yield document, self.maker.cut(document, said)
 
     def _commit(self, group: list[_Item]) -> None:
-        if not self.pooled:
-            self._encode([c.text for item in group for _, chunks in item.documents for c in chunks])
+        self.maker.encode([c.text for item in group for _, chunks in item.documents for c in chunks])
         with self.report.trace.stage("store") as store:
             for item in group:
-                made_by = {"pooled": self.pooled, "situated": self.situated, "situator": label(self.spec.situate)}
+                self._note(item.row.recipe)
+                if item.was:
+                    self.library.rename(item.was, item.row.name)
+                made_by = {"pooled": self.maker.pooled, "situated": self.maker.situated}
+                made_by["situator"] = label(self.spec.situate)
                 self.library.replace(item.row, item.documents, **made_by, said=item.said)
-                (self.report.added if item.new else self.report.changed).append(item.row.name)
-                self.report.chunks += item.chunks
+                self._count(item)
                 store.count(sources=1, chunks=item.chunks)
 
-    def _encode(self, texts: list[str]) -> None:
-        encoder = self.spec.encoder
-        keyed = {vector_key(text, encoder.fingerprint): text for text in texts}
-        missing = [(key, keyed[key]) for key in self.library.missing(list(keyed))]
-        missing.sort(key=lambda pair: (len(pair[1]), pair[0]))
-        self.report.encoded += len(missing)
-        self.report.reused += len(texts) - len(missing)
-        with self.report.trace.stage("encode") as stage, progress.bar("encode chunks", len(missing)) as bar:
-            stage.count(texts=len(missing), reused=len(texts) - len(missing))
-            for at in range(0, len(missing), SLICE_CHUNKS):
-                keys, slice_ = zip(*missing[at : at + SLICE_CHUNKS])
-                self.library.add_vectors(keys, encoder.encode(slice_))
-                bar.advance(len(slice_))
+    def _count(self, item: _Item) -> None:
+        self.report.chunks += item.chunks
+        if item.was:
+            self.report.moved[item.row.name] = item.was
+        else:
+            (self.report.added if item.new else self.report.changed).append(item.row.name)
 
-    def _remove_gone(self, folders: Sequence[Path]) -> None:
-        """Remove sources under `folders` whose files are no longer there; what was added without a file stays."""
-        prefixes = tuple("" if f == self.base else self.name(f) + "/" for f in folders)
-        gone = [
-            row.name for row in self.library.sources()
-            if row.mtime_ns and row.name.startswith(prefixes) and _gone(self.base / row.name)
-        ]  # fmt: skip
-        self.library.remove(gone)
-        self.report.removed = gone
+    def _note(self, recipe: str) -> None:
+        """Let the library remember the settings behind a recipe that it will have."""
+        if recipe not in self._noted:
+            self.library.note_settings(recipe, recipes.settings(self.spec))
+            self._noted.add(recipe)
+
+    def _remove(self, names: Sequence[str]) -> None:
+        if names:
+            self.library.remove(names)
+            self.report.removed += names
+
+    def _remove_gone(self, folders: Sequence[Path], forget: bool) -> None:
+        """Remove the sources under `folders` whose files are no longer there, unless there are suspiciously many."""
+        known, asked, own = Known(self.library, self.places), set[str](), Own(self.spec.store.path)
+        self._remove([name for name, real in known.real.items() if own.is_part(real)])
+        for folder in folders:
+            below = set(known.under(folder)) - asked
+            lost = sorted(name for name in below if gone(self.places.path(name)))
+            asked |= below
+            paths = [self.places.path(name) for name in lost]
+            if not forget and (why := suspicious(folder, len(below) - len(lost), paths)):
+                self.kept[folder] = why
+            else:
+                self._remove(lost)
+        asked |= set(self.report.removed)
+        self.report.gone = [name for name in known.real if name not in asked and gone(self.places.path(name))]
 
 
-def _gone(path: Path) -> bool:
-    """Whether there is certainly no such file; one that may not be looked at is not gone."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
+def _named(error: FoveaError, path: Path, name: str) -> str:
+    """What is wrong with a file, under the name by which people know it."""
+    if path.as_posix() in error.where:
+        error.where = error.where.replace(path.as_posix(), name)
+    else:
+        error.at(name)
+    return str(error)

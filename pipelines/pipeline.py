@@ -19,9 +19,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.pipelines import search, situated
+from fovea.pipelines import recipes, search, situated
 from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.ingest import Ingest, IngestReport
+from fovea.pipelines.sources.known import Known
+from fovea.pipelines.sources.matching import chosen
+from fovea.pipelines.sources.places import Places
+from fovea.pipelines.sources.survey import Survey, survey
 from fovea.pipelines.spec import yaml_source
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec, check, load_spec
 from fovea.rag import registry
@@ -30,7 +34,7 @@ from fovea.rag.errors import QueryError
 from fovea.rag.feedback import AnswerFeedback
 from fovea.rag.filters import Filter, parse
 from fovea.rag.loader import Loader
-from fovea.rag.trace import Trace
+from fovea.rag.trace import Trace, warn
 from fovea.rag.types import Answer, Document, Hit, Query
 from fovea.retrievers.corpus import LibraryCorpus
 from fovea.retrievers.library.library import Library, SourceRow
@@ -55,6 +59,7 @@ class Pipeline:
         self.spec = spec.model_copy(update={"store": spec.store.model_copy(update={"path": path})})
         self._lock = threading.RLock()
         self._corpus: LibraryCorpus | None = None
+        self._seen: tuple[str, recipes.Outdated | None] = "", None
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Pipeline:
@@ -70,14 +75,19 @@ class Pipeline:
 
     # Documents in
 
-    def ingest(self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False) -> IngestReport:
+    def ingest(
+        self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False, forget: bool = False
+    ) -> IngestReport:
         """Bring the store in step with files, folders and globs. Unchanged files cost a hash, changed ones are
-        replaced, ones gone from a folder are removed; a file that cannot be read is reported and the rest go on.
+        replaced, moved ones renamed, ones gone from a folder are removed; a file that cannot be read is reported and
+        the rest go on.
 
-        `rebuild` throws the store away first: for another encoder. Raises LockedError while another process writes.
+        `rebuild` throws the store away first: for another encoder. `forget` also removes the sources of folders that
+        are gone or stand empty, or have lost most of their files: without it these stay, and DocumentError is raised
+        when the rest is done. Raises LockedError while another process writes.
         """
         paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        return self._write(lambda run: run.run(paths), rebuild=rebuild)
+        return self._write(lambda run: run.run(paths, forget=forget), rebuild=rebuild)
 
     def add(self, documents: Iterable[Document]) -> IngestReport:
         """Bring documents that are no files into the store, each a source by its id. Unchanged ones cost a hash."""
@@ -87,22 +97,22 @@ class Pipeline:
         """Take the files again that could not be read."""
         return self._write(lambda run: run.retry())
 
-    def remove(self, names: Iterable[str]) -> int:
-        """Take sources out of the store by name; returns how many there were. Raises QueryError for an unknown one."""
-        names = list(names)
+    def remove(self, names: Iterable[str] | str, *, dry_run: bool = False) -> list[str]:
+        """Take sources out of the store: by name, by folder or by glob; returns their names. Raises QueryError for
+        what names none, and then nothing is removed. `dry_run` only says what would be.
+        """
+        wanted = [names] if isinstance(names, str) else list(names)
+        if dry_run:
+            with Library.open(self.spec.store.path, read_only=True) as library:
+                return self._chosen(wanted, library)
         with self._writing() as library:
-            known = [row.name for row in library.sources()]
-            for name in names:
-                if name not in known:
-                    raise QueryError(
-                        f"the store has no source {name!r}",
-                        got=name,
-                        allowed=known[:20],
-                        fix="fovea status --all lists them",
-                    )
-            library.remove(names)
+            library.remove(found := self._chosen(wanted, library))
             self._sync(library)
-        return len(names)
+        return found
+
+    def _chosen(self, wanted: Iterable[str], library: Library) -> list[str]:
+        names, known = [row.name for row in library.sources()], Known(library, Places(self.base))
+        return list(dict.fromkeys(name for one in wanted for name in chosen(one, names, known)))
 
     def _write(self, work: Callable[[Ingest], IngestReport], *, rebuild: bool = False) -> IngestReport:
         with self._writing(rebuild=rebuild) as library:
@@ -110,6 +120,7 @@ class Pipeline:
             report = work(run)
             with report.trace.stage("index"):
                 self._sync(library)
+        run.refuse()
         return report
 
     @contextmanager
@@ -150,8 +161,17 @@ class Pipeline:
             yield from search.answer(self.spec.generate, query, asked.passages(), corpus, trace)
 
     def _asked(self, query: Query, k: int | None, corpus: LibraryCorpus, trace: Trace) -> Asked:
+        corpus.library.refuse_empty()
         situated.check(self.spec, corpus, trace)
+        self._warn_outdated(corpus, trace)
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
+
+    def _warn_outdated(self, corpus: LibraryCorpus, trace: Trace) -> None:
+        if self._seen[0] != corpus.version:
+            self._seen = corpus.version, recipes.outdated(corpus.library, self.spec, self.loaders)
+        if found := self._seen[1]:
+            with trace.stage("settings"):
+                warn(f"sources were {found}", found.sources)
 
     def _query(self, question: str | Query, where: str | Filter | None, as_of: datetime | None) -> Query:
         query = question if isinstance(question, Query) else Query(question, as_of)
@@ -217,6 +237,11 @@ class Pipeline:
         """Every source with its state, counts and, where it failed, the reason."""
         with Library.open(self.spec.store.path, read_only=True) as library:
             return list(library.sources())
+
+    def survey(self) -> Survey:
+        """Every source, and which files are gone, have changed, or were taken in with other settings."""
+        with Library.open(self.spec.store.path, read_only=True) as library:
+            return survey(library, Places(self.base), recipes.outdated(library, self.spec, self.loaders))
 
     def verify(self) -> list[str]:
         """Check the library and the index over it; returns what is wrong, in sentences."""

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from fovea.rag.component import Component
 from fovea.rag.encoder import Encoder
@@ -149,6 +149,9 @@ class VectorIndex(Protocol):
 
 class VectorStore(Component, kind="store"):
     """Settings of a vector store; `open` gives the index. The library (SQLite) lies in `path` too."""
+
+    folder: ClassVar[str] = ""
+    """What it calls the folder in `path` that it writes to, if it writes files."""
 
     path: Path = Path(".fovea/store")
     """The folder of the store."""

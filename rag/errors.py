@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
+from fovea.rag.printable import printable
+
 
 class FoveaError(Exception):
     """What went wrong, and what to do about it."""
@@ -24,9 +26,9 @@ class FoveaError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        lines = [f"{printable(self.where)}: {self.what}" if self.where else self.what]
         if self.allowed:
-            lines.append(f"  allowed: {', '.join(self.allowed)}")
+            lines.append(f"  allowed: {', '.join(map(printable, self.allowed))}")
         if near := nearest(self.got, self.allowed):
             lines.append(f"  did you mean {near!r}?")
         if self.fix:

@@ -17,6 +17,9 @@ class Loader(Component, kind="loader"):
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Lower-case file suffixes this loader reads, with the dot."""
 
+    def check(self, path: Path) -> None:
+        """Raise DocumentError for a file that will not be read whatever it holds, before it is looked into."""
+
     @abstractmethod
     def load(self, path: Path) -> Iterator[Document]:
         """The documents of one file, lazily; raises DocumentError with the reason and what to do."""

@@ -151,4 +151,5 @@ def warn(message: str, times: int = 1) -> None:
     """Leave a counted warning with the running stage, and in the log: `times` for as many texts, in one line."""
     if times:
         current().warn(message, times)
-        log.warning(message if times == 1 else f"{message} ({times} times)")
+        text = message if times == 1 else f"{message} ({times} times)"
+        log.warning("%s", text, extra={"warning": message, "times": times})

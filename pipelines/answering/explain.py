@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fovea.rag.printable import printable
 from fovea.rag.trace import Trace
 
 
@@ -21,7 +22,7 @@ class Fate:
     def __str__(self) -> str:
         steps = ", ".join(f"{stage} #{rank} ({score:.4g})" for stage, rank, score in self.path)
         end = f"; dropped by {self.dropped_by}: {self.reason}" if self.dropped_by else ""
-        return f"{self.where}: {steps}{end}"
+        return printable(f"{self.where}: {steps}{end}")
 
 
 def fates(trace: Trace) -> list[Fate]:
@@ -54,6 +55,7 @@ def stage_lines(trace: Trace) -> Iterator[str]:
     for stage in trace.stages:
         counts = ", ".join(f"{n:,} {what}" for what, n in stage.counts.items())
         notes = ", ".join(f"{k}: {v}" for k, v in stage.notes.items())
-        yield f"{stage.name:<28}{stage.seconds * 1000:>10.1f} ms  {'; '.join(filter(None, (counts, notes)))}".rstrip()
+        did = printable("; ".join(filter(None, (counts, notes))))
+        yield f"{stage.name:<28}{stage.seconds * 1000:>10.1f} ms  {did}".rstrip()
         for message, times in stage.warnings.items():
-            yield f"  warning: {message}" + (f" ({times} times)" if times > 1 else "")
+            yield f"  warning: {printable(message)}" + (f" ({times} times)" if times > 1 else "")

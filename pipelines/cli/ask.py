@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING
+
+from fovea.pipelines.cli.warned import printed
+from fovea.rag.printable import printable, to_json
 
 if TYPE_CHECKING:
     from fovea.rag.types import Answer
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             if isinstance(piece, Answer):
                 show(piece, args)
             elif not args.json:
-                print(piece, end="", flush=True)
+                print(printable(piece, keep="\n\t"), end="", flush=True)
     return 0
 
 
@@ -63,13 +65,14 @@ def show(answer: Answer, args: argparse.Namespace) -> None:
         plain = answer.to_dict()
         if args.explain:
             plain["explain"] = [str(f) for f in fates(answer.trace)]
-        print(json.dumps(plain, ensure_ascii=False, indent=2))
+        print(to_json(plain))
         return
     print("\n")
     print(*support_lines(answer), sep="\n")
     if args.explain:
         print("\nwhy these chunks:", *fates(answer.trace), sep="\n  ")
     print("\nstages:", *stage_lines(answer.trace), sep="\n  ")
+    printed(answer.trace.warnings)
 
 
 def support_lines(answer: Answer) -> list[str]:
@@ -79,11 +82,11 @@ def support_lines(answer: Answer) -> list[str]:
     for sentence in answer.sentences:
         marks = "".join(f"[{cited[c]}]" for c in sentence.citations) or "[no support found]"
         lines.append(f"  {marks} {shorten(sentence.text)}")
-    lines += [f"  [{n}] {c.where}\n      “{shorten(c.quote, 200)}”" for c, n in cited.items()]
+    lines += [f"  [{n}] {printable(c.where)}\n      “{shorten(c.quote, 200)}”" for c, n in cited.items()]
     return lines
 
 
 def shorten(text: str, most: int = 100) -> str:
     """One line of at most `most` characters."""
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= most else line[: most - 1] + "…"

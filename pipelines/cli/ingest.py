@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING
+
+from fovea.pipelines.cli.warned import printed
+from fovea.rag.printable import printable, to_json
 
 if TYPE_CHECKING:
     from fovea.pipelines.ingest import IngestReport
@@ -16,6 +18,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline", help="the pipeline's YAML file")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="files, folders and globs")
     parser.add_argument("--rebuild", action="store_true", help="throw the store away first (for another encoder)")
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="remove the sources of PATHs that are gone, empty or nearly so",
+    )
     add_report_options(parser)
 
 
@@ -31,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from fovea.rag import progress
 
     with Pipeline.from_yaml(args.pipeline) as pipeline, progress.shown(not args.quiet):
-        report = pipeline.ingest(args.paths, rebuild=args.rebuild)
+        report = pipeline.ingest(args.paths, rebuild=args.rebuild, forget=args.forget)
     return show(report, args)
 
 
@@ -40,10 +47,11 @@ def show(report: IngestReport, args: argparse.Namespace) -> int:
     from fovea.pipelines.answering.explain import stage_lines
 
     if args.json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+        print(to_json(report.to_dict()))
         return 0 if report.ok else 1
+    moved = f"{len(report.moved)} moved, " if report.moved else ""
     print(
-        f"{len(report.added)} added, {len(report.changed)} changed, {report.unchanged} unchanged, "
+        f"{len(report.added)} added, {len(report.changed)} changed, {report.unchanged} unchanged, {moved}"
         f"{len(report.removed)} removed, {len(report.failed)} failed; "
         f"{report.chunks} chunks written, {report.encoded} texts encoded, {report.reused} vectors re-used"
     )
@@ -51,8 +59,11 @@ def show(report: IngestReport, args: argparse.Namespace) -> int:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in report.skipped.most_common())
         print(f"{report.skipped.total()} files of unknown type skipped: {kinds}")
     print(*stage_lines(report.trace), sep="\n")
+    printed(report.trace.warnings)
+    if report.gone:
+        print(f"{len(report.gone)} other sources have no file any more, and still answer: fovea status {args.pipeline}")
     for reason in report.failed.values():
-        print(f"failed: {reason}", file=sys.stderr)
+        print("failed:", printable(reason, keep="\n"), file=sys.stderr)
     if report.failed:
         print(f"the others are in; mend these, then: fovea retry {args.pipeline}", file=sys.stderr)
     return 0 if report.ok else 1

@@ -66,12 +66,15 @@ def _version() -> str:
 
 
 def _run(verb: str, args: argparse.Namespace) -> int:
+    from fovea.pipelines.cli.warned import counted
     from fovea.rag.errors import FoveaError
+    from fovea.rag.printable import printable
 
     try:
-        return int(_module(verb).run(args))
+        with counted():
+            return int(_module(verb).run(args))
     except FoveaError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error), keep="\n"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)
@@ -79,6 +82,11 @@ def _run(verb: str, args: argparse.Namespace) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{printable(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

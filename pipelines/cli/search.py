@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from fovea.pipelines.cli.ask import add_query_options, question_of, shorten
+from fovea.pipelines.cli.warned import printed
+from fovea.rag.printable import printable, to_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,14 +30,15 @@ def run(args: argparse.Namespace) -> int:
         plain = {"hits": [hit_to_dict(h) for h in hits], "trace": trace.to_dict()}
         if args.explain:
             plain["explain"] = [str(f) for f in fates(trace)]
-        print(json.dumps(plain, ensure_ascii=False, indent=2))
+        print(to_json(plain))
         return 0
     for rank, hit in enumerate(hits, 1):
         scores = ", ".join(f"{name} {score:.4g}" for name, score in hit.scores.items())
-        print(f"{rank}. {hit.chunk.where}  ({scores})\n   {shorten(hit.chunk.text, 300)}")
+        print(f"{rank}. {printable(hit.chunk.where)}  ({scores})\n   {shorten(hit.chunk.text, 300)}")
     if not hits:
         print("nothing found")
     if args.explain:
         print("\nwhy these chunks:", *fates(trace), sep="\n  ")
         print("\nstages:", *stage_lines(trace), sep="\n  ")
+        printed(trace.warnings)
     return 0

@@ -1,17 +1,27 @@
-"""`fovea status p.yaml`: what is in the store, and what could not be read."""
+"""`fovea status p.yaml`: what is in the store, what could not be read, and what has changed since."""
 
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from fovea.rag.printable import printable, to_json
+
+if TYPE_CHECKING:
+    from fovea.pipelines.sources.survey import Survey
+    from fovea.retrievers.library.library import SourceRow
+
+SHOWN = 20
+"""Files of one kind that are named; the rest are counted."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("pipeline", help="the pipeline's YAML file")
     parser.add_argument("--all", action="store_true", help="list every source, not only the failed ones")
-    parser.add_argument("--json", action="store_true", help="print every source as JSON")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,18 +29,44 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.pipeline import Pipeline
 
     with Pipeline.from_yaml(args.pipeline) as pipeline:
-        rows = pipeline.status()
-        path = pipeline.spec.store.path
-    failed = [row for row in rows if row.status != "ok"]
+        found, path = pipeline.survey(), pipeline.spec.store.path
     if args.json:
-        print(json.dumps({"store": str(path), "sources": [asdict(row) for row in rows]}, ensure_ascii=False, indent=2))
-        return 1 if failed else 0
-    documents, chunks = sum(r.documents for r in rows), sum(r.chunks for r in rows)
-    print(f"{path}: {len(rows)} sources, {documents} documents, {chunks} chunks, {len(failed)} failed")
-    for row in rows if args.all else failed:
-        print(f"{row.status:<7}{row.documents:>6} documents {row.chunks:>7} chunks  {row.name}")
-        if row.error:
-            print(f"       attempt {row.attempts}: {row.error}")
-    if failed:
+        print(to_json({"store": str(path), **found.to_dict()}))
+        return 1 if found.failed else 0
+    documents, chunks = sum(r.documents for r in found.rows), sum(r.chunks for r in found.rows)
+    print(f"{path}: {len(found.rows)} sources, {documents} documents, {chunks} chunks, {len(found.failed)} failed")
+    for row in found.rows if args.all else found.failed:
+        print(*_row(row), sep="\n")
+    for line in _since(found, args.pipeline):
+        print(line)
+    if found.failed:
         print(f"when mended: fovea retry {args.pipeline}")
-    return 1 if failed else 0
+    return 1 if found.failed else 0
+
+
+def _row(row: SourceRow) -> Iterator[str]:
+    yield f"{row.status:<7}{row.documents:>6} documents {row.chunks:>7} chunks  {printable(row.name)}"
+    if row.error:
+        indented = printable(row.error, keep="\n").replace("\n", "\n       ")
+        yield f"       attempt {row.attempts}: {indented}"
+
+
+def _since(found: Survey, pipeline: str) -> Iterator[str]:
+    """What is not as it was when it was taken in, and the command for each."""
+    places = [f"{place} ({n} sources)" if n > 1 else place for place, n in found.missing.items()]
+    yield from _some("gone, and still answering", places)
+    if places:
+        names = " ".join(map(shlex.quote, list(found.missing)[:SHOWN]))
+        yield printable(f"  if moved, ingest the new place; to remove them: fovea remove {pipeline} {names}")
+    yield from _some("changed since", found.changed)
+    if found.changed:
+        yield f"  fovea ingest {pipeline} brings them in step"
+    yield from _some("cannot be looked at", [f"{name}: {reason}" for name, reason in found.unseen.items()])
+    if found.settings:
+        yield f"{len(found.outdated)} sources were {found.settings}"
+
+
+def _some(what: str, names: Sequence[str]) -> Iterator[str]:
+    yield from (printable(f"{what}: {name}") for name in names[:SHOWN])
+    if len(names) > SHOWN:
+        yield f"{what}: {len(names) - SHOWN} more"

@@ -42,7 +42,7 @@ class FileLoader(Loader):
         """The documents of one file, lazily. Raises DocumentError, whatever is wrong with the file."""
         empty = True
         try:
-            self._check_size(path)
+            self.check(path)
             for document in self.read(path):
                 empty = False
                 yield _storable(document)
@@ -59,7 +59,8 @@ class FileLoader(Loader):
         if empty:
             raise DocumentError("holds no text", where=path.as_posix(), fix="remove it, or put text into it")
 
-    def _check_size(self, path: Path) -> None:
+    def check(self, path: Path) -> None:
+        """Raise DocumentError for a file that is empty or larger than `max_bytes`."""
         size = path.stat().st_size
         if not size and path.is_file():
             raise DocumentError("the file is empty", where=path.as_posix(), fix="remove it, or put text into it")

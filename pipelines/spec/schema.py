@@ -48,6 +48,7 @@ def pipeline_schema() -> dict[str, Any]:
         definitions[kind] = {"anyOf": [*choices, {"enum": names}]} if choices else {}
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$comment": "Written by fovea schema",
         **schema,
         "title": "Fovea pipeline",
         "$defs": definitions,

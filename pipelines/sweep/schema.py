@@ -30,7 +30,7 @@ def study_schema() -> dict[str, Any]:
         for name, words in field_docs(model).items():
             at["properties"][name].setdefault("description", words)
     study = _moved(study)
-    pipeline.pop("$schema")
+    head = {key: pipeline.pop(key) for key in ("$schema", "$comment")}
     study["properties"] |= {
         "pipeline": _open(pipeline, shared) | {"description": "A pipeline, with choices in the place of values."},
         "objectives": {
@@ -43,8 +43,7 @@ def study_schema() -> dict[str, Any]:
         "judge": {"anyOf": [{"$ref": "#/$defs/generator"}, {"type": "null"}]},
         **{name: _text_or_list(study["properties"][name]) for name in ("documents", "metrics", "constraints")},
     }  # fmt: skip
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Fovea study"}
-    return {**study, **head, "$defs": definitions | shared | PARAMETER}
+    return {**head, **study, "title": "Fovea study", "$defs": definitions | shared | PARAMETER}
 
 
 def _open(schema: Any, shared: dict[str, Any]) -> Any:

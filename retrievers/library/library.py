@@ -47,6 +47,14 @@ class Library:
 
     # Opening
 
+    FILES = ("library.sqlite*", "writer.lock*", "writer.json", "sets")
+    """What the folder of a store holds besides its index."""
+
+    @classmethod
+    def marked(cls, path: Path) -> bool:
+        """Whether the folder `path` bears the mark of a store, whatever state that is in."""
+        return opening.ours(path / opening.FILE)
+
     @classmethod
     def exists(cls, path: Path) -> bool:
         """Whether there is a library in the folder `path`."""
@@ -92,6 +100,12 @@ class Library:
     def dim(self) -> int:
         """Length of a vector."""
         return int(self._db.meta("dim") or 0)
+
+    def refuse_empty(self) -> None:
+        """Raise StoreError, which says why, if there is no chunk."""
+        if self._db.one("SELECT 1 FROM chunks LIMIT 1") is None:
+            failed = sum(1 for _ in self.sources("failed"))
+            raise opening.nothing_in(str(self._db.path.parent), failed)
 
     @property
     def count(self) -> int:
@@ -183,6 +197,28 @@ class Library:
 
     def _recipes(self) -> dict[str, str]:
         return dict(json.loads(str(self._db.meta("recipes") or "{}")))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a source another name. What it holds stays until `replace` brings the same under the new name, so its
+        digest is forgotten.
+        """
+        with self._db.transaction():
+            sources.rename(self._db, old, new)
+
+    def note_settings(self, recipe: str, settings: Mapping[str, str]) -> None:
+        """Remember the settings, by their kind, behind the recipe of rows that will come."""
+        with self._db.transaction():
+            known = self._made_with()
+            self._db.set_meta("made_with", json.dumps({**known, recipe: dict(settings)}))
+
+    def made_with(self) -> list[tuple[str, int, dict[str, str]]]:
+        """Each recipe with how many sources that hold chunks were taken in by it, and its settings, if noted."""
+        known = self._made_with()
+        rows = self._db.all("SELECT recipe, count(*) FROM sources WHERE chunks > 0 GROUP BY recipe ORDER BY recipe")
+        return [(recipe, n, known.get(recipe, {})) for recipe, n in rows]
+
+    def _made_with(self) -> dict[str, dict[str, str]]:
+        return dict(json.loads(str(self._db.meta("made_with") or "{}")))
 
     def fail(self, row: SourceRow, error: str) -> None:
         """Note that a source could not be taken, and why. What was stored of it before stays as it was."""

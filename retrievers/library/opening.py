@@ -130,21 +130,33 @@ def _discard_unreadable(file: Path) -> None:
     try:
         Database(file, read_only=False).close()
     except StoreError:
-        if not _ours(file):
+        if not ours(file):
             raise
         for suffix in ("-wal", "-shm", ""):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
-def _ours(file: Path) -> bool:
+def ours(file: Path) -> bool:
     """Whether the header of the file says that it is a library."""
-    if not file.is_file():
+    try:
+        with file.open("rb") as opened:
+            header = opened.read(100)
+    except OSError:
         return False
-    with file.open("rb") as opened:
-        header = opened.read(100)
     return header.startswith(MAGIC) and int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
 
 def nothing_yet(path: Path) -> StoreError:
     """The error for reading before anything was written."""
     return StoreError("nothing has been ingested yet", where=str(path), fix="fovea ingest PIPELINE.yaml DOCUMENTS")
+
+
+def nothing_in(path: str, failed: int) -> StoreError:
+    """The error for asking of a library without a chunk."""
+    if not failed:
+        return StoreError("nothing is in the store", where=path, fix="fovea ingest PIPELINE.yaml DOCUMENTS")
+    return StoreError(
+        f"nothing is in the store: {failed} source{'s' * (failed > 1)} could not be read",
+        where=path,
+        fix="fovea status PIPELINE.yaml says why; when mended: fovea retry PIPELINE.yaml",
+    )

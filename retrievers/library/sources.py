@@ -65,6 +65,11 @@ def save(db: Database, row: SourceRow) -> int:
     return int(found[0])
 
 
+def rename(db: Database, old: str, new: str) -> None:
+    """Give a row another name, and forget the digest that says that it is up to date."""
+    db.run("UPDATE sources SET name = ?, digest = '' WHERE name = ?", (pack(new), pack(old)))
+
+
 def _row(db: Database, values: tuple[Any, ...]) -> SourceRow:
     with sound(db.path, "a source"):
         plain: list[Any] = [unpack(v) if isinstance(v, bytes) else v for v in values]

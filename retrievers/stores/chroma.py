@@ -30,6 +30,8 @@ _OPPOSITE = {"<": "$gte", "<=": "$gt", ">": "$lte", ">=": "$lt"}
 class ChromaStore(VectorStore, name="chroma"):
     """A persistent Chroma collection under `path`, searched by its HNSW graph. Its telemetry is off."""
 
+    folder = "chroma"
+
     collection: str = "fovea"
     """The collection's name."""
     ef: PositiveInt = 128
@@ -47,7 +49,7 @@ class ChromaIndex(Follower):
     label = "Chroma"
 
     def __init__(self, store: ChromaStore, truth: Truth, *, read_only: bool = False) -> None:
-        self._folder = store.path / "chroma"
+        self._folder = store.path / store.folder
         super().__init__(truth, str(self._folder), read_only=read_only)
         self._store = store
         self._opened: Any = None

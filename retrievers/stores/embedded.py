@@ -32,6 +32,8 @@ SPARE = 16
 class EmbeddedStore(VectorStore, name="embedded"):
     """Exact search, HNSW or inverted lists over files in `path`."""
 
+    folder = "index"
+
     index: Literal["auto", "flat", "hnsw", "ivf"] = "auto"
     """`flat` compares with every vector; `hnsw` (Malkov and Yashunin, 2018) and `ivf` (Sivic and Zisserman, 2003) find
     nearly all of the nearest in much less time, and need faiss. `auto` is flat up to `flat_rows`, then hnsw."""
@@ -73,7 +75,8 @@ class EmbeddedIndex:
         if store.index in ("hnsw", "ivf"):
             graph.faiss(f"index {store.index}")
         self._store, self._truth, self._read_only = store, truth, read_only
-        self._levels = Levels(store.path / "index", truth, store.choose, gpu=store.device != "cpu" and graph.gpus() > 0)
+        gpu = store.device != "cpu" and graph.gpus() > 0
+        self._levels = Levels(store.path / store.folder, truth, store.choose, gpu=gpu)
 
     def sync(self) -> int:
         """Write the base anew where that is due; returns how many rows came or went since it was written."""

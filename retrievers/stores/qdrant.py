@@ -29,6 +29,8 @@ JOURNAL_POINT = 1
 class QdrantStore(VectorStore, name="qdrant"):
     """A Qdrant collection, with a small one beside it that holds the position in the library's journal."""
 
+    folder = "qdrant"
+
     url: str | None = None
     """The server, such as `http://localhost:6333`. Left out, the client keeps the points in files under `path`: about
     a hundred are written a second, all are searched one by one, and one process can have them open."""
@@ -53,7 +55,7 @@ class QdrantIndex(Follower):
     label = "Qdrant"
 
     def __init__(self, store: QdrantStore, truth: Truth, *, read_only: bool = False) -> None:
-        self._folder = store.path / "qdrant"
+        self._folder = store.path / store.folder
         super().__init__(truth, store.url or str(self._folder), read_only=read_only)
         self._store, self._name, self._journal = store, store.collection, f"{store.collection}_journal"
 
