@@ -180,7 +180,6 @@ def eml() -> bytes:
 
 def mbox() -> bytes:
     """A mailbox of two messages."""
-    second = letter(Subject="Second")
-    return b"".join(
-        b"From x Tue Mar  3\n" + m.as_bytes().replace(b"\nFrom ", b"\n>From ") + b"\n" for m in (letter(), second)
-    )
+    letters = [letter(), letter(Subject="Second")]
+    quoted = (message.as_bytes().replace(b"\nFrom ", b"\n>From ") for message in letters)
+    return b"".join(b"From x Tue Mar  3\n" + data + b"\n" for data in quoted)

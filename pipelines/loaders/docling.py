@@ -92,9 +92,8 @@ class _Tree:
         elif label == "section_header":
             self.writer.heading(int(item.get("level", 1)) + 1, text)
         elif label == "code":
-            self.writer.code(
-                text, "" if item.get("code_language") in (None, "unknown") else item["code_language"].lower()
-            )
+            language = str(item.get("code_language") or "unknown").lower()
+            self.writer.code(text, "" if language == "unknown" else language)
         elif label == "list_item":
             marker = str(item.get("marker") or "-") if item.get("enumerated") else "-"
             self.writer.item(text or self._inline(item), marker=marker, depth=depth)
@@ -113,7 +112,7 @@ class _Tree:
 
     def _inline(self, item: dict[str, Any]) -> str:
         """The words of an item that keeps them in an inline group below it."""
-        groups = [g for g, kind in self._follow(item.get("children")[:1] if item.get("children") else None)]
+        groups = [group for group, _ in self._follow((item.get("children") or [])[:1])]
         return " ".join(self._words(group) for group in groups)
 
     def _words(self, item: dict[str, Any]) -> str:

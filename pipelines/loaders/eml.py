@@ -7,7 +7,6 @@ from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
-from typing import cast
 
 from fovea.pipelines.loaders.mail.letter import contents
 from fovea.pipelines.loaders.members import Member, MemberLoader
@@ -35,4 +34,4 @@ class EmlLoader(MemberLoader, name="eml"):
 
 def parse(data: bytes) -> EmailMessage:
     """A message out of its bytes."""
-    return cast(EmailMessage, BytesParser(policy=policy.default).parsebytes(data))
+    return BytesParser(policy=policy.default).parsebytes(data)

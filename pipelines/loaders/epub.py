@@ -77,9 +77,8 @@ def _is_locked(archive: ZipFile) -> bool:
 
 def _metadata(book: Any) -> dict[str, Scalar]:
     def said(name: str) -> str:
-        return ", ".join(
-            " ".join(e.text.split()) for e in book.iter(f"{{http://purl.org/dc/elements/1.1/}}{name}") if e.text
-        )
+        found = book.iter(f"{{http://purl.org/dc/elements/1.1/}}{name}")
+        return ", ".join(" ".join(element.text.split()) for element in found if element.text)
 
     fields = {"title": said("title"), "author": said("creator"), "language": said("language")}
     year = said("date")[:4]

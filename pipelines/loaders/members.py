@@ -1,4 +1,4 @@
-"""Files that hold files (archives, e-mail): each member is read by the loader of its suffix, as documents of its own."""
+"""Files that hold files (archives, e-mail): each member is read by the loader of its suffix, into documents."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class MemberLoader(FileLoader):
             ) from error
 
     def unpack(self, path: Path, depth: int, budget: Budget) -> Iterator[Document]:
-        """The same within `depth` and a budget. Members that cannot be read are counted; DocumentError if nothing else is there."""
+        """The same within `depth` and a budget. Members that cannot be read are counted; DocumentError if none can."""
         loaders, names = self._loaders(), set[str]()
         read, failed = 0, list[str]()
         for thing in self.contents(path):
@@ -112,7 +112,7 @@ class MemberLoader(FileLoader):
 
     def nested(self, path: Path, depth: int, budget: Budget) -> Iterator[Document]:
         """As `load`, for a file within a file, with what is left of the budget of the outermost."""
-        self._check_size(path)
+        self.check(path)
         yield from self.unpack(path, depth, budget)
 
     def _loaders(self) -> tuple[Loader, ...]:

@@ -19,6 +19,10 @@ PASSED_BY = ("__pycache__", "node_modules")
 """Folders passed by inside a named folder, besides hidden ones (`.git`, `.venv`, `.fovea`) and Word's `~$` locks."""
 
 
+NAMED = 1000
+"""Files of unknown type that are named; all are counted."""
+
+
 def loader_for(path: Path, loaders: Iterable[Loader]) -> Loader:
     """The first loader that reads the suffix of `path`. DocumentError, with the suffixes there are, if none does."""
     loaders = tuple(loaders)
@@ -49,9 +53,10 @@ def suffixes(loader: Loader) -> tuple[str, ...]:
 class Selection:
     """The files that `paths` (files, folders, globs) stand for.
 
-    A path that is not there, a glob without a match, and a file named although no loader reads it are DocumentErrors at
-    once, before anything is read. Inside folders, files of unknown type are counted by suffix in `skipped`, while
-    `files` runs; stores, and files that Fovea wrote itself, are passed by. `store` is the folder of the pipeline's own.
+    A path that is not there, a glob without a match, and a file named although no loader reads it are DocumentErrors,
+    before anything is read. Inside folders, files of unknown type are counted by suffix in `skipped` and the first
+    of them named in `unknown`, while `files` runs; stores, and files that Fovea wrote itself, are passed by. `store` is
+    the folder of the pipeline's own.
     """
 
     def __init__(self, paths: Iterable[str | Path], loaders: Sequence[Loader], store: Path | None = None) -> None:
@@ -61,6 +66,7 @@ class Selection:
         self.unread: dict[Path, str] = {}
         """Folders that could not be listed, with the reason."""
         self.skipped: Counter[str] = Counter()
+        self.unknown: list[Path] = []
         self._roots: list[tuple[Path, bool]] = []
         for path in map(Path, paths):
             self._add(path)
@@ -68,6 +74,7 @@ class Selection:
     def files(self) -> Iterator[Path]:
         """Every file once, in the order of the paths, sorted inside folders; follows links, and no folder twice."""
         self.skipped.clear()
+        self.unknown.clear()
         self.unread.clear()
         walked: set[tuple[int, int]] = set()
         places, given = RealPaths(), set[str]()
@@ -102,6 +109,7 @@ class Selection:
         if regular and find(path, self.loaders):
             return not self._own.wrote(path)
         self.skipped[path.suffix.lower()] += 1
+        self.unknown += [path] if len(self.unknown) < NAMED else []
         return False
 
     def _walk(self, folder: Path, walked: set[tuple[int, int]], *, named: bool = False) -> Iterator[Path]:

@@ -22,8 +22,8 @@ JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 class ZipLoader(MemberLoader, name="zip"):
     """The documents of every file in an archive, named `archive.zip#folder/file`.
 
-    What would be passed by in a folder is passed by here; files of unknown type, encrypted and damaged ones are counted.
-    Archives within are opened to `depth`. Nothing is written outside a temporary folder, whatever names say.
+    What would be passed by in a folder is passed by here; files of unknown type, encrypted and damaged ones are
+    counted. Archives within are opened to `depth`. Nothing is written outside a temporary folder, whatever names say.
     """
 
     suffixes = (".zip",)

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from mimetypes import guess_extension
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from fovea.pipelines.loaders.decode import open_text
 from fovea.pipelines.loaders.page_within import words_of_page
@@ -33,7 +34,7 @@ def parts(message: EmailMessage) -> Parts:
     return found
 
 
-def _leaves(part: EmailMessage) -> Iterator[EmailMessage]:
+def _leaves(part: Any) -> Iterator[EmailMessage]:
     if part.get_content_maintype() != "multipart" or not part.is_multipart():
         yield part
     elif part.get_content_type() == "multipart/alternative":
@@ -83,7 +84,7 @@ def markdown(part: EmailMessage) -> str:
 
 
 def unfold(text: str, *, drop_space: bool = False) -> str:
-    """Text of `format=flowed` (RFC 3676) with its soft line breaks joined: those after a space, save the signature's."""
+    """Text of `format=flowed` (RFC 3676) with its soft breaks joined: those after a space, save the signature's."""
     out: list[str] = []
     depth = -1  # Of the quotation whose last line goes on.
     for line in text.split("\n"):

@@ -16,18 +16,7 @@ from fovea.rag.errors import DocumentError
 from fovea.rag.trace import warn
 from fovea.rag.types import Document, Scalar
 
-HEADERS = (
-    "From",
-    "To",
-    "Cc",
-    "Date",
-    "Subject",
-    "Message-ID",
-    "Received",
-    "MIME-Version",
-    "Content-Type",
-    "Return-Path",
-)
+HEADERS = ("From", "To", "Cc", "Date", "Subject", "Message-ID", "Received", "MIME-Version", "Content-Type")
 """A file without any of these is no message."""
 ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
 

@@ -15,7 +15,8 @@ def words(inlines: list[Any], notes: list[list[Any]]) -> str:
 
 
 def _pieces(inline: dict[str, Any], notes: list[list[Any]]) -> Iterator[str]:
-    kind, content = inline["t"], inline.get("c")
+    kind: str = inline["t"]
+    content: Any = inline.get("c")
     if kind == "Str":
         yield content
     elif kind in ("Space", "SoftBreak"):

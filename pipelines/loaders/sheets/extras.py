@@ -18,7 +18,7 @@ NEEDED_BY = "the loader 'xlsx'"
 
 @dataclass
 class Extras:
-    """Of one sheet; rows and columns are counted from 1, ranges are (first column, first row, last column, last row)."""
+    """Of one sheet; counted from 1, ranges are (first column, first row, last column, last row)."""
 
     merged: list[tuple[int, int, int, int]] = field(default_factory=list)
     hidden_rows: set[int] = field(default_factory=set)

@@ -31,21 +31,11 @@ _COMPARE = {
     "<": lambda a, b: a < b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b,
     "=": lambda a, b: a == b, "<>": lambda a, b: a != b,
 }  # fmt: skip
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
-]
-DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+)  # fmt: skip
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class Token(NamedTuple):
@@ -53,6 +43,10 @@ class Token(NamedTuple):
 
     kind: str
     text: str
+
+
+Section = tuple[tuple[Token, ...], str]
+"""The tokens of a section, and its own text, which may hold a condition."""
 
 
 def shown(value: Value, code: str = "General") -> str:
@@ -65,7 +59,7 @@ def shown(value: Value, code: str = "General") -> str:
         return general(value) if isinstance(value, (int, float)) else str(value)
 
 
-def _shown(value: Value, parts: tuple[tuple[tuple[Token, ...], str], ...]) -> str:
+def _shown(value: Value, parts: tuple[Section, ...]) -> str:
     if isinstance(value, str):
         return _text(value, parts)
     if isinstance(value, (datetime, date, time, timedelta)):
@@ -77,9 +71,9 @@ def _shown(value: Value, parts: tuple[tuple[tuple[Token, ...], str], ...]) -> st
 
 
 @lru_cache(maxsize=512)
-def sections(code: str) -> tuple[tuple[tuple[Token, ...], str], ...]:
-    """The sections of a code: tokens, and the section's own text, which may hold a condition."""
-    parts, at = [], 0
+def sections(code: str) -> tuple[Section, ...]:
+    """The sections of a code."""
+    parts, at = list[Section](), 0
     while at <= len(code) and len(parts) < 4:
         found = _SECTION.match(code, at)
         text = found[0] if found else ""
@@ -104,7 +98,7 @@ def _tokens(text: str) -> Iterator[Token]:
             yield Token(kind, match[kind])
 
 
-def _choose(value: int | float, parts: tuple[tuple[tuple[Token, ...], str], ...]) -> tuple[tuple[Token, ...], str]:
+def _choose(value: int | float, parts: tuple[Section, ...]) -> tuple[tuple[Token, ...], str]:
     """The section for a number, and the minus sign that it does not write itself."""
     minus = "-" if value < 0 else ""
     conditions = [_CONDITION.search(text) for _, text in parts]
@@ -131,7 +125,7 @@ def _literals(tokens: tuple[Token, ...], value: str) -> Iterator[str]:
             yield token.text
 
 
-def _text(value: str, parts: tuple[tuple[tuple[Token, ...], str], ...]) -> str:
+def _text(value: str, parts: tuple[Section, ...]) -> str:
     tokens = parts[3][0] if len(parts) == 4 else parts[-1][0]
     if Token("mark", "@") not in tokens:
         return value
@@ -230,7 +224,7 @@ def _fraction(value: Decimal, tokens: tuple[Token, ...], slash: int) -> str:
     return f"{whole} {above}/{under}" if whole else f"{above}/{under}"
 
 
-def _date(value: datetime | date | time | timedelta, part: tuple[tuple[Token, ...], str]) -> str:
+def _date(value: datetime | date | time | timedelta, part: Section) -> str:
     tokens = part[0]
     if not any(token.kind in ("date", "elapsed") for token in tokens):
         return str(value)
@@ -271,20 +265,18 @@ def _date_part(moment: datetime, mask: str, noon: bool, minutes: bool) -> str:
     unit, width = mask[0], len(mask)
     if unit == "y":
         return f"{moment.year:04}" if width > 2 else f"{moment.year % 100:02}"
-    if unit == "m" and not minutes:
-        name = MONTHS[moment.month - 1]
-        return (
-            (name[0] if width == 5 else name if width == 4 else name[:3]) if width > 2 else _padded(moment.month, mask)
-        )
-    if unit == "d":
-        name = DAYS[moment.weekday()]
-        return (name if width > 3 else name[:3]) if width > 2 else _padded(moment.day, mask)
+    if unit in "md" and width > 2 and not minutes:
+        return _named(MONTHS[moment.month - 1] if unit == "m" else DAYS[moment.weekday()], width)
     if unit == "s":
         whole, _, part = mask.partition(".")
         tail = f"{moment.microsecond / 1e6:.{len(part)}f}"[1:] if part else ""
         return _padded(moment.second, whole) + tail
     hour = (moment.hour - 1) % 12 + 1 if noon else moment.hour
-    return _padded(moment.minute if unit == "m" else hour, mask)
+    return _padded({"m": moment.minute if minutes else moment.month, "d": moment.day, "h": hour}[unit], mask)
+
+
+def _named(name: str, width: int) -> str:
+    return name[:3] if width == 3 else name[0] if width == 5 else name
 
 
 def _padded(number: int, mask: str) -> str:

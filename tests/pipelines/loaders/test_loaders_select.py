@@ -36,6 +36,12 @@ def test_a_folder_is_read_in_order_and_the_unknown_is_counted(tree):
     selection = Selection([tree], LOADERS)
     assert names(selection, tree) == ["a.md", "b.txt", "sub/c.TXT", "sub/deep/d.py"]
     assert selection.skipped == {".rar": 2, ".png": 1, "": 1}
+    assert [path.relative_to(tree).as_posix() for path in selection.unknown] == [
+        "Makefile",
+        "photo.png",
+        "sub/archive.rar",
+        "sub/noise.rar",
+    ]
     assert selection.folders == [tree]
     assert len(names(selection, tree)) == 4
     assert selection.skipped.total() == 4, "a second pass does not count twice"
