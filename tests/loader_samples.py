@@ -6,6 +6,9 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fovea.rag.loader import Loader
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document
 from tests import office_samples, ole_file
 
 TEXT = "The Moon orbits the Earth.\r\nIt has no air — none.\r\n\r\nNeil Armstrong walked on it in 1969.\n"
@@ -117,3 +120,19 @@ def sample(name: str, folder: Path) -> Path:
     path = folder / f"sample{suffix}"
     path.write_bytes(make())
     return path
+
+
+def load(loader: Loader, path: Path, data: bytes | str) -> tuple[list[Document], dict[str, int]]:
+    """The documents of a file made of `data`, and the warnings they left."""
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    trace = Trace()
+    with trace.stage("load"):
+        documents = list(loader.load(path))
+    return documents, dict(trace.warnings)
+
+
+def one(loader: Loader, path: Path, data: bytes | str) -> Document:
+    """The one document of a file, which leaves no warning."""
+    (document,), warnings = load(loader, path, data)
+    assert warnings == {}
+    return document

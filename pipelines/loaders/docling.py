@@ -56,9 +56,7 @@ class _Tree:
 
     def _follow(self, references: Iterable[dict[str, Any]] | None) -> Iterator[tuple[dict[str, Any], str]]:
         for reference in references or []:
-            place = str(reference.get("$ref") or reference.get("cref") or "")
-            _, kind, number = place.split("/")
-            item = self.value[kind][int(number)]
+            item, kind, place = self._at(reference)
             if place not in self.seen and item.get("content_layer", "body") != "furniture":
                 self.seen.add(place)
                 yield item, kind
@@ -111,9 +109,17 @@ class _Tree:
             self.write(item, depth)
 
     def _inline(self, item: dict[str, Any]) -> str:
-        """The words of an item that keeps them in an inline group below it."""
-        groups = [group for group, _ in self._follow((item.get("children") or [])[:1])]
-        return " ".join(self._words(group) for group in groups)
+        """The words of an item that keeps them in an inline group, its first child."""
+        first = (item.get("children") or [])[:1]
+        if not first or self._at(first[0])[0].get("label") != "inline":
+            return ""
+        return " ".join(self._words(group) for group, _ in self._follow(first))
+
+    def _at(self, reference: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
+        """The item that a reference leads to, the list it is in, and the reference itself."""
+        place = str(reference.get("$ref") or reference.get("cref") or "")
+        _, kind, number = place.split("/")
+        return self.value[kind][int(number)], kind, place
 
     def _words(self, item: dict[str, Any]) -> str:
         return " ".join(str(child.get("text") or "") for child, _ in self._follow(item.get("children"))).strip()
