@@ -24,6 +24,9 @@ _COMMAND = re.compile(
     r"(?<!\\)%[^\r\n]*|\\begin\{(verbatim\*?|lstlisting|minted|comment)\}"
     r"|\\(part|chapter|section|subsection|subsubsection|paragraph)\*?(?![A-Za-z])"
 )
+_OPENING = re.compile(r"\s*(?:\[[^\]]*\]\s*)?\{")
+_BRACE = re.compile(r"(\\(?:part|chapter|(?:sub)*section|paragraph)\b|\n[ \t\r]*\n)|\\.|[{}]", re.DOTALL)
+"""A brace, a character that is none for all its looks, or (group 1) what no heading holds."""
 TEX_LEVELS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5}
 LEVELS = 6
 LONGEST = 1000
@@ -113,14 +116,16 @@ def _latex(text: str) -> Iterator[Found]:
 
 def _argument(text: str, at: int) -> tuple[int, int] | None:
     """Where the words in the braces after `at` begin, and where the braces end; options before them are passed by."""
-    opening = re.compile(r"\s*(?:\[[^\]]*\]\s*)?\{").match(text, at, at + LONGEST)
+    opening = _OPENING.match(text, at, at + LONGEST)
     if not opening:
         return None
     depth = 1
-    for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, opening.end(), at + LONGEST):
+    for brace in _BRACE.finditer(text, opening.end(), at + LONGEST):
         depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if not depth:
             return opening.end(), brace.end()
+        if brace[1]:
+            return None
     return None
 
 

@@ -21,7 +21,7 @@ from fovea.rag.types import Document, Scalar
 
 FORMATS = {
     ".rtf": "rtf", ".fb2": "fb2", ".dbk": "docbook", ".docbook": "docbook", ".textile": "textile",
-    ".mediawiki": "mediawiki", ".typ": "typst", ".opml": "opml",
+    ".mediawiki": "mediawiki", ".opml": "opml",
 }  # fmt: skip
 
 

@@ -156,8 +156,8 @@ def test_an_outlook_message_word_for_word(tmp_path):
     path = tmp_path / "a.msg"
     (message, attached), warnings = load(MsgLoader(), path, msg(attachments={"terms.md": b"# Terms\n"}))
     assert message.text == (
-        "# Tea order\n\nFrom: Ann <ann@example.org>\nTo: Bob <bob@example.org>\nDate: Tue, 03 Mar 2026 09:00:00 +0000\n\n"
-        + BODY
+        "# Tea order\n\nFrom: Ann <ann@example.org>\nTo: Bob <bob@example.org>\n"
+        "Date: Tue, 03 Mar 2026 09:00:00 +0000\n\n" + BODY
     )
     assert message.metadata["date"] == "2026-03-03T09:00:00+00:00"
     assert (attached.id, attached.text) == (f"{path.as_posix()}#terms.md", "# Terms\n")

@@ -127,7 +127,8 @@ def test_cells_of_spreadsheets_are_as_they_were_shown(tmp_path):
     body = (
         '<office:spreadsheet><table:table table:name="Prices"><table:table-row>'
         f"{cells(('string', 'Tea'), ('string', 'Price'), ('string', 'Since'))}{empty}</table:table-row>"
-        f"<table:table-row>{cells(('string', '01'), ('currency', '1.234,50 €'), ('date', '04.03.2026'))}</table:table-row>"
+        f"<table:table-row>{cells(('string', '01'), ('currency', '1.234,50 €'), ('date', '04.03.2026'))}"
+        "</table:table-row>"
         f'<table:table-row table:number-rows-repeated="2">{cells(("string", "x"))}<table:table-cell'
         ' office:value-type="float" office:value="3.5"/></table:table-row>'
         f'<table:table-row table:number-rows-repeated="1000000">{empty}</table:table-row></table:table>'
@@ -154,8 +155,8 @@ def test_rows_that_are_repeated_without_end_are_refused(tmp_path):
 def test_slides_are_pages_with_frames_in_their_order(tmp_path):
     def frame(words, x, y, kind="outline"):
         return (
-            f'<draw:frame presentation:class="{kind}" svg:x="{x}cm" svg:y="{y}cm"><draw:text-box><text:p>{words}</text:p>'
-            "</draw:text-box></draw:frame>"
+            f'<draw:frame presentation:class="{kind}" svg:x="{x}cm" svg:y="{y}cm"><draw:text-box>'
+            f"<text:p>{words}</text:p></draw:text-box></draw:frame>"
         )
 
     notes = f"<presentation:notes>{frame('Say hello', 1, 1, 'notes')}</presentation:notes>"
