@@ -60,7 +60,7 @@ class EpubLoader(FileLoader, name="epub"):
             target = normpath(join(dirname(name), unquote(item.get("href", "").partition("#")[0])))
             if item.get("media-type") not in PAGES or target not in names:
                 warn(f"{path.name}: pages that are missing or no text, left out")
-            elif (words := words_of_page(_SHUT.sub(rb"<\1\2></\1>", archive.read(target)))).strip():
+            elif (words := words_of_page(_SHUT.sub(rb"<\1\2></\1>", archive.read(target)), path.name)).strip():
                 yield words
 
 

@@ -86,7 +86,7 @@ def _shown(data: dict[str, Any], name: str) -> Iterator[str]:
     elif "text/plain" in data and not picture:
         yield fenced(joined(data["text/plain"]))
     elif "text/html" in data:
-        yield words_of_page(joined(data["text/html"]).encode("utf-8-sig", "replace"))
+        yield words_of_page(joined(data["text/html"]).encode("utf-8-sig", "replace"), name)
     elif "text/latex" in data:
         yield fenced(joined(data["text/latex"]), "latex")
     else:

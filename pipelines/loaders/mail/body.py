@@ -14,6 +14,11 @@ from typing import Any
 from fovea.pipelines.loaders.decode import open_text
 from fovea.pipelines.loaders.page_within import words_of_page
 from fovea.pipelines.loaders.writer import Writer
+from fovea.rag.errors import DocumentError
+from fovea.rag.trace import warn
+
+TEXT = ("text/plain", "text/html")
+"""What the body of a message may be, the better one first."""
 
 
 @dataclass
@@ -29,7 +34,8 @@ def parts(message: EmailMessage) -> Parts:
     found = Parts()
     for part in _leaves(message):
         kind = part.get_content_type()
-        is_text = kind in ("text/plain", "text/html") and part.get_content_disposition() != "attachment"
+        broken = kind.startswith("multipart/")  # Its parts could not be told apart: all of it is text.
+        is_text = (broken or kind in TEXT) and part.get_content_disposition() != "attachment"
         (found.body if is_text and not part.get_filename() else found.attached).append(part)
     return found
 
@@ -46,12 +52,11 @@ def _leaves(part: Any) -> Iterator[EmailMessage]:
 
 def _best(choices: list[list[EmailMessage]]) -> Iterator[EmailMessage]:
     """The leaves of the plain alternative, or of the HTML one; calendars and what else is no body come too."""
-    kinds = ["text/plain", "text/html"]
-    for kind in kinds:
+    for kind in TEXT:
         for choice in choices:
             if any(part.get_content_type() == kind and content(part).strip() for part in choice):
                 yield from choice
-                yield from (p for c in choices if c is not choice for p in c if p.get_content_type() not in kinds)
+                yield from (p for c in choices if c is not choice for p in c if p.get_content_type() not in TEXT)
                 return
     for choice in choices:
         yield from choice
@@ -67,15 +72,20 @@ def content(part: EmailMessage) -> str:
     except (LookupError, UnicodeDecodeError):
         with TemporaryDirectory(prefix="fovea-") as folder:
             (path := Path(folder) / "message").write_bytes(data)
-            with open_text(path, None) as file:
-                return file.read().replace("\r\n", "\n")
+            try:
+                with open_text(path, None) as file:
+                    return file.read().replace("\r\n", "\n")
+            except DocumentError:
+                warn("parts of messages in no encoding that is known: their letters beyond ASCII became U+FFFD")
+                return data.decode("ascii", "replace").replace("\r\n", "\n")
 
 
-def markdown(part: EmailMessage) -> str:
-    """A part of the body as Markdown: HTML as the loader of web pages makes it, plain text with structure escaped."""
+def markdown(part: EmailMessage, name: str) -> str:
+    """A part of the body as Markdown: HTML as the loader of web pages makes it, plain text with structure escaped;
+    `name` is the file's, for warnings."""
     text = content(part)
     if part.get_content_type() == "text/html":
-        return words_of_page(text.encode("utf-8-sig", "replace"))
+        return words_of_page(text.encode("utf-8-sig", "replace"), name)
     if part.get_param("format") == "flowed":
         text = unfold(text, drop_space=str(part.get_param("delsp") or "").lower() == "yes")
     writer = Writer()

@@ -37,7 +37,7 @@ def contents(message: EmailMessage, path: Path) -> Iterator[Document | Member]:
             fix="save a decrypted copy from the mail program and ingest that",
         )
     found = parts(message)
-    body = [text for part in found.body if (text := markdown(part)).strip()]
+    body = [text for part in found.body if (text := markdown(part, path.name)).strip()]
     if body or header(message, "Subject"):
         yield _document(message, body, path)
     for number, part in enumerate(found.attached, 1):

@@ -86,6 +86,23 @@ def test_encodings_named_wrong_or_not_at_all(tmp_path):
         assert len(warnings) == 1, "the guess is said"
 
 
+def test_parts_that_cannot_be_told_apart_are_text(tmp_path):
+    for kind in ("multipart/mixed; boundary=", "multipart/mixed", "multipart/alternative; boundary=b"):
+        assert "hello" in one(EmlLoader(), tmp_path / "a.eml", raw(b"hello\r\n", f"Content-Type: {kind}")).text
+
+
+def test_a_body_that_cannot_be_read_is_counted_and_the_message_stays(tmp_path):
+    odd = raw(bytes(range(0x80, 0x100)) * 3 + b" words", "Content-Type: text/plain; charset=utf-8")
+    (document,), warnings = load(EmlLoader(), tmp_path / "a.eml", odd)
+    assert "words" in document.text
+    assert len(warnings) == 1
+    deep = raw(b"<div>" * 3000 + b"x", "Content-Type: text/html")
+    (document,), warnings = load(EmlLoader(), tmp_path / "b.eml", deep)
+    assert document.title == "Raw"
+    assert len(warnings) <= 1
+    assert "x" in document.text or warnings
+
+
 def test_encoded_headers_and_broken_dates(tmp_path):
     data = b"Subject: =?utf-8?B?R3LDvMOfZQ==?=\r\nFrom: x\r\nDate: yesterday\r\n\r\nwords\r\n"
     document = one(EmlLoader(), tmp_path / "a.eml", data)
