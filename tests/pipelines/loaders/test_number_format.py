@@ -74,6 +74,14 @@ def test_no_format_fails(value, code):
     assert isinstance(shown(value, code), str)
 
 
+@given(
+    value=st.floats(-1e12, 1e12) | st.integers(-(10**15), 10**15),
+    code=st.sampled_from(["0", "0.0", "0.00", "#,##0", "#,##0.000", "0%", "#,##0.0%"]),
+)
+def test_common_formats_take_a_shorter_way_to_the_same(value, code):
+    assert shown(value, code) == shown(value, code + '""')
+
+
 @given(value=st.integers(-(10**14), 10**14))
 def test_thousands_are_the_digits_with_commas(value):
     assert shown(value, "#,##0") == f"{value:,}"
