@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-QUOTES = {"SingleQuote": "‘’", "DoubleQuote": "“”"}
+QUOTES = {"SingleQuote": ("‘", "’"), "DoubleQuote": ("“", "”")}
 WRAPPED = ("Emph", "Underline", "Strong", "SmallCaps", "Subscript")
 
 
