@@ -80,6 +80,8 @@ class Ingest:
         globs = [path for path in present if gone(path)]
         self._take(selection.files())
         self.report.skipped = selection.skipped
+        self.report.unknown = [self.places.name(path) for path in selection.unknown]
+        self.library.note_unknown(self.report.unknown, [self.places.name(folder) for folder in selection.folders])
         self.report.failed |= {f.as_posix(): f"{f.as_posix()}: not read: {why}" for f, why in selection.unread.items()}
         with self.report.trace.stage("remove"):
             self._remove_gone([*selection.folders, *globs, *vanished], forget)

@@ -23,6 +23,9 @@ class IngestReport:
     """Sources that were not asked for and whose files are no longer there: they stay until one says otherwise."""
     failed: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
+    """How many files of unknown type there are, by suffix."""
+    unknown: list[str] = field(default_factory=list)
+    """Their names, the first of them."""
     chunks: int = 0
     encoded: int = 0
     reused: int = 0
@@ -38,5 +41,6 @@ class IngestReport:
         return {
             "added": self.added, "changed": self.changed, "moved": self.moved, "unchanged": self.unchanged,
             "removed": self.removed, "gone": self.gone, "failed": self.failed, "skipped": dict(self.skipped),
+            "unknown": self.unknown,
             "chunks": self.chunks, "encoded": self.encoded, "reused": self.reused, "trace": self.trace.to_dict(),
         }  # fmt: skip

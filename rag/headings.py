@@ -1,8 +1,8 @@
 """Headings of a document, and which of them stand above a place of it.
 
 Markdown is read as its authors write it, `# so` or underlined, front matter and fenced code left out; HTML by its
-`<h1>` to `<h6>`. (Loaders make Markdown of web pages and Word documents.) Other texts have no headings that could be
-told from short lines.
+`<h1>` to `<h6>`; reStructuredText, AsciiDoc, Org and LaTeX by `fovea.rag.markup_headings`. (Loaders make Markdown of
+web pages and office files.) Other texts have no headings that could be told from short lines.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from html import unescape
 from fovea.rag.inline import label, plain
 from fovea.rag.markdown import MARKDOWN, lines
 from fovea.rag.markdown import body as markdown_body
+from fovea.rag.markup_headings import MARKUP, markup_headings
 
 HTML = ("text/html", "application/xhtml+xml")
 _DEFINITION = re.compile(r"^ {0,3}\[([^\[\]]++)\]:", re.MULTILINE)
@@ -46,11 +47,17 @@ def headings(text: str, media_type: str) -> list[Heading]:
     """The headings of a text in order; linear in its length."""
     found: list[Heading] = []
     above: Heading | None = None
-    for heading in _markdown(text) if media_type in MARKDOWN else _html(text) if media_type in HTML else ():
+    for heading in _own(text, media_type):
         while above and above.level >= heading.level:
             above = above.above
         found.append(above := replace(heading, above=above))
     return found
+
+
+def _own(text: str, media_type: str) -> Iterator[Heading]:
+    if media_type in MARKUP:
+        return (Heading(*found) for found in markup_headings(text, media_type))
+    return _markdown(text) if media_type in MARKDOWN else _html(text) if media_type in HTML else iter(())
 
 
 def first_heading(text: str) -> str:

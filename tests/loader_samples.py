@@ -6,6 +6,11 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fovea.rag.loader import Loader
+from fovea.rag.trace import Trace
+from fovea.rag.types import Document
+from tests import office_samples, ole_file
+
 TEXT = "The Moon orbits the Earth.\r\nIt has no air — none.\r\n\r\nNeil Armstrong walked on it in 1969.\n"
 MARKDOWN = (
     "---\ntitle: Tea\nyear: 1990\ntags: [green, black]\n---\n\n# All about tea\n\nGreen tea is brewed at 80 °C.\n"
@@ -95,6 +100,16 @@ SAMPLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "docx": (".docx", docx),
     "csv": (".csv", lambda: CSV.encode()),
     "jsonl": (".jsonl", lambda: JSONL.encode()),
+    "xlsx": (".xlsx", office_samples.xlsx),
+    "pptx": (".pptx", office_samples.pptx),
+    "odf": (".odt", lambda: office_samples.odf(office_samples.ODT)),
+    "epub": (".epub", office_samples.epub),
+    "ipynb": (".ipynb", office_samples.notebook),
+    "pandoc": (".rtf", lambda: office_samples.RTF),
+    "eml": (".eml", office_samples.eml),
+    "mbox": (".mbox", office_samples.mbox),
+    "msg": (".msg", lambda: ole_file.msg(attachments={"terms.md": b"# Terms"})),
+    "zip": (".zip", lambda: office_samples.packed({"a/terms.md": "# Terms", "b.txt": "plain"})),
 }
 """Per loader, a suffix and what makes the bytes of a good file."""
 
@@ -105,3 +120,19 @@ def sample(name: str, folder: Path) -> Path:
     path = folder / f"sample{suffix}"
     path.write_bytes(make())
     return path
+
+
+def load(loader: Loader, path: Path, data: bytes | str) -> tuple[list[Document], dict[str, int]]:
+    """The documents of a file made of `data`, and the warnings they left."""
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    trace = Trace()
+    with trace.stage("load"):
+        documents = list(loader.load(path))
+    return documents, dict(trace.warnings)
+
+
+def one(loader: Loader, path: Path, data: bytes | str) -> Document:
+    """The one document of a file, which leaves no warning."""
+    (document,), warnings = load(loader, path, data)
+    assert warnings == {}
+    return document

@@ -57,7 +57,7 @@ def show(report: IngestReport, args: argparse.Namespace) -> int:
     )
     if report.skipped:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in report.skipped.most_common())
-        print(f"{report.skipped.total()} files of unknown type skipped: {kinds}")
+        print(f"{report.skipped.total()} files of unknown type skipped: {kinds} (fovea status names them)")
     print(*stage_lines(report.trace), sep="\n")
     printed(report.trace.warnings)
     if report.gone:

@@ -61,6 +61,7 @@ def _since(found: Survey, pipeline: str) -> Iterator[str]:
     yield from _some("changed since", found.changed)
     if found.changed:
         yield f"  fovea ingest {pipeline} brings them in step"
+    yield from _some("of unknown type, not read", found.unknown)
     yield from _some("cannot be looked at", [f"{name}: {reason}" for name, reason in found.unseen.items()])
     if found.settings:
         yield f"{len(found.outdated)} sources were {found.settings}"

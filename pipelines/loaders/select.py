@@ -19,6 +19,10 @@ PASSED_BY = ("__pycache__", "node_modules")
 """Folders passed by inside a named folder, besides hidden ones (`.git`, `.venv`, `.fovea`) and Word's `~$` locks."""
 
 
+NAMED = 1000
+"""Files of unknown type that are named; all are counted."""
+
+
 def loader_for(path: Path, loaders: Iterable[Loader]) -> Loader:
     """The first loader that reads the suffix of `path`. DocumentError, with the suffixes there are, if none does."""
     loaders = tuple(loaders)
@@ -49,9 +53,10 @@ def suffixes(loader: Loader) -> tuple[str, ...]:
 class Selection:
     """The files that `paths` (files, folders, globs) stand for.
 
-    A path that is not there, a glob without a match, and a file named although no loader reads it are DocumentErrors at
-    once, before anything is read. Inside folders, files of unknown type are counted by suffix in `skipped`, while
-    `files` runs; stores, and files that Fovea wrote itself, are passed by. `store` is the folder of the pipeline's own.
+    A path that is not there, a glob without a match, and a file named although no loader reads it are DocumentErrors,
+    before anything is read. Inside folders, files of unknown type are counted by suffix in `skipped` and the first
+    of them named in `unknown`, while `files` runs; stores, and files that Fovea wrote itself, are passed by. `store` is
+    the folder of the pipeline's own.
     """
 
     def __init__(self, paths: Iterable[str | Path], loaders: Sequence[Loader], store: Path | None = None) -> None:
@@ -61,6 +66,7 @@ class Selection:
         self.unread: dict[Path, str] = {}
         """Folders that could not be listed, with the reason."""
         self.skipped: Counter[str] = Counter()
+        self.unknown: list[Path] = []
         self._roots: list[tuple[Path, bool]] = []
         for path in map(Path, paths):
             self._add(path)
@@ -68,6 +74,7 @@ class Selection:
     def files(self) -> Iterator[Path]:
         """Every file once, in the order of the paths, sorted inside folders; follows links, and no folder twice."""
         self.skipped.clear()
+        self.unknown.clear()
         self.unread.clear()
         walked: set[tuple[int, int]] = set()
         places, given = RealPaths(), set[str]()
@@ -102,6 +109,7 @@ class Selection:
         if regular and find(path, self.loaders):
             return not self._own.wrote(path)
         self.skipped[path.suffix.lower()] += 1
+        self.unknown += [path] if len(self.unknown) < NAMED else []
         return False
 
     def _walk(self, folder: Path, walked: set[tuple[int, int]], *, named: bool = False) -> Iterator[Path]:
@@ -111,7 +119,7 @@ class Selection:
             if (stat.st_dev, stat.st_ino) in walked:
                 return
             walked.add((stat.st_dev, stat.st_ino))
-            names = sorted(name for name in os.listdir(folder) if not _passed_by(name))
+            names = sorted(name for name in os.listdir(folder) if not passed_by(name))
         except OSError as error:
             self.unread[folder] = error.strerror or str(error)
             warn(f"folder {folder.name}: not read: {error.strerror}")
@@ -133,7 +141,8 @@ class Selection:
         return others if named else []
 
 
-def _passed_by(name: str) -> bool:
+def passed_by(name: str) -> bool:
+    """Whether a name inside a folder is one that is not read."""
     return name.startswith((".", "~$")) or name in PASSED_BY
 
 
@@ -142,4 +151,4 @@ def _matches(pattern: Path) -> list[Path]:
     fixed = next(n for n, part in enumerate(pattern.parts) if glob.has_magic(part))
     named = {part for part in pattern.parts if not glob.has_magic(part)}
     found = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
-    return [path for path in found if not any(_passed_by(p) for p in path.parts[fixed:] if p not in named)]
+    return [path for path in found if not any(passed_by(p) for p in path.parts[fixed:] if p not in named)]

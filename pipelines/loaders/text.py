@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fovea.pipelines.loaders.decode import Encoding, open_text
 from fovea.pipelines.loaders.file_loader import FileLoader
+from fovea.rag.headings import headings
+from fovea.rag.markup_headings import MARKUP
 from fovea.rag.types import Document
 
 MEDIA_TYPES = {
@@ -16,13 +18,18 @@ MEDIA_TYPES = {
     ".kt": "text/x-kotlin", ".c": "text/x-c", ".h": "text/x-c", ".cc": "text/x-c++", ".cpp": "text/x-c++",
     ".hpp": "text/x-c++", ".cs": "text/x-csharp", ".go": "text/x-go", ".rs": "text/x-rust", ".rb": "text/x-ruby",
     ".php": "text/x-php", ".swift": "text/x-swift", ".scala": "text/x-scala", ".r": "text/x-r", ".sh": "text/x-sh",
-    ".sql": "text/x-sql",
+    ".sql": "text/x-sql", ".yaml": "application/yaml", ".yml": "application/yaml", ".toml": "application/toml",
+    ".ini": "text/plain", ".cfg": "text/plain", ".conf": "text/plain", ".properties": "text/plain",
+    ".ics": "text/calendar", ".vcf": "text/vcard", ".bib": "text/x-bibtex",
 }  # fmt: skip
-"""What is read as text. Settings files (.yaml, .toml, .ini) are not: `also` adds them where they are documents."""
+"""What is read as text, with its media type."""
 
 
 class TextLoader(FileLoader, name="text"):
-    """One document whose text is the file's, every character and line ending kept; the suffix gives its media type."""
+    """One document whose text is the file's, every character and line ending kept; the suffix gives its media type.
+
+    The title is the first heading of markup that has some (reStructuredText, AsciiDoc, Org, LaTeX).
+    """
 
     suffixes = tuple(MEDIA_TYPES)
     format = "text"
@@ -35,5 +42,6 @@ class TextLoader(FileLoader, name="text"):
         with open_text(path, self.encoding) as file:
             text = file.read()
         if text.strip():
-            name = path.as_posix()
-            yield Document(name, text, name, media_type=MEDIA_TYPES.get(path.suffix.lower(), "text/plain"))
+            name, kind = path.as_posix(), MEDIA_TYPES.get(path.suffix.lower(), "text/plain")
+            title = next((heading.words for heading in headings(text, kind)), "") if kind in MARKUP else ""
+            yield Document(name, text, name, title, kind)

@@ -31,6 +31,8 @@ class Survey:
     outdated: Sequence[str]
     """Which were taken in with other settings than the pipeline has now."""
     settings: Outdated | None = None
+    unknown: Sequence[str] = ()
+    """Files of unknown type, which were passed by and are still there."""
 
     @property
     def failed(self) -> list[SourceRow]:
@@ -42,7 +44,7 @@ class Survey:
         return {
             "sources": [asdict(row) for row in self.rows], "gone": list(self.gone), "missing": self.missing,
             "changed": list(self.changed), "unseen": self.unseen, "outdated": list(self.outdated),
-            "settings": list(self.settings.settings) if self.settings else [],
+            "settings": list(self.settings.settings) if self.settings else [], "unknown": list(self.unknown),
         }  # fmt: skip
 
 
@@ -62,6 +64,7 @@ def survey(library: Library, places: Places, settings: Outdated | None) -> Surve
     return Survey(
         rows, lost, _missing(lost, places), sorted(changed), dict(sorted(unseen.items())),
         [row.name for row in rows if row.chunks and row.recipe in old], settings,
+        [name for name in library.unknown() if not gone(places.path(name))],
     )  # fmt: skip
 
 

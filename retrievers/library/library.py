@@ -215,6 +215,18 @@ class Library:
         with self._db.transaction():
             sources.rename(self._db, old, new)
 
+    def note_unknown(self, names: Sequence[str], folders: Sequence[str]) -> None:
+        """Remember the files of unknown type below `folders`; those below others stay as they were noted."""
+        below = tuple("" if folder in ("", ".") else folder.rstrip("/") + "/" for folder in folders)
+        kept = [name for name in self.unknown() if not name.startswith(below)] if below else self.unknown()
+        if (noted := [*kept, *names]) != self.unknown():
+            with self._db.transaction():
+                self._db.set_meta("unknown", json.dumps(noted))
+
+    def unknown(self) -> list[str]:
+        """The files that no loader reads, as they were met when folders were taken in."""
+        return list(json.loads(str(self._db.meta("unknown") or "[]")))
+
     def note_settings(self, recipe: str, settings: Mapping[str, str]) -> None:
         """Remember the settings, by their kind, behind the recipe of rows that will come."""
         with self._db.transaction():

@@ -179,10 +179,26 @@ def test_unknown_files_in_a_folder_are_counted_and_named_ones_refused(make, docs
     pipeline = make()
     report = pipeline.ingest(docs)
     assert dict(report.skipped) == {".png": 1}
+    assert report.to_dict()["unknown"] == ["docs/photo.png"]
     with pytest.raises(DocumentError, match=r"photo\.png"):
         pipeline.ingest(docs / "photo.png")
     with pytest.raises(DocumentError, match=r"moon\.txt"):
         pipeline.ingest(docs / "mon.txt")
+
+
+def test_unknown_files_are_named_by_status_until_they_are_gone(make, docs):
+    for name in ("photo.png", "sub/film.mov"):
+        (docs / name).write_bytes(b"x")
+    pipeline = make()
+    pipeline.ingest(docs)
+    assert list(pipeline.survey().unknown) == ["docs/photo.png", "docs/sub/film.mov"]
+    (docs / "photo.png").unlink()
+    assert list(pipeline.survey().unknown) == ["docs/sub/film.mov"]
+    pipeline.ingest(docs / "sub")
+    assert pipeline.survey().to_dict()["unknown"] == ["docs/sub/film.mov"]
+    (docs / "sub" / "film.mov").rename(docs / "sub" / "film.txt")
+    pipeline.ingest(docs)
+    assert pipeline.survey().to_dict()["unknown"] == []
 
 
 def test_removing_an_unknown_source_is_an_error_and_removes_nothing(make, docs):

@@ -18,7 +18,7 @@ LOADERS = [cls() for cls in registry.components("loader").values()]
 def tree(tmp_path):
     """A folder with files to read, to skip, and to pass by."""
     for name in (
-        "b.txt", "a.md", "sub/c.TXT", "sub/deep/d.py", "photo.png", "sub/archive.zip", "sub/noise.zip", "Makefile",
+        "b.txt", "a.md", "sub/c.TXT", "sub/deep/d.py", "photo.png", "sub/archive.rar", "sub/noise.rar", "Makefile",
         ".hidden.txt", ".git/config.txt", ".venv/x.py", ".fovea/x.txt", "__pycache__/x.py", "node_modules/x/README.md",
         "~$draft.docx",
     ):  # fmt: skip
@@ -35,7 +35,13 @@ def names(selection, base):
 def test_a_folder_is_read_in_order_and_the_unknown_is_counted(tree):
     selection = Selection([tree], LOADERS)
     assert names(selection, tree) == ["a.md", "b.txt", "sub/c.TXT", "sub/deep/d.py"]
-    assert selection.skipped == {".zip": 2, ".png": 1, "": 1}
+    assert selection.skipped == {".rar": 2, ".png": 1, "": 1}
+    assert [path.relative_to(tree).as_posix() for path in selection.unknown] == [
+        "Makefile",
+        "photo.png",
+        "sub/archive.rar",
+        "sub/noise.rar",
+    ]
     assert selection.folders == [tree]
     assert len(names(selection, tree)) == 4
     assert selection.skipped.total() == 4, "a second pass does not count twice"
@@ -51,7 +57,7 @@ def test_globs(tree):
     assert names(Selection([tree / "**" / "*.md"], LOADERS), tree) == ["a.md"]
     selection = Selection([tree / "*"], LOADERS)
     assert names(selection, tree) == ["a.md", "b.txt", "sub/c.TXT", "sub/deep/d.py"]
-    assert selection.skipped == {".zip": 2, ".png": 1, "": 1}
+    assert selection.skipped == {".rar": 2, ".png": 1, "": 1}
     (tree / "odd[1].txt").write_text("x")
     assert names(Selection([tree / "odd[1].txt"], LOADERS), tree) == ["odd[1].txt"]
     with pytest.raises(DocumentError, match="no file matches"):

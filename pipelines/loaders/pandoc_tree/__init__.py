@@ -1,0 +1,1 @@
+"""What Pandoc makes of a file: its JSON, and the blocks of it written as ours."""

@@ -1,0 +1,1 @@
+"""What a slide says, shape by shape."""
