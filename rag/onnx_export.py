@@ -1,7 +1,9 @@
-"""A sentence-transformers model as one ONNX file: exported once through torch, checked against it, then run without it.
+"""A sentence-transformers model as one ONNX file, made once: written from the weights of a BERT, else traced by torch.
+
+A traced graph is checked against sentence-transformers when it is made; that written ones agree is held by the tests.
 
 The file is named by what went in (the model's identity and this exporter's version) and by its own SHA-256, and put in
-place whole, so a name that is there holds a graph that was verified; one that was damaged since is made again.
+place whole, so a name that is there holds a whole graph; one that was damaged since is made again.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.rag import trace
+from fovea.rag import bert_graph, trace
 from fovea.rag.engines import OUTPUTS, Engine, load_torch, onnx_engine
 from fovea.rag.errors import ModelError, require
 from fovea.rag.models import cache_dir, digest, put, sha256_of
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fovea")
 
-VERSION = 2
+VERSION = 3
 """Raise it when another graph comes of the same model."""
 
 AGREEMENT = 0.99999
@@ -44,7 +46,7 @@ PROBES = (
 def exported(recipe: Recipe, *, int8: bool = False) -> Path:
     """The verified graph of a model, made on first use; `int8` is its dynamically quantised form.
 
-    Raises ModelError where the graph cannot be made or does not agree with sentence-transformers.
+    Raises ModelError where the graph cannot be made, or a traced one does not agree with sentence-transformers.
     """
     name = f"{recipe.identity}-v{VERSION}"
     if not int8:
@@ -86,11 +88,18 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _export(recipe: Recipe, part: Path) -> None:
+    if why := bert_graph.differs(recipe):
+        _traced(recipe, part, why)
+    else:
+        bert_graph.write(recipe, part)
+
+
+def _traced(recipe: Recipe, part: Path, why: str) -> None:
     """Trace the modules of the model with two dynamic axes, and keep the graph only if it agrees with them.
 
     Attention is exported in its plain form: the fused one is traced into a graph that is larger and no faster.
     """
-    log.info("exporting %s to ONNX, once", recipe.path)
+    log.info("exporting %s to ONNX through torch, once (%s)", recipe.path, why)
     model = load_torch(recipe.path, settings={"attn_implementation": "eager"})
     if (
         model.max_seq_length is not None
@@ -168,7 +177,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _quantise(graph: Path, part: Path) -> None:
     """Weights of matrix products as signed 8-bit integers with a scale per channel; activations when they come."""
-    quantisation = require("onnxruntime.quantization", extra="models", needed_by="precision int8")
+    quantisation = require("onnxruntime.quantization", extra="onnx", needed_by="precision int8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quantisation.quantize_dynamic(
