@@ -99,6 +99,7 @@ def _traced(recipe: Recipe, part: Path, why: str) -> None:
 
     Attention is exported in its plain form: the fused one is traced into a graph that is larger and no faster.
     """
+    require("sentence_transformers", extra="models", needed_by=f"the ONNX graph of {recipe.path} ({why})")
     log.info("exporting %s to ONNX through torch, once (%s)", recipe.path, why)
     model = load_torch(recipe.path, settings={"attn_implementation": "eager"})
     if (

@@ -100,7 +100,7 @@ def _trained_by(kind: str) -> str:
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Write a file of weights, whole or not at all; `about` is plain data."""
-    library = require("safetensors.numpy", extra="models", needed_by="writing weights")
+    library = require("safetensors.numpy", extra="onnx", needed_by="writing weights")
     import numpy as np
 
     plain = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
@@ -112,7 +112,7 @@ def _read(name: str, kind: str, path: str, changed: int, size: int) -> Trained:
     """Cached by what tells a file from its next version."""
     from hashlib import sha256
 
-    require("safetensors.numpy", extra="models", needed_by="reading weights")
+    require("safetensors.numpy", extra="onnx", needed_by="reading weights")
     from safetensors import SafetensorError, safe_open
 
     try:

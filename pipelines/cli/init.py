@@ -16,7 +16,7 @@ TEMPLATE = """\
 #   fovea schema > fovea.schema.json    lets an editor complete and check this file
 name: {name}
 
-# Text to vectors. Taken from the hub, its cache, a local folder, or (all-MiniLM-L6-v2) the extra `minilm`.
+# Text to vectors: a local folder, a model of the hub, or one that `fovea models get minilm` fetches (this one).
 encoder: {{use: sentence_transformer, model: sentence-transformers/all-MiniLM-L6-v2}}
 
 # Where documents are cut, in tokens of the encoder. Several segmenters refine each other, coarse to fine.

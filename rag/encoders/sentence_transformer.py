@@ -50,7 +50,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    """A folder, or a hub name; `fovea-rag[minilm]` brings the default model without the hub."""
+    """A folder, a name of `fovea models` (`minilm` is the default), or a hub name."""
     precision: Precision = "float32"
     """int8 rounds weights and activations (other vectors: measure what it costs in recall); bfloat16 needs a CPU that
     has it, or a GPU."""

