@@ -1,4 +1,4 @@
-"""The ONNX graph of a BERT sentence encoder, written from its weights: without torch, in a second.
+"""The ONNX graph of a BERT sentence encoder, written for the weights where they lie: without torch, and at once.
 
 The graph is that of Devlin et al. (2019, arXiv:1810.04805), layer by layer, with states `h` `(texts, tokens, width)`:
 
@@ -14,19 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fovea.rag.engines import OUTPUTS
-from fovea.rag.errors import ModelError, require
-from fovea.rag.onnx_graph import Graph
+from fovea.rag.errors import ModelError
+from fovea.rag.onnx_graph import FLOAT, KINDS, Graph, Weights
 from fovea.rag.recipe import Recipe
-
-if TYPE_CHECKING:
-    import numpy as np
 
 CONFIG = {"model_type": ("bert",), "hidden_act": ("gelu",), "position_embedding_type": ("absolute", None),
           "is_decoder": (False, None), "add_cross_attention": (False, None)}  # fmt: skip
 """What the settings of a model that is followed say; None where they do not speak of it."""
+LEAST = -3.4028234663852886e38
+"""The least float32."""
 NEEDED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "layer_norm_eps")
 PARTS = ("embeddings.", "encoder.")
 """Weights that decide a state; a pooler or a head for another task are left aside, as sentence-transformers does."""
@@ -44,54 +43,44 @@ def differs(recipe: Recipe) -> str:
         return f"it is made of {', '.join(kinds)}"
     if _pooled(recipe) is None:
         return "it pools neither by the mean nor by the first token"
-    return _unread(_weights(recipe))
+    if not weights_of(recipe).exists():
+        return f"it has no {weights_of(recipe).name}"
+    kinds = {entry["dtype"] for name, entry in Weights(weights_of(recipe)).arrays.items() if _part(name)}
+    return "" if kinds <= set(KINDS) else f"its weights are kept as {', '.join(sorted(kinds))}"
 
 
-def write(recipe: Recipe, part: Path) -> None:
-    """The graph of a model in which nothing `differs`: inputs and outputs as `engines` names them, in one file.
+def write(recipe: Recipe, *, inline: bool = False) -> bytes:
+    """The graph of a model in which nothing `differs`: inputs and outputs as `engines` names them.
 
-    Raises ModelError for weights that cannot be read, or are not those that the settings speak of.
+    Its weights stay in the model's own file, which the graph names; `inline` puts them into the graph. Raises
+    ModelError for weights that cannot be read, or are not those that the settings speak of.
     """
-    graph = Graph(_read(_weights(recipe)))
+    weights = Weights(weights_of(recipe))
+    names = {part: name for name in weights.arrays if (part := _part(name))}
+    graph = Graph(weights, names, inline=inline)
     states = _layers(graph, recipe.config)
     _pool(graph, states, mean=_pooled(recipe) == "mean", unit=recipe.modules[-1][0].endswith("Normalize"))
-    if left := sorted(graph.weights):
-        raise ModelError(f"{_weights(recipe)} holds weights that are no part of its BERT: {', '.join(left[:3])}")
+    if graph.unused:
+        left = ", ".join(sorted(graph.unused)[:3])
+        raise ModelError(f"{weights_of(recipe)} holds weights that are no part of its BERT: {left}")
     width = recipe.config["hidden_size"]
-    graph.save(part, dict(zip(OUTPUTS, (["texts", width], ["texts", "tokens", width]))))
+    return graph.model(dict(zip(OUTPUTS, (["texts", width], ["texts", "tokens", width]))))
 
 
-def _unread(path: Path) -> str:
-    """Why the weights are not read here."""
-    if not path.exists():
-        return f"it has no {path.name}"
-    library = require("safetensors", extra="onnx", needed_by="reading weights")
-    try:
-        with library.safe_open(path, "numpy") as file:
-            kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118, no mapping
-    except Exception as error:  # the library's own, and of the system
-        raise ModelError(f"{path} cannot be read: {error}") from None
-    return "" if kinds <= {"F32", "F16", "I64"} else f"its weights are kept as {', '.join(sorted(kinds))}"
-
-
-def _weights(recipe: Recipe) -> Path:
+def weights_of(recipe: Recipe) -> Path:
+    """The file of the transformer's weights."""
     return recipe.path / recipe.modules[0][1] / "model.safetensors"
+
+
+def _part(name: str) -> str:
+    """What a weight that decides a state is called without the model's own prefix; empty for others."""
+    plain = name.removeprefix("bert.")
+    return plain if plain.startswith(PARTS) and plain != "embeddings.position_ids" else ""
 
 
 def _pooled(recipe: Recipe) -> str | None:
     """How the states become one vector: mean or cls; None for another way."""
     return {("mean",): "mean", ("cls",): "cls"}.get(recipe.pooling)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The weights in float32, by names without the model's own prefix."""
-    library = require("safetensors.numpy", extra="onnx", needed_by="reading weights")
-    try:
-        found = library.load_file(path)
-    except Exception as error:  # the library raises its own and NumPy's
-        raise ModelError(f"{path} cannot be read: {error}") from None
-    plain = {name.removeprefix("bert."): array for name, array in found.items()}
-    return {n: a.astype("float32") for n, a in plain.items() if n.startswith(PARTS) and n != "embeddings.position_ids"}
 
 
 def _layers(graph: Graph, settings: dict[str, Any]) -> str:
@@ -105,23 +94,21 @@ def _layers(graph: Graph, settings: dict[str, Any]) -> str:
         h = graph.norm(graph.op("Add", h, seen), f"{at}.attention.output.LayerNorm", eps)
         wide = _gelu(graph, graph.linear(h, f"{at}.intermediate.dense"))
         h = graph.norm(graph.op("Add", h, graph.linear(wide, f"{at}.output.dense")), f"{at}.output.LayerNorm", eps)
-    return graph.named(h, OUTPUTS[1])
+    return graph.op("Identity", h, name=OUTPUTS[1])
 
 
 def _embedded(graph: Graph) -> str:
     words = graph.op("Gather", graph.weight("embeddings.word_embeddings.weight"), "input_ids")
-    places = graph.take("embeddings.position_embeddings.weight")
-    places = graph.constant(places + graph.take("embeddings.token_type_embeddings.weight")[0])
+    kinds = graph.op("Slice", graph.weight("embeddings.token_type_embeddings.weight"), graph.ints(0), graph.ints(1))
+    places = graph.op("Add", graph.weight("embeddings.position_embeddings.weight"), kinds)
     tokens = graph.op("Slice", graph.op("Shape", "input_ids"), graph.ints(1), graph.ints(2))
     return graph.op("Add", words, graph.op("Slice", places, graph.ints(0), tokens, graph.ints(0)))
 
 
 def _bias(graph: Graph) -> str:
     """0 for a token, the least float32 for padding: `(texts, 1, 1, tokens)`."""
-    import numpy as np
-
-    mask = graph.op("Unsqueeze", graph.op("Cast", "attention_mask", to=1), graph.ints(1, 2))
-    return graph.op("Mul", graph.op("Sub", graph.number(1), mask), graph.number(float(np.finfo(np.float32).min)))
+    mask = graph.op("Unsqueeze", graph.op("Cast", "attention_mask", to=FLOAT), graph.ints(1, 2))
+    return graph.op("Mul", graph.op("Sub", graph.number(1), mask), graph.number(LEAST))
 
 
 def _attended(graph: Graph, h: str, bias: str, at: str, heads: int, width: int) -> str:
@@ -144,13 +131,14 @@ def _gelu(graph: Graph, x: str) -> str:
 
 def _pool(graph: Graph, states: str, *, mean: bool, unit: bool) -> None:
     if mean:
-        mask = graph.op("Unsqueeze", graph.op("Cast", "attention_mask", to=1), graph.ints(2))
+        mask = graph.op("Unsqueeze", graph.op("Cast", "attention_mask", to=FLOAT), graph.ints(2))
         summed = graph.op("ReduceSum", graph.op("Mul", states, mask), graph.ints(1), keepdims=0)
         tokens = graph.op("ReduceSum", mask, graph.ints(1), keepdims=0)
         vector = graph.op("Div", summed, graph.op("Max", tokens, graph.number(1e-9)))
     else:
-        vector = graph.op("Gather", states, graph.whole(0), axis=1)
+        first = graph.op("Slice", states, graph.ints(0), graph.ints(1), graph.ints(1))
+        vector = graph.op("Squeeze", first, graph.ints(1))
     if unit:
         length = graph.op("ReduceL2", vector, axes=[1], keepdims=1)
         vector = graph.op("Div", vector, graph.op("Max", length, graph.number(1e-12)))
-    graph.named(vector, OUTPUTS[0])
+    graph.op("Identity", vector, name=OUTPUTS[0])

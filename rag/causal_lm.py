@@ -27,8 +27,9 @@ _loading = threading.Lock()
 
 
 def load(model: str, *, dtype: str = "auto", device: str = "auto", attention: str | None = None) -> CausalLM:
-    """The model in a folder, of a name of `fovea models`, or of a hub name; the same object for the same files, dtype, device and attention.
+    """The model in a folder, of a name of `fovea models`, or of a hub name.
 
+    It is the same object for the same files, dtype, device and attention.
     `attention` is an `attn_implementation` that transformers knows; its own choice where it is None.
     Only safetensors weights are read, and no code that comes with a model is run. Raises ModelError otherwise.
     """

@@ -1,6 +1,7 @@
-"""A sentence-transformers model as one ONNX file, made once: written from the weights of a BERT, else traced by torch.
+"""A sentence-transformers model as an ONNX graph: one that is written for a BERT, or that torch traces once for others.
 
 A traced graph is checked against sentence-transformers when it is made; that written ones agree is held by the tests.
+What is kept: traced graphs, and any graph in one file with its weights, for OpenVINO and for int8.
 
 The file is named by what went in (the model's identity and this exporter's version) and by its own SHA-256, and put in
 place whole, so a name that is there holds a whole graph; one that was damaged since is made again.
@@ -43,8 +44,15 @@ PROBES = (
 """Texts on which a graph must agree before it is trusted: padded rows, other scripts, nothing at all."""
 
 
+def onnx_session(recipe: Recipe, *, int8: bool = False) -> Engine:
+    """The model on ONNX Runtime; raises ModelError as `exported` does."""
+    if int8 or bert_graph.differs(recipe):
+        return onnx_engine(exported(recipe, int8=int8))
+    return onnx_engine(bert_graph.write(recipe), bert_graph.weights_of(recipe))
+
+
 def exported(recipe: Recipe, *, int8: bool = False) -> Path:
-    """The verified graph of a model, made on first use; `int8` is its dynamically quantised form.
+    """The graph of a model in one file, made on first use; `int8` is its dynamically quantised form.
 
     Raises ModelError where the graph cannot be made, or a traced one does not agree with sentence-transformers.
     """
@@ -91,7 +99,7 @@ def _export(recipe: Recipe, part: Path) -> None:
     if why := bert_graph.differs(recipe):
         _traced(recipe, part, why)
     else:
-        bert_graph.write(recipe, part)
+        part.write_bytes(bert_graph.write(recipe, inline=True))
 
 
 def _traced(recipe: Recipe, part: Path, why: str) -> None:
@@ -178,7 +186,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _quantise(graph: Path, part: Path) -> None:
     """Weights of matrix products as signed 8-bit integers with a scale per channel; activations when they come."""
-    quantisation = require("onnxruntime.quantization", extra="onnx", needed_by="precision int8")
+    quantisation = require("onnxruntime.quantization", extra="models", needed_by="precision int8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quantisation.quantize_dynamic(

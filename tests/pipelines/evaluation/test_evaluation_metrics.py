@@ -211,9 +211,8 @@ def faithful(passage, text, texts):
 @pytest.mark.parametrize("encoder", ["hash", "sentence_transformer"])
 def test_answers_made_by_hand_are_told_apart(encoder):
     """Ten that the passage supports in its own words, twelve that it does not; words alone would take most of these."""
-    if encoder == "sentence_transformer":
-        if find("minilm") is None:
-            pytest.skip("needs the model: fovea models get minilm")
+    if encoder == "sentence_transformer" and find("minilm") is None:
+        pytest.skip("needs the model: fovea models get minilm")
     texts = Texts(registry.find("encoder", encoder)())
     assert [text for key, text in SUPPORTED if faithful(PASSAGES[key], text, texts) != 1.0] == []
     assert [text for key, text in UNSUPPORTED if faithful(PASSAGES[key], text, texts) != 0.0] == []
