@@ -88,4 +88,6 @@ def known(name: str) -> Packaged:
     """The packaged model of this name; raises ModelError, with the nearest, where there is none."""
     if packaged := named(name):
         return packaged
-    raise ModelError(f"there is no packaged model {name!r}", allowed=PACKAGED, got=name, fix="fovea models list")
+    raise ModelError(
+        f"there is no packaged model {name!r}", allowed=sorted(PACKAGED), got=name, fix="fovea models list"
+    )

@@ -21,8 +21,8 @@ from tests.wheels import packaged, wheel
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
 }  # fmt: skip
 
 
@@ -100,7 +100,8 @@ def test_logits_tokens_and_template_are_those_of_the_model_it_was_made_of(tmp_pa
     lm = load(str(plain(as_gguf(model, tmp_path / "tiny.gguf"), tmp_path / "plain")), device="cpu")
     ids = torch.tensor([[1, 40, 41, 42, 99, 7]])
     with torch.inference_mode():
-        expected = model.bfloat16().float()(ids).logits
+        model.load_state_dict({name: weight.bfloat16().float() for name, weight in model.state_dict().items()})
+        expected = model(ids).logits
         torch.testing.assert_close(lm.model(ids).logits, expected, atol=1e-4, rtol=1e-4)
     assert lm.tokenizer.convert_ids_to_tokens(lm.tokens([("user", "te")]))[:2] == ["<|im_start|>", "u"]
     assert (lm.tokenizer.eos_token, lm.tokenizer.pad_token) == ("<|im_end|>", "<|im_end|>")
