@@ -45,8 +45,8 @@ def differs(recipe: Recipe) -> str:
         return "it pools neither by the mean nor by the first token"
     if not weights_of(recipe).exists():
         return f"it has no {weights_of(recipe).name}"
-    kinds = {entry["dtype"] for name, entry in Weights(weights_of(recipe)).arrays.items() if _part(name)}
-    return "" if kinds <= set(KINDS) else f"its weights are kept as {', '.join(sorted(kinds))}"
+    kept = {entry["dtype"] for name, entry in Weights(weights_of(recipe)).arrays.items() if _part(name)}
+    return "" if kept <= set(KINDS) else f"its weights are kept as {', '.join(sorted(kept))}"
 
 
 def write(recipe: Recipe, *, inline: bool = False) -> bytes:
@@ -80,7 +80,7 @@ def _part(name: str) -> str:
 
 def _pooled(recipe: Recipe) -> str | None:
     """How the states become one vector: mean or cls; None for another way."""
-    return {("mean",): "mean", ("cls",): "cls"}.get(recipe.pooling)
+    return recipe.pooling[0] if recipe.pooling in (("mean",), ("cls",)) else None
 
 
 def _layers(graph: Graph, settings: dict[str, Any]) -> str:

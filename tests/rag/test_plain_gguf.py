@@ -149,7 +149,7 @@ needs_smollm2 = pytest.mark.skipif(find("smollm2") is None, reason="needs the mo
 def test_smollm2_knows_its_template_and_its_capitals(one_thread):
     lm = load("smollm2", device="cpu")
     assert lm.window == 8192
-    assert "".join(lm.stream(lm.tokenizer("The capital of France is")["input_ids"], 4)).startswith("Paris")
+    assert "".join(lm.stream(lm.tokenizer("The capital of France is")["input_ids"], 4)).strip() == "Paris."
     asked = lm.tokens([("system", "You are brief."), ("user", "Say hello.")])
     assert lm.tokenizer.decode(asked) == (
         "<|im_start|>system\nYou are brief.<|im_end|>\n<|im_start|>user\nSay hello.<|im_end|>\n<|im_start|>assistant\n"
@@ -164,4 +164,4 @@ def test_a_pipeline_answers_with_smollm2_by_name(make, docs):
     pipeline.ingest(docs)
     answer = pipeline.ask("At how many degrees is green tea brewed?", k=1)
     assert answer.text.strip()
-    assert answer.trace.stages[-1].notes["model"] == "smollm2"
+    assert any(stage.notes.get("model") == "smollm2" for stage in answer.trace.stages)
