@@ -12,12 +12,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -U pip
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -c constraints.txt -e ".[demo]"
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) -e ".[onnx,files]"
+	$(BIN)/fovea models get minilm
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -c constraints.txt -e ".[dev]"
+	$(BIN)/fovea models get minilm smollm2
 	touch $@ $(VENV)/.demo
 
 install: $(VENV)/.dev  ## Create the virtual environment with everything the tests need

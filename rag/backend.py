@@ -48,9 +48,9 @@ def choose(backend: str, device: str | None, precision: str) -> Choice:
     for name in RUNS[precision]:
         if find_spec(PACKAGES[name]) and (name != "onnx" or find_spec("tokenizers")):
             return Choice(name, where, f"{why}, the first installed of {', '.join(RUNS[precision])}")
-    extra = {"int8": "onnx", "bfloat16": "openvino"}.get(precision, "models")
-    require(PACKAGES[RUNS[precision][0]], extra=extra, needed_by="running a model")
-    raise ModelError("no back-end is installed", fix='pip install "fovea-rag[models]"')
+    first = RUNS[precision][0]
+    require(PACKAGES[first], extra=first, needed_by="running a model")
+    raise ModelError(f"the back-end {first} is not whole", fix=f'pip install "fovea-rag[{first}]"')
 
 
 def _device(backend: str, device: str | None, precision: str) -> tuple[str, str]:

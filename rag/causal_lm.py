@@ -1,6 +1,6 @@
 """CausalLM: a local language model of Hugging Face transformers, loaded once and shared.
 
-lm = load("Qwen/Qwen3-0.6B")
+lm = load("smollm2")
 for piece in lm.stream(lm.tokens([("user", "Why is the sky blue?")]), limit=64): ...
 """
 
@@ -31,12 +31,13 @@ _loading = threading.Lock()
 
 
 def load(model: str, *, dtype: str = "auto", device: str = "auto", attention: str | None = None) -> CausalLM:
-    """The model in folder or of hub name `model`; the same object for the same files, dtype, device and attention.
+    """The model in a folder, of a name of `fovea models`, or of a hub name.
 
+    It is the same object for the same files, dtype, device and attention.
     `attention` is an `attn_implementation` that transformers knows; its own choice where it is None.
     Only safetensors weights are read, and no code that comes with a model is run. Raises ModelError otherwise.
     """
-    torch = require("torch", extra="models", needed_by="a local language model")
+    torch = require("torch", extra="local", needed_by="a local language model")
     files = locate(model, organisation=ORGANISATION)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,7 +49,7 @@ def load(model: str, *, dtype: str = "auto", device: str = "auto", attention: st
 
 @cache
 def _load(path: str, name: str, dtype: str, device: str, attention: str | None) -> CausalLM:
-    transformers = require("transformers", extra="models", needed_by="a local language model")
+    transformers = require("transformers", extra="local", needed_by="a local language model")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
         model = transformers.AutoModelForCausalLM.from_pretrained(

@@ -20,6 +20,8 @@ from fovea.rag.errors import ModelError, require
 if TYPE_CHECKING:
     import numpy as np
 
+BESIDE = "session.model_external_initializers_file_folder_path"
+"""ONNX Runtime's setting for the folder of the weights of a graph that is no file."""
 OUTPUTS = ("vectors", "states")
 """What a graph gives, by the names of its outputs."""
 
@@ -40,8 +42,8 @@ class Engine:
         return vectors, states
 
 
-def onnx_engine(path: Path) -> Engine:
-    """Run an exported graph with ONNX Runtime on the CPU; raises ModelError where it cannot read it.
+def onnx_engine(graph: Path | bytes, weights: Path | None = None) -> Engine:
+    """Run a graph with ONNX Runtime on the CPU: a file, or one written for `weights`; raises ModelError if unreadable.
 
     Each call runs in the caller's thread alone, and several threads may call at once: batches side by side need no
     waiting for each other between operators, as several threads in one batch do.
@@ -50,10 +52,13 @@ def onnx_engine(path: Path) -> Engine:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    if weights:
+        options.add_session_config_entry(BESIDE, str(weights.resolve().parent))
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        source = graph if isinstance(graph, bytes) else str(graph)
+        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's own exception classes share no public base
-        raise ModelError(f"ONNX Runtime cannot read {path}: {error}") from None
+        raise ModelError(f"ONNX Runtime cannot read {weights or graph!s}: {error}") from None
     return Engine(lambda ids, mask, names: session.run(list(names), {"input_ids": ids, "attention_mask": mask}))
 
 

@@ -22,8 +22,8 @@ def download(name: str, not_found: Callable[[str], ModelError]) -> Path:
     """The files of `name` from the hub, into the Hugging Face cache; `not_found(why)` makes the error to raise."""
     if why := silent(os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
         raise not_found(why)
-    hub = require("huggingface_hub", extra="models", needed_by=f"downloading {name}")
-    errors = require("huggingface_hub.errors", extra="models", needed_by=f"downloading {name}")
+    hub = require("huggingface_hub", extra="onnx", needed_by=f"downloading {name}")
+    errors = require("huggingface_hub.errors", extra="onnx", needed_by=f"downloading {name}")
     try:
         files = hub.HfApi().list_repo_files(name)
         pickled = ["*.bin", "*.pt"] if any(f.endswith(".safetensors") for f in files) else []

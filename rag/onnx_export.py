@@ -1,7 +1,10 @@
-"""A sentence-transformers model as one ONNX file: exported once through torch, checked against it, then run without it.
+"""A sentence-transformers model as an ONNX graph: one that is written for a BERT, or that torch traces once for others.
+
+A traced graph is checked against sentence-transformers when it is made; that written ones agree is held by the tests.
+What is kept: traced graphs, and any graph in one file with its weights, for OpenVINO and for int8.
 
 The file is named by what went in (the model's identity and this exporter's version) and by its own SHA-256, and put in
-place whole, so a name that is there holds a graph that was verified; one that was damaged since is made again.
+place whole, so a name that is there holds a whole graph; one that was damaged since is made again.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.rag import trace
+from fovea.rag import bert_graph, trace
 from fovea.rag.engines import OUTPUTS, Engine, load_torch, onnx_engine
 from fovea.rag.errors import ModelError, require
 from fovea.rag.models import cache_dir, digest, put, sha256_of
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fovea")
 
-VERSION = 2
+VERSION = 3
 """Raise it when another graph comes of the same model."""
 
 AGREEMENT = 0.99999
@@ -41,10 +44,17 @@ PROBES = (
 """Texts on which a graph must agree before it is trusted: padded rows, other scripts, nothing at all."""
 
 
-def exported(recipe: Recipe, *, int8: bool = False) -> Path:
-    """The verified graph of a model, made on first use; `int8` is its dynamically quantised form.
+def onnx_session(recipe: Recipe, *, int8: bool = False) -> Engine:
+    """The model on ONNX Runtime; raises ModelError as `exported` does."""
+    if int8 or bert_graph.differs(recipe):
+        return onnx_engine(exported(recipe, int8=int8))
+    return onnx_engine(bert_graph.write(recipe), bert_graph.weights_of(recipe))
 
-    Raises ModelError where the graph cannot be made or does not agree with sentence-transformers.
+
+def exported(recipe: Recipe, *, int8: bool = False) -> Path:
+    """The graph of a model in one file, made on first use; `int8` is its dynamically quantised form.
+
+    Raises ModelError where the graph cannot be made, or a traced one does not agree with sentence-transformers.
     """
     name = f"{recipe.identity}-v{VERSION}"
     if not int8:
@@ -86,11 +96,19 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _export(recipe: Recipe, part: Path) -> None:
+    if why := bert_graph.differs(recipe):
+        _traced(recipe, part, why)
+    else:
+        part.write_bytes(bert_graph.write(recipe, inline=True))
+
+
+def _traced(recipe: Recipe, part: Path, why: str) -> None:
     """Trace the modules of the model with two dynamic axes, and keep the graph only if it agrees with them.
 
     Attention is exported in its plain form: the fused one is traced into a graph that is larger and no faster.
     """
-    log.info("exporting %s to ONNX, once", recipe.path)
+    require("sentence_transformers", extra="models", needed_by=f"the ONNX graph of {recipe.path} ({why})")
+    log.info("exporting %s to ONNX through torch, once (%s)", recipe.path, why)
     model = load_torch(recipe.path, settings={"attn_implementation": "eager"})
     if (
         model.max_seq_length is not None

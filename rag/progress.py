@@ -88,11 +88,16 @@ def shown(on: bool = True) -> Iterator[None]:
         _shown.reset(token)
 
 
+def is_shown() -> bool:
+    """Whether work done here draws its progress."""
+    return _shown.get()
+
+
 @contextmanager
 def bar(label: str, total: float | None = None, *, out: TextIO | None = None) -> Iterator[Bar]:
     """A bar for one piece of work: `with bar("encode", len(texts)) as b: ... b.advance(32)`."""
     out = out or sys.stderr
-    if not _shown.get():
+    if not is_shown():
         yield _Silent()
     elif not out.isatty():
         yield _Lines(label, total, out)

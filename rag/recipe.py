@@ -18,6 +18,8 @@ from fovea.rag.models import digest
 
 FOLLOWED = {"Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "Dropout"}
 MODES = ("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+TODAY = {"cls_token": "cls", "max_tokens": "max", "mean_tokens": "mean"}
+"""What sentence-transformers calls these modes of pooling today."""
 NO_LIMIT = 10**9
 """A tokenizer without a limit says 10**30."""
 
@@ -76,7 +78,7 @@ class Recipe:
         if stated is None:
             limits = (
                 _json(self.path / "tokenizer_config.json", {}).get("model_max_length"),
-                self._config.get("max_position_embeddings"),
+                self.config.get("max_position_embeddings"),
             )
             stated = min((int(n) for n in limits if n is not None and n > 0), default=NO_LIMIT)
         return int(stated) if stated < NO_LIMIT else None
@@ -90,11 +92,12 @@ class Recipe:
             if kind.endswith(".Pooling") and folder:
                 settings = self._pooling
                 width = settings.get("embedding_dimension") or settings.get("word_embedding_dimension")
-                return width * self._modes if width else None
-        return self._config.get("hidden_size") if not self.obstacle else None
+                return width * len(self.pooling) if width else None
+        return self.config.get("hidden_size") if not self.obstacle else None
 
     @property
-    def _config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
+        """The settings of the transformer."""
         return _json(self.path / self.modules[0][1] / "config.json", {})
 
     @property
@@ -103,11 +106,12 @@ class Recipe:
         return _json(self.path / folder / "config.json", {}) if folder else {}
 
     @property
-    def _modes(self) -> int:
+    def pooling(self) -> tuple[str, ...]:
+        """How states become a vector, by today's names: mean, cls, max, ..."""
         mode = self._pooling.get("pooling_mode")
         if mode is not None:
-            return 1 if isinstance(mode, str) else len(mode)
-        return max(1, sum(bool(self._pooling.get(f"pooling_mode_{m}")) for m in MODES))
+            return (mode,) if isinstance(mode, str) else tuple(mode)
+        return tuple(TODAY.get(m, m) for m in MODES if self._pooling.get(f"pooling_mode_{m}")) or ("mean",)
 
     @cached_property
     def identity(self) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fovea.rag.encoder import Encoder
 
-READER = ("safetensors", "models")
+READER = ("safetensors", "onnx")
 """The package that reads weights, and the extra that brings it."""
 
 

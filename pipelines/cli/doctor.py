@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fovea.rag.component import Component
 
 OURS, DISTRIBUTION = "fovea", "fovea-rag"
-TOGETHER = ("demo", "dev", "peers")
+TOGETHER = ("dev", "peers")
 """Extras that bring what others do."""
 _REQUIRED = re.compile(r"""([\w.-]+).*;\s*extra\s*==\s*["']([\w-]+)["']""")
 

