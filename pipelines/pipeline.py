@@ -31,6 +31,7 @@ from fovea.pipelines.spec.check import check
 from fovea.pipelines.spec.lacks import refuse_before_reading
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import filter_check, registry
+from fovea.rag.as_of import as_of as moment
 from fovea.rag.corpus import VectorIndex
 from fovea.rag.errors import QueryError
 from fovea.rag.feedback import AnswerFeedback
@@ -192,7 +193,7 @@ class Pipeline:
 
     def _query(self, question: str | Query, where: str | Filter | None, as_of: Moment) -> Query:
         query = question if isinstance(question, Query) else Query(question)
-        query = query if as_of is None else replace(query, as_of=as_of)
+        query = query if as_of is None else replace(query, as_of=moment(as_of))
         if not query.text.strip():
             raise QueryError("the question is empty")
         if len(query.text) > LONGEST_QUESTION:

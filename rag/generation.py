@@ -7,6 +7,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import ContextVar, copy_context
+from types import GeneratorType
 
 from fovea.rag.component import Component
 from fovea.rag.corpus import Corpus
@@ -39,7 +40,7 @@ class Generator(Component, kind="generator"):
 
         def following() -> str | None:
             piece = context.run(next, pieces, None)
-            if gone.is_set():
+            if gone.is_set() and isinstance(pieces, GeneratorType):
                 context.run(pieces.close)
             return piece
 

@@ -114,10 +114,12 @@ def formats() -> dict[str, str]:
     """Which files are read here, and what the others need."""
     from fovea.pipelines.spec.lacks import lacks_of
     from fovea.rag import registry
+    from fovea.rag.component import Component
 
     found: dict[str, list[str]] = {}
     for loader in registry.components("loader").values():
-        missing = lacks_of(loader.model_construct(), None)
+        made = loader.model_construct()  # Without checks: a plug-in may have settings that one must give.
+        missing = lacks_of(made, None) if isinstance(made, Component) else []
         key = f"does not read without: {missing[0].fix}" if missing else "reads"
         found.setdefault(key, []).extend(getattr(loader, "suffixes", ()))
     return {key: " ".join(suffixes) for key, suffixes in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from fovea.pipelines.evaluation.compare import Difference
 from fovea.pipelines.evaluation.evaluation import Evaluation
@@ -32,16 +33,19 @@ def rows(evaluation: Evaluation, method: str, chunks: Mapping[str, Value]) -> li
 def _row(data: str, method: str, name: str, value: Value | None) -> Row:
     if value is None:
         return Row("eval", data, method, name, None, n=0)
-    return Row("eval", data, method, name, value.mean, *value.ends, value.n, settings={"of": value.of})
+    low, high = value.ends
+    return Row("eval", data, method, name, value.mean, low, high, value.n, settings={"of": value.of})
 
 
 def differences(found: Sequence[Difference], data: str, method: str) -> list[Row]:
     """One row a metric: the paired difference, with its tests in the settings."""
     return [
-        Row("eval", data, method, f"{d.metric} difference", d.difference.mean, *d.difference.ends,
-            d.difference.n, settings={"before": d.before, "after": d.after, "p": d.p, "p_holm": d.p_holm})
+        replace(
+            _row(data, method, f"{d.metric} difference", d.difference),
+            settings={"before": d.before, "after": d.after, "p": d.p, "p_holm": d.p_holm},
+        )
         for d in found
-    ]  # fmt: skip
+    ]
 
 
 def table(evaluation: Evaluation, method: str, chunks: Mapping[str, Value]) -> str:
