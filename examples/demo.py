@@ -13,7 +13,7 @@ from pathlib import Path
 os.environ.setdefault("FOVEA_OFFLINE", "1")
 
 from fovea.pipelines.answering.explain import stage_lines
-from fovea.pipelines.cli.ask import support_lines
+from fovea.pipelines.cli.ask import answer_lines
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag import progress
 
@@ -37,9 +37,9 @@ def main() -> int:
         for question in QUESTIONS:
             answer = pipeline.ask(question)
             assert answer.trace is not None
-            print(f"\n{'─' * 100}\n{question}\n\n{answer.text}\n")
-            print(*support_lines(answer), sep="\n")
-            print("stages:", *(f"  {line}" for line in stage_lines(answer.trace)), sep="\n")
+            print(f"\n{'─' * 100}\n{question}\n")
+            print(*answer_lines(answer), sep="\n")
+            print("\nstages:", *(f"  {line}" for line in stage_lines(answer.trace)), sep="\n")
     for name, reason in report.failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 0 if report.ok else 1

@@ -49,6 +49,11 @@ class Document:
         """The 1-based page that holds character `offset`, or None for a text without pages."""
         return max(1, bisect_right(self.pages, offset)) if self.pages else None
 
+    def line_at(self, offset: int) -> int:
+        """The 1-based line of the text that holds character `offset`; `\\n`, `\\r\\n` and `\\r` end one. O(offset)."""
+        ends = (self.text.count(mark, 0, offset) for mark in ("\n", "\r"))
+        return 1 + sum(ends) - self.text.count("\r\n", 0, offset)
+
     def chunk(self, span: Span) -> Chunk:
         """Slice `span` out of this document."""
         return Chunk(

@@ -40,7 +40,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """The characters `[start, end)` of a document that support a sentence of the answer; `quote` is that very text."""
+    """The characters `[start, end)` of a document that support a sentence of the answer; `quote` is that very text.
+
+    `line` is the 1-based line of the document's text in which it starts: of the converted text, where the source is not
+    text itself.
+    """
 
     document_id: str
     start: int
@@ -49,12 +53,14 @@ class Citation:
     source: str = ""
     page: int | None = None
     score: float = 0.0
+    line: int | None = None
 
     @property
     def where(self) -> str:
-        """`source:start-end`, with the page where there is one."""
+        """`source:start-end`, with the line, and the page where there is one: `tea.pdf:120-161 line 7 p.2`."""
+        line = f" line {self.line}" if self.line is not None else ""
         page = f" p.{self.page}" if self.page is not None else ""
-        return f"{self.source or self.document_id}:{self.start}-{self.end}{page}"
+        return f"{self.source or self.document_id}:{self.start}-{self.end}{line}{page}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,7 @@ class Answer:
                     "document": c.document_id,
                     "start": c.start,
                     "end": c.end,
+                    "line": c.line,
                     "page": c.page,
                     "score": round(c.score, 6),
                     "quote": c.quote,

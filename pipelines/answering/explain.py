@@ -18,6 +18,7 @@ class Fate:
     path: tuple[tuple[str, int, float], ...]
     dropped_by: str = ""
     reason: str = ""
+    text: str = ""
 
     def __str__(self) -> str:
         steps = ", ".join(f"{stage} #{rank} ({score:.4g})" for stage, rank, score in self.path)
@@ -37,9 +38,20 @@ def fates(trace: Trace) -> list[Fate]:
         ends.update({chunk: (stage.name, why) for chunk, why in stage.dropped.items()})
     last = next((s for s in reversed(trace.stages) if s.hits is not None), None)
     kept = {chunk for chunk, _, _ in (last.hits or ())} if last else set()
-    found = [Fate(chunk, names[chunk], tuple(way), *(("", "") if chunk in kept else ends.get(chunk, _lost(way))))
-             for chunk, way in ways.items()]  # fmt: skip
+    texts = {hit.chunk.id: hit.chunk.text for stage in trace.stages for hit in stage.kept or ()}
+    found = [
+        Fate(chunk, names[chunk], tuple(way), *(("", "") if chunk in kept else ends.get(chunk, _lost(way))),
+             text=texts[chunk])
+        for chunk, way in ways.items()
+    ]  # fmt: skip
     return sorted(found, key=lambda f: (bool(f.dropped_by), f.path[-1][1] if not f.dropped_by else _best(f)))
+
+
+def fate_lines(trace: Trace) -> Iterator[str]:
+    """Every chunk's way, and below it the chunk's text."""
+    for fate in fates(trace):
+        yield str(fate)
+        yield from (f"    {line}".rstrip() for line in printable(fate.text, keep="\n\t").splitlines())
 
 
 def _lost(way: list[tuple[str, int, float]]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from fovea.rag.types import Citation, Document, Hit, Span
 LEAN = 300
 """How many characters beyond a chunk are read, so that a sentence which its edge cuts is quoted whole."""
 
-_OPENS = re.compile(r"(?:[>|]\s*|[-*+•]\s+|\(?\d{1,3}[.)]\s+)++")
+_OPENS = re.compile(r"(?:[>|]\s*|#{1,6}\s+|[-*+•]\s+|\(?\d{1,3}[.)]\s+)++")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,13 @@ class Passage:
 
     def citation(self, score: float) -> Citation:
         """This sentence as evidence."""
-        d, s = self.document, self.span
-        return Citation(d.id, s.start, s.end, self.text, d.source, d.page_at(s.start), score)
+        return cited(self.document, self.span, score)
+
+
+def cited(document: Document, span: Span, score: float) -> Citation:
+    """`span` of `document` as evidence."""
+    quote, page, line = document.text[span.start : span.end], document.page_at(span.start), document.line_at(span.start)
+    return Citation(document.id, span.start, span.end, quote, document.source, page, score, line)
 
 
 def read(hits: Sequence[Hit], corpus: Corpus) -> list[Passage]:
@@ -66,10 +71,11 @@ def _document(document_id: str, corpus: Corpus, known: dict[str, Document]) -> D
 
 def _within(text: str, start: int, end: int) -> list[Span]:
     low, high = max(0, start - LEAN), min(len(text), end + LEAN)
-    spans = [_bare(text, low + s.start, low + s.end) for s in sentences(text[low:high])]
+    spans = [bare(text, low + s.start, low + s.end) for s in sentences(text[low:high])]
     return [s for s in spans if 2 * (min(s.end, end) - max(s.start, start)) >= len(s) > 0]
 
 
-def _bare(text: str, start: int, end: int) -> Span:
+def bare(text: str, start: int, end: int) -> Span:
+    """`[start, end)` without the bullet, number or other sign that opens a line."""
     opened = _OPENS.match(text, start, end)
     return Span(opened.end() if opened else start, end)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.warned import printed
 from fovea.rag.printable import printable, to_json
 
 if TYPE_CHECKING:
-    from fovea.rag.types import Answer
+    from fovea.rag.types import Answer, Citation, Sentence
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,9 @@ def add_query_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", metavar="TIME", help="the moment of asking, for time-aware stages: 2024-05-01T12:00")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
-        "--explain", action="store_true", help="why each chunk came back, which stage kept or dropped it"
+        "--explain",
+        action="store_true",
+        help="each chunk's text, why it came back, which stage dropped it",
     )
 
 
@@ -46,22 +49,24 @@ def question_of(args: argparse.Namespace) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer; the text appears as the model writes it."""
+    """Answer. What the answer rests on is known once the model is done, so nothing is printed before."""
     from fovea.pipelines.pipeline import Pipeline
+    from fovea.rag import progress
     from fovea.rag.types import Answer
 
-    with Pipeline.from_yaml(args.pipeline) as pipeline:
+    shown = progress.shown(sys.stderr.isatty())
+    with Pipeline.from_yaml(args.pipeline) as pipeline, shown, progress.bar("pieces written") as bar:
         for piece in pipeline.stream(question_of(args), args.k, where=args.where, as_of=args.as_of):
             if isinstance(piece, Answer):
-                show(piece, args)
-            elif not args.json:
-                print(printable(piece, keep="\n\t"), end="", flush=True)
+                answer = piece
+            bar.advance()
+    show(answer, args)
     return 0
 
 
 def show(answer: Answer, args: argparse.Namespace) -> None:
-    """Print what follows the text: the support of each sentence, the citations, the stages."""
-    from fovea.pipelines.answering.explain import fates, stage_lines
+    """Print the answer and its citations, and with `--explain` the chunks and the stages."""
+    from fovea.pipelines.answering.explain import fate_lines, fates, stage_lines
 
     assert answer.trace is not None
     if args.json:
@@ -70,23 +75,35 @@ def show(answer: Answer, args: argparse.Namespace) -> None:
             plain["explain"] = [str(f) for f in fates(answer.trace)]
         print(to_json(plain))
         return
-    print("\n")
-    print(*support_lines(answer), sep="\n")
+    print(*answer_lines(answer), sep="\n")
     if args.explain:
-        print("\nwhy these chunks:", *fates(answer.trace), sep="\n  ")
-    print("\nstages:", *stage_lines(answer.trace), sep="\n  ")
-    printed(answer.trace.warnings)
+        print("\nwhy these chunks:", *fate_lines(answer.trace), sep="\n  ")
+        print("\nstages:", *stage_lines(answer.trace), sep="\n  ")
+        printed(answer.trace.warnings)
 
 
-def support_lines(answer: Answer) -> list[str]:
-    """Each sentence of the answer with the numbers of its citations, then the citations."""
+def answer_lines(answer: Answer) -> list[str]:
+    """The answer, behind each sentence the numbers of its citations, then the citations: where, and the quote unless
+    the answer says just that."""
     cited = {c: n for n, c in enumerate(answer.citations, 1)}
-    lines = ["rests on:"]
+    lines, at = [""], 0
     for sentence in answer.sentences:
-        marks = "".join(f"[{cited[c]}]" for c in sentence.citations) or "[no support found]"
-        lines.append(f"  {marks} {shorten(sentence.text)}")
-    lines += [f"  [{n}] {printable(c.where)}\n      “{shorten(c.quote, 200)}”" for c, n in cited.items()]
+        lines[0] += answer.text[at : sentence.end] + _marks(sentence, cited)
+        at = sentence.end
+    lines[0] = printable(lines[0] + answer.text[at:], keep="\n\t")
+    said = {" ".join(sentence.text.split()) for sentence in answer.sentences}
+    for c, n in cited.items():
+        word_for_word = " ".join(c.quote.split()) in said
+        lines += [""] * (n == 1) + [f"[{n}] {printable(c.where)}" + ", word for word" * word_for_word]
+        lines += [] if word_for_word else [f"    “{shorten(c.quote, 300)}”"]
     return lines
+
+
+def _marks(sentence: Sentence, cited: Mapping[Citation, int]) -> str:
+    from fovea.pipelines.answering.refusals import asserted
+
+    found = "".join(f"[{cited[c]}]" for c in sentence.citations)
+    return f" {found}" if found else " [no support found]" if asserted(sentence.text) else ""
 
 
 def shorten(text: str, most: int = 100) -> str:

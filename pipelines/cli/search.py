@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the hits, best first."""
-    from fovea.pipelines.answering.explain import fates, stage_lines
+    from fovea.pipelines.answering.explain import fate_lines, fates, stage_lines
     from fovea.pipelines.pipeline import Pipeline
     from fovea.rag.trace import Trace
     from fovea.rag.types import hit_to_dict
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if not hits:
         print("nothing found")
     if args.explain:
-        print("\nwhy these chunks:", *fates(trace), sep="\n  ")
+        print("\nwhy these chunks:", *fate_lines(trace), sep="\n  ")
         print("\nstages:", *stage_lines(trace), sep="\n  ")
         printed(trace.warnings)
     return 0

@@ -20,12 +20,12 @@ from pydantic import Field, PositiveInt
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
 from fovea.pipelines.answering.passages import Passage, read
+from fovea.pipelines.answering.quoting import Quotation, joined, quotations, taken
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.generation import Generator
-from fovea.rag.tables import Table, header_above, tables
-from fovea.rag.types import Answer, Hit, Query, Sentence
+from fovea.rag.types import Answer, Citation, Hit, Query, Sentence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,24 +64,26 @@ class ExtractiveGenerator(Generator, name="extractive"):
     """How many sentences are read with the encoder; of more, those that hold most of the question's words."""
 
     def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
-        """The chosen sentences, white space evened, one a piece."""
-        chosen = self.choose(query.text, hits, corpus)
-        if not chosen:
-            yield NO_ANSWER
-        for i, passage in enumerate(chosen):
-            yield (" " if i else "") + evened(passage.text)
+        """The chosen sentences in plain words, one a piece."""
+        yield from joined(chosen) if (chosen := self.quote(query.text, hits, corpus)) else [NO_ANSWER]
 
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
-        """Each sentence with the very place it was taken from."""
-        found = _taken_from(text, read(hits, corpus))
+        """Each sentence with the very places it was taken from."""
+        found = taken(text, quotations(read(hits, corpus)))
         if found is None:
             return cite(text, hits, corpus, question=query.text)
-        return Answer(text, tuple(found), tuple(hits))
+        said = [Sentence(start, end, text[start:end], _cited(group)) for start, end, group in found]
+        return Answer(text, tuple(said), tuple(hits))
 
     def choose(self, question: str, hits: Sequence[Hit], corpus: Corpus) -> list[Passage]:
+        """The passages that `quote` quotes."""
+        return [quotation.passage for quotation in self.quote(question, hits, corpus)]
+
+    def quote(self, question: str, hits: Sequence[Hit], corpus: Corpus) -> list[Quotation]:
         """The sentences of the answer, in the order in which they are said; none if nothing reaches the floor."""
-        asked, everything = stems(question), read(hits, corpus)
-        texts = _behind_headers(everything)
+        quoted = quotations(read(hits, corpus))
+        asked, everything = stems(question), [quotation.passage for quotation in quoted]
+        texts = [quotation.text if quotation.under else quotation.passage.text for quotation in quoted]
         bags = [stems(text) for text in texts]
         weight = weights(bags)
         covers = _covers(asked, everything, bags, weight)
@@ -99,7 +101,7 @@ class ExtractiveGenerator(Generator, name="extractive"):
             trace.current().note(no_answer=f"the best sentence scores {best:.2f}, the floor is {self.floor}")
             return []
         picked = self._pick(scores, vectors, corpus)
-        return _in_order([everything[kept[n]] for n in picked])
+        return _in_order([quoted[kept[n]] for n in picked])
 
     def _pick(self, scores: Sequence[float], vectors: np.ndarray, corpus: Corpus) -> list[int]:
         """Rows of the best sentences that say something new, best first."""
@@ -123,19 +125,6 @@ def _tells(passage: Passage) -> bool:
     if _MARKED.search(whole[max(0, span.start - 16) : span.start]):
         return not _HEADS_TABLE.match(whole, span.end)
     return text[-1:] in _STOPS or len(text) > LONGEST_HEADING or not _BREAK.match(whole[span.end : span.end + 8])
-
-
-def _behind_headers(passages: Sequence[Passage]) -> list[str]:
-    """What is read of each sentence: a row of a table behind the header row, any other by itself."""
-    found: dict[str, list[Table]] = {}
-    texts = []
-    for passage in passages:
-        document, span = passage.document, passage.span
-        if document.id not in found:
-            found[document.id] = tables(document.text, document.media_type)
-        header = header_above(found[document.id], span.start, span.end, document.text)
-        texts.append(f"{header} {passage.text}" if header else passage.text)
-    return texts
 
 
 def _covers(
@@ -165,28 +154,13 @@ def _likes(
     return likeness(corpus.encoder, (vectors @ asked + pairs @ asked) / 2)
 
 
-def _in_order(picked: Sequence[Passage]) -> list[Passage]:
+def _in_order(picked: Sequence[Quotation]) -> list[Quotation]:
     """Documents by their best sentence, sentences as they are read."""
-    first = {p.document.id: i for i, p in reversed(list(enumerate(picked)))}
-    return sorted(picked, key=lambda p: (first[p.document.id], p.span.start))
+    first = {q.passage.document.id: i for i, q in reversed(list(enumerate(picked)))}
+    return sorted(picked, key=lambda q: (first[q.passage.document.id], q.passage.span.start))
 
 
-def evened(text: str) -> str:
-    """`text` with every run of white space as one space."""
-    return " ".join(text.split())
-
-
-def _taken_from(text: str, passages: Sequence[Passage]) -> list[Sentence] | None:
-    """`text` read as quoted sentences, one after the other, or None if it is not."""
-    by_text: dict[str, Passage] = {}
-    for passage in passages:
-        by_text.setdefault(evened(passage.text), passage)
-    found, at = [], 0
-    while at < len(text):
-        quoted = max((t for t in by_text if text.startswith(t, at)), key=len, default="")
-        if not quoted:
-            return None
-        found.append(Sentence(at, at + len(quoted), quoted, (by_text[quoted].citation(1.0),)))
-        at += len(quoted)
-        at += text.startswith(" ", at)
-    return found
+def _cited(group: Sequence[Quotation]) -> tuple[Citation, ...]:
+    """The passages of one piece of the answer, then what they stand under."""
+    places = [list(quotation.citations()) for quotation in group]
+    return tuple(dict.fromkeys([*(own for own, *_ in places), *(c for _, *above in places for c in above)]))

@@ -15,7 +15,7 @@ from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.generation import Generator
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.trace import Trace
-from fovea.rag.types import Answer, Chunk, Hit, Query, Span
+from fovea.rag.types import Answer, Chunk, Citation, Hit, Query, Span
 
 TEXTS = {
     "moon.txt": "The Moon orbits the Earth in 27 days. It has no air. Neil Armstrong walked on it in 1969.",
@@ -94,15 +94,22 @@ def check_sentences(answer: Answer) -> None:
 
 
 def check_citations(answer: Answer, chunks: Sequence[Chunk], corpus: Corpus) -> None:
-    """Each quotes its document to the letter, and touches a passage the generator was given."""
+    """Each quotes its document to the letter, and touches a passage the generator was given, or stands above a citation
+    of the same sentence that does, as a heading may."""
     for citation in answer.citations:
         text = corpus.document(citation.document_id).text
         assert text[citation.start : citation.end] == citation.quote
         assert citation.quote.strip()
         assert 0 <= citation.score <= 1
-        assert any(
-            c.document_id == citation.document_id and c.start < citation.end and citation.start < c.end for c in chunks
-        ), "evidence comes from the passages"
+    for sentence in answer.sentences:
+        touching = [c for c in sentence.citations if any(_touches(chunk, c) for chunk in chunks)]
+        for c in sentence.citations:
+            below = any(t.document_id == c.document_id and c.start <= t.start for t in touching)
+            assert below, "evidence comes from the passages"
+
+
+def _touches(chunk: Chunk, c: Citation) -> bool:
+    return chunk.document_id == c.document_id and chunk.start < c.end and c.start < chunk.end
 
 
 def check_async(generator: Generator, corpus: Corpus, hits: Sequence[Hit], *, deterministic: bool) -> None:

@@ -53,3 +53,14 @@ def test_an_answer_lists_each_citation_once_and_names_the_unsupported():
     plain = answer.to_dict()
     assert [s["citations"] for s in plain["sentences"]] == [[1], [1], []]
     assert [s["supported"] for s in plain["sentences"]] == [True, True, False]
+
+
+@pytest.mark.parametrize(("offset", "line"), [(0, 1), (1, 1), (2, 2), (5, 3), (7, 4), (10, 6)])
+def test_a_line_ends_as_editors_end_it(offset, line):
+    assert Document("d", "a\nb\r\nc\rd\n\ne").line_at(offset) == line
+
+
+def test_a_citation_says_its_line_and_page_behind_its_characters():
+    cited = Citation("d", 3, 9, "a", "tea.pdf", page=2, line=7)
+    assert cited.where == "tea.pdf:3-9 line 7 p.2"
+    assert Citation("d", 3, 9, "a").where == "d:3-9"
