@@ -12,12 +12,13 @@ stands for "s with its predecessor", so that each sentence is encoded once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
 from fovea.pipelines.answering.citing import cite
+from fovea.pipelines.answering.claims import names
 from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
 from fovea.pipelines.answering.passages import Passage, read
 from fovea.pipelines.answering.quoting import Quotation, joined, quotations, taken
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 NEIGHBOURS, RANK = 0.3, 0.01
 LONGEST_HEADING = 80
 """Characters."""
+_ENGLISH = re.compile(r"\b(?:the|of|does|did|is|are|how|what|which|who|when|where|why)\b", re.IGNORECASE)
 _STOPS = ".!…。！:：;；"
 _MARKED = re.compile(r"(?:\A|\n)[ \t]*(?:\||[-*+•][ \t]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z])[.)])[ \t]*\Z")
 """What stands before an item of a list or a row of a table."""
@@ -45,7 +47,8 @@ _NUMBERED = re.compile(r"\n\s*\d{1,3}(?:\.\d+)*\.?$")  # a title line that runs 
 class ExtractiveGenerator(Generator, name="extractive"):
     """Quotes the sentences that answer best: at most `max_sentences`, in reading order inside a document.
 
-    Says that the documents do not answer where no sentence reaches `floor`. O(sentences) encodings a question.
+    Says that the documents do not answer where no sentence reaches `floor`, or where no document that came back holds
+    the names in an English question. O(sentences) encodings a question.
     """
 
     max_sentences: PositiveInt = 3
@@ -87,11 +90,12 @@ class ExtractiveGenerator(Generator, name="extractive"):
         bags = [stems(text) for text in texts]
         weight = weights(bags)
         covers = _covers(asked, everything, bags, weight)
-        told = [i for i, p in enumerate(everything) if bags[i] - asked and _tells(p)]
+        spoken = _speaking_of(question if self.floor else "", everything)
+        told = [i for i, p in enumerate(everything) if bags[i] - asked and p.document.id in spoken and _tells(p)]
         kept = sorted(sorted(told, key=lambda i: -covers[i])[: self.candidates])
         trace.current().count(sentences_read=len(kept), sentences_left=len(everything) - len(kept))
         if not kept:
-            trace.current().note(no_answer="the passages hold no sentence that could answer")
+            trace.current().note(no_answer="no sentence could answer, of what the question names")
             return []
         vectors = corpus.encoder.encode([texts[i] for i in kept])
         likes = _likes(corpus, question, vectors, [everything[i] for i in kept], kept)
@@ -125,6 +129,21 @@ def _tells(passage: Passage) -> bool:
     if _MARKED.search(whole[max(0, span.start - 16) : span.start]):
         return not _HEADS_TABLE.match(whole, span.end)
     return text[-1:] in _STOPS or len(text) > LONGEST_HEADING or not _BREAK.match(whole[span.end : span.end + 8])
+
+
+def _speaking_of(question: str, passages: Sequence[Passage]) -> set[str]:
+    """The documents in which every name of the question stands: what is said of another is no answer. Names are told by
+    their capitals, so only in an English question.
+    """
+    wanted = names(question) if _ENGLISH.search(question) else frozenset()
+    documents = {passage.document.id: passage.document for passage in passages}
+    around = {d.id: stems(f"{d.text} {d.title} {d.source}") for d in documents.values()} if wanted else {}
+    return {d for d in documents if all(held(name, around[d]) for name in wanted)}
+
+
+def held(name: Sequence[str], words: Container[str]) -> bool:
+    """Whether the words of a name, or the greater part of a long one, are among `words`."""
+    return 2 * sum(word in words for word in name) > len(name)
 
 
 def _covers(

@@ -112,6 +112,6 @@ def test_no_quotation_is_longer_than_is_read_at_once(text):
 def test_each_sentence_is_printed_once_with_its_numbers():
     lines = answer_lines(ask("How long, in pages, is the policy?", "The policy is *short*.", floor=0.0))
     assert lines == ["The policy is short. [1]", "", "[1] policy.md:0-22 line 1", "    “The policy is *short*.”"]
-    plain = answer_lines(ask("Is tea brewed at 80 degrees?", "Tea is brewed at 80 degrees."))
+    plain = answer_lines(ask("At how many degrees is tea brewed?", "Tea is brewed at 80 degrees."))
     assert plain == ["Tea is brewed at 80 degrees. [1]", "", "[1] policy.md:0-28 line 1, word for word"]
     assert answer_lines(ask("Who painted the Mona Lisa?", "Tea is brewed.")) == ["The documents do not say."]
