@@ -90,12 +90,14 @@ class ExtractiveGenerator(Generator, name="extractive"):
         bags = [stems(text) for text in texts]
         weight = weights(bags)
         covers = _covers(asked, everything, bags, weight)
-        spoken = _speaking_of(question if self.floor else "", everything)
-        told = [i for i, p in enumerate(everything) if bags[i] - asked and p.document.id in spoken and _tells(p)]
+        told = [i for i, p in enumerate(everything) if bags[i] - asked and _tells(p)]
         kept = sorted(sorted(told, key=lambda i: -covers[i])[: self.candidates])
         trace.current().count(sentences_read=len(kept), sentences_left=len(everything) - len(kept))
+        if self.floor and not _named(question, everything):
+            trace.current().note(no_answer="no document that came back holds what the question names")
+            return []
         if not kept:
-            trace.current().note(no_answer="no sentence could answer, of what the question names")
+            trace.current().note(no_answer="the passages hold no sentence that could answer")
             return []
         vectors = corpus.encoder.encode([texts[i] for i in kept])
         likes = _likes(corpus, question, vectors, [everything[i] for i in kept], kept)
@@ -131,14 +133,14 @@ def _tells(passage: Passage) -> bool:
     return text[-1:] in _STOPS or len(text) > LONGEST_HEADING or not _BREAK.match(whole[span.end : span.end + 8])
 
 
-def _speaking_of(question: str, passages: Sequence[Passage]) -> set[str]:
-    """The documents in which every name of the question stands: what is said of another is no answer. Names are told by
-    their capitals, so only in an English question.
+def _named(question: str, passages: Sequence[Passage]) -> bool:
+    """Whether every name of the question stands in a document that came back, its title or source: what is said of
+    others is no answer. Names are told by their capitals, so only in an English question.
     """
     wanted = names(question) if _ENGLISH.search(question) else frozenset()
-    documents = {passage.document.id: passage.document for passage in passages}
-    around = {d.id: stems(f"{d.text} {d.title} {d.source}") for d in documents.values()} if wanted else {}
-    return {d for d in documents if all(held(name, around[d]) for name in wanted)}
+    documents = {passage.document.id: passage.document for passage in passages}.values() if wanted else ()
+    around = frozenset[str]().union(*(stems(f"{d.text} {d.title} {d.source}") for d in documents))
+    return all(held(name, around) for name in wanted)
 
 
 def held(name: Sequence[str], words: Container[str]) -> bool:
