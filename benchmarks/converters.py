@@ -117,7 +117,9 @@ def counted(wanted: Iterable[list[str]], lines: list[str]) -> tuple[int, int]:
 
 
 def letters(text: str) -> Counter[str]:
-    return Counter("".join(unicodedata.normalize("NFKC", text).split()))
+    """Without white space and marks that nobody sees."""
+    seen = "".join(unicodedata.normalize("NFKC", text).split())
+    return Counter(letter for letter in seen if unicodedata.category(letter) != "Cf")
 
 
 def bare(text: str) -> str:

@@ -57,7 +57,8 @@ def open_text(path: Path) -> Said:
 def page(path: Path) -> Said:
     root = html.fromstring(path.read_bytes() or b"<p>")
     for one in root.xpath("//script | //style | //template | //noscript | //head | //comment()"):
-        one.drop_tree()
+        if one.getparent() is not None:
+            one.drop_tree()
     heads = [one.text_content() for one in root.xpath("//h1 | //h2 | //h3 | //h4 | //h5 | //h6")]
     return Said(
         root.text_content(), heads, rows([root], "tr", "*[local-name()='td' or local-name()='th']", ".//text()")
