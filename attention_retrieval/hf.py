@@ -37,10 +37,13 @@ ANEW = "read the text anew, with cache.activate_past_recording() before"
 class RetrievalCache(DynamicCache):
     """A cache whose decoding steps read the keys that they search for, not all of them.
 
-    `model.generate(**inputs, cache=cache)` is all there is to it (`past_key_values=cache` before transformers 5.24); the
-    model must have been loaded with `attn_implementation="fovea_retrieval"`. Sliding-window layers are left as they are. A text is read once and asked
-    many times: `save`, `load`, and `crop` back to the text after an answer; for that, a model with sliding windows wants
-    `activate_past_recording` before it reads. A mask may hide the last tokens of a sequence, as a padded answer's.
+    `model.generate(**inputs, cache=cache)` is all there is to it (`past_key_values=cache` before transformers 5.24);
+    the model must have been loaded with `attn_implementation="fovea_retrieval"`. Layers with a sliding window are left
+    as they are.
+
+    A text is read once and asked many times: `save`, `load`, and `crop` back to the text after an answer; for that, a
+    model with sliding windows wants `activate_past_recording` before it reads. A mask may hide the last tokens of a
+    sequence, as a padded answer's.
 
     Raises ConfigError for a model with another implementation; ModelError for one that transformers does not compute by
     `sdpa`, and, when it is used, for beam search, for a mask that is not causal or changes what was read otherwise, and
@@ -76,8 +79,8 @@ class RetrievalCache(DynamicCache):
         """Forget the last tokens; pass their number as a negative one, as transformers does.
 
         After a step that was interrupted, this also brings layers that had gone on back to those that had not.
-        Raises ModelError, and crops no layer, for a positive number, and where a layer no longer has what it held before:
-        one with a sliding window, unless `activate_past_recording` was called before the text was read.
+        Raises ModelError, and crops no layer, for a positive number, and where a layer no longer has what it held
+        before: one with a sliding window, unless `activate_past_recording` was called before the text was read.
         """
         check_crop(tokens_to_remove)
         surplus = self._surplus(tokens_to_remove)
@@ -191,8 +194,8 @@ def make_mask(
 ) -> torch.Tensor | None:
     """Where attention is plainly causal over all there is: the padding, (batch, keys), or None without any.
 
-    Otherwise (a sliding window, packed sequences, a static cache) the mask of `sdpa`. Raises ModelError for a model that
-    transformers does not compute by `sdpa`: some never ask for an attention function.
+    Otherwise (a sliding window, packed sequences, a static cache) the mask of `sdpa`. Raises ModelError for a model
+    that transformers does not compute by `sdpa`: some never ask for an attention function.
     """
     check_attention(kwargs.get("config"), IMPLEMENTATION)
     plain = mask_function is causal_mask_function and kv_offset == 0 and kv_length == q_offset + q_length

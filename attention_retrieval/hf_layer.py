@@ -41,8 +41,8 @@ class RetrievalLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Make the rows, now that shapes are known."""
         if key_states.shape[-1] != value_states.shape[-1]:
-            what = f"a RetrievalCache does not serve keys of width {key_states.shape[-1]} and values of {value_states.shape[-1]}"
-            raise ModelError(what, fix="use a DynamicCache")
+            widths = f"keys of width {key_states.shape[-1]} and values of {value_states.shape[-1]}"
+            raise ModelError(f"a RetrievalCache does not serve {widths}", fix="use a DynamicCache")
         batch, heads, _, d = key_states.shape
         self.rows = [DecodingRow(self.settings, self.layer, heads, d) for _ in range(batch)]
         self.is_initialized = True
@@ -105,9 +105,7 @@ class RetrievalLayer(CacheLayerMixin):
             self.kept = self.kept[list(order)]
 
     def offload(self) -> None:
-        """Give back the model's device: keys and values are in the machine's memory as it is, and a copy of the near ones
-        there.
-        """
+        """Drop what is near from the model's device; all keys and values are in the machine's memory anyway."""
         for row in self.rows:
             row.near = None
 

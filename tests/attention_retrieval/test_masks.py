@@ -114,8 +114,8 @@ def test_padding_cannot_be_shown_later(ours):
 def test_a_mask_of_the_new_tokens_alone_is_refused(ours):
     cache = fresh(ours)
     read(ours, cache, text(60))
+    cache.layers[0].update(*(torch.zeros(1, 2, 5, 16),) * 2)
     with pytest.raises(ModelError, match=r"the attention mask is \(1, 5\), not \(1, 65\)") as error:
-        cache.layers[0].update(*(torch.zeros(1, 2, 5, 16),) * 2)
         cache.layers[0].attend(ours.model.layers[0].self_attn, torch.zeros(1, 8, 5, 16), shown(5), 1.0)
     assert "those already read too" in str(error.value)
 
