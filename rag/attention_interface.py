@@ -7,12 +7,11 @@ Others have sinks, caps or biases that `sdpa` leaves out, or know a fixed list o
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from fovea.rag.errors import ModelError
 
 
-def check_attention(config: Any, implementation: str) -> None:
+def check_attention(config: object, implementation: str) -> None:
     """Raise ModelError if models of this config cannot attend through `implementation`.
 
     One that transformers does not know is not refused.
