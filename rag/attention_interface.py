@@ -16,7 +16,7 @@ def check_attention(config: object, implementation: str) -> None:
 
     One that transformers does not know is not refused.
     """
-    if why := _refusal(type(config)):
+    if why := _refusal(type(config)):  # type: ignore[arg-type]  # mypy: types are not Hashable
         raise ModelError(f"{why}, so it cannot attend through {implementation}", fix='attn_implementation="eager"')
 
 
