@@ -54,7 +54,7 @@ def _check_pages(document: Document, where: str) -> None:
     whole = isinstance(pages, (tuple, list)) and all(type(start) is int for start in pages)
     if not whole or list(pages) != sorted(pages) or not all(0 <= start <= len(document.text) for start in pages):
         raise DocumentError(
-            f"its field 'pages' is {_described(pages)}; it holds the offset in the text at which each page starts, rising",
+            f"its field 'pages' is {_described(pages)}; it holds the offset at which each page starts, rising",
             where=where,
         )
 

@@ -96,9 +96,7 @@ class Pipeline:
         """
         paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
         if "" in paths:
-            raise DocumentError(
-                "a path is empty", where="ingest", fix="name a file or a folder; . is the one you are in"
-            )
+            raise DocumentError("a path is empty", where="ingest", fix="name a file or a folder, such as .")
         return self._write(lambda run: run.run(paths, forget=forget), rebuild=rebuild)
 
     def add(self, documents: Iterable[Document] | Document) -> IngestReport:
