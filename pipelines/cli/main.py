@@ -70,13 +70,15 @@ def _version() -> str:
 def _run(verb: str, args: argparse.Namespace) -> int:
     from fovea.pipelines.cli.warned import counted
     from fovea.rag.errors import FoveaError
-    from fovea.rag.printable import printable
+    from fovea.rag.printable import printable, to_json
 
     try:
         with counted():
             return int(_module(verb).run(args))
     except FoveaError as error:
         print(printable(str(error), keep="\n"), file=sys.stderr)
+        if getattr(args, "json", False):
+            print(to_json({"error": str(error), "exit_code": error.exit_code}))
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)
