@@ -38,6 +38,10 @@ class Question:
     answers: tuple[str, ...] = ()
     """Reference answers, any of which is right."""
     as_of: datetime | None = None
+    itself: str = ""
+    """The document that is the question itself, as in sets of arguments and duplicates: it is left out of what came
+    back.
+    """
     where: str = field(default="", compare=False)
     """The place in the file, for messages."""
 
