@@ -112,9 +112,7 @@ def _is_grade(words: list[str]) -> bool:
     return bool(words) and words[0].strip().lstrip("-").isdecimal()
 
 
-def _questions(
-    asked: Mapping[str, Query], judged: Mapping[str, Grades], texts: Mapping[str, str]
-) -> Iterator[Judged]:
+def _questions(asked: Mapping[str, Query], judged: Mapping[str, Grades], texts: Mapping[str, str]) -> Iterator[Judged]:
     """Each question once; one judged in several parts counts for the part that is held out. A document of its id and
     text is the question itself.
     """

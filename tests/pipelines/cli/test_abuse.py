@@ -6,9 +6,10 @@ import contextlib
 import io
 import os
 from pathlib import Path
+from time import process_time
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, example, given, seed, settings
 from hypothesis import strategies as st
 
 from fovea.pipelines.cli.main import main
@@ -25,7 +26,7 @@ pipeline:
 GOOD = '{"question": "How hot is green tea?", "references": [{"document": "docs/a.md", "start": 7, "end": 20}]}\n'
 DEEP, DIGITS = 3000, "9" * 5000
 BOUNDED = settings(
-    max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -148,6 +149,16 @@ def test_a_parameter_with_too_many_values_is_refused(place, choices, says):
     assert says in refused("sweep", "s.yaml", "--dry-run")
 
 
+def test_a_forecast_of_a_huge_grid_looks_at_some_of_it(place, capsys):
+    choice = "{choice: [" + ", ".join(map(str, range(1, 41))) + "]}"
+    (place / "s.yaml").write_text(f"{STUDY}  k: {choice}\n  candidates: {{range: [40, 1039]}}\n")
+    began = process_time()
+    assert main(["sweep", "s.yaml", "--dry-run"]) == 0
+    assert process_time() - began < 10, "every configuration in turn takes minutes"
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "up to 40,000 trials of 1 questions each; what follows is of 500 drawn by chance:"
+
+
 ARGS = st.one_of(
     st.sampled_from(
         ["p.yaml", "docs", "good.jsonl", "--json", "--quiet", "--explain", "-k", "3", "--where", "a == 1", "--as-of"]
@@ -212,8 +223,9 @@ def test_any_question_with_gold(place, row):
 
 
 @seed(6)
-@BOUNDED
+@settings(BOUNDED, max_examples=12)
 @given(VALUES, st.sampled_from(["pipeline", "search", "objectives", "constraints", "baseline", "metrics"]))
+@example([[]], "objectives")
 def test_any_study(place, value, key):
     import yaml
 
@@ -226,14 +238,12 @@ def test_any_study(place, value, key):
 @BOUNDED
 @given(st.binary(max_size=60), st.sampled_from(["md", "html", "csv", "json", "jsonl", "docx", "pdf", "eml", "ipynb"]))
 def test_any_file(place, data, suffix):
+    from fovea.pipelines.loaders.select import loader_for
     from fovea.pipelines.pipeline import Pipeline
     from fovea.rag.errors import FoveaError
 
     path = place / f"any.{suffix}"
     path.write_bytes(data)
-    with Pipeline(base=place, encoder="hash") as pipeline:
-        from fovea.pipelines.loaders.select import loader_for
-
-        with contextlib.suppress(FoveaError):
-            list(loader_for(path, pipeline.loaders).load(path))
+    with Pipeline(base=place, encoder="hash") as pipeline, contextlib.suppress(FoveaError):
+        list(loader_for(path, pipeline.loaders).load(path))
     path.unlink()
