@@ -38,12 +38,12 @@ class Question:
     answers: tuple[str, ...] = ()
     """Reference answers, any of which is right."""
     as_of: datetime | None = None
+    where: str = field(default="", compare=False)
+    """The place in the file, for messages."""
     itself: str = ""
     """The document that is the question itself, as in sets of arguments and duplicates: it is left out of what came
     back.
     """
-    where: str = field(default="", compare=False)
-    """The place in the file, for messages."""
 
     @property
     def query(self) -> Query:

@@ -132,9 +132,10 @@ class Space:
         """How many configurations a grid has at most: fewer, where parameters of one name stand in several places."""
 
         def size(node: Any, place: Place) -> int:
-            if place in self.domains and not isinstance(here := self.domains[place], Choice):
-                return len(values(here))
             if place in self.domains:
+                here = self.domains[place]
+                if not isinstance(here, Choice):
+                    return len(values(here))
                 return sum(size(option, (*place, "choice", i)) for i, option in enumerate(here.options))
             return math.prod(size(child, (*place, key)) for key, child in _children(node))
 

@@ -122,6 +122,10 @@ def _questions(asked: Mapping[str, Query], judged: Mapping[str, Grades], texts: 
         parts = [split for split in order if key in judged.get(split, {})]
         again += len(parts[1:])
         if parts:
-            itself = key if query.text.strip() in texts.get(key, "").split("\n", 1) + [texts.get(key)] else ""
+            itself = (
+                key
+                if key in texts and query.text.strip() in (texts.get(key, ""), texts.get(key, "").partition("\n")[2])
+                else ""
+            )
             yield Judged(key, query, judged[parts[0]][key], parts[0], itself)
     trace.warn("questions judged in several parts count for the one that is held out", again)
