@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fovea.pipelines.loaders.formula import fraction
+from fovea.pipelines.loaders.formula import apart, fraction
 from fovea.pipelines.loaders.scripts import END, SUB, SUP, resolved
 from fovea.pipelines.loaders.word.formulas import linear
 from fovea.pipelines.loaders.word.package import child, kind, on, value
@@ -71,7 +71,7 @@ class Runs:
                 self._walk(one)
 
     def _say(self, text: str) -> None:
-        if all(one.result for one in self._fields):
+        if text and all(one.result for one in self._fields):
             self._text.append(text)
             for one in self._fields:
                 one.shown = True
@@ -120,7 +120,7 @@ class Runs:
         elif which == "end" and self._fields:
             ended = self._fields.pop()
             if not ended.shown:
-                self._say(_shown(ended.instruction))
+                self._formula_text(_shown(ended.instruction))
 
     def _instruction(self, element: Any) -> None:
         if self._fields and not self._fields[-1].result:
@@ -167,7 +167,10 @@ class Runs:
         self.boxes.append(element)
 
     def _formula(self, element: Any) -> None:
-        self._say(linear(element))
+        self._formula_text(linear(element))
+
+    def _formula_text(self, text: str) -> None:
+        self._say(apart("".join(self._text[-2:]), text))
 
     def _diagram(self, element: Any) -> None:
         self._say(self.diagram(value(element, "dm")))

@@ -54,8 +54,8 @@ class Styles:
 
     def is_code(self, style: str) -> bool:
         """Whether paragraphs of this style are lines of code."""
-        own = self.names(style)[0]
-        return bool(style and _CODE.search(own) and not _CAPTION.search(own))
+        names = self.names(style) if style else []
+        return any(map(_CODE.search, names)) and not any(map(_CAPTION.search, names))
 
     def numbered(self, style: str) -> tuple[str, int | None, str]:
         """The list that the style puts its paragraphs in: its number, its level if that is said, and which style of
