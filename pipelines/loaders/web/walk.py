@@ -38,7 +38,8 @@ _FORMS = {
     "a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman", "1": "decimal",
     "lower-alpha": "lowerLetter", "lower-latin": "lowerLetter", "upper-alpha": "upperLetter",
     "upper-latin": "upperLetter", "lower-roman": "lowerRoman", "upper-roman": "upperRoman",
-    "decimal-leading-zero": "decimalZero",
+    "decimal-leading-zero": "decimalZero", "lower-greek": "lowergreek", "cjk-decimal": "ideographDigital",
+    "cjk-ideographic": "chineseCounting", "simp-chinese-informal": "chineseCounting",
 }  # fmt: skip
 _STYLED = re.compile(r"list-style(?:-type)?\s*:\s*([\w-]+)")
 _RAISED = re.compile(r"vertical-align\s*:\s*(su(?:per|b))\b")

@@ -74,6 +74,17 @@ class Styles:
                 return left
         return None
 
+    def font(self, style: str) -> str:
+        """The font that a style of characters sets; "" where it sets none."""
+        chain = self.chain(style) if style else ()
+        return next((font for one in chain if (font := font_of(child(one, "w:rPr")))), "")
+
+
+def font_of(properties: Any) -> str:
+    """The font that properties of a run set for the letters of the Latin alphabet; "" where they set none."""
+    fonts = child(properties, "w:rFonts")
+    return value(fonts, "ascii") or value(fonts, "hAnsi")
+
 
 def heading_level(outline: str) -> int:
     """The level of a heading, from 1, by an outline level from 0; 0 for body text."""

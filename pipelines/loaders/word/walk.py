@@ -51,7 +51,7 @@ class Walk:
         return writer.text
 
     def _runs(self) -> Runs:
-        return Runs(self._note, self._diagram, self.left_out)
+        return Runs(self._note, self._diagram, self.styles.font, self.left_out)
 
     def _names(self, kind_: str) -> Iterator[str]:
         yield from dict.fromkeys(self.package.related(self.package.main, kind_).values())
