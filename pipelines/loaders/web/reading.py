@@ -43,6 +43,12 @@ def left_out(element: Tag, above: Sequence[Tag]) -> str | None:
     return "" if element.get("aria-hidden") == "true" and _draws_formula(element) else None
 
 
+def is_a(element: Tag, *kinds: str) -> bool:
+    """Whether an element says that it is one of the parts of a book, as EPUB or ARIA call them (`noteref`)."""
+    said = f"{element.get('epub:type') or ''} {element.get('role') or ''}".replace("doc-", "").split()
+    return any(kind in said for kind in kinds)
+
+
 def stands_for(element: Tag) -> str:
     """The name of the element, or of the one whose role it plays: `<div role="heading" aria-level="3">` is an h3."""
     name, role = element.name.rpartition(":")[2], element.get("role")
@@ -94,5 +100,6 @@ def _unfolds(element: Tag) -> bool:
         element.get("role") in ("tabpanel", "region")
         or element.get("hidden") == "until-found"
         or element.has_attr("aria-labelledby")
+        or is_a(element, "footnote", "endnote", "rearnote")
         or any(word in names for word in _PANELS)
     )

@@ -15,7 +15,7 @@ from fovea.pipelines.loaders.formula import apart
 from fovea.pipelines.loaders.numerals import formatted
 from fovea.pipelines.loaders.scripts import END, SUB, SUP, resolved
 from fovea.pipelines.loaders.web.formulas import linear
-from fovea.pipelines.loaders.web.reading import form_value, left_out, stands_for
+from fovea.pipelines.loaders.web.reading import form_value, is_a, left_out, stands_for
 from fovea.pipelines.loaders.web.tables import Grid, lays_out, spans
 from fovea.pipelines.loaders.writer import CellText, Writer
 
@@ -302,6 +302,8 @@ def _form(element: Tag) -> str:
 
 def _around(element: Tag) -> tuple[str, str] | None:
     """What stands around the words of an element; raised and lowered words may only look so by their style."""
+    if element.name == "a" and is_a(element, "noteref"):
+        return "[", "]"
     found = _RAISED.search(str(element.get("style") or "")) if element.name == "span" else None
     return AROUND.get({"super": "sup", "sub": "sub"}[found[1]] if found else element.name)
 
