@@ -304,6 +304,8 @@ def _around(element: Tag) -> tuple[str, str] | None:
     """What stands around the words of an element; raised and lowered words may only look so by their style."""
     if element.name == "a" and is_a(element, "noteref"):
         return "[", "]"
+    if element.get("role") == "tab":
+        return " ", " "
     found = _RAISED.search(str(element.get("style") or "")) if element.name == "span" else None
     return AROUND.get({"super": "sup", "sub": "sub"}[found[1]] if found else element.name)
 

@@ -11,6 +11,8 @@ from fovea.pipelines.loaders.word.package import child, kind, value
 _HEADING = re.compile(r"heading ?([1-9])", re.IGNORECASE)
 _CODE = re.compile(r"code|source|preformatted|verbatim|listing|macro|plain text", re.IGNORECASE)
 _CAPTION = re.compile(r"list paragraph|list of|listing caption|caption", re.IGNORECASE)
+DEEPEST = 64
+"""Styles that may be based on each other in a row, so that a paragraph costs no more."""
 BODY_LEVEL = 9
 """The outline level of what is no heading."""
 
@@ -30,7 +32,7 @@ class Styles:
         """The style and those it is based on, nearest first."""
         seen: set[str] = set()
         style = style or self._default
-        while style in self._by_id and style not in seen:
+        while style in self._by_id and style not in seen and len(seen) < DEEPEST:
             seen.add(style)
             yield self._by_id[style]
             style = value(child(self._by_id[style], "w:basedOn"))

@@ -31,6 +31,7 @@ class Walk:
         self.runs = self._runs()
         self._notes = {one: _by_id(package.the(f"{one}s")) for one in ("footnote", "endnote", "comment")}
         self._marks: dict[tuple[str, str], str] = {}
+        self._counts: Counter[str] = Counter()
         self._waiting: list[tuple[str, Any]] = []
         self._code: list[str] = []
         self._edges: list[int] = []
@@ -209,7 +210,8 @@ class Walk:
         """The mark of a note, which is written behind the block that names it first."""
         if (kind_, name) in self._marks:
             return self._marks[kind_, name]
-        count = 1 + sum(1 for one, _ in self._marks if one == kind_)
+        self._counts[kind_] += 1
+        count = self._counts[kind_]
         written = {"footnote": str(count), "endnote": roman(count), "comment": f"c{count}"}[kind_]
         note = self._notes[kind_].get(name)
         mark = self._marks[kind_, name] = f"[^{written}]"

@@ -224,3 +224,18 @@ def test_without_its_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(MissingExtra, match=r"fovea-rag\[files\]"):
         list(XlsxLoader().load(tmp_path / "a.xlsx"))
+
+
+def test_raised_letters_do_not_run_into_numbers(tmp_path):
+    rich = (
+        b'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><r><t>10</t></r><r><rPr>'
+        b'<vertAlign val="superscript"/></rPr><t>6</t></r><r><t xml:space="preserve"> CO</t></r><r><rPr>'
+        b'<vertAlign val="subscript"/></rPr><t>2</t></r></si></sst>'
+    )
+    data = rewritten(workbook(lambda book, sheet: sheet.append(["Unit", 5])), "xl/sharedStrings.xml", lambda _: rich)
+    data = rewritten(
+        data,
+        "xl/worksheets/sheet1.xml",
+        lambda sheet: re.sub(rb'<c r="A1".*?</c>', b'<c r="A1" t="s"><v>0</v></c>', sheet, flags=re.DOTALL),
+    )
+    assert "10^6 CO2" in one(XlsxLoader(), tmp_path / "a.xlsx", data).text
