@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fovea.pipelines.loaders.docx import DocxLoader
@@ -259,3 +261,18 @@ def test_letters_in_symbol_fonts_are_what_is_seen(tmp_path, text, properties, sa
 def test_a_private_character_of_no_known_font_is_counted(tmp_path):
     read_ = read(tmp_path, paragraph("5 \uf0d7 3"))
     assert read_ == ("5 \ufffd 3", {"a.docx: symbols of unknown fonts left out": 1})
+
+
+def test_many_notes_and_styles_in_long_chains_cost_linear_time(tmp_path):
+    def seconds(many):
+        notes = "".join(f'<w:footnote w:id="{n}">{paragraph("n")}</w:footnote>' for n in range(many))
+        named = "".join(f'<w:r><w:footnoteReference w:id="{n}"/></w:r>' for n in range(many))
+        styles = "".join(
+            f'<w:style w:type="paragraph" w:styleId="S{n}"><w:basedOn w:val="S{n - 1}"/></w:style>' for n in range(many)
+        )
+        body = paragraph("x", named) + paragraph("x", properties=f'<w:pStyle w:val="S{many - 1}"/>') * many
+        before = time.process_time()
+        read(tmp_path, body, footnotes=notes, styles=styles)
+        return time.process_time() - before
+
+    assert seconds(1200) < 8 * seconds(300) + 0.5

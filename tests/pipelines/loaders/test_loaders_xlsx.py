@@ -227,15 +227,21 @@ def test_without_its_package_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_raised_letters_do_not_run_into_numbers(tmp_path):
-    rich = (
-        b'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><r><t>10</t></r><r><rPr>'
-        b'<vertAlign val="superscript"/></rPr><t>6</t></r><r><t xml:space="preserve"> CO</t></r><r><rPr>'
-        b'<vertAlign val="subscript"/></rPr><t>2</t></r></si></sst>'
-    )
-    data = rewritten(workbook(lambda book, sheet: sheet.append(["Unit", 5])), "xl/sharedStrings.xml", lambda _: rich)
-    data = rewritten(
-        data,
-        "xl/worksheets/sheet1.xml",
-        lambda sheet: re.sub(rb'<c r="A1".*?</c>', b'<c r="A1" t="s"><v>0</v></c>', sheet, flags=re.DOTALL),
-    )
-    assert "10^6 CO2" in one(XlsxLoader(), tmp_path / "a.xlsx", data).text
+    def parts(*all_runs):
+        marks = (
+            f'<r><rPr><vertAlign val="{mark}"/></rPr><t xml:space="preserve">{text}</t></r>' for mark, text in runs
+        )
+        return "".join(written.format(*one) for one in all_runs)
+
+    rich = parts(("baseline", "10"), ("superscript", "6"), ("baseline", " CO"), ("subscript", "2"))
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    part = f'<Override PartName="/xl/rich.xml" ContentType="{kind}"/></Types>'.encode()
+    cell = b'<c r="A1" t="s"><v>0</v></c>'
+    data = workbook(lambda book, sheet: sheet.append([1, 5]))
+    data = rewritten(data, "xl/worksheets/sheet1.xml", lambda x: re.sub(rb'<c r="A1".*?</c>', cell, x))
+    data = rewritten(data, "[Content_Types].xml", lambda x: re.sub(rb"<Override[^>]*sharedStrings[^>]*>", b"", x))
+    out = io.BytesIO(rewritten(data, "[Content_Types].xml", lambda x: x.replace(b"</Types>", part)))
+    with zipfile.ZipFile(out, "a") as archive:
+        space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+        archive.writestr("xl/rich.xml", f'<sst xmlns="{space}"><si>{rich}</si></sst>')
+    assert "10^6 CO2" in one(XlsxLoader(), tmp_path / "a.xlsx", out.getvalue()).text
