@@ -227,11 +227,9 @@ def test_without_its_package_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_raised_letters_do_not_run_into_numbers(tmp_path):
-    def parts(*all_runs):
-        marks = (
-            f'<r><rPr><vertAlign val="{mark}"/></rPr><t xml:space="preserve">{text}</t></r>' for mark, text in runs
-        )
-        return "".join(written.format(*one) for one in all_runs)
+    def parts(*runs):
+        written = '<r><rPr><vertAlign val="{}"/></rPr><t xml:space="preserve">{}</t></r>'
+        return "".join(written.format(*one) for one in runs)
 
     rich = parts(("baseline", "10"), ("superscript", "6"), ("baseline", " CO"), ("subscript", "2"))
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
