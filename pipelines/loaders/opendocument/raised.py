@@ -14,9 +14,9 @@ _POSITION = re.compile(r"(super|sub)|(-?)(?!0+%)\d+(?:\.\d+)?%")
 def mark_raised(roots: list[Any]) -> None:
     """Set the marks of `fovea.pipelines.loaders.scripts` around what is raised or lowered in the parts of a file."""
     styles = {style.get(f"{STYLE}name", ""): style for root in roots for style in root.iter(f"{STYLE}style")}
-    marks: dict[str, str] = {name: mark for name in styles if (mark := _mark(styles, name))}
+    marks = {name: mark for name in styles if (mark := _mark(styles, name))}
     for span in (span for root in roots for span in root.iter(f"{TEXT}span")):
-        if mark := marks.get(span.get(f"{TEXT}style-name")):
+        if mark := marks.get(span.get(f"{TEXT}style-name"), ""):
             span.text = mark + (span.text or "")
             if len(span):
                 span[-1].tail = (span[-1].tail or "") + END
