@@ -2,7 +2,7 @@
 
 from fovea.attention_retrieval import Retrieval, RetrievalCache
 model = AutoModelForCausalLM.from_pretrained(name, attn_implementation="fovea_retrieval")
-model.generate(**inputs, past_key_values=RetrievalCache(model.config, Retrieval(top_k=100)))
+model.generate(**inputs, cache=RetrievalCache(model.config, Retrieval(top_k=100)))  # past_key_values before 5.24
 """
 
 from __future__ import annotations

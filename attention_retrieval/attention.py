@@ -25,7 +25,7 @@ class Attention(Component, kind="attention"):
 
     @abstractmethod
     def cache(self, config: Any) -> Any:
-        """A new, empty cache for one generation with a model of `config`: its `past_key_values`."""
+        """A new, empty cache for one generation with a model of `config`: its `cache`."""
 
     def summary(self, cache: Any) -> str:
         """What the cache did, in a line for the trace; nothing where there is nothing to say."""

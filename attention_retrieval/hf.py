@@ -17,30 +17,37 @@ from typing import Any, cast
 import numpy as np
 import torch
 import transformers
-from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
+from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from fovea.attention_retrieval import saved
 from fovea.attention_retrieval.hf_layer import IMPLEMENTATION as IMPLEMENTATION
-from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer
+from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop
 from fovea.attention_retrieval.report import HeadReport, Report
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
+from fovea.rag.attention_interface import check_attention
 from fovea.rag.errors import ConfigError, ModelError
 
 FIRST, PAST = (5, 20), (6, 0)
+ANEW = "read the text anew, with cache.activate_past_recording() before"
 
 
 class RetrievalCache(DynamicCache):
     """A cache whose decoding steps read the keys that they search for, not all of them.
 
-    `model.generate(**inputs, past_key_values=cache)` is all there is to it; the model must have been loaded with
-    `attn_implementation="fovea_retrieval"`. Sliding-window layers are left as they are. A text is read once and asked
-    many times: `save`, `load`, and `crop` back to the text after an answer.
+    `model.generate(**inputs, cache=cache)` is all there is to it (`past_key_values=cache` before transformers 5.24);
+    the model must have been loaded with `attn_implementation="fovea_retrieval"`. Layers with a sliding window are left
+    as they are.
 
-    Raises ConfigError for a model with another implementation; ModelError, when it is used, for beam search, for a
-    mask that is not causal, and for keys that are not finite.
+    A text is read once and asked many times: `save`, `load`, and `crop` back to the text after an answer; for that, a
+    model with sliding windows wants `activate_past_recording` before it reads. A mask may hide the last tokens of a
+    sequence, as a padded answer's.
+
+    Raises ConfigError for a model with another implementation; ModelError for one that transformers does not compute by
+    `sdpa`, and, when it is used, for beam search, for a mask that is not causal or changes what was read otherwise, and
+    for keys that are not finite.
     """
 
     def __init__(self, config: Any, settings: RetrievalSettings | None = None) -> None:
@@ -49,6 +56,7 @@ class RetrievalCache(DynamicCache):
             raise ConfigError(
                 f"a RetrievalCache needs a model whose attention is {IMPLEMENTATION}, not {implementation}", fix=USE
             )
+        check_attention(config.get_text_config(decoder=True), IMPLEMENTATION)
         super().__init__(config=config)
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
         self.layers = [
@@ -60,22 +68,38 @@ class RetrievalCache(DynamicCache):
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Hand new tokens to layer `layer_idx`; raises ModelError where an interrupted step has left layers apart."""
-        ours = [layer for layer in self.layers if isinstance(layer, RetrievalLayer)]
-        if ours and self.layers[layer_idx] is ours[0] and len({layer.seen for layer in ours}) > 1:
+        counted = [layer for layer in self.layers if isinstance(layer, (RetrievalLayer, DynamicSlidingWindowLayer))]
+        if counted and self.layers[layer_idx] is counted[0] and len({layer.get_seq_length() for layer in counted}) > 1:
             what = "a step was interrupted between two layers of the model, so they hold different tokens"
-            raise ModelError(what, fix="cache.crop(0) takes all layers back to before that step")
+            back = all(_can_crop(layer, remove) for layer, remove in self._surplus(0))
+            raise ModelError(what, fix="cache.crop(0) takes all layers back to before that step" if back else ANEW)
         return super().update(key_states, value_states, layer_idx, *args, **kwargs)
 
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last tokens; pass their number as a negative one, as transformers does.
 
         After a step that was interrupted, this also brings layers that had gone on back to those that had not.
+        Raises ModelError, and crops no layer, for a positive number, and where a layer no longer has what it held
+        before: one with a sliding window, unless `activate_past_recording` was called before the text was read.
         """
+        check_crop(tokens_to_remove)
+        surplus = self._surplus(tokens_to_remove)
+        for n, (layer, remove) in enumerate(surplus):
+            if not _can_crop(layer, remove):
+                what = f"layer {n}, a {type(layer).__name__}, does not keep what it held {remove} tokens ago"
+                raise ModelError(f"{what}, so no layer was cropped", fix=ANEW)
+        for layer, remove in surplus:
+            if remove or isinstance(layer, RetrievalLayer):
+                layer.crop(-remove)
+
+    def _surplus(self, tokens_to_remove: int) -> list[tuple[Any, int]]:
+        """Each layer, and how many tokens it has to forget."""
         counted = [layer for layer in self.layers if isinstance(layer, CacheLayerMixin)]
-        length = min(layer.get_seq_length() for layer in counted) + tokens_to_remove
-        for layer in self.layers:
-            remove = length - layer.get_seq_length() if isinstance(layer, CacheLayerMixin) else tokens_to_remove
-            cast(Any, layer).crop(min(remove, 0))
+        length = max(min((layer.get_seq_length() for layer in counted), default=0) + tokens_to_remove, 0)
+        return [
+            (layer, layer.get_seq_length() - length if isinstance(layer, CacheLayerMixin) else -tokens_to_remove)
+            for layer in self.layers
+        ]
 
     def report(self) -> Report:
         """What was searched so far, per layer and head of the first sequence."""
@@ -144,15 +168,17 @@ def attend(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """The attention function: query (batch, heads, tokens, d) in, (batch, tokens, heads, d) out."""
+    check_attention(getattr(module, "config", None), IMPLEMENTATION)
     layer = getattr(key, "fovea_layer", None)
+    odd = [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None]
+    if odd and (layer is not None or odd[0] != "position_bias"):
+        instead = 'attn_implementation="sdpa"' if odd[0] == "position_bias" else 'attn_implementation="eager"'
+        raise ModelError(f"{IMPLEMENTATION} does not serve attention with {odd[0]}", fix=instead)
     if layer is None:
         mask = _whole_mask(query, key, attention_mask)
         return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
     if attention_mask is not None and attention_mask.ndim != 2:
         raise ModelError("a RetrievalCache serves causal attention, with padding or without: this mask is another")
-    odd = [name for name in ("softcap", "position_bias", "s_aux") if kwargs.get(name) is not None]
-    if odd:
-        raise ModelError(f"a RetrievalCache does not serve attention with {odd[0]}", fix="use a DynamicCache")
     return layer.attend(module, query, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
 
@@ -168,12 +194,28 @@ def make_mask(
 ) -> torch.Tensor | None:
     """Where attention is plainly causal over all there is: the padding, (batch, keys), or None without any.
 
-    Otherwise (a sliding window, packed sequences, a static cache) the mask of `sdpa`.
+    Otherwise (a sliding window, packed sequences, a static cache) the mask of `sdpa`. Raises ModelError for a model
+    that transformers does not compute by `sdpa`: some never ask for an attention function.
     """
+    check_attention(kwargs.get("config"), IMPLEMENTATION)
     plain = mask_function is causal_mask_function and kv_offset == 0 and kv_length == q_offset + q_length
     if plain:
-        return None if attention_mask is None or bool(attention_mask.all()) else attention_mask
+        if attention_mask is None or (attention_mask.shape[-1] >= kv_length and bool(attention_mask.all())):
+            return None
+        return attention_mask[:, :kv_length]
     return sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, **kwargs)
+
+
+def _can_crop(layer: Any, remove: int) -> bool:
+    """Whether a layer can forget its last `remove` tokens, and has all that it held before them."""
+    if not remove or isinstance(layer, RetrievalLayer):
+        return True
+    if not isinstance(layer, DynamicSlidingWindowLayer):
+        return bool(layer.is_croppable and getattr(layer, "record_past", True))
+    length = layer.get_seq_length()
+    held = 0 if layer.keys is None else layer.keys.shape[-2]
+    records = layer.record_past or length < layer.sliding_window
+    return records and held - remove >= min(length - remove, layer.sliding_window - 1)
 
 
 def _whole_mask(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:

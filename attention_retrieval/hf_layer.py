@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers.cache_utils import CacheLayerMixin
 
@@ -29,6 +32,8 @@ class RetrievalLayer(CacheLayerMixin):
         self.settings, self.layer = settings, layer
         self.rows: list[DecodingRow] = []
         self.seen = 0
+        self.kept: np.ndarray | None = None
+        """Which of the tokens seen are in the rows, (batch, seen) bool; None where all are: none is padding."""
         self.new: tuple[torch.Tensor, torch.Tensor] | None = None
         self.model: str | None = None
         self.known: weakref.ref[Any] | None = None
@@ -36,7 +41,8 @@ class RetrievalLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Make the rows, now that shapes are known."""
         if key_states.shape[-1] != value_states.shape[-1]:
-            raise ModelError(f"keys of width {key_states.shape[-1]} and values of {value_states.shape[-1]} do not fit")
+            widths = f"keys of width {key_states.shape[-1]} and values of {value_states.shape[-1]}"
+            raise ModelError(f"a RetrievalCache does not serve {widths}", fix="use a DynamicCache")
         batch, heads, _, d = key_states.shape
         self.rows = [DecodingRow(self.settings, self.layer, heads, d) for _ in range(batch)]
         self.is_initialized = True
@@ -72,16 +78,39 @@ class RetrievalLayer(CacheLayerMixin):
 
     def reset(self) -> None:
         """Forget everything."""
-        self.rows, self.seen, self.new, self.is_initialized = [], 0, None, False
+        self.rows, self.seen, self.kept, self.new, self.is_initialized = [], 0, None, None, False
 
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last tokens; pass their number as a negative one, as transformers does."""
-        if tokens_to_remove > 0:
-            raise ModelError(f"crop({tokens_to_remove}): give the number of tokens to remove as a negative one")
-        self.new = None
-        self.seen = max(self.seen + tokens_to_remove, 0)
+        check_crop(tokens_to_remove)
+        self.seen, self.new = min(max(self.get_seq_length() + tokens_to_remove, 0), self.seen), None
+        if self.kept is not None:
+            self.kept = self.kept[:, : self.seen]
+        for n, row in enumerate(self.rows):
+            row.crop(self.seen if self.kept is None else int(self.kept[n].sum()))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Each sequence `repeats` times, side by side; each further one is a copy, index and all."""
+        self._take_rows(np.repeat(np.arange(len(self.rows)), repeats).tolist())
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Go on with these sequences, numbers or a mask; one that is named again is a copy, index and all."""
+        self._take_rows(torch.arange(len(self.rows))[torch.as_tensor(indices).cpu()].tolist())
+
+    def _take_rows(self, order: Sequence[int]) -> None:
+        self.rows = [
+            copy.deepcopy(self.rows[n]) if n in order[:place] else self.rows[n] for place, n in enumerate(order)
+        ]
+        if self.kept is not None:
+            self.kept = self.kept[list(order)]
+
+    def offload(self) -> None:
+        """Drop what is near from the model's device; all keys and values are in the machine's memory anyway."""
         for row in self.rows:
-            row.crop(max(len(row.cache) + tokens_to_remove, 0))
+            row.near = None
+
+    def prefetch(self) -> None:
+        """Nothing: what is near is copied to the device when the next token is decoded."""
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Beams would each need an index of their own."""
@@ -94,33 +123,67 @@ class RetrievalLayer(CacheLayerMixin):
         assert self.new is not None
         (keys, values), self.new = self.new, None
         self._same_model(module)
+        shown = self._shown(padding, self.seen + query.shape[2])
+        self._hide(shown)
         before = [len(row.cache) for row in self.rows]
         try:
-            out = self._attend(query, keys, values, padding, scaling)
+            out = self._attend(query, keys, values, None if shown is None else shown[:, self.seen :], scaling)
         except BaseException:
             for row, length in zip(self.rows, before):
                 row.crop(length)
             raise
-        self.seen += query.shape[2]
+        self.seen, self.kept = self.seen + query.shape[2], shown
         return out
+
+    def _shown(self, padding: torch.Tensor | None, tokens: int) -> np.ndarray | None:
+        """Which of all tokens the mask shows, (batch, tokens) bool, or None for all."""
+        if padding is None:
+            return None
+        if padding.shape != (len(self.rows), tokens):
+            raise ModelError(
+                f"the attention mask is {tuple(padding.shape)}, not {(len(self.rows), tokens)}",
+                fix="give a mask of all tokens, those already read too",
+            )
+        shown = padding.bool().cpu().numpy()
+        return None if shown.all() else shown
+
+    def _hide(self, shown: np.ndarray | None) -> None:
+        """Drop what a mask hides of the tokens already read: those at a sequence's end, as padding behind an answer is.
+
+        Raises ModelError for a mask that hides others, or shows what was padding: rows and indexes are as they were.
+        """
+        if self.kept is None and shown is None:
+            return
+        whole = np.ones((len(self.rows), self.seen), bool)
+        old = whole if self.kept is None else self.kept
+        now = whole if shown is None else shown[:, : self.seen]
+        fix = "keep the mask of what was read; a sequence's last tokens may be hidden, for good. Else a DynamicCache"
+        if (now & ~old).any():
+            raise ModelError("the attention mask shows tokens that it hid when they were read", fix=fix)
+        if any((np.diff(mine[held].astype(np.int8)) > 0).any() for mine, held in zip(now, old)):
+            raise ModelError("the attention mask hides tokens that were read, before others that it shows", fix=fix)
+        for row, length in zip(self.rows, now.sum(axis=1)):
+            if length < len(row.cache):
+                row.crop(int(length))
+        self.kept = now
 
     def _attend(
         self,
         query: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
-        padding: torch.Tensor | None,
+        shown: np.ndarray | None,
         scaling: float,
     ) -> torch.Tensor:
         out = torch.zeros(
             query.shape[0], query.shape[2], query.shape[1], query.shape[3], dtype=query.dtype, device=query.device
         )
         for n, row in enumerate(self.rows):
-            if padding is None:
+            if shown is None:
                 out[n] = row.attend(query[n], keys[n], values[n], scaling)
                 continue
-            real = padding[n, -query.shape[2] :]
-            if bool(real.any()):
+            if shown[n].any():
+                real = torch.from_numpy(shown[n]).to(query.device)
                 out[n, real] = row.attend(query[n][:, real], keys[n][:, real], values[n][:, real], scaling)
         return out
 
@@ -137,11 +200,19 @@ class RetrievalLayer(CacheLayerMixin):
         self.model, self.known = got, weakref.ref(module)
 
 
+def check_crop(tokens_to_remove: int) -> None:
+    """Raise ModelError for a positive number."""
+    if tokens_to_remove > 0:
+        what = f"crop({tokens_to_remove}): give the number of tokens to remove as a negative one"
+        raise ModelError(what, fix="cache.crop(length - cache.get_seq_length()) leaves `length` tokens")
+
+
 def identity(module: Any) -> str:
     """Name, shape and a mark of the weights of an attention module's model."""
     config = module.config
     weights = next(module.parameters()).detach().flatten()
     few = weights[:: max(len(weights) // 64, 1)][:64].float().cpu().bfloat16().float().numpy()
-    shape = f"{config.num_hidden_layers} layers, {config.num_attention_heads}/{config.num_key_value_heads} heads"
+    heads = config.num_attention_heads  # of keys too, where a config does not name them
+    shape = f"{config.num_hidden_layers} layers, {heads}/{getattr(config, 'num_key_value_heads', None) or heads} heads"
     mark = f"weights {zlib.crc32(few.tobytes()):08x}"
     return f"{config.name_or_path or config.model_type} ({config.model_type}, {shape}, {mark})"

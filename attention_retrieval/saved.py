@@ -4,7 +4,8 @@ layer.L.row.R.keys.S          slab S of keys: mapped from the file when loaded, 
 layer.L.row.R.keys.S.scales   its scales, for int8
 layer.L.row.R.sample          the prompt's queries that an index learns from, bf16, and their positions
 layer.L.row.R.head.H.NAME     the arrays of head H's index; of its correction under `correction.H.NAME`
-layer.L.sliding.keys          what a sliding-window layer holds
+layer.L.kept                  which tokens are not padding, (batch, tokens), where some are
+layer.L.sliding.keys          what a sliding-window layer holds, and more than its window where it records its past
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fovea.attention_retrieval.vectors import SLAB, Vectors, decode, to_bf16
 from fovea.rag import registry
 from fovea.rag.errors import ModelError
 
-FORMAT = 1
+FORMAT = 2
 Arrays = dict[str, np.ndarray]
 
 
@@ -55,6 +56,8 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
         layer = RetrievalLayer(settings, n)
         layer.seen, layer.model, layer.is_initialized = each["seen"], each["model"], bool(each["rows"])
         layer.rows = [_load_row(f"layer.{n}.row.{r}", settings, n, row, arrays) for r, row in enumerate(each["rows"])]
+        if f"layer.{n}.kept" in arrays:
+            layer.kept = arrays[f"layer.{n}.kept"].astype(bool)
         layers.append(layer)
     return settings, layers
 
@@ -62,9 +65,12 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
 def _save_layer(name: str, layer: Any, arrays: Arrays) -> dict[str, Any]:
     if isinstance(layer, RetrievalLayer):
         rows = [_save_row(f"{name}.row.{r}", row.cache, arrays) for r, row in enumerate(layer.rows)]
+        if layer.kept is not None:
+            arrays[f"{name}.kept"] = layer.kept.astype(np.uint8)
         return {"kind": "retrieval", "seen": layer.seen, "model": layer.model, "rows": rows}
     if type(layer) is DynamicSlidingWindowLayer:
         about = {"kind": "sliding", "window": layer.sliding_window, "seen": layer.cumulative_length}
+        about["records"] = layer.record_past
         if layer.is_initialized:
             keys, values = cast(torch.Tensor, layer.keys), cast(torch.Tensor, layer.values)
             arrays[f"{name}.sliding.keys"], arrays[f"{name}.sliding.values"] = to_numpy(keys), to_numpy(values)
@@ -80,7 +86,7 @@ def _sliding(name: str, about: Mapping[str, Any], arrays: Arrays) -> DynamicLaye
         dtype = getattr(torch, about["dtype"])
         layer.lazy_initialization(keys.to(dtype), values.to(dtype))
         layer.keys, layer.values = keys.to(dtype), values.to(dtype)
-    layer.cumulative_length = about["seen"]
+    layer.cumulative_length, layer.record_past = about["seen"], about["records"]
     return layer
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
+from math import isfinite
 from typing import Any
 
 from fovea.rag.errors import DocumentError
@@ -17,10 +18,22 @@ _FIXES = {
 }
 
 
-def checked(document: Document) -> Document:
+def each(documents: Any) -> Iterable[Any]:
+    """The documents, or the one; raises DocumentError for what can be neither."""
+    if isinstance(documents, Document):
+        return (documents,)
+    if isinstance(documents, (str, bytes, Mapping)) or not isinstance(documents, Iterable):
+        fix = "add([Document(id, text)]); files and folders are for ingest"
+        raise DocumentError(f"expected documents, got {_described(documents)}", where="add", fix=fix)
+    return documents
+
+
+def checked(document: Any) -> Document:
     """The document as it is stored: dates in its metadata as ISO texts, `source` its id where it has none. Raises
     DocumentError that names the document and the field for anything that cannot be stored as it is.
     """
+    if not isinstance(document, Document):
+        raise DocumentError(f"expected a Document, got {_described(document)}", where="add", fix="Document(id, text)")
     where = f"the document {document.id!r}"
     if not isinstance(document.id, str) or not document.id.strip():
         raise DocumentError("its id is no text, or an empty one", where=where, fix="give each document its own id")
@@ -31,13 +44,26 @@ def checked(document: Document) -> Document:
         raise DocumentError("its text is empty", where=where, fix="leave it out, or put text into it")
     if not isinstance(document.metadata, Mapping):
         raise DocumentError(f"its metadata are no mapping but {_described(document.metadata)}", where=where)
+    _check_pages(document, where)
     metadata = {name: _scalar(name, value, where) for name, value in document.metadata.items()}
-    return replace(document, source=document.source or document.id, metadata=metadata)
+    return replace(document, source=document.source or document.id, metadata=metadata, pages=tuple(document.pages))
+
+
+def _check_pages(document: Document, where: str) -> None:
+    pages = document.pages
+    whole = isinstance(pages, (tuple, list)) and all(type(start) is int for start in pages)
+    if not whole or list(pages) != sorted(pages) or not all(0 <= start <= len(document.text) for start in pages):
+        raise DocumentError(
+            f"its field 'pages' is {_described(pages)}; it holds the offset at which each page starts, rising",
+            where=where,
+        )
 
 
 def _scalar(name: Any, value: Any, where: str) -> Scalar:
     if not isinstance(name, str):
         raise DocumentError(f"a metadata field is named by no text but {_described(name)}", where=where)
+    if not name.strip():
+        raise DocumentError(f"a metadata field has an empty name: {name!r}", where=where)
     if isinstance(value, date):  # A datetime is one too.
         return value.isoformat()
     if not isinstance(value, (str, int, float)):  # A truth value is an int.
@@ -47,6 +73,10 @@ def _scalar(name: Any, value: Any, where: str) -> Scalar:
             "date",
             where=where,
             fix=fix or "turn it into one of these",
+        )
+    if isinstance(value, float) and not isfinite(value):
+        raise DocumentError(
+            f"its metadata field {name!r} is {value}, which compares with nothing", where=where, fix=_FIXES["NoneType"]
         )
     return value
 

@@ -15,12 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from fovea.pipelines import recipes
-from fovea.pipelines.added import checked
+from fovea.pipelines.added import checked, each
 from fovea.pipelines.ingest_report import IngestReport
 from fovea.pipelines.loaders.select import Selection, loader_for
 from fovea.pipelines.making import Maker
 from fovea.pipelines.situated import label
-from fovea.pipelines.sources.gone import gone, kept_back, not_there, suspicious, there
+from fovea.pipelines.sources.gone import gone, kept_back, lost, not_there, suspicious, there
 from fovea.pipelines.sources.known import Known
 from fovea.pipelines.sources.own import Own
 from fovea.pipelines.sources.places import Places, whole
@@ -92,27 +92,35 @@ class Ingest:
         if self.kept:
             raise kept_back(list(self.kept.values()), list(self.kept))
 
-    def add(self, documents: Iterable[Document]) -> IngestReport:
+    def add(self, documents: Iterable[Document] | Document) -> IngestReport:
         """Bring documents that are no files in step, each a source by its id; none is removed. One that cannot be
         stored is a failure of the report, by its id, and the others are stored.
         """
         group: list[_Item] = []
         taken: dict[str, str] = {}
-        for document in documents:
-            try:
-                item = self._brought(document, taken)
-            except FoveaError as error:
-                self._not_added(str(document.id), error)
-                continue
-            group += [item] if item else []
-            if sum(i.chunks for i in group) >= GROUP_CHUNKS:
-                self._commit(group)
-                group = []
+        try:
+            for document in each(documents):
+                group += self._brought(document, taken)
+                if sum(i.chunks for i in group) >= GROUP_CHUNKS:
+                    self._commit(group)
+                    group = []
+        except Exception:  # Raised by whoever makes the documents: what came before is stored.
+            self._commit(group)
+            raise
         self._commit(group)
         self.maker.alarm()
         return self.report
 
-    def _brought(self, document: Document, taken: dict[str, str]) -> _Item | None:
+    def _brought(self, document: Document, taken: dict[str, str]) -> list[_Item]:
+        """A document with its chunks; nothing if it cannot be stored, which is a failure, or is stored already."""
+        try:
+            item = self._new(document, taken)
+        except FoveaError as error:
+            self._not_added(str(getattr(document, "id", document)), error)
+            return []
+        return [item] if item else []
+
+    def _new(self, document: Document, taken: dict[str, str]) -> _Item | None:
         """A document with its chunks, or None if it is stored already; `taken` has the digests of this run by id."""
         document = checked(document)
         row = self._row(document)
@@ -144,9 +152,8 @@ class Ingest:
         """Take the failed files again."""
         self.known = Known(self.library, self.places)
         failed = [row.name for row in self.library.sources(status="failed")]
-        self._take(path for name in failed if not gone(path := self.places.path(name)))
-        self.library.remove(lost := [name for name in failed if gone(self.places.path(name))])
-        self.report.removed += lost
+        self._take(path for name in failed if not lost(path := self.places.path(name)))
+        self._remove([name for name in failed if lost(self.places.path(name))])
         return self.report
 
     def _sorted(self, paths: Sequence[Path], forget: bool) -> tuple[list[Path], list[Path]]:
@@ -282,15 +289,15 @@ class Ingest:
         self._remove([name for name, real in known.real.items() if own.is_part(real)])
         for folder in folders:
             below = set(known.under(folder)) - asked
-            lost = sorted(name for name in below if gone(self.places.path(name)))
+            vanished = sorted(name for name in below if lost(self.places.path(name)))
             asked |= below
-            paths = [self.places.path(name) for name in lost]
-            if not forget and (why := suspicious(folder, len(below) - len(lost), paths)):
+            paths = [self.places.path(name) for name in vanished]
+            if not forget and (why := suspicious(folder, len(below) - len(vanished), paths)):
                 self.kept[folder] = why
             else:
-                self._remove(lost)
+                self._remove(vanished)
         asked |= set(self.report.removed)
-        self.report.gone = [name for name in known.real if name not in asked and gone(self.places.path(name))]
+        self.report.gone = [name for name in known.real if name not in asked and lost(self.places.path(name))]
 
 
 def _named(error: FoveaError, path: Path, name: str) -> str:

@@ -33,7 +33,7 @@ from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import filter_check, registry
 from fovea.rag.as_of import as_of as moment
 from fovea.rag.corpus import VectorIndex
-from fovea.rag.errors import QueryError
+from fovea.rag.errors import DocumentError, QueryError
 from fovea.rag.feedback import AnswerFeedback
 from fovea.rag.filters import Filter, parse
 from fovea.rag.loader import Loader
@@ -95,14 +95,16 @@ class Pipeline:
         when the rest is done. Raises LockedError while another process writes.
         """
         paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        if "" in paths:
+            raise DocumentError("a path is empty", where="ingest", fix="name a file or a folder, such as .")
         return self._write(lambda run: run.run(paths, forget=forget), rebuild=rebuild)
 
-    def add(self, documents: Iterable[Document]) -> IngestReport:
+    def add(self, documents: Iterable[Document] | Document) -> IngestReport:
         """Bring documents that are no files into the store, each a source by its id. Unchanged ones cost a hash.
 
         Metadata are texts, numbers, truth values and dates (kept as ISO texts). A document with anything else, without
         text, or with an id that was given before in this call, is in the report's `failed` with the reason, and the
-        others are stored.
+        others are stored. An error of the iterable itself is raised once what it gave before is stored.
         """
         return self._write(lambda run: run.add(documents))
 

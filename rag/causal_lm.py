@@ -14,7 +14,8 @@ from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from fovea.rag.errors import ModelError, require
+from fovea.rag.attention_interface import check_attention
+from fovea.rag.errors import FoveaError, ModelError, require
 from fovea.rag.generation import is_cancelled
 from fovea.rag.models import locate
 
@@ -51,11 +52,15 @@ def load(model: str, *, dtype: str = "auto", device: str = "auto", attention: st
 def _load(path: str, name: str, dtype: str, device: str, attention: str | None) -> CausalLM:
     transformers = require("transformers", extra="local", needed_by="a local language model")
     try:
+        if attention not in (None, "eager"):
+            check_attention(transformers.AutoConfig.from_pretrained(path, local_files_only=True), attention)
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
         model = transformers.AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, local_files_only=True, use_safetensors=True, attn_implementation=attention
         )
         model = model.to(device).eval()
+    except FoveaError:
+        raise
     except Exception as error:  # files, settings and devices fail in many kinds
         words = " ".join(str(error).split())[:400]
         raise ModelError(
@@ -199,6 +204,8 @@ class Pieces:
         finally:
             self._stop.set()
             thread.join()
+        if isinstance(self._error, FoveaError):
+            raise self._error
         if self._error is not None:
             words = " ".join(str(self._error).split())[:400]
             raise ModelError(

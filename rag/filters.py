@@ -83,7 +83,7 @@ _OPERATORS: dict[type[ast.cmpop], Operator] = {
 }
 _CALLS: tuple[Operator, ...] = ("contains", "starts_with", "exists")
 _EXAMPLE = "for example: year >= 2020 and lang in ['en', 'de'] and `Invoice No.` == 'A1'"
-_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`((?:[^`]|``)+)`""")
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`((?:[^`]|``)+)`|\s""")
 
 
 def parse(text: str) -> Filter:
@@ -107,7 +107,7 @@ class _Reader:
 
     def _name(self, found: re.Match[str]) -> str:
         if found[1] is None:
-            return found[0]
+            return " " if found[0].isspace() else found[0]
         plain = f"ǀ{len(self.names):x}".ljust(len(found[0]), "_")
         self.names[plain] = found[1].replace("``", "`")
         return plain
@@ -116,9 +116,9 @@ class _Reader:
         try:
             tree = ast.parse(self.plain, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            column = getattr(error, "offset", None)
+            column = getattr(error, "offset", None) or (isinstance(error, SyntaxError) and len(self.plain) + 1)
             fix = f"{_EXAMPLE}; names with spaces, hyphens or keywords stand in backticks"
-            where = f"column {column}" if column else ""
+            where = f"filter, column {column}" if column else "filter"
             raise QueryError(f"cannot read the filter {self.text!r}", where=where, fix=fix) from None
         return self._filter(tree)
 

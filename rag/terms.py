@@ -7,8 +7,9 @@ Words are those of `fovea.rag.tokens.words`.
   that only shares its characters is not.
 - What marks join is a term too, beside its parts: `2.10.1`, `user@example.com`, `192.168.0.1`, `docs/setup.md`, `R&D`.
   A hyphen or underscore beside a letter is left out (`e-mail`, `email` and, broken over two lines, `e-` `mail` have the
-  term `email`; `ABC-123` and `ABC123` have `abc123`), and so is the v of a version. What points join inside of a longer
-  name (`2.10.1` in `v2.10.1-rc1`) is a term of its own, and so are `C++`, `C#` and `.NET`.
+  term `email`; `ABC-123` and `ABC123` have `abc123`), and so is the v of a version, whose first number is a term too.
+  What points join inside of a longer name (`2.10.1` in `v2.10.1-rc1`) is a term of its own, and so are `C++`, `C#` and
+  `.NET`.
 
 A term's marks are written full-width, which no folded text has: FTS5's tokenizer takes them for letters.
 """
@@ -29,6 +30,7 @@ LONGEST = 100
 _JOINTS = "-._/@:+#&"
 _WIDE = {ord(mark): ord(mark) + 0xFEE0 for mark in _JOINTS}
 _SILENT = re.compile(r"[-_](?:(?<=[^\W\d_].)|(?=[^\W\d_]))|^v(?=[0-9])")
+_VERSION = re.compile(r"v([0-9]+)\.[0-9]")
 _BUT_POINTS = re.compile("[-_/@:+#&]+")
 _JOINT = {m: re.compile(rf"\{m}(?<=[^\W_].)" + ("" if m in "+#" else r"(?=[^\W_])")) for m in _JOINTS}
 _BEGUN = re.compile(r"\.(?<![^\s(].)(?=[^\W\d_])")
@@ -80,6 +82,7 @@ def _names(folded: str) -> Iterator[str]:
         if found := name.match(folded, start):
             end = found.end()
             yield from _forms(found[0])
+            yield from _VERSION.findall(found[0][:LONGEST])
 
 
 def _pairs(run: list[str]) -> list[str]:

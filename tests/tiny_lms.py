@@ -6,7 +6,17 @@ import copy
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    GemmaConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    OPTConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 SMALL: dict[str, Any] = {
     "vocab_size": 211, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
@@ -20,6 +30,9 @@ CONFIGS = {
     "qwen3": Qwen3Config(**SMALL, num_attention_heads=4, num_key_value_heads=2, head_dim=32),
     "gemma": GemmaConfig(**SMALL, num_attention_heads=4, num_key_value_heads=1, head_dim=16),
     "mistral, all sliding": MistralConfig(**SMALL, num_attention_heads=4, num_key_value_heads=2, sliding_window=32),
+    "gpt2": GPT2Config(**SMALL, num_attention_heads=4),
+    "opt": OPTConfig(**SMALL, num_attention_heads=4, ffn_dim=96, word_embed_proj_dim=64),
+    "gpt-neox": GPTNeoXConfig(**SMALL, num_attention_heads=4),
 }
 
 

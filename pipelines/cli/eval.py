@@ -40,8 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a number from 0, got {text!r}")
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 999,999,999, got {text[:40]!r}")
     return int(text)
 
 
@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.pipeline import Pipeline
     from fovea.rag import progress
 
+    if args.out:
+        _folder(args.out)
     with progress.shown(not args.quiet), Pipeline.from_yaml(args.pipeline) as pipeline:
         name, evaluator = pipeline.spec.name, _evaluator(args, pipeline)
         evaluation = evaluator.evaluate()
@@ -119,9 +121,21 @@ def _before(args: argparse.Namespace, evaluation: Evaluation) -> list[Outcome] |
         return list(_evaluator(args, other).evaluate().outcomes)
 
 
+def _folder(path: Path) -> None:
+    """Make the folder of `--out` before there is anything to lose."""
+    from fovea.rag.errors import ConfigError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for name in (OUTCOMES, ROWS):
+            (path / name).open("a").close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot write a folder of results there: {reason}", where=f"--out {path}") from None
+
+
 def _write(folder: Path, evaluation: Evaluation, rows: str) -> None:
     from fovea.pipelines.evaluation.evaluation import write_outcomes
 
-    folder.mkdir(parents=True, exist_ok=True)
     write_outcomes(folder / OUTCOMES, evaluation)
     (folder / ROWS).write_text(json.dumps(json.loads(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +19,7 @@ TEMPLATE = """\
 #   fovea ingest {file} docs/           read documents in (again and again: only changes cost)
 #   fovea ask {file} "a question"       answer it, with citations
 # The file named above lets an editor complete and check this one; fovea schema > fovea.schema.json makes it anew.
-name: {name}
+{name}
 
 # Text to vectors: a local folder, a model of the hub, or one that `fovea models get minilm` fetches (this one).
 encoder:
@@ -43,7 +45,7 @@ pool:
 # Where documents and vectors are kept; a relative path starts from this file's folder.
 store:
   use: embedded
-  path: .fovea/{name}
+  {path}
 
 # Each retriever fetches `candidates` chunks; the fuser joins their lists; refiners re-rank, thin out and cut.
 retrieve:
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.path or Path("fovea.yaml")
     _write(path, lambda: template(path, args.name or path.stem))
     schema = _write_schema(path.parent)
-    print(f"wrote {path}\n{schema}\nnext: fovea ingest {path} FOLDER")
+    print(f"wrote {path}\n{schema}\nnext: fovea ingest {shlex.quote(str(path))} FOLDER")
     return 0
 
 
@@ -90,7 +92,16 @@ def template(file: Path, name: str) -> str:
     """The commented pipeline."""
     from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 
-    return TEMPLATE.format(file=file, name=name, fuser=PipelineSpec.DEFAULT_FUSER)
+    path = ".fovea/" + re.sub(r"[^\w.-]+", "-", name)
+    lines = {"name": _line("name", name), "path": _line("path", path), "fuser": PipelineSpec.DEFAULT_FUSER}
+    return TEMPLATE.format(file=shlex.quote(str(file)), **lines)
+
+
+def _line(key: str, value: str) -> str:
+    """A line of YAML, with quotes where the value needs them."""
+    import yaml
+
+    return yaml.safe_dump({key: value}, allow_unicode=True, width=10_000).rstrip()
 
 
 def _write(path: Path, text: Callable[[], str]) -> None:
@@ -132,7 +143,8 @@ def _example(folder: Path, name: str) -> int:
         raise FoveaError(f"cannot write {folder}: {error.strerror}") from None
     _write(yaml, lambda: template(yaml, name))
     print(f"wrote {folder}: documents in library/, questions.jsonl, {yaml.name}\n{_write_schema(folder)}")
-    print(f"next: fovea ingest {yaml} {folder / 'library'}\n"
-          f"      fovea ask {yaml} \"Does SQLite's WAL mode work over a network filesystem?\"\n"
-          f"      fovea eval {yaml} {folder / 'questions.jsonl'}")  # fmt: skip
+    file, library, questions = (shlex.quote(str(p)) for p in (yaml, folder / "library", folder / "questions.jsonl"))
+    print(f"next: fovea ingest {file} {library}\n"
+          f"      fovea ask {file} \"Does SQLite's WAL mode work over a network filesystem?\"\n"
+          f"      fovea eval {file} {questions}")  # fmt: skip
     return 0

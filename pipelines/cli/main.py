@@ -33,6 +33,9 @@ VERBS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; errors a person can cause become a message and an exit code that is not 0."""
     args = list(sys.argv[1:] if argv is None else argv)
+    if odd := next((arg for arg in args if not _is_text(arg)), None):
+        print(f"an argument is no text: {odd!r}", file=sys.stderr)
+        return 2
     verb = args[0] if args and args[0] in VERBS else None
     parser = _parser(verb)
     parsed = parser.parse_args(args)
@@ -40,6 +43,14 @@ def main(argv: list[str] | None = None) -> int:
         parser.print_help()
         return 2
     return _run(verb, parsed)
+
+
+def _is_text(arg: str) -> bool:
+    """Whether it could be a name of a file: no NUL, and no half of a surrogate pair but those of odd bytes."""
+    try:
+        return b"\0" not in arg.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:
@@ -70,13 +81,15 @@ def _version() -> str:
 def _run(verb: str, args: argparse.Namespace) -> int:
     from fovea.pipelines.cli.warned import counted
     from fovea.rag.errors import FoveaError
-    from fovea.rag.printable import printable
+    from fovea.rag.printable import printable, to_json
 
     try:
         with counted():
             return int(_module(verb).run(args))
     except FoveaError as error:
         print(printable(str(error), keep="\n"), file=sys.stderr)
+        if getattr(args, "json", False):
+            print(to_json({"error": str(error), "exit_code": error.exit_code}))
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)

@@ -40,6 +40,10 @@ class Question:
     as_of: datetime | None = None
     where: str = field(default="", compare=False)
     """The place in the file, for messages."""
+    itself: str = ""
+    """The document that is the question itself, as in sets of arguments and duplicates: it is left out of what came
+    back.
+    """
 
     @property
     def query(self) -> Query:

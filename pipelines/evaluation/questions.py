@@ -98,8 +98,9 @@ def _fitted(question: Question, names: Names, errors: list[ConfigError]) -> Ques
     for fault in _faults(question, spans, names):
         errors.append(ConfigError(fault, where=question.where, fix="mend the span: positions count characters from 0"))
     spans = [replace(gold, text=names.texts[gold.document][gold.start : gold.end]) for gold in spans]
+    itself = place(question.itself) if question.itself else ""
     relevant = {place(name): grade for name, grade in question.relevant.items()}
-    return replace(question, spans=tuple(spans), relevant=relevant)
+    return replace(question, spans=tuple(spans), relevant=relevant, itself=itself)
 
 
 def _faults(question: Question, spans: Iterable[Gold], names: Names) -> Iterator[str]:

@@ -48,7 +48,7 @@ class Row(dict[str, object]):
 class CsvLoader(RecordLoader, name="csv"):
     """One document per row, streamed: the columns of `text`, or without it every column as a line `column: value`.
 
-    The first row names the columns; title rows above it are the title of the rows that have none. A row with more or
+    The first row names the columns; title rows above it are the title of each row, behind its own. A row with more or
     fewer cells than it is kept and counted as a warning: cells beyond the last column are named `column n`. A column
     has one type in metadata: numbers, if all its cells are written as numbers that lose nothing (`1.10` and `007` do),
     truth values, or text; so the file is read twice.
@@ -80,8 +80,9 @@ class CsvLoader(RecordLoader, name="csv"):
         return (), "\n".join(f"{name}: {cell}" for name, cell in record.items() if str(cell).strip())
 
     def heading(self, record: Mapping[str, object]) -> str:
-        """The title of a row: its own, else the rows above the header."""
-        return super().heading(record) or (record.titles if isinstance(record, Row) else "")
+        """The title of a row: its own, and the rows above the header; in brackets where it has both."""
+        own, above = super().heading(record), record.titles if isinstance(record, Row) else ""
+        return f"{own} ({above})" if own and above else own or above
 
     def _metadata(self, record: Mapping[str, object], taken: set[str]) -> dict[str, Scalar]:
         kept = super()._metadata(record, taken)

@@ -40,5 +40,10 @@ def joined(parts: list[str]) -> str:
     """Parts of a formula one after the other; a fraction does not run into the whole number before it."""
     text = ""
     for part in parts:
-        text += f" {part}" if _NUMERAL.match(part) and _DIGIT.search(text) else part
+        text += apart(text, part)
     return text
+
+
+def apart(before: str, formula: str) -> str:
+    """A formula as it is written behind `before`: 3 and 1/4 make 3 1/4, not 31/4."""
+    return f" {formula}" if _NUMERAL.match(formula) and _DIGIT.search(before) else formula

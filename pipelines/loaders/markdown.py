@@ -53,7 +53,8 @@ def simple_values(front: FrontMatter) -> dict[str, Scalar]:
     return {
         str(key): ", ".join(map(str, value)) if isinstance(value, list) else value
         for key, value in data.items()
-        if isinstance(value, str | int) or (isinstance(value, list) and all(isinstance(v, str | int) for v in value))
+        if isinstance(value, str | int | float)
+        or (isinstance(value, list) and all(isinstance(v, str | int) for v in value))
     }
 
 

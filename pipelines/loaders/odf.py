@@ -10,6 +10,7 @@ from typing import Any
 from fovea.pipelines.loaders.file_loader import FileLoader
 from fovea.pipelines.loaders.opendocument.blocks import Blocks
 from fovea.pipelines.loaders.opendocument.cells import grid
+from fovea.pipelines.loaders.opendocument.raised import mark_raised
 from fovea.pipelines.loaders.opendocument.words import DRAW, OFFICE, PRESENTATION, STYLE, SVG, TABLE, plain
 from fovea.pipelines.loaders.packed import locked, member, package, xml
 from fovea.pipelines.loaders.sheets.grid import write_sheet
@@ -37,6 +38,7 @@ class OdfLoader(FileLoader, name="odf"):
     def read(self, path: Path) -> Iterator[Document]:
         """The file as one document."""
         roots = self._roots(path)
+        mark_raised(roots)
         writer = Writer()
         blocks = Blocks(writer, roots, path.name)
         body = next(chain.from_iterable(root.iter(f"{OFFICE}body") for root in roots), None)

@@ -83,6 +83,9 @@ class RecordLoader(FileLoader):
         """The document of one record. Raises BadRecord."""
         name = path.as_posix()
         fields, text = self.pick(record)
+        for field in record if self.metadata is None else self.metadata:
+            if record.get(field) and isinstance(record[field], (list, dict)):
+                warn(f"{path.name}: field {field!r}, which holds lists or objects, left out of the metadata")
         return Document(
             f"{name}#{self._id(number, record)}",
             text,

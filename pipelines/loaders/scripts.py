@@ -7,6 +7,9 @@ number that is raised never runs into the digits before it: 10 to the 6 is not 1
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 
 from fovea.pipelines.loaders.formula import grouped
 
@@ -35,6 +38,12 @@ def resolved(text: str) -> str:
         elif piece and piece != END:
             stack[-1][1].append(piece)
     return re.sub(r"(?<![\w)])\^?(\d+)⁄(\d+)", r"\1/\2", "".join(stack[0][1]))
+
+
+def run_on(runs: Iterable[tuple[str, str]]) -> str:
+    """Runs of text, each behind its mark (`SUP`, `SUB` or none), as one text; neighbours of one mark are one."""
+    together = ((mark, "".join(text for _, text in group)) for mark, group in groupby(runs, key=itemgetter(0)))
+    return resolved("".join(f"{mark}{text}{END}" if mark else text for mark, text in together))
 
 
 def _place(parts: list[str], which: str, text: str) -> None:

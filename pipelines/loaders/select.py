@@ -9,15 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fovea.pipelines.loaders.file_loader import missing
+from fovea.pipelines.sources.globs import matched, passed_by
 from fovea.pipelines.sources.own import Own
 from fovea.pipelines.sources.places import RealPaths
 from fovea.rag.errors import DocumentError
 from fovea.rag.loader import Loader
 from fovea.rag.trace import warn
-
-PASSED_BY = ("__pycache__", "node_modules")
-"""Folders passed by inside a named folder, besides hidden ones (`.git`, `.venv`, `.fovea`) and Word's `~$` locks."""
-
 
 NAMED = 1000
 """Files of unknown type that are named; all are counted."""
@@ -96,7 +93,7 @@ class Selection:
             loader_for(path, self.loaders)
             self._roots.append((path, True))
         elif glob.has_magic(str(path)):
-            if not (matches := _matches(path)):
+            if not (matches := matched(path, self._own.is_store)):
                 raise DocumentError("no file matches", where=path.as_posix(), fix="check the pattern")
             self.folders += [match for match in matches if match.is_dir()]
             self._roots += [(match, False) for match in matches]
@@ -139,16 +136,3 @@ class Selection:
         if others and not named:
             warn(f"{folder.name} is a store: {len(others)} other things in it are not read unless it is named")
         return others if named else []
-
-
-def passed_by(name: str) -> bool:
-    """Whether a name inside a folder is one that is not read."""
-    return name.startswith((".", "~$")) or name in PASSED_BY
-
-
-def _matches(pattern: Path) -> list[Path]:
-    """What a glob matches, sorted, without what would be passed by in a folder."""
-    fixed = next(n for n, part in enumerate(pattern.parts) if glob.has_magic(part))
-    named = {part for part in pattern.parts if not glob.has_magic(part)}
-    found = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
-    return [path for path in found if not any(passed_by(p) for p in path.parts[fixed:] if p not in named)]

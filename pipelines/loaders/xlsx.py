@@ -10,6 +10,7 @@ from zipfile import ZipFile
 
 from fovea.pipelines.loaders.file_loader import FileLoader
 from fovea.pipelines.loaders.packed import package
+from fovea.pipelines.loaders.scripts import SUB, SUP, run_on
 from fovea.pipelines.loaders.sheets.extras import NEEDED_BY, Extras, extras
 from fovea.pipelines.loaders.sheets.grid import NOTHING, Cell, write_sheet
 from fovea.pipelines.loaders.sheets.number_format import general, shown
@@ -42,7 +43,7 @@ class XlsxLoader(FileLoader, name="xlsx"):
         require("lxml", extra="files", needed_by=NEEDED_BY)
         writer = Writer()
         with package(path, self) as archive:
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False, rich_text=True)
             try:
                 metadata = _metadata(book)
                 for sheet in book.worksheets:
@@ -122,7 +123,7 @@ class _Spans:
 
 
 def _cell(cell: Any, row: int, column: int, more: Extras, path: Path) -> Cell:
-    value = cell.value
+    value = cell.value if not isinstance(cell.value, list) else run_on(map(_run, cell.value))
     if value is None and not more.formulas:
         return NOTHING
     if value is None:
@@ -134,6 +135,12 @@ def _cell(cell: Any, row: int, column: int, more: Extras, path: Path) -> Cell:
         warn(f"{path.name}: cells whose format hides their value, read in general form")
         text = general(value) if isinstance(value, (int, float)) else str(value)
     return Cell(text, isinstance(value, str))
+
+
+def _run(part: Any) -> tuple[str, str]:
+    """A part of a cell whose letters differ, behind its mark where it is raised or lowered."""
+    place = getattr(getattr(part, "font", None), "vertAlign", None)
+    return {"superscript": SUP, "subscript": SUB}.get(place or "", ""), str(part)
 
 
 def _count_drawn(archive: ZipFile, path: Path) -> None:

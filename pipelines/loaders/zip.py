@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 
 from fovea.pipelines.loaders.members import Member, MemberLoader
 from fovea.pipelines.loaders.packed import locked
-from fovea.pipelines.loaders.select import passed_by
+from fovea.pipelines.sources.globs import passed_by
 from fovea.rag.errors import DocumentError
 from fovea.rag.trace import warn
 from fovea.rag.types import Document

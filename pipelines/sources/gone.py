@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fovea.pipelines.sources.globs import matched
 from fovea.rag.errors import DocumentError
 
 SOME, MANY = 2, 10
@@ -26,9 +27,14 @@ def gone(path: Path) -> bool:
     return False
 
 
+def lost(path: Path) -> bool:
+    """Whether there is certainly no such file, be it that a folder has its name now."""
+    return gone(path) or (os.path.isdir(path) and not os.path.islink(path))
+
+
 def there(path: Path) -> bool:
     """Whether a file, a folder or a match of a glob may be there."""
-    return not gone(path) or (glob.has_magic(str(path)) and any(glob.iglob(str(path), recursive=True)))
+    return not gone(path) or (glob.has_magic(str(path)) and bool(matched(path)))
 
 
 def by_folder(paths: Iterable[Path]) -> dict[Path, int]:

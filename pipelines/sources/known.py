@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from fovea.pipelines.sources.gone import gone
+from fovea.pipelines.sources.gone import lost
 from fovea.pipelines.sources.patterns import matches
 from fovea.pipelines.sources.places import Places
 from fovea.retrievers.library.library import Library
@@ -39,7 +39,7 @@ class Known:
 
     def moved(self, name: str, digest: str) -> str | None:
         """The vanished source whose content a new file `name` has, one of the same file name first; each once."""
-        vanished = [n for n in self._holding.get(digest, ()) if n != name and gone(self.places.path(n))]
+        vanished = [n for n in self._holding.get(digest, ()) if n != name and lost(self.places.path(n))]
         if not vanished:
             return None
         own = os.path.basename(name)

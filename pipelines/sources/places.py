@@ -63,10 +63,11 @@ def resolved(path: str) -> str:
 
 
 def _as_listed(path: str) -> str:
-    folder, name = os.path.split(path)
-    if not name:
-        return path
-    return os.path.join(_as_listed(folder), _listed(folder, name) if _folds(folder, name) else name)
+    root, *names = Path(path).parts
+    folder = root
+    for name in names:
+        folder = os.path.join(folder, _listed(folder, name) if _folds(folder, name) else name)
+    return folder
 
 
 def _folds(folder: str, name: str) -> bool:

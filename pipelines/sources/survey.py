@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fovea.pipelines.recipes import Outdated
-from fovea.pipelines.sources.gone import by_folder, gone
+from fovea.pipelines.sources.gone import by_folder, gone, lost
 from fovea.pipelines.sources.places import Places
 from fovea.retrievers.library.library import Library, SourceRow
 
@@ -52,9 +52,9 @@ def survey(library: Library, places: Places, settings: Outdated | None) -> Surve
     """Look at every file: its time and size, and its content where these have changed."""
     rows = list(library.sources())
     files = {row.name: row for row in rows if row.mtime_ns}
-    lost = [name for name in files if gone(places.path(name))]
+    vanished = [name for name in files if lost(places.path(name))]
     changed, unseen = [], {}
-    for name in files.keys() - set(lost):
+    for name in files.keys() - set(vanished):
         try:
             if _differs(places.path(name), files[name]):
                 changed.append(name)
@@ -62,7 +62,7 @@ def survey(library: Library, places: Places, settings: Outdated | None) -> Surve
             unseen[name] = error.strerror or str(error)
     old = settings.recipes if settings else frozenset()
     return Survey(
-        rows, lost, _missing(lost, places), sorted(changed), dict(sorted(unseen.items())),
+        rows, vanished, _missing(vanished, places), sorted(changed), dict(sorted(unseen.items())),
         [row.name for row in rows if row.chunks and row.recipe in old], settings,
         [name for name in library.unknown() if not gone(places.path(name))],
     )  # fmt: skip

@@ -20,8 +20,13 @@ import yaml
 from fovea.rag.errors import ConfigError, ConfigErrors
 
 MOST_NODES = 20_000
+DEEPEST = 100
+"""Levels of nesting."""
+BIGGEST = 1 << 63
+"""Whole numbers stay below."""
 Place = tuple[Hashable, ...]
 _VARIABLE = re.compile(r"(\$?)\$\{([^{}]*)(\}?)")
+_NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -67,7 +72,7 @@ def read(path: Path, *, lenient: bool = False) -> Source:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"there is no file {path}", fix=f"fovea init {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # A path with a NUL, or bytes that are no UTF-8.
         raise ConfigError(f"cannot read it: {error}", where=str(path)) from None
     return parse(text, file=str(path), lenient=lenient)
 
@@ -81,6 +86,8 @@ def parse(text: str, *, file: str = "<yaml>", lenient: bool = False) -> Source:
         raise _syntax_error(error, text, file) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"not YAML: {error}", where=file) from None
+    except RecursionError:
+        raise ConfigError(f"nested more than {DEEPEST} levels deep", where=file) from None
     if node is None:
         raise ConfigError("the file is empty", where=file, fix=f"fovea init {file}")
     _Walk(source).visit(node, (), ())
@@ -115,6 +122,8 @@ class _Walk:
         self.source.values[place] = mark
         if id(node) in above:
             raise self.error("an alias that contains itself", place)
+        if len(above) > DEEPEST:
+            raise self.error(f"nested more than {DEEPEST} levels deep", place)
         if self.nodes > MOST_NODES:
             raise self.error(f"more than {MOST_NODES} values: aliases that explode?", place)
         value = self.value(node, place, (*above, id(node)))
@@ -155,18 +164,33 @@ class _Walk:
     def scalar(self, tag: str, text: str, place: Place) -> Any:
         match tag:
             case "str":
-                return _VARIABLE.sub(lambda found: self.variable(found, place), text)
+                return self.text(_VARIABLE.sub(lambda found: self.variable(found, place), text), place)
             case "null":
                 return None
             case "bool":
                 return text.lower() == "true"
             case "int":
-                return int(text)
+                return self.number(int, text, place)
             case "float":
-                return float(text)
+                return self.number(float, text, place)
             case "!env":
                 return self.environment(text, place)
         raise self.error(f"the YAML tag {tag!r} is not allowed", place, "write the plain value; names go in 'use:'")
+
+    def number(self, kind: type[int] | type[float], text: str, place: Place) -> int | float:
+        try:
+            if -BIGGEST <= (found := kind(text)) < BIGGEST or kind is float:
+                return found
+            raise ValueError
+        except ValueError:  # Said to be one by a tag, or an integer of thousands of digits.
+            shown = text if len(text) < 40 else f"{text[:20]}... ({len(text):,} characters)"
+            raise self.error(f"not a number of at most 64 bits: {shown}", place) from None
+
+    def text(self, text: str, place: Place) -> str:
+        """The text; half a surrogate pair and NUL, which no file, name or prompt can hold, are refused."""
+        if odd := _NO_TEXT.search(text):
+            raise self.error(f"the character {odd[0]!r} can stand in no text", place)
+        return text
 
     def variable(self, found: re.Match[str], place: Place) -> str:
         escaped, name, closed = found.groups()

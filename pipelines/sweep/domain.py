@@ -18,6 +18,8 @@ from fovea.rag.errors import ConfigError
 
 Scalar = str | int | float | bool | None
 WORDS = ("choice", "range", "log_range")
+MOST = 100_000
+"""Configurations of a grid, and values of a parameter, at most."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ def _ends(word: str, ends: Any) -> tuple[float, float]:
 
 
 def _points(low: float, high: float, points: Any, *, log: bool, step: Any) -> Choice:
-    if type(points) is not int or points < 2 or step:
-        raise ConfigError(f"points is a whole number from 2, and stands without step; got {points!r}")
+    if type(points) is not int or not 2 <= points <= MOST or step:
+        raise ConfigError(f"points is a whole number from 2 to {MOST:,}, and stands without step; got {points!r}")
     whole = isinstance(low, int) and isinstance(high, int)
     shares = [i / (points - 1) for i in range(points)]
     found = [low * (high / low) ** s if log else low + (high - low) * s for s in shares]
@@ -110,7 +112,11 @@ def values(domain: Domain) -> tuple[Scalar, ...]:
             f"a grid cannot try every value of {{{word}: [{domain.low}, {domain.high}]}}",
             fix=f"{{{word}: [{domain.low}, {domain.high}], points: 4}}, or search: {{use: tpe}}",
         )
-    count = math.floor((domain.high - domain.low) / step + 1e-9) + 1
+    if (count := math.floor((domain.high - domain.low) / step + 1e-9) + 1) > MOST:
+        raise ConfigError(
+            f"a grid of [{domain.low}, {domain.high}] in steps of {step} has more than {MOST:,} values",
+            fix="points: 4 in the place of step, or search: {use: tpe}",
+        )
     return tuple(round(domain.low + i * step) if domain.whole else domain.low + i * step for i in range(count))
 
 

@@ -1,6 +1,7 @@
 """Forecast: what a study would run, what its trials share, and about how long it takes; nothing is run but a sample.
 
-A grid is counted exactly. Of other searches as many configurations are drawn by chance as there will be trials.
+A grid of up to 500 is counted exactly. Of other searches as many configurations are drawn by chance as there will be
+trials, and of more than 500 trials 500.
 Encoding is timed on a few passages of the documents; it is what a first run of retrieval mostly takes.
 """
 
@@ -27,6 +28,8 @@ from fovea.rag.encoder import Encoder
 from fovea.rag.errors import ConfigError
 from fovea.rag.generation import Generator
 
+LOOKED = 500
+"""Configurations that are looked at; of more, as many are drawn by chance."""
 SAMPLE, LENGTH = 32, 800
 """Passages that are encoded to time it, and their characters."""
 
@@ -58,6 +61,7 @@ def forecast(study: Study, cache: Path) -> str:
     tokens, speed = _tokens(data.documents, encoder)
     new = found.libraries - found.built
     lines = [
+        *_many(study, n),
         f"{study.spec.study}: {found.trials:,} trials ({study.spec.search.use}) of {n:,} questions each",
         *([f"  {found.invalid:,} of them are no pipelines, and will be counted as failed"] if found.invalid else []),
         "shared by all trials, and computed once:",
@@ -99,12 +103,26 @@ def counts(study: Study, data: StudyData, cache: Path) -> Counts:
 
 
 def _configurations(study: Study) -> Iterator[Resolved]:
-    if study.spec.search.use == "grid":
+    grid = study.spec.search.use == "grid"
+    if grid and study.space.most <= LOOKED:
         yield from study.grid[: study.spec.search.trials]
         return
-    rng = random.Random(study.spec.search.seed)
-    drawn = (study.draw(rng) for _ in range(1000 * (study.spec.search.trials or TRIALS)))
-    yield from islice(filter(study.allows, drawn), study.spec.search.trials or TRIALS)
+    rng, trials = random.Random(study.spec.search.seed), min(LOOKED, _trials(study))
+    drawn = (study.draw(rng) for _ in range(100 * trials))
+    yield from islice(filter(study.allows, drawn), trials)
+
+
+def _trials(study: Study) -> int:
+    """How many trials there are at most."""
+    limit = study.spec.search.trials
+    if study.spec.search.use == "grid":
+        return min(study.space.most, limit or study.space.most)
+    return limit or TRIALS
+
+
+def _many(study: Study, questions: int) -> Iterator[str]:
+    if (trials := _trials(study)) > LOOKED:
+        yield f"up to {trials:,} trials of {questions:,} questions each; what follows is of {LOOKED} drawn by chance:"
 
 
 def _upstream(libraries: Libraries, spec: PipelineSpec) -> str:

@@ -13,17 +13,16 @@ is named with the option it stands in (`segment[fixed].size`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fovea.pipelines.spec.yaml_source import Place, Source
-from fovea.pipelines.sweep.domain import Choice, Domain, Scalar, domain, is_parameter, values
+from fovea.pipelines.sweep.domain import MOST, Choice, Domain, Scalar, domain, is_parameter, values
 from fovea.rag.errors import ConfigError, ConfigErrors
 
 Suggest = Callable[[str, Domain], Scalar]
-MOST = 100_000
-"""Configurations of a grid, at most."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,20 @@ class Space:
         """The pipeline of the first value of every parameter, but for those `given`."""
         return self.resolve(lambda name, here: given.get(name, _first(here)))
 
+    @property
+    def most(self) -> int:
+        """How many configurations a grid has at most: fewer, where parameters of one name stand in several places."""
+
+        def size(node: Any, place: Place) -> int:
+            if place in self.domains:
+                here = self.domains[place]
+                if not isinstance(here, Choice):
+                    return len(values(here))
+                return sum(size(option, (*place, "choice", i)) for i, option in enumerate(here.options))
+            return math.prod(size(child, (*place, key)) for key, child in _children(node))
+
+        return size(self.tree, self.at)
+
     def grid(self) -> Iterator[Resolved]:
         """Every pipeline, in the order of the file, the last parameter moving fastest; those that are the same once.
 
@@ -136,12 +149,13 @@ class Space:
         turn: list[list[int]] = []
         """By parameter in the order of asking, the number of the present value and how many there are."""
         seen: set[str] = set()
+        known: dict[str, tuple[Scalar, ...]] = {}
         for _ in range(MOST):
             asked = 0
 
             def suggest(name: str, here: Domain) -> Scalar:
                 nonlocal asked
-                every = values(here)
+                every = known[name] if name in known else known.setdefault(name, values(here))
                 if asked == len(turn):
                     turn.append([0, len(every)])
                 asked += 1

@@ -55,7 +55,9 @@ def _as_list(value: Any) -> Any:
 
 
 def _as_objectives(value: Any) -> Any:
-    return dict.fromkeys(value) if isinstance(value, list) else {value: None} if isinstance(value, str) else value
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return dict.fromkeys(value)
+    return {value: None} if isinstance(value, str) else value
 
 
 class StudySpec(_Settings):

@@ -57,3 +57,6 @@ def _parsed(text: str, where: str, *, lines: bool = True) -> Any:
     except json.JSONDecodeError as error:
         place = f"{where}:{error.lineno}:{error.colno}" if lines else f"{where}:{error.colno}"
         raise DocumentError(f"not JSON: {error.msg}", where=place, fix="fetch the file again") from None
+    except (RecursionError, ValueError):  # Valid as JSON, but more than Python takes.
+        what = "nested too deeply, or a number of more than 4,300 digits"
+        raise DocumentError(what, where=where, fix="mend the entry") from None

@@ -50,7 +50,8 @@ def read_beir(folder: Path) -> Collection:
     judged = {table.stem: _grades(table, ids, asked) for table in tables}
     if odd := next((table for table in tables if table.stem not in get_args(Split)), None):
         raise DocumentError("it is named after no part", where=str(odd), got=odd.stem, allowed=get_args(Split))
-    questions = list(_questions(asked, judged))
+    texts = {d.id: d.text for d in kept}
+    questions = list(_questions(asked, judged, texts))
     trace.warn("questions that no text answers were left out", len(asked) - len(questions))
     return Collection(name, kept, chunks, questions)
 
@@ -111,13 +112,20 @@ def _is_grade(words: list[str]) -> bool:
     return bool(words) and words[0].strip().lstrip("-").isdecimal()
 
 
-def _questions(asked: Mapping[str, Query], judged: Mapping[str, Grades]) -> Iterator[Judged]:
-    """Each question once; one judged in several parts counts for the part that is held out."""
+def _questions(asked: Mapping[str, Query], judged: Mapping[str, Grades], texts: Mapping[str, str]) -> Iterator[Judged]:
+    """Each question once; one judged in several parts counts for the part that is held out. A document of its id and
+    text is the question itself.
+    """
     order: tuple[Split, ...] = ("test", "dev", "train")
     again = 0
     for key, query in asked.items():
         parts = [split for split in order if key in judged.get(split, {})]
         again += len(parts[1:])
         if parts:
-            yield Judged(key, query, judged[parts[0]][key], parts[0])
+            itself = (
+                key
+                if key in texts and query.text.strip() in (texts.get(key, ""), texts.get(key, "").partition("\n")[2])
+                else ""
+            )
+            yield Judged(key, query, judged[parts[0]][key], parts[0], itself)
     trace.warn("questions judged in several parts count for the one that is held out", again)

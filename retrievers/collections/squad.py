@@ -22,7 +22,9 @@ from fovea.retrievers.collections.drawn import drawn
 def is_squad(data: Any) -> bool:
     """Whether the JSON of a file holds articles of paragraphs."""
     articles = data.get("data") if isinstance(data, dict) else None
-    return isinstance(articles, list) and bool(articles) and "paragraphs" in articles[0]
+    return (
+        isinstance(articles, list) and bool(articles) and isinstance(articles[0], dict) and "paragraphs" in articles[0]
+    )
 
 
 def read_squad(files: Mapping[Path, Any]) -> Collection:

@@ -16,7 +16,7 @@ from fovea.rag import trace
 from fovea.rag.terms import index_terms
 from fovea.retrievers.library.database import Database
 
-VERSION = f"2/{unicodedata.unidata_version}"
+VERSION = f"3/{unicodedata.unidata_version}"
 """Of the making of terms. Raise the first number when `fovea.rag.terms` changes, or the folding and words below it."""
 
 

@@ -149,7 +149,7 @@ def _set_aside_damaged(file: Path) -> None:
         finally:
             db.close()
     except StoreError:
-        if not ours(file):
+        if not ours(file) and not _beginning_lost(file):
             raise
         sound = False
     if not sound:
@@ -159,6 +159,13 @@ def _set_aside_damaged(file: Path) -> None:
                 os.replace(file.with_name(file.name + suffix), aside.with_name(aside.name + suffix))
         file.with_name(file.name + "-shm").unlink(missing_ok=True)
         warn(f"the old library is damaged, or of a newer Fovea: it is set aside as {aside.name}")
+
+
+def _beginning_lost(file: Path) -> bool:
+    """Whether a file that is no database any more lies where a library does: beside an index or the marks of one."""
+    with file.open("rb") as opened:
+        database = opened.read(len(MAGIC)) == MAGIC
+    return not database and any(file.with_name(name).exists() for name in ("index", f"{FILE}-wal", f"{FILE}-shm"))
 
 
 def ours(file: Path) -> bool:

@@ -30,6 +30,14 @@ def stored(pipeline):
         (Document("bad", "y", metadata={"reviewed": None}), "leave the field out"),
         (Document("bad", "y", metadata={"raw": b"x"}), "'raw' is bytes b'x'"),
         (Document("bad", "y", metadata={3: "x"}), "named by no text but int 3"),
+        (Document("bad", "y", metadata={" ": "x"}), "has an empty name: ' '"),
+        (Document("bad", "y", metadata={"n": float("nan")}), "'n' is nan, which compares with nothing"),
+        (Document("bad", "y", metadata={"n": float("-inf")}), "'n' is -inf, which compares with nothing"),
+        (Document("bad", "y", pages=None), "'pages' is NoneType None; it holds the offset"),
+        (Document("bad", "y", pages=("a",)), "'pages' is tuple ('a',)"),
+        (Document("bad", "y", pages=(1, 0)), "'pages' is tuple (1, 0)"),
+        (Document("bad", "y", pages=(0, 2)), "'pages' is tuple (0, 2)"),
+        (Document("bad", "y", pages=(-1,)), "'pages' is tuple (-1,)"),
         (Document("bad", "y", metadata=[("a", 1)]), "no mapping but list"),
         (Document("bad", " \n "), "its text is empty"),
         (Document("bad", b"y"), "'text' is no text but bytes"),
@@ -97,3 +105,33 @@ def test_an_accepted_document_is_as_it_was():
     assert checked(Document("a", "x")).source == "a"
     with pytest.raises(DocumentError, match=r"the document 'a': its metadata field 'x' is list \[.*\.\.\.; a field"):
         checked(Document("a", "x", metadata={"x": list(range(1000))}))
+
+
+@pytest.mark.parametrize("bad", ["words", None, {"id": "x", "text": "y"}, 3])
+def test_what_is_no_document_is_a_failure_and_the_others_are_stored(pipeline, bad):
+    report = pipeline.add([Document("a", "x"), bad, Document("c", "z")])
+    assert report.added == ["a", "c"]
+    assert f"add: expected a Document, got {type(bad).__name__}" in report.failed[str(bad)]
+    assert stored(pipeline).keys() == {"a", "c"}
+
+
+@pytest.mark.parametrize("bad", ["docs/a.txt", None, 3, {"id": "x"}])
+def test_what_holds_no_documents_is_refused(pipeline, bad):
+    with pytest.raises(DocumentError, match="add: expected documents, got"):
+        pipeline.add(bad)
+
+
+def test_one_document_may_come_alone(pipeline):
+    assert pipeline.add(Document("a", "x")).added == ["a"]
+
+
+def test_what_came_before_an_error_of_the_iterable_is_stored_and_found(pipeline):
+    def documents():
+        yield Document("a", "tea leaves")
+        yield Document("b", "coffee beans")
+        raise RuntimeError("the connection is lost")
+
+    with pytest.raises(RuntimeError, match="the connection is lost"):
+        pipeline.add(documents())
+    assert stored(pipeline).keys() == {"a", "b"}
+    assert {hit.chunk.document_id for hit in pipeline.retrieve("coffee")} == {"a", "b"}

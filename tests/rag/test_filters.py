@@ -56,7 +56,10 @@ def test_the_tree_of_a_filter():
         ("lang in [['x']]", "a list cannot hold a list"),
         ("unit-price == 1", "column 1: expected FIELD OPERATOR VALUE"),
         ("unit-price == 1", "names with spaces or hyphens stand in backticks"),
-        ("Invoice No == 1", "column 9: cannot read the filter"),
+        ("Invoice No == 1", "filter, column 9: cannot read the filter"),
+        ("a == 1\nand b c", "filter, column 14: cannot read the filter"),
+        ("year ==", "filter, column 8: cannot read the filter"),
+        ("year == 1 and", "filter, column 14: cannot read the filter"),
         ("class == 'x'", "keywords stand in backticks"),
         ("`` == 1", "cannot read the filter"),
         (
@@ -133,3 +136,8 @@ def test_of_many_fields_the_nearest_are_shown():
         check(parse("field_7x == 1"), {f"field_{i}": {"text"} for i in range(100)})
     assert "allowed: field_7, " in str(caught.value)
     assert "and 60 more" in str(caught.value)
+
+
+def test_white_space_of_any_kind_parts_words():
+    plain = parse("year == 1 and lang == 'a\u00a0b'")
+    assert parse("year\u00a0== 1\nand\tlang == 'a\u00a0b'") == plain

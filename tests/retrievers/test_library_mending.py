@@ -55,6 +55,26 @@ def test_a_library_with_any_page_damaged_is_made_anew(whole):
     assert aside >= 3
 
 
+def test_a_library_without_its_first_page_is_set_aside_on_request(whole):
+    file = whole / FILE
+    lost = random.Random(4).randbytes(PAGE) + file.read_bytes()[PAGE:]
+    file.write_bytes(lost)
+    (whole / "index").mkdir(exist_ok=True)
+    with pytest.raises(StoreError, match="its beginning is damaged"):
+        opened(whole)
+    with opened(whole, reset=True) as library:
+        put(library, "a", "one two three")
+        assert library.check() == []
+    assert (whole / f"{FILE}.damaged").read_bytes() == lost
+
+
+def test_what_was_never_a_library_is_not_set_aside(tmp_path):
+    (tmp_path / FILE).write_text("my diary")
+    with pytest.raises(StoreError, match="not a Fovea library"):
+        opened(tmp_path, reset=True)
+    assert (tmp_path / FILE).read_text() == "my diary"
+
+
 def test_a_sound_library_is_made_anew_in_place_and_readers_follow(whole):
     with Library.open(whole, read_only=True) as reader, opened(whole, reset=True) as library:
         put(library, "a", "one two three")

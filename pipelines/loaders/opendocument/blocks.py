@@ -15,7 +15,7 @@ CONTAINERS = (
     f"{DRAW}custom-shape", f"{DRAW}rect", f"{DRAW}ellipse", f"{DRAW}frame", f"{DRAW}a", f"{DRAW}line",
     f"{DRAW}connector", f"{TABLE}shapes",
 )  # fmt: skip
-INDEXES = ("table-of-content", "alphabetical-index", "bibliography", "illustration-index", "table-index", "user-index")
+INDEXES = ("table-of-content", "alphabetical-index", "illustration-index", "table-index", "user-index")
 
 
 class Blocks:
@@ -114,3 +114,5 @@ class Blocks:
             said = [t.text for t in element.getparent().iter(f"{SVG}title", f"{SVG}desc") if t.text]
             self.writer.paragraph("\n".join(said))
             warn(f"{self.name}: pictures without a description, left out", not said)
+        else:
+            self.write(element)  # A wrapper nobody has heard of loses no text.

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from fovea.pipelines.loaders.scripts import resolved
+
 TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
@@ -31,7 +33,7 @@ class Words:
 def words(paragraph: Any) -> Words:
     """The words of a paragraph or heading."""
     found = Words()
-    found.text = "".join(_pieces(paragraph, found))
+    found.text = resolved("".join(_pieces(paragraph, found)))
     return found
 
 
@@ -60,11 +62,12 @@ def _piece(child: Any, found: Words) -> Iterator[str]:
     elif tag == f"{OFFICE}annotation":
         said = "\n".join(words(p).text for p in child.iter(f"{TEXT}p"))
         found.comments.append(said)
-    elif tag in (f"{DRAW}frame", f"{DRAW}custom-shape", f"{DRAW}g", f"{DRAW}rect"):
+    elif tag.startswith(DRAW) and tag != f"{DRAW}a":
         found.frames.append(child)
     elif tag == f"{TEXT}ruby":
-        base = child.find(f"{TEXT}ruby-base")
+        base, above = child.find(f"{TEXT}ruby-base"), child.find(f"{TEXT}ruby-text")
         yield from _pieces(base, found) if base is not None else ()
+        yield f"({above.text})" if above is not None and above.text else ""
     elif tag != f"{TEXT}tracked-changes":
         yield from _pieces(child, found)
 

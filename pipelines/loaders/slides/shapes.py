@@ -74,8 +74,13 @@ def _cell(table: Any, row: int, column: int) -> str:
 def _chart(writer: Writer, chart: Any, name: str) -> None:
     if chart.has_title and chart.chart_title.has_text_frame:
         writer.paragraph(chart.chart_title.text_frame.text)
-    for plot in chart.plots:
-        series = list(plot.series)
+    plots = list(chart.plots)
+    for plot in plots:
+        try:
+            series = list(plot.series)
+        except NotImplementedError:  # A kind of which python-pptx has no word.
+            plots = []
+            continue
         columns = [[_value(v) for v in one.values] for one in series]
         labels = [" / ".join(map(str, flat)) for flat in plot.categories.flattened_labels]
         if not labels and (across := [[_value(v) for v in one.iter_values()] for one in series if _scatter(one)]):
@@ -84,7 +89,7 @@ def _chart(writer: Writer, chart: Any, name: str) -> None:
         labels += [str(n + 1) for n in range(len(labels), longest)]
         body = [[label, *(c[n] if n < len(c) else "" for c in columns)] for n, label in enumerate(labels)]
         writer.table([["", *(one.name or "" for one in series)], *body])
-    if not list(chart.plots):
+    if not plots:
         warn(f"{name}: charts of a kind that cannot be read, left out")
 
 

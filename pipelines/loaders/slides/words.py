@@ -6,6 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from fovea.pipelines.loaders.formula import apart
+from fovea.pipelines.loaders.scripts import SUB, SUP, run_on
+from fovea.pipelines.loaders.word.formulas import linear
+from fovea.pipelines.loaders.word.package import kind
 from fovea.pipelines.loaders.writer import Writer
 
 A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -14,11 +18,33 @@ MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 
 def words(paragraph: Any) -> str:
     """A paragraph's runs, fields and formulas; line breaks are newlines. Of alternatives, the first is read."""
-    out: list[str] = []
-    for element in paragraph.iter("{*}t", f"{A}br"):
-        if not any(above.tag == f"{MC}Fallback" for above in element.iterancestors()):
-            out.append("\n" if element.tag == f"{A}br" else element.text or "")
-    return "".join(out)
+    found: list[tuple[str, str]] = []
+    _collect(paragraph, "", found)
+    return run_on(found)
+
+
+def _collect(element: Any, mark: str, found: list[tuple[str, str]]) -> None:
+    """Put the runs below `element` into `found`, each behind the mark of what is raised or lowered."""
+    for one in element:
+        name = kind(one) if isinstance(one.tag, str) else ""
+        if name == "a:t":
+            found.append((mark, one.text or ""))
+        elif name == "a:br":
+            found.append(("", "\n"))
+        elif name == "m:oMath":
+            found.append(("", apart(found[-1][1] if found else "", linear(one))))
+        elif name not in ("", "mc:Fallback"):
+            properties = one.find(f"{A}rPr")
+            baseline = 0 if properties is None else _percent(properties.get("baseline", "0"))
+            _collect(one, SUP if baseline > 0 else SUB if baseline < 0 else mark, found)
+
+
+def _percent(text: str) -> float:
+    """A share as either edition of the standard writes it: `30000` or `30%`."""
+    try:
+        return float(text.removesuffix("%"))
+    except ValueError:
+        return 0.0
 
 
 def paragraphs(body: Any) -> Iterator[str]:

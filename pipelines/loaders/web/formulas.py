@@ -17,17 +17,35 @@ def linear(element: Tag) -> str:
     """The text of a formula or a part of one. Recursive: a formula nested hundreds deep raises RecursionError."""
     from bs4 import Tag
 
-    if element.name in SKIPPED:
+    name = element.name.rpartition(":")[2]
+    if name in SKIPPED:
         return ""
     parts = [one for one in element.children if isinstance(one, Tag)]
     if not parts:
         return " ".join(element.get_text().split())
-    if form := _FORMS.get(element.name):
+    if name == "mmultiscripts":
+        return _scripts(parts)
+    if form := _FORMS.get(name):
         wanted, write = form
         texts = [linear(one) for one in parts]
         if len(texts) >= wanted:
             return write(texts)
     return joined([text for one in parts if (text := linear(one))])
+
+
+def _scripts(parts: list[Tag]) -> str:
+    """A base with any number of pairs below and above it, which stand before it behind `<mprescripts>`."""
+    names = [one.name.rpartition(":")[2] for one in parts]
+    texts = [linear(one) for one in parts]
+    split = names.index("mprescripts") if "mprescripts" in names else len(parts)
+    behind, before = texts[1:split], texts[split + 1 :]
+
+    def pairs(of: list[str], base: str) -> str:
+        for below, above in zip(of[::2], of[1::2]):
+            base = raised(lowered(base, below), above)
+        return base
+
+    return pairs(before, "") + pairs(behind, texts[0])
 
 
 def _power(texts: list[str]) -> str:

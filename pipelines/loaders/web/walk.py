@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from bs4 import Tag
 from bs4.element import CData, NavigableString, PreformattedString
 
+from fovea.pipelines.loaders.formula import apart
 from fovea.pipelines.loaders.numerals import formatted
 from fovea.pipelines.loaders.scripts import END, SUB, SUP, resolved
 from fovea.pipelines.loaders.web.formulas import linear
-from fovea.pipelines.loaders.web.reading import form_value, left_out
+from fovea.pipelines.loaders.web.reading import form_value, is_a, left_out, stands_for
 from fovea.pipelines.loaders.web.tables import Grid, lays_out, spans
 from fovea.pipelines.loaders.writer import CellText, Writer
 
 if TYPE_CHECKING:
     from bs4.element import PageElement
 
-HEADINGS = {f"h{level}": level for level in range(1, 7)}
+LEVELS = {f"h{level}": level for level in range(1, 7)}
 LISTS = ("ul", "ol", "dl", "menu", "dir")
 BLOCKS = frozenset([
     "address", "article", "aside", "blockquote", "body", "center", "details", "dialog", "div",
@@ -33,7 +34,15 @@ MARKS = {
     **dict.fromkeys(["code", "kbd", "samp"], "`"), **dict.fromkeys(["del", "s", "strike"], "~~"),
 }  # fmt: skip
 AROUND = {"sup": (SUP, END), "sub": (SUB, END), "q": ("“", "”"), "rt": ("(", ")")}
-_FORMS = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
+_FORMS = {
+    "a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman", "1": "decimal",
+    "lower-alpha": "lowerLetter", "lower-latin": "lowerLetter", "upper-alpha": "upperLetter",
+    "upper-latin": "upperLetter", "lower-roman": "lowerRoman", "upper-roman": "upperRoman",
+    "decimal-leading-zero": "decimalZero", "lower-greek": "lowergreek", "cjk-decimal": "ideographDigital",
+    "cjk-ideographic": "chineseCounting", "simp-chinese-informal": "chineseCounting",
+}  # fmt: skip
+_STYLED = re.compile(r"list-style(?:-type)?\s*:\s*([\w-]+)")
+_RAISED = re.compile(r"vertical-align\s*:\s*(su(?:per|b))\b")
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _BREAKS = re.compile(r" *\n *")
 _LANGUAGE = re.compile(r"lang(?:uage)?-([\w+#-]+)")
@@ -100,18 +109,18 @@ class Walk:
 
     def _enters(self, element: Tag, above: Sequence[Tag]) -> bool:
         """Begin an element; whether what is in it is to be read."""
-        name, now = element.name, self._now
+        name, now = stands_for(element), self._now
         reason = left_out(element, above)
         if reason is not None:
             self.left_out[reason] += bool(reason) and bool(element.get_text(strip=True))
             return False
         if name in ("input", "select", "math", "img"):
-            now.text.append(self._shown(element))
+            now.text.append(apart("".join(now.text[-3:]), self._shown(element)))
             return False
         if name == "br":
             now.text.append("\n")
-        elif name in AROUND:
-            now.text.append(AROUND[name][0])
+        elif around := _around(element):
+            now.text.append(around[0])
         elif name in MARKS:
             self._begin_mark(name)
         elif now.heading:
@@ -121,10 +130,10 @@ class Walk:
         return True
 
     def _begin_block(self, element: Tag) -> None:
-        name, now = element.name, self._now
-        if name in HEADINGS:
+        name, now = stands_for(element), self._now
+        if name in LEVELS:
             self._end_block()
-            now.heading = HEADINGS[name]
+            now.heading = LEVELS[name]
         elif name in LISTS:
             self._end_block()
             now.lists.append(_listed(element))
@@ -137,7 +146,7 @@ class Walk:
             now.pre += 1
         elif name == "table":
             self._end_block()
-            self._tables.append(None if lays_out(element) else Grid())
+            self._tables.append(None if element.name == "table" and lays_out(element) else Grid())
         elif name in ("tr", "td", "th", "caption") or name in BLOCKS:
             self._begin_part(name)
 
@@ -150,17 +159,24 @@ class Walk:
             self._outer.append(self._now)
             self._now = _State(CellText())
         else:
+            self._end_part()
+
+    def _end_part(self) -> None:
+        """The end of a paragraph, which in code is that of a line."""
+        if not self._now.pre:
             self._end_text()
+        elif self._now.text and not self._now.text[-1].endswith("\n"):
+            self._now.text.append("\n")
 
     def _leave(self, element: Tag) -> None:
-        name, now = element.name, self._now
-        if name in AROUND:
-            now.text.append(AROUND[name][1])
+        name, now = stands_for(element), self._now
+        if around := _around(element):
+            now.text.append(around[1])
         elif name in MARKS:
             self._end_mark(name)
-        elif name in HEADINGS and now.heading:
+        elif name in LEVELS and now.heading:
             words, now.heading = self._taken(), 0
-            now.out.heading(HEADINGS[name], words)
+            now.out.heading(LEVELS[name], words)
         elif now.heading:
             now.text.append(" " if name in BLOCKS else "")
         elif name in LISTS and now.lists:
@@ -175,7 +191,7 @@ class Walk:
         elif name in ("td", "th") and self._tables and self._tables[-1] is not None and self._outer:
             self._end_cell(element, self._tables[-1])
         elif name in ("tr", "td", "th", "caption") or name in BLOCKS:
-            self._end_text()
+            self._end_part()
 
     def _begin_mark(self, name: str) -> None:
         now = self._now
@@ -203,7 +219,7 @@ class Walk:
             now.lists.append(_List())
         one = now.lists[-1]
         one.number = _integer(element.get("value"), one.number) if one.step else one.number
-        one.marker = f"{formatted(one.number, one.form)}." if one.step else "-"
+        one.marker = f"{formatted(one.number, _form(element) or one.form)}." if one.step else "-"
         one.number += one.step
 
     def _end_item(self) -> None:
@@ -252,7 +268,7 @@ class Walk:
         self._end_block()
         text, self._now = self._now.out.text, self._outer.pop()
         rows, columns = spans(element)
-        grid.add(text, rows, columns, head=element.name == "th")
+        grid.add(text, rows, columns, head=stands_for(element) == "th")
 
     def _end_table(self) -> None:
         self._end_block()
@@ -262,7 +278,7 @@ class Walk:
             self._now.out.table(rows, header=header)
 
     def _shown(self, element: Tag) -> str:
-        if element.name == "math":
+        if stands_for(element) == "math":
             return linear(element)
         if element.name == "img":
             return _SPACE.sub(" ", str(element.get("alt") or ""))
@@ -275,8 +291,23 @@ def _listed(element: Tag) -> _List:
         return _List()
     backwards = element.has_attr("reversed")
     last = len(element.find_all("li", recursive=False)) if backwards else 1
-    form = _FORMS.get(str(element.get("type") or ""), "decimal")
-    return _List(_integer(element.get("start"), last), -1 if backwards else 1, form)
+    return _List(_integer(element.get("start"), last), -1 if backwards else 1, _form(element) or "decimal")
+
+
+def _form(element: Tag) -> str:
+    """How a list, or one item, is numbered, where it says so."""
+    styled = _STYLED.search(str(element.get("style") or ""))
+    return _FORMS.get(styled[1] if styled else str(element.get("type") or ""), "")
+
+
+def _around(element: Tag) -> tuple[str, str] | None:
+    """What stands around the words of an element; raised and lowered words may only look so by their style."""
+    if element.name == "a" and is_a(element, "noteref"):
+        return "[", "]"
+    if element.get("role") == "tab":
+        return " ", " "
+    found = _RAISED.search(str(element.get("style") or "")) if element.name == "span" else None
+    return AROUND.get({"super": "sup", "sub": "sub"}[found[1]] if found else element.name)
 
 
 def _integer(value: object, otherwise: int) -> int:

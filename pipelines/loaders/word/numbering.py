@@ -118,10 +118,18 @@ def _levels(definition: Any) -> dict[int, Level]:
     return {int(value(one, "ilvl", default="0")): _level(one) for one in levels}
 
 
+def _form(level: Any) -> str:
+    """How a level counts; a form of the author's own is named by how it writes 1."""
+    written = child(level, "mc:AlternateContent", "mc:Choice", "w:numFmt")
+    if value(written) == "custom":
+        return value(written, "format").split(",")[0].strip()
+    return value(child(level, "w:numFmt"), default="decimal")
+
+
 def _level(one: Any) -> Level:
     start, restart = value(child(one, "w:start"), default="1"), value(child(one, "w:lvlRestart"))
     return Level(
-        format=value(child(one, "w:numFmt"), default="decimal"),
+        format=_form(one),
         text=value(child(one, "w:lvlText")),
         start=int(start),
         restart=int(restart) if restart else None,

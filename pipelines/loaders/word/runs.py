@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fovea.pipelines.loaders.formula import fraction
+from fovea.pipelines.loaders.formula import apart, fraction
 from fovea.pipelines.loaders.scripts import END, SUB, SUP, resolved
 from fovea.pipelines.loaders.word.formulas import linear
 from fovea.pipelines.loaders.word.package import child, kind, on, value
+from fovea.pipelines.loaders.word.styles import font_of
 from fovea.pipelines.loaders.word.symbols import UNKNOWN, symbol, translated
 
 SKIPPED = {
@@ -42,11 +43,12 @@ class _Field:
 @dataclass
 class Runs:
     """Reads paragraphs one by one. `left_out` counts what is not read, by kind; `note` gives the mark of a note by its
-    kind and id, `diagram` the text of a drawing by its relation.
+    kind and id, `diagram` the text of a drawing by its relation, `font` the font of a style.
     """
 
     note: Callable[[str, str], str]
     diagram: Callable[[str], str]
+    font: Callable[[str], str]
     left_out: Counter[str] = field(default_factory=Counter)
     boxes: list[Any] = field(default_factory=list)
     """Contents of text boxes of the latest paragraph."""
@@ -71,14 +73,17 @@ class Runs:
                 self._walk(one)
 
     def _say(self, text: str) -> None:
-        if all(one.result for one in self._fields):
+        if text and all(one.result for one in self._fields):
             self._text.append(text)
             for one in self._fields:
                 one.shown = True
 
     def _words(self, element: Any) -> None:
-        font = value(child(element.getparent(), "w:rPr", "w:rFonts"), "ascii")
-        self._say(translated(font, element.text or ""))
+        properties, text = child(element.getparent(), "w:rPr"), element.text or ""
+        font = font_of(properties) or self.font(value(child(properties, "w:rStyle")))
+        written = translated(font, text)
+        self.left_out["symbols of unknown fonts"] += written.count(UNKNOWN) - text.count(UNKNOWN)
+        self._say(written)
 
     def _run(self, run: Any) -> None:
         if on(child(run, "w:rPr", "w:vanish")):
@@ -120,7 +125,7 @@ class Runs:
         elif which == "end" and self._fields:
             ended = self._fields.pop()
             if not ended.shown:
-                self._say(_shown(ended.instruction))
+                self._formula_text(_shown(ended.instruction))
 
     def _instruction(self, element: Any) -> None:
         if self._fields and not self._fields[-1].result:
@@ -167,7 +172,10 @@ class Runs:
         self.boxes.append(element)
 
     def _formula(self, element: Any) -> None:
-        self._say(linear(element))
+        self._formula_text(linear(element))
+
+    def _formula_text(self, text: str) -> None:
+        self._say(apart("".join(self._text[-2:]), text))
 
     def _diagram(self, element: Any) -> None:
         self._say(self.diagram(value(element, "dm")))

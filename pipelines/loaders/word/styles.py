@@ -11,6 +11,8 @@ from fovea.pipelines.loaders.word.package import child, kind, value
 _HEADING = re.compile(r"heading ?([1-9])", re.IGNORECASE)
 _CODE = re.compile(r"code|source|preformatted|verbatim|listing|macro|plain text", re.IGNORECASE)
 _CAPTION = re.compile(r"list paragraph|list of|listing caption|caption", re.IGNORECASE)
+DEEPEST = 64
+"""Styles that may be based on each other in a row, so that a paragraph costs no more."""
 BODY_LEVEL = 9
 """The outline level of what is no heading."""
 
@@ -30,7 +32,7 @@ class Styles:
         """The style and those it is based on, nearest first."""
         seen: set[str] = set()
         style = style or self._default
-        while style in self._by_id and style not in seen:
+        while style in self._by_id and style not in seen and len(seen) < DEEPEST:
             seen.add(style)
             yield self._by_id[style]
             style = value(child(self._by_id[style], "w:basedOn"))
@@ -54,8 +56,8 @@ class Styles:
 
     def is_code(self, style: str) -> bool:
         """Whether paragraphs of this style are lines of code."""
-        own = self.names(style)[0]
-        return bool(style and _CODE.search(own) and not _CAPTION.search(own))
+        names = self.names(style) if style else []
+        return any(map(_CODE.search, names)) and not any(map(_CAPTION.search, names))
 
     def numbered(self, style: str) -> tuple[str, int | None, str]:
         """The list that the style puts its paragraphs in: its number, its level if that is said, and which style of
@@ -73,6 +75,17 @@ class Styles:
             if (left := left_indentation(child(one, "w:pPr", "w:ind"))) is not None:
                 return left
         return None
+
+    def font(self, style: str) -> str:
+        """The font that a style of characters sets; "" where it sets none."""
+        chain = self.chain(style) if style else ()
+        return next((font for one in chain if (font := font_of(child(one, "w:rPr")))), "")
+
+
+def font_of(properties: Any) -> str:
+    """The font that properties of a run set for the letters of the Latin alphabet; "" where they set none."""
+    fonts = child(properties, "w:rFonts")
+    return value(fonts, "ascii") or value(fonts, "hAnsi")
 
 
 def heading_level(outline: str) -> int:

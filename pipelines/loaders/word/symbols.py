@@ -21,7 +21,12 @@ _WINGDINGS = {
     0xFE: "☑", **{0x80 + n: one for n, one in enumerate("⓪①②③④⑤⑥⑦⑧⑨⑩⓿❶❷❸❹❺❻❼❽❾❿")},
 }  # fmt: skip
 _WINGDINGS_2 = {0x4F: "✗", 0x50: "✓", 0x51: "☒", 0x52: "☑", 0x53: "☒", 0x54: "☒", 0x97: "●", 0xA3: "□", 0xA2: "■"}
-_FONTS = {"symbol": _SYMBOL, "wingdings": _WINGDINGS, "wingdings 2": _WINGDINGS_2}
+_WINGDINGS_3 = dict(enumerate("←→↑↓↖↗↙↘", start=0x66)) | dict(enumerate("▲▼△▽◀▶", start=0x70))
+_WEBDINGS = {0x61: "✔", 0x63: "□", 0x67: "■", 0x6E: "●", 0x72: "✗"}
+_FONTS = {
+    "symbol": _SYMBOL, "wingdings": _WINGDINGS, "wingdings 2": _WINGDINGS_2, "wingdings 3": _WINGDINGS_3,
+    "webdings": _WEBDINGS,
+}  # fmt: skip
 UNKNOWN = "\ufffd"
 
 
@@ -34,7 +39,11 @@ def symbol(font: str, code: int) -> str:
 
 
 def translated(font: str, text: str) -> str:
-    """Text of a run in a symbol font: its private characters as Unicode; text in other fonts is itself."""
-    if font.lower() not in _FONTS:
-        return text
-    return "".join(symbol(font, ord(one)) if 0xF000 <= ord(one) <= 0xF0FF else one for one in text)
+    """Text of a run in a symbol font as Unicode, whether its characters are private (U+F06D) or those of the keys (`m`
+    for μ); text in other fonts is itself, but for private characters, which nobody can read."""
+    known = font.lower() in _FONTS
+    return "".join(symbol(font, ord(one)) if _in_symbols(ord(one), known) else one for one in text)
+
+
+def _in_symbols(code: int, known: bool) -> bool:
+    return 0xF020 < code <= 0xF0FF or (known and 0x20 < code <= 0xFF and code != 0xA0)

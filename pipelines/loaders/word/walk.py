@@ -31,18 +31,20 @@ class Walk:
         self.runs = self._runs()
         self._notes = {one: _by_id(package.the(f"{one}s")) for one in ("footnote", "endnote", "comment")}
         self._marks: dict[tuple[str, str], str] = {}
+        self._counts: Counter[str] = Counter()
         self._waiting: list[tuple[str, Any]] = []
         self._code: list[str] = []
         self._edges: list[int] = []
         """Left edges of the items that the next one may stand below."""
-        self._merged = ""
-        """Text of paragraphs whose mark was deleted: it runs on in the next."""
+        self._merged: tuple[str, Any] = ("", None)
+        """Text of paragraphs whose mark was deleted, which runs on in the next, and the properties of the latest."""
 
     def text(self) -> str:
         """The whole document: its body with notes behind the blocks that name them, headers and footers at the end."""
         writer = self.out
         root = self.package.part(self.package.main)
         self._blocks(() if root is None else root)
+        self._end_merged()
         self._end_block()
         for name in (*self._names("header"), *self._names("footer")):
             self._once(name, writer)
@@ -50,7 +52,7 @@ class Walk:
         return writer.text
 
     def _runs(self) -> Runs:
-        return Runs(self._note, self._diagram, self.left_out)
+        return Runs(self._note, self._diagram, self.styles.font, self.left_out)
 
     def _names(self, kind_: str) -> Iterator[str]:
         yield from dict.fromkeys(self.package.related(self.package.main, kind_).values())
@@ -67,26 +69,35 @@ class Walk:
             elif name == "w:altChunk":
                 self.left_out["embedded files"] += 1
             elif name == "m:oMathPara":
+                self._end_merged()
                 self._running(self.runs.read(one))
             elif name not in SKIPPED and name not in _DELETED:
                 self._blocks(one)
 
     def _paragraph(self, paragraph: Any) -> None:
         earlier, self._waiting = self._waiting, []
-        text, boxes = self._merged + self.runs.read(paragraph), self.runs.boxes
+        text, boxes = self._merged[0] + self.runs.read(paragraph), self.runs.boxes
         named, self._waiting = self._waiting, earlier
         properties = child(paragraph, "w:pPr")
         marks = child(properties, "w:rPr")
         if child(marks, "w:del") is not None or child(marks, "w:moveFrom") is not None:
-            self._merged = text
+            self._merged = text, properties
         else:
-            self._merged = ""
+            self._merged = "", None
             self._write(text, properties)
         self._waiting += named
         for box in boxes:
-            self.runs, outer = self._runs(), self.runs
+            outer = self.runs, self._merged
+            self.runs, self._merged = self._runs(), ("", None)
             self._blocks(box)
-            self.runs = outer
+            self._end_merged()
+            self.runs, self._merged = outer
+
+    def _end_merged(self) -> None:
+        """What should run on in a paragraph that does not come stands for itself."""
+        (text, properties), self._merged = self._merged, ("", None)
+        if text.strip():
+            self._write(text, properties)
 
     def _write(self, text: str, properties: Any) -> None:
         """One paragraph as what its properties make of it."""
@@ -140,11 +151,13 @@ class Walk:
         return min(len(self._edges) - 1, TOO_DEEP)
 
     def _table(self, table: Any) -> None:
+        self._end_merged()
         rows = list(_rows(table))
         if all(len(cells) <= 1 for _, cells in rows):  # A frame around blocks.
             for _, cells in rows:
                 for cell in cells:
                     self._blocks(cell)
+                    self._end_merged()
             return
         self._end_block()
         above: dict[int, str] = {}
@@ -171,6 +184,7 @@ class Walk:
         saved = self.out, self.runs, self._code, self._edges, self._waiting
         self.out, self.runs, self._code, self._edges, self._waiting = CellText(), self._runs(), [], [], []
         self._blocks(cell)
+        self._end_merged()
         self._end_code()
         text, waiting = self.out.text, self._waiting
         self.out, self.runs, self._code, self._edges, self._waiting = saved
@@ -196,7 +210,8 @@ class Walk:
         """The mark of a note, which is written behind the block that names it first."""
         if (kind_, name) in self._marks:
             return self._marks[kind_, name]
-        count = 1 + sum(1 for one, _ in self._marks if one == kind_)
+        self._counts[kind_] += 1
+        count = self._counts[kind_]
         written = {"footnote": str(count), "endnote": roman(count), "comment": f"c{count}"}[kind_]
         note = self._notes[kind_].get(name)
         mark = self._marks[kind_, name] = f"[^{written}]"

@@ -5,11 +5,12 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
 
-from fovea.pipelines.cli.main import VERBS
+from fovea.pipelines.cli.main import VERBS, main
 from fovea.pipelines.spec import yaml_source
 
 PIPELINE = """\
@@ -202,3 +203,21 @@ def test_every_verb_has_help(verb, capsys):
         main([verb, "--help"])
     assert done.value.code == 0
     assert verb in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ['a: b "c" {d}', "true", "x/../y", "# no", "naïve é", "it's"])
+def test_init_writes_a_file_that_can_be_read_whatever_the_name(name):
+    from fovea.pipelines.cli.init import template
+
+    data = yaml_source.parse(template(Path("my file.yaml"), name)).data
+    assert data["name"] == name
+    assert "/" not in data["store"]["path"].removeprefix(".fovea/")
+
+
+@pytest.mark.parametrize("verb", [("status", "p.yaml"), ("ask", "p.yaml", "tea"), ("search", "nope.yaml", "tea")])
+def test_an_error_is_json_too_where_json_was_asked_for(here, verb, capsys, monkeypatch):
+    monkeypatch.chdir(here)
+    code = main([*verb, "--json"])
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"error": err.rstrip("\n"), "exit_code": code}
+    assert code in (1, 2)

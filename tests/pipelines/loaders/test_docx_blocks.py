@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fovea.pipelines.loaders.numerals import counted
 from tests.pipelines.loaders.word_samples import numbered, paragraph, read, table
 
 
@@ -154,3 +155,41 @@ def test_a_table_of_one_column_is_a_frame_around_blocks(tmp_path):
     inner = table(["a", "b"])
     text, _ = read(tmp_path, table([paragraph("H", properties='<w:outlineLvl w:val="0"/>') + inner], ["Text."]))
     assert text == "# H\n\n| a | b |\n| --- | --- |\n\nText."
+
+
+CUSTOM = (
+    '<mc:AlternateContent><mc:Choice Requires="w14"><w:numFmt w:val="custom" w:format="001, 002, ..."/></mc:Choice>'
+    '<mc:Fallback><w:numFmt w:val="decimal"/></mc:Fallback></mc:AlternateContent>'
+)
+
+
+@pytest.mark.parametrize(
+    ("form", "written", "marker"),
+    [
+        (CUSTOM, "R-%1", "R-012"), ('<w:numFmt w:val="decimalEnclosedCircle"/>', "%1", "⑫"),
+        ('<w:numFmt w:val="chineseCountingThousand"/>', "第%1条", "第十二条"),
+        ('<w:numFmt w:val="russianLower"/>', "%1)", "м)"), ('<w:numFmt w:val="numberInDash"/>', "%1", "- 12 -"),
+    ],
+)  # fmt: skip
+def test_forms_of_numbers_in_other_scripts_and_of_ones_own(tmp_path, form, written, marker):
+    level = f'<w:lvl w:ilvl="0"><w:start w:val="12"/>{form}<w:lvlText w:val="{written}"/></w:lvl>'
+    numbering = (
+        f'<w:abstractNum w:abstractNumId="0">{level}</w:abstractNum>'
+        '<w:num w:numId="1"><w:abstractNumId w:val="0"/></w:num>'
+    )
+    assert read(tmp_path, numbered("term"), numbering=numbering)[0] == f"{marker} term"
+
+
+@pytest.mark.parametrize(("number", "said"), [(10, "十"), (21, "二十一"), (105, "一百〇五"), (110, "一百一十"),
+                                              (2003, "二千〇三"), (1020, "一千〇二十")])  # fmt: skip
+def test_numbers_counted_in_chinese(number, said):
+    assert counted(number) == said
+
+
+def test_a_style_based_on_code_is_code(tmp_path):
+    styles = (
+        '<w:style w:type="paragraph" w:styleId="C"><w:name w:val="Code"/></w:style>'
+        '<w:style w:type="paragraph" w:styleId="P"><w:name w:val="Snippet"/><w:basedOn w:val="C"/></w:style>'
+    )
+    body = "".join(paragraph(line, properties='<w:pStyle w:val="P"/>') for line in ("if x:", "    y = 1"))
+    assert read(tmp_path, body, styles=styles)[0] == "```\nif x:\n    y = 1\n```"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fovea.pipelines.loaders.docx import DocxLoader
@@ -100,7 +102,7 @@ def test_characters_that_are_elements(tmp_path):
     assert (text, warnings) == ("≤°✓€a-bc\n\t\nd", {})
     font = run("\uf0b0C", '<w:rFonts w:ascii="Symbol"/>')
     assert read(tmp_path, paragraph(font, '<w:r><w:sym w:font="Odd" w:char="F041"/></w:r>')) == (
-        "°C\ufffd", {"a.docx: symbols of unknown fonts left out": 1}
+        "°Χ\ufffd", {"a.docx: symbols of unknown fonts left out": 1}
     )  # fmt: skip
 
 
@@ -213,3 +215,64 @@ def test_the_strict_edition_of_the_format(tmp_path):
     (document,) = DocxLoader().load(tmp_path / "a.docx")
     assert document.text == "Words.\n\n| a | b |\n| --- | --- |\n"
     assert W in SPACES
+
+
+DELETED_MARK = '<w:rPr><w:del w:id="1" w:author="A"/></w:rPr>'
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (paragraph("Last words.", properties=DELETED_MARK), "Last words."),
+        (paragraph("Before.", properties=DELETED_MARK) + table(["A", "B"], ["1", "2"]),
+         "Before.\n\n| A | B |\n| --- | --- |\n| 1 | 2 |"),
+        (table([paragraph("Q", properties=DELETED_MARK), "V"], ["1", "2"]) + paragraph("After"),
+         "| Q | V |\n| --- | --- |\n| 1 | 2 |\n\nAfter"),
+        (table([paragraph("framed", properties=DELETED_MARK)]) + paragraph("After"), "framed\n\nAfter"),
+        (paragraph("a", "<w:r><w:pict><v:textbox><w:txbxContent><w:p><w:r><w:t>box</w:t></w:r></w:p></w:txbxContent>"
+                   "</v:textbox></w:pict></w:r>", properties=DELETED_MARK) + paragraph("b"), "box\n\nab"),
+    ],
+)  # fmt: skip
+def test_what_should_run_on_where_nothing_follows_stands_for_itself(tmp_path, body, said):
+    assert read(tmp_path, body)[0] == said
+
+
+@pytest.mark.parametrize("third", [f"<m:oMath>{HALF}</m:oMath>", BEGIN + code(r"EQ \f(1;2)") + END])
+def test_a_fraction_does_not_run_into_the_number_before_it(tmp_path, third):
+    assert read(tmp_path, paragraph("3", third, " cups"))[0] == "3 1/2 cups"
+
+
+SYMBOLIC = '<w:rFonts w:ascii="Symbol" w:hAnsi="Symbol"/>'
+STYLED = f'<w:style w:type="character" w:styleId="S"><w:name w:val="S"/><w:rPr>{SYMBOLIC}</w:rPr></w:style>'
+
+
+@pytest.mark.parametrize(
+    ("text", "properties", "said"),
+    [
+        ("m", SYMBOLIC, "μ"), ("D £", SYMBOLIC, "Δ ≤"), ("\uf0a3", '<w:rFonts w:hAnsi="Symbol"/>', "≤"),
+        ("\uf0a3", '<w:rStyle w:val="S"/>', "≤"), ("ü", '<w:rFonts w:ascii="Wingdings"/>', "✓"),
+        ("a", '<w:rFonts w:ascii="Webdings"/>', "✔"), ("m", '<w:rFonts w:ascii="Arial"/>', "m"),
+    ],
+)  # fmt: skip
+def test_letters_in_symbol_fonts_are_what_is_seen(tmp_path, text, properties, said):
+    assert read(tmp_path, paragraph(run(text, properties)), styles=STYLED) == (said, {})
+
+
+def test_a_private_character_of_no_known_font_is_counted(tmp_path):
+    read_ = read(tmp_path, paragraph("5 \uf0d7 3"))
+    assert read_ == ("5 \ufffd 3", {"a.docx: symbols of unknown fonts left out": 1})
+
+
+def test_many_notes_and_styles_in_long_chains_cost_linear_time(tmp_path):
+    def seconds(many):
+        notes = "".join(f'<w:footnote w:id="{n}">{paragraph("n")}</w:footnote>' for n in range(many))
+        named = "".join(f'<w:r><w:footnoteReference w:id="{n}"/></w:r>' for n in range(many))
+        styles = "".join(
+            f'<w:style w:type="paragraph" w:styleId="S{n}"><w:basedOn w:val="S{n - 1}"/></w:style>' for n in range(many)
+        )
+        body = paragraph("x", named) + paragraph("x", properties=f'<w:pStyle w:val="S{many - 1}"/>') * many
+        before = time.process_time()
+        read(tmp_path, body, footnotes=notes, styles=styles)
+        return time.process_time() - before
+
+    assert seconds(1200) < 8 * seconds(300) + 0.5

@@ -182,3 +182,32 @@ def test_time_is_linear(piece):
         walk_of(tree)
         took.append(time.process_time() - began)
     assert took[1] < 24 * took[0] + 0.3
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("<button><h3>What does it cost?</h3></button><p>5", "### What does it cost?\n\n5"),
+        ("<div role=heading aria-level=4><button>Deep?</button></div>Yes", "#### Deep?\n\nYes"),
+        ("<div role=tablist><button role=tab>Linux</button><button role=tab>Mac</button></div>", "Linux Mac"),
+        ("<ul><li><button data-bs-toggle=tab>Linux</button></ul><p>x", "- Linux\n\nx"),
+        ("<nav><div role=tablist><a role=tab>Kit</a></div></nav><nav><a>Home</a></nav>", "Kit"),
+        ("<p>3<math><mfrac><mn>1</mn><mn>4</mn></mfrac></math> cup", "3 1/4 cup"),
+        ("<p>3<b><math><mfrac><mn>1</mn><mn>4</mn></mfrac></math></b>", "3 **1/4**"),
+        ("<m:math><m:mfrac><m:mn>1</m:mn><m:mn>2</m:mn></m:mfrac></m:math>", "1/2"),
+        ("<math><mmultiscripts><mi>C</mi><mn>6</mn><none></none><mprescripts></mprescripts><none></none><mn>14</mn>"
+         "</mmultiscripts></math>", "^14C_6"),
+        ("<p>E = <script type='math/tex'>x^2</script><script>no</script>", "E = x^2"),
+        ("<p>10<span style='vertical-align: super'>6</span> x<span style='vertical-align:sub'>i</span>", "10^6 x_i"),
+        ("<ol style='list-style-type: lower-alpha'><li>x<li>y</ol>", "a. x\nb. y"),
+        ("<ol><li type=A>x<li type=i>y</ol>", "A. x\nii. y"),
+        ("<pre><div>if x:</div><div>  y()</div></pre>", "```\nif x:\n  y()\n```"),
+        ("<div role=table><div role=row><span role=columnheader>A</span><span role=columnheader>B</span></div>"
+         "<div role=row><span role=cell>1</span><span role=cell>2</span></div></div>",
+         "| A | B |\n| --- | --- |\n| 1 | 2 |"),
+        ("<p>costs 5<a epub:type=noteref>1</a><aside epub:type=footnote hidden>without tax</aside>",
+         "costs 5[1]\n\nwithout tax"),
+    ],
+)  # fmt: skip
+def test_what_looks_like_something_else_is_what_it_stands_for(page, said):
+    assert text(page) == said

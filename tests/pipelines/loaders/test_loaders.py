@@ -361,3 +361,13 @@ def test_skipped_lines_are_counted(tmp_path):
 def test_scalars_are_numbers_only_where_nothing_is_lost(text, value):
     assert scalar(text) == value
     assert type(scalar(text)) is type(value)
+
+
+def test_nested_fields_of_records_are_left_out_by_name(tmp_path):
+    lines = '{"text": "a", "tags": ["x"], "meta": {"k": 1}, "none": []}\n{"text": "b", "tags": ["y"]}\n'
+    documents, warnings = load(JsonlLoader(), tmp_path / "a.jsonl", lines)
+    assert [d.metadata for d in documents] == [{}, {}]
+    assert warnings == {
+        "a.jsonl: field 'tags', which holds lists or objects, left out of the metadata": 2,
+        "a.jsonl: field 'meta', which holds lists or objects, left out of the metadata": 1,
+    }

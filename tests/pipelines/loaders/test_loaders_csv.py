@@ -118,3 +118,11 @@ def test_front_matter_keeps_versions(tmp_path):
     (tmp_path / "a.md").write_text("---\nversion: 1.10\nzip: 01234\nyear: 1990\nratio: 0.5\n---\n# T\n")
     (document,) = MarkdownLoader().load(tmp_path / "a.md")
     assert document.metadata == {"version": "1.10", "zip": "01234", "year": 1990, "ratio": 0.5}
+
+
+def test_rows_with_a_title_of_their_own_keep_the_title_rows_above(tmp_path):
+    data = "Book list 2024\nBy shelf\ntitle,year,pages\nDune,1965,412\n,1815,300\n"
+    (first, second), warnings = load(tmp_path / "a.csv", data)
+    assert first.title == "Dune (Book list 2024; By shelf)"
+    assert second.title == "Book list 2024; By shelf"
+    assert warnings == {}

@@ -211,3 +211,30 @@ def test_entities_are_not_followed(tmp_path, suffix):
 def test_a_million_spaces_are_some(tmp_path):
     text = text_of(tmp_path, '<text:p>a<text:s text:c="1000000000"/>b</text:p>')
     assert len(text) < 2000
+
+
+def test_raised_and_lowered_words_do_not_run_into_numbers(tmp_path):
+    def style(name, position, parent=""):
+        return (
+            f'<style:style style:name="{name}" style:family="text" style:parent-style-name="{parent}">'
+            f'<style:text-properties {position}/></style:style>'
+        )  # fmt: skip
+
+    automatic = "".join([
+        style("Up", 'style:text-position="super 58%"'), style("Down", 'style:text-position="-33% 58%"'),
+        style("Based", "", "Up"), style("Flat", 'style:text-position="0% 100%"', "Up"),
+    ])  # fmt: skip
+    spans = [("10", "Based", "6"), (" H", "Down", "2"), ("O 5", "Flat", "7"), (" 1", "Up", "st")]
+    body = "".join(
+        f'{before}<text:span text:style-name="{name}">{raised}</text:span>' for before, name, raised in spans
+    )
+    assert text_of(tmp_path, f"<text:p>{body}</text:p>", automatic=automatic) == "10^6 H2O 57 1st\n"
+
+
+def test_wrappers_nobody_has_heard_of_lose_no_text(tmp_path):
+    body = (
+        "<draw:polygon><text:p>in a shape</text:p></draw:polygon><text:bibliography><text:index-body><text:p>Kim 2020"
+    )
+    body += "</text:p></text:index-body></text:bibliography><text:p>漢<text:ruby><text:ruby-base>字</text:ruby-base>"
+    body += "<text:ruby-text>ji</text:ruby-text></text:ruby></text:p>"
+    assert text_of(tmp_path, body) == "in a shape\n\nKim 2020\n\n漢字(ji)\n"

@@ -5,8 +5,9 @@ import sys
 import zipfile
 
 import pytest
+from lxml import etree
 from pptx import Presentation
-from pptx.chart.data import XyChartData
+from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
@@ -152,3 +153,36 @@ def test_without_its_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pptx", None)
     with pytest.raises(MissingExtra, match=r"fovea-rag\[office\]"):
         list(PptxLoader().load(tmp_path / "a.pptx"))
+
+
+def test_raised_words_and_formulas_do_not_run_into_numbers(tmp_path):
+    half = (
+        '<a14:m xmlns:a14="http://schemas.microsoft.com/office/drawing/2010/main" '
+        'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"><m:oMath><m:f><m:num><m:r><m:t>1</m:t></m:r>'
+        "</m:num><m:den><m:r><m:t>2</m:t></m:r></m:den></m:f></m:oMath></a14:m>"
+    )
+
+    def fill(slide):
+        paragraph = box(slide.shapes, "", 1, 1).text_frame.paragraphs[0]
+        for words, baseline in (("10", "0"), ("-", "30000"), ("6", "30%"), (" H", ""), ("2", "-25000"), ("O, 3", "")):
+            run = paragraph.add_run()
+            run.text = words
+            run.font._element.set("baseline", baseline)
+        paragraph._p.append(etree.fromstring(half))
+
+    assert "10^-6 H2O, 3 1/2" in one(PptxLoader(), tmp_path / "a.pptx", show(fill)).text
+
+
+def test_a_chart_of_an_unknown_kind_is_counted_and_the_rest_is_read(tmp_path):
+    def fill(slide):
+        data = CategoryChartData()
+        data.categories = ["Q1"]
+        data.add_series("Sales", (5,))
+        chart = slide.shapes.add_chart(XL_CHART_TYPE.AREA, 0, 0, Inches(2), Inches(2), data).chart
+        area = chart._chartSpace.find(".//{*}areaChart")
+        area.tag = area.tag.replace("areaChart", "area3DChart")
+        box(slide.shapes, "beside it", 4, 4)
+
+    documents, warnings = load(PptxLoader(), tmp_path / "a.pptx", show(fill))
+    assert "beside it" in documents[0].text
+    assert warnings == {"a.pptx: charts of a kind that cannot be read, left out": 1}

@@ -224,3 +224,22 @@ def test_without_its_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(MissingExtra, match=r"fovea-rag\[files\]"):
         list(XlsxLoader().load(tmp_path / "a.xlsx"))
+
+
+def test_raised_letters_do_not_run_into_numbers(tmp_path):
+    def parts(*runs):
+        written = '<r><rPr><vertAlign val="{}"/></rPr><t xml:space="preserve">{}</t></r>'
+        return "".join(written.format(*one) for one in runs)
+
+    rich = parts(("baseline", "10"), ("superscript", "6"), ("baseline", " CO"), ("subscript", "2"))
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    part = f'<Override PartName="/xl/rich.xml" ContentType="{kind}"/></Types>'.encode()
+    cell = b'<c r="A1" t="s"><v>0</v></c>'
+    data = workbook(lambda book, sheet: sheet.append([1, 5]))
+    data = rewritten(data, "xl/worksheets/sheet1.xml", lambda x: re.sub(rb'<c r="A1".*?</c>', cell, x))
+    data = rewritten(data, "[Content_Types].xml", lambda x: re.sub(rb"<Override[^>]*sharedStrings[^>]*>", b"", x))
+    out = io.BytesIO(rewritten(data, "[Content_Types].xml", lambda x: x.replace(b"</Types>", part)))
+    with zipfile.ZipFile(out, "a") as archive:
+        space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+        archive.writestr("xl/rich.xml", f'<sst xmlns="{space}"><si>{rich}</si></sst>')
+    assert "10^6 CO2" in one(XlsxLoader(), tmp_path / "a.xlsx", out.getvalue()).text

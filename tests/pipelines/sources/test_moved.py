@@ -4,6 +4,7 @@ import pytest
 
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import DocumentError
 
 
 def names(pipeline):
@@ -121,3 +122,20 @@ def test_a_kill_inside_a_move_leaves_the_old_name(make, docs, monkeypatch):
     assert names(pipeline) == ["docs2/moon.txt", "docs2/sub/rivers.txt", "docs2/tea.md"]
     assert {d.source for d in pipeline.corpus.library.documents()} == set(names(pipeline))
     assert pipeline.verify() == []
+
+
+def test_a_file_whose_name_a_folder_has_now_is_gone(make, docs):
+    pipeline = make()
+    pipeline.ingest(docs)
+    (docs / "moon.txt").unlink()
+    (docs / "moon.txt").mkdir()
+    (docs / "moon.txt/new.txt").write_text("Another text.")
+    assert pipeline.survey().gone == ["docs/moon.txt"]
+    assert pipeline.ingest(docs).removed == ["docs/moon.txt"]
+    assert names(pipeline) == ["docs/moon.txt/new.txt", "docs/sub/rivers.txt", "docs/tea.md"]
+
+
+def test_an_empty_path_is_not_the_folder_one_is_in(make, docs, monkeypatch):
+    monkeypatch.chdir(docs)
+    with pytest.raises(DocumentError, match="a path is empty"):
+        make().ingest("")

@@ -1,11 +1,12 @@
 """The JSON Schema accepts what the checker accepts, and knows every component."""
 
+from pathlib import Path
+
 import jsonschema
 import pytest
 
-from fovea.pipelines.cli.init import TEMPLATE
+from fovea.pipelines.cli.init import template
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.spec.schema import pipeline_schema
 from fovea.rag import registry
 from tests.pipelines.spec.test_yaml import GOLDEN
@@ -33,7 +34,7 @@ def test_every_registered_component_is_a_choice_with_words(validator):
 
 
 def test_the_template_and_short_forms_are_valid(validator):
-    text = TEMPLATE.format(file="p.yaml", name="mine", fuser=PipelineSpec.DEFAULT_FUSER)
+    text = template(Path("p.yaml"), "mine")
     validator.validate(yaml_source.parse(text).data)
     validator.validate({"encoder": "hash", "segment": {"use": "fixed", "max_tokens": 9}, "retrieve": ["bm25", "dense"]})
 

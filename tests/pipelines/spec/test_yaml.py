@@ -259,10 +259,10 @@ def test_the_recipe_follows_what_decides_chunks_and_vectors():
 
 
 def test_every_example_and_template_is_right(tmp_path):
-    from fovea.pipelines.cli.init import TEMPLATE
+    from fovea.pipelines.cli.init import template
     from fovea.pipelines.sweep.load import load_study
 
-    text = TEMPLATE.format(file="p.yaml", name="mine", fuser=PipelineSpec.DEFAULT_FUSER)
+    text = template(Path("p.yaml"), "mine")
     spec = check(yaml_source.parse(text))
     defaults = PipelineSpec(name="mine")
     assert spec.settings() | {"store": None, "fuse": None} == defaults.settings() | {"store": None, "fuse": None}

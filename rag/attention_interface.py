@@ -1,0 +1,35 @@
+"""Which models of transformers let another attention stand in for `sdpa`.
+
+A model does if transformers computes it by `sdpa`, and if its layers take their attention from transformers' interface.
+Others have sinks, caps or biases that `sdpa` leaves out, or know a fixed list of names only.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fovea.rag.errors import ModelError
+
+
+def check_attention(config: object, implementation: str) -> None:
+    """Raise ModelError if models of this config cannot attend through `implementation`.
+
+    One that transformers does not know is not refused.
+    """
+    if why := _refusal(type(config)):  # type: ignore[arg-type]  # mypy: types are not Hashable
+        raise ModelError(f"{why}, so it cannot attend through {implementation}", fix='attn_implementation="eager"')
+
+
+@cache
+def _refusal(config: type) -> str | None:
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING
+
+    found = MODEL_FOR_CAUSAL_LM_MAPPING.get(config, None) or MODEL_MAPPING.get(config, None)
+    model = found[0] if isinstance(found, tuple) else found
+    if model is None:
+        return None
+    if not model._supports_sdpa:
+        return f"transformers does not compute {model.__name__} by sdpa"
+    if not model._can_set_attn_implementation():
+        return f"{model.__name__} does not take its attention from transformers' interface"
+    return None
