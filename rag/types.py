@@ -6,7 +6,7 @@ Text and the places in it are in `fovea.rag.documents`; here is what is asked of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from fovea.rag.documents import Document as Document
 from fovea.rag.documents import Hit as Hit
 from fovea.rag.documents import Scalar as Scalar
 from fovea.rag.documents import Span as Span
+from fovea.rag.documents import place
 
 if TYPE_CHECKING:
     from fovea.rag.filters import Filter
@@ -60,7 +61,7 @@ class Citation:
         """`source:start-end`, with the line, and the page where there is one: `tea.pdf:120-161 line 7 p.2`."""
         line = f" line {self.line}" if self.line is not None else ""
         page = f" p.{self.page}" if self.page is not None else ""
-        return f"{self.source or self.document_id}:{self.start}-{self.end}{line}{page}"
+        return f"{place(self.document_id, self.source)}:{self.start}-{self.end}{line}{page}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ class Answer:
 
     text: str
     sentences: tuple[Sentence, ...] = ()
-    hits: tuple[Hit, ...] = ()
-    trace: Trace | None = None
+    hits: tuple[Hit, ...] = field(default=(), repr=False)
+    trace: Trace | None = field(default=None, repr=False)
     reasoning: str = ""
 
     @property

@@ -65,5 +65,6 @@ def show(report: IngestReport, args: argparse.Namespace) -> int:
     for reason in report.failed.values():
         print("failed:", printable(reason, keep="\n"), file=sys.stderr)
     if report.failed:
-        print(f"the others are in; mend these, then: fovea retry {args.pipeline}", file=sys.stderr)
+        others = "the others are in; " if report.added or report.changed or report.unchanged else ""
+        print(f"{others}mend these, then: fovea retry {args.pipeline}", file=sys.stderr)
     return 0 if report.ok else 1

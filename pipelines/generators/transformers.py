@@ -43,7 +43,7 @@ class TransformersGenerator(Generator, name="transformers"):
     cannot be loaded or run, QueryError for a question that leaves no room for a passage.
     """
 
-    packages: ClassVar[Mapping[str, str]] = {"torch": "models", "transformers": "models"}
+    packages: ClassVar[Mapping[str, str]] = {"torch": "local", "transformers": "local"}
 
     model: str
     """A folder, `smollm2` (`fovea models get smollm2`), or the name of a model on the hub: `ORG/NAME`."""

@@ -34,6 +34,7 @@ class EpubLoader(FileLoader, name="epub"):
     """
 
     suffixes = (".epub",)
+    packages = {"lxml": "files"}
     format = "EPUB book"
 
     def read(self, path: Path) -> Iterator[Document]:

@@ -29,6 +29,7 @@ class MsgLoader(MemberLoader, name="msg"):
     """
 
     suffixes = (".msg",)
+    packages = {"oxmsg": "office"}
     format = "Outlook message"
 
     def contents(self, path: Path) -> Iterator[Document | Member]:

@@ -33,6 +33,7 @@ class OdfLoader(FileLoader, name="odf"):
     """
 
     suffixes = (".odt", ".ott", ".ods", ".ots", ".odp", ".otp", ".odg", ".fodt", ".fods", ".fodp")
+    packages = {"lxml": "files"}
     format = "OpenDocument file"
 
     def read(self, path: Path) -> Iterator[Document]:

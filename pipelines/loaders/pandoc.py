@@ -33,6 +33,7 @@ class PandocLoader(FileLoader, name="pandoc"):
     """
 
     suffixes = tuple(FORMATS)
+    packages = {"pypandoc": "pandoc"}
     format = "a format of Pandoc's"
 
     seconds: SpeedOnly[PositiveFloat] = 60.0

@@ -29,6 +29,7 @@ class PptxLoader(FileLoader, name="pptx"):
     """
 
     suffixes = (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx")
+    packages = {"pptx": "office"}
     format = "PowerPoint presentation"
 
     def read(self, path: Path) -> Iterator[Document]:

@@ -32,6 +32,7 @@ class XlsxLoader(FileLoader, name="xlsx"):
     """
 
     suffixes = (".xlsx", ".xlsm", ".xltx", ".xltm")
+    packages = {"openpyxl": "files", "lxml": "files"}
     format = "Excel workbook"
 
     hidden: bool = True

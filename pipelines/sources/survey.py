@@ -21,7 +21,7 @@ class Survey:
 
     rows: Sequence[SourceRow]
     gone: Sequence[str]
-    """Whose file is no longer there."""
+    """Whose file is no longer there, and which still answer."""
     missing: dict[str, int]
     """The uppermost folders that are not there, with how many sources went with each, and single files."""
     changed: Sequence[str]
@@ -52,9 +52,10 @@ def survey(library: Library, places: Places, settings: Outdated | None) -> Surve
     """Look at every file: its time and size, and its content where these have changed."""
     rows = list(library.sources())
     files = {row.name: row for row in rows if row.mtime_ns}
-    vanished = [name for name in files if lost(places.path(name))]
+    lacking = [name for name in files if lost(places.path(name))]
+    vanished = [name for name in lacking if files[name].chunks or files[name].status == "ok"]
     changed, unseen = [], {}
-    for name in files.keys() - set(vanished):
+    for name in files.keys() - set(lacking):
         try:
             if _differs(places.path(name), files[name]):
                 changed.append(name)

@@ -69,7 +69,7 @@ generate:
         "p.yaml:8:5: refine[1]: there is no model folder '/no/such/folder'\n"
         "  fix: give an existing folder, or a hub name ORG/NAME",
         "p.yaml:11:3: generate: the generator 'transformers' needs the package 'transformers', which is not installed\n"
-        '  fix: pip install "fovea-rag[models]"',
+        '  fix: pip install "fovea-rag[local]"',
         "p.yaml:11:3: generate: the attention 'retrieval' needs the package 'transformers', which is not installed\n"
         '  fix: pip install "fovea-rag[attention]"',
         "p.yaml:11:3: generate: the engine 'fast_scan' needs the package 'faiss', which is not installed\n"
