@@ -167,7 +167,7 @@ def test_a_reader_who_leaves_stops_the_model(model, monkeypatch):
     generator = small(
         model, max_new_tokens=3000, temperature=1.0
     )  # Draws words with spaces, so that pieces come early.
-    monkeypatch.setattr(generator.lm.model.generation_config, "eos_token_id", 1_000_000)  # and never ends by itself
+    monkeypatch.setattr("fovea.rag.causal_lm.CausalLM.ends", [1_000_000])  # and never ends by itself
     others = set(threading.enumerate())
     pieces = generator.stream(QUERY, HITS, CORPUS)
     next(pieces)

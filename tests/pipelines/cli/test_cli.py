@@ -48,7 +48,9 @@ def test_from_nothing_to_an_answer(tmp_path, docs):
     answer = fovea(tmp_path, "ask", "qa.yaml", "Who walked on it in 1969?").stdout
     assert "Armstrong" in answer
     assert "docs/moon.txt:" in answer
-    assert "generate extractive" in answer
+    assert "generate extractive" not in answer
+    explained = fovea(tmp_path, "ask", "qa.yaml", "Who walked on it in 1969?", "--explain").stdout
+    assert "generate extractive" in explained
     assert "the store is whole" in fovea(tmp_path, "check", "qa.yaml").stdout
     assert "3 unchanged" in fovea(tmp_path, "ingest", "qa.yaml", "docs/").stdout
 
