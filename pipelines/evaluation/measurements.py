@@ -80,7 +80,7 @@ def _cell(row: Row) -> str:
 def machine() -> str:
     """What was measured on, in a line: a number without its machine is no measurement."""
     versions = []
-    for package in ("fovea", "torch", "onnxruntime", "sentence-transformers", "faiss-cpu"):
+    for package in ("fovea-rag", "torch", "onnxruntime", "sentence-transformers", "faiss-cpu"):
         try:
             versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:

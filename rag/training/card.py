@@ -15,7 +15,7 @@ from fovea.rag.models import sha256_of, write_whole
 if TYPE_CHECKING:
     from fovea.rag.training.train import Result
 
-VERSIONS = ("fovea", "torch", "numpy", "safetensors")
+VERSIONS = ("fovea-rag", "torch", "numpy", "safetensors")
 Table = Sequence[Mapping[str, str | float]]
 """Rows of cells by heading; a number stands with one digit behind the point unless it is text already."""
 

@@ -86,20 +86,24 @@ def calls() -> Iterator[tuple[str, str, str]]:
 
 def declared() -> Iterator[tuple[str, str, str]]:
     """The same in data: what components say of themselves, and constants that hold an extra."""
-    from fovea.rag import backend, models, registry, trained
+    from fovea.rag import backend, registry, trained
 
     for kind in registry.kinds():
         for name, component in registry.components(kind).items():
             yield from ((f"{kind} {name}", module, extra) for module, extra in component.packages.items())
     yield from (("rag/backend.py", backend.PACKAGES[name], extra) for name, extra in backend.EXTRAS.items())
     yield ("rag/trained.py", *trained.READER)
-    yield from (("rag/models.py", one.package, one.extra) for one in models.PACKAGED.values())
 
 
 def test_every_distribution_that_a_line_installs_is_ours_or_one_we_require(shipped):
     from fovea.rag.chat import PACKAGES, PROVIDERS
 
-    ours = {plain(re.match(r"[\w.-]+", text)[0]) for text in shipped.get_all("Requires-Dist")} | {"fovea-rag", *PEERS}
+    required = {plain(re.match(r"[\w.-]+", text)[0]) for text in shipped.get_all("Requires-Dist")}
+    ours = required | {
+        "fovea-rag",
+        "pip",
+        *PEERS,
+    }
     providers = {plain(f"langchain_{PACKAGES.get(name, name)}") for name in PROVIDERS}
     found = lines()
     assert len(found) > 10

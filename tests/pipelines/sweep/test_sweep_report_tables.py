@@ -147,7 +147,7 @@ TRAPS = [
     "\x85",
 ]
 LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(TRAPS)
     | st.text(st.characters(exclude_categories=["Cs"]))
 )  # fmt: skip

@@ -31,7 +31,7 @@ GOLDEN: list[tuple[dict[str, Any], str]] = [
      "population\n  did you mean 'trials'?"),
     ({"objectives": ["R@2", "fastness"]}, "there is no metric 'fastness'"),
     ({"format": 9}, "{f}:22:9: this study file is of format 9; this version reads format 1\n  fix: pip install "
-     "--upgrade fovea, or write the file anew"),
+     "--upgrade fovea-rag, or write the file anew"),
     ({"pipeline": {"encoder": "hash"}}, "an empty space: the pipeline has no choice, range or log_range"),
     ({"pipeline": PIPELINE | {"segment": {"choice": [{"use": "fixed", "sise": 3}, "sentence"]}}},
      "{f}:12:7: segment[0].sise: unknown setting 'sise'"),
