@@ -153,11 +153,11 @@ def test_a_document_is_whole_on_one_side(data):
 def test_training_stops_goes_on_and_leaves_a_model_that_is_measured(data, tmp_path, monkeypatch, one_thread):
     monkeypatch.setattr(train_testbed, "VOCABULARY", 600)
     monkeypatch.setattr("benchmarks.testbed_tasks.trunk.shutil.which", lambda name: None)
-    args = Namespace(data=data, work=tmp_path / "work", out=tmp_path / "out", minutes=1.5 / 60, rate=2e-3, seed=0)
+    args = Namespace(data=data, work=tmp_path / "work", out=tmp_path / "out", minutes=3 / 60, rate=2e-3, seed=0)
     stages = (train_testbed.Stage(128, 2, 0.5), train_testbed.Stage(256, 1, 1.0))
     first = train_testbed.train(args, stages, every=0.1, **SMALL)
     went = first.done["step"]
-    args.minutes = 3 / 60
+    args.minutes = 9 / 60
     learner = train_testbed.train(args, stages, every=0.1, **SMALL)
     log = [json.loads(line) for line in (args.out / "training.jsonl").read_text("utf-8").splitlines()]
     steps = [line["step"] for line in log]
