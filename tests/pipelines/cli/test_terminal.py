@@ -71,7 +71,7 @@ def test_a_warning_that_no_report_shows_is_printed_at_the_end(here):
     said = "sources were taken in with other settings (segment) than the pipeline has now"
     done = fovea(here, "search", "p.yaml", "moon")
     assert done.stderr == f"warning: {said}: fovea ingest takes their files again (3 times)\n"
-    assert f"{said}: fovea ingest takes their files again (3 times)" in fovea(here, "ask", "p.yaml", "moon").stdout
+    assert f"{said}: fovea ingest takes their files again (3 times)" in fovea(here, "ask", "p.yaml", "moon").stderr
     assert f"3 {said}" in fovea(here, "status", "p.yaml").stdout
     assert json.loads(fovea(here, "status", "p.yaml", "--json").stdout)["settings"] == ["segment"]
 
