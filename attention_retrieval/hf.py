@@ -22,6 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from fovea.attention_retrieval import hf_saved
+from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.cache.report import HeadReport, Report
 from fovea.attention_retrieval.hf_layer import IMPLEMENTATION as IMPLEMENTATION
 from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop
@@ -108,7 +109,7 @@ class RetrievalCache(DynamicCache):
             HeadReport(
                 layer=stats.layer,
                 head=stats.head,
-                engine=row.engine.name if row.engine else "all" if row.settings.top_k else "none",
+                engine=_reader(row),
                 tokens=len(row),
                 indexed=row.indexed - row.settings.sinks,
                 searches=stats.searches,
@@ -204,6 +205,15 @@ def make_mask(
             return None
         return attention_mask[:, :kv_length]
     return sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, **kwargs)
+
+
+def _reader(row: LayerCache) -> str:
+    """What reads the indexed tokens of a layer."""
+    if row.selected is not None and row.selection:
+        return row.selection.name
+    if row.engine:
+        return row.engine.name
+    return "none" if row.settings.top_k == 0 else "all"
 
 
 def _can_crop(layer: Any, remove: int) -> bool:

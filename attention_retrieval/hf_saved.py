@@ -23,7 +23,7 @@ from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.errors import ModelError
 
-FORMAT = 2
+FORMAT, READ = 3, (2, 3)
 
 
 def save(settings: RetrievalSettings, layers: Sequence[Any], path: Path) -> None:
@@ -36,8 +36,8 @@ def save(settings: RetrievalSettings, layers: Sequence[Any], path: Path) -> None
 def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
     """Settings and layers of the cache in the file at `path`."""
     arrays, about = tensorfile.read(path)
-    if about.get("format") != FORMAT:
-        what = f"this cache has format {about.get('format')}, this version of Fovea reads {FORMAT}"
+    if about.get("format") not in READ:
+        what = f"this cache has format {about.get('format')}, this version of Fovea reads {READ[0]} to {READ[-1]}"
         raise ModelError(what, where=str(path), fix="read the text anew")
     kind = registry.find("attention", "retrieval")
     settings = cast(RetrievalSettings, kind.model_validate(about["settings"]))

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.corrections.correction import Correction
 from fovea.attention_retrieval.index.engine import Engine
+from fovea.attention_retrieval.selection.selection import Selection
 from fovea.attention_retrieval.vectors import Dtype
 from fovea.rag.component import SpeedOnly
 
@@ -22,17 +23,23 @@ class RetrievalSettings(Attention):
     window: PositiveInt = 512
     """The last tokens, which every query attends to."""
 
-    top_k: NonNegativeInt = 100
-    """Keys that each query attends to beyond these; with 0 there is no index, and nothing to correct."""
+    select: Selection | None = None
+    """What a step reads of the tokens between them, all heads of a layer at once, in place of `engine`, `top_k` and
+    `correction`: `{use: wave}`, which is what `auto` means where neither of these is set."""
+
+    top_k: NonNegativeInt | None = None
+    """Keys that each query attends to beyond these: 100 for an `engine` where it is left out. With 0 there is no
+    index, and nothing to correct."""
 
     engine: Engine | Literal["auto"] = "auto"
-    """The index; `auto` chooses by the length of the text and whether it will be asked again."""
+    """The index of each head; `auto` chooses by the length of the text and whether it will be asked again."""
 
     correction: Correction | None = Field(default_factory=lambda: Correction.model_validate({"use": "tail"}))
     """What stands for the tokens that were not found: `{use: tail}`, `{use: lift}`, or null for nothing."""
 
     reuse: bool = False
-    """Whether the text will be asked more than once: then a slower build that searches faster pays."""
+    """Whether the text will be asked more than once: then a slower build that searches faster pays, and the prompt's
+    queries are kept for it to learn from."""
 
     build_seconds: PositiveFloat | None = None
     """What the index of one head may take to build; `auto` takes another engine where it expects more."""
@@ -40,7 +47,7 @@ class RetrievalSettings(Attention):
     dtype: Dtype = "bf16"
     """How keys and values are kept: bf16, int8 with one scale a token, or fp32."""
 
-    dense_below: NonNegativeInt = 4096
+    dense_below: NonNegativeInt = 2048
     """Up to this many tokens a decoded token attends to all of them."""
 
     insert_every: PositiveInt = 1024
@@ -69,3 +76,15 @@ class RetrievalSettings(Attention):
 
     seed: NonNegativeInt = 0
     """Decides what the index draws while it is built."""
+
+    @property
+    def k(self) -> int:
+        """Keys that a search of an engine brings."""
+        return 100 if self.top_k is None else self.top_k
+
+    @property
+    def selection(self) -> Selection | None:
+        """What reads for all heads at once; None where heads are searched one by one, or not at all."""
+        plain = self.engine == "auto" and self.top_k is None and not self.reuse
+        estimated = self.correction is not None and self.correction.name == "tail"
+        return self.select or (Selection.model_validate({"use": "wave"}) if plain and estimated else None)

@@ -38,11 +38,23 @@ class Stored(NamedTuple):
     d: int
 
 
+class Table(NamedTuple):
+    """The rows of all heads as compiled code sees them; good until rows are appended."""
+
+    addresses: np.ndarray
+    """(heads, slabs) uint64."""
+    scales: np.ndarray
+    """(heads, slabs) uint64; no slabs unless int8."""
+    like: np.ndarray
+    d: int
+
+
 class Vectors:
     """Rows of `heads` tables, each `(tokens, d)`; slabs are arrays `(heads, 4096, d)`."""
 
     def __init__(self, heads: int, d: int, dtype: Dtype) -> None:
         self.heads, self.d, self.dtype = heads, d, dtype
+        self.like: np.ndarray = np.empty(0, CODES[dtype])
         self.slabs: list[np.ndarray] = []
         self.spare: list[np.ndarray] = []
         """Slabs to come, in one table; memory that is not written to is not taken."""
@@ -94,6 +106,11 @@ class Vectors:
             scale = self.scales[n][:, low:high] if self.scales else None
             parts.append(decode(self.slabs[n][:, low:high], scale))
         return np.concatenate(parts, axis=1) if parts else np.zeros((self.heads, 0, self.d), np.float32)
+
+    @property
+    def table(self) -> Table:
+        """What a kernel for all heads is given."""
+        return Table(self.addresses, self.scale_addresses, self.like, self.d)
 
     def head(self, head: int) -> Rows:
         """One head's rows, as they grow."""

@@ -46,7 +46,7 @@ def chosen(settings: RetrievalSettings, keys: Keys, queries: np.ndarray | None) 
     if settings.reuse or tokens >= ONE_OFF:
         if settings.build_seconds is not None and seconds > settings.build_seconds:
             why = f"would take about {seconds:.1f} s for query_ivf"
-        elif (found := trial(learning := _learning(), keys, queries, settings.top_k)) >= ENOUGH:
+        elif (found := trial(learning := _learning(), keys, queries, settings.k)) >= ENOUGH:
             again = "will be asked again" if settings.reuse else "is long"
             return (
                 learning,

@@ -30,7 +30,7 @@ class DecodingRow:
     def attend(self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float) -> torch.Tensor:
         """Query (heads, tokens, d), keys and values (kv heads, tokens, d); the result is (tokens, heads, d)."""
         before, tokens = len(self.cache), query.shape[1]
-        if before and tokens > 1 and self.cache.indexes and not self.cache.settings.exact_prompt:
+        if before and tokens > 1 and self.cache.is_searched and not self.cache.settings.exact_prompt:
             return torch.cat(
                 [
                     self.attend(query[:, n : n + 1], keys[:, n : n + 1], values[:, n : n + 1], scaling)
@@ -81,11 +81,14 @@ class DecodingRow:
 
     def _decode(self, query: torch.Tensor, scaling: float) -> torch.Tensor:
         """Attention of one token, (heads, d)."""
-        heads = self.cache.keys.heads
+        heads, watch = self.cache.keys.heads, self.cache.settings.watch
         if self.cache.advance():
             self.near = None
         grouped = (query.float() * scaling).view(heads, -1, query.shape[-1])
-        sent = _to_cpu(grouped) if self.cache.indexes else None
+        if query.device.type == "cpu" and not watch:
+            out = torch.from_numpy(self.cache.attend(grouped.detach().numpy()).out)
+            return out.reshape(query.shape).to(query.dtype)
+        sent = _to_cpu(grouped) if self.cache.is_searched else None
         if self.near is None:
             self.near = Near(self.cache, query)
         else:
@@ -98,7 +101,7 @@ class DecodingRow:
             assert found is not None
             far, far_lse = (torch.from_numpy(part).to(query.device, non_blocking=True) for part in found)
             out, lse = merge(out, lse, far, far_lse)
-        if self.cache.settings.watch:
+        if watch:
             whole = weights * (near_lse - lse).exp()[..., None]
             self.cache.watch(self.near.positions(), to_numpy(whole), to_numpy(lse))
         return out.reshape(query.shape).to(query.dtype)

@@ -31,6 +31,12 @@ class HeadStats:
         self.keys, self.scanned, self.bytes = self.keys + keys, self.scanned + found.scanned, self.bytes + found.bytes
         self.select, self.attend = self.select + between - began, self.attend + time.perf_counter() - between
 
+    def read(self, rows: int, size: int, keys: int, seconds: float) -> None:
+        """Of `keys` indexed keys a selection has read `rows`, and `size` bytes."""
+        self.searches += 1
+        self.keys, self.scanned, self.bytes = self.keys + keys, self.scanned + rows, self.bytes + size
+        self.attend += seconds
+
     def built(self, seconds: float) -> None:
         """An index was made."""
         self.build += seconds

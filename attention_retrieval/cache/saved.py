@@ -3,6 +3,7 @@
 NAME.keys.S          slab S of keys: mapped from the file when loaded, never copied; `values` likewise
 NAME.keys.S.scales   its scales, for int8
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
+NAME.selected.PART   the arrays of a selection, which serves all heads
 NAME.head.H.PART     the arrays of head H's index; of its correction under NAME.correction.H.PART
 """
 
@@ -39,12 +40,15 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     for head, corrected in enumerate(row.corrected):
         for part, array in corrected.state().items():
             arrays[f"{name}.correction.{head}.{part}"] = array
+    for part, array in row.selected.state().items() if row.selected else ():
+        arrays[f"{name}.selected.{part}"] = array
     return {
         "tokens": len(row),
         "heads": row.keys.heads,
         "d": row.keys.d,
         "indexed": row.indexed,
         "engine": row.engine.settings() if row.indexes and row.engine else None,
+        "selected": row.selected is not None,
         "why": row.why,
         "stride": row.sample.stride,
         "group": row.group,
@@ -64,6 +68,9 @@ def load_row(
     if f"{name}.sample" in arrays:
         cache.sample.queries = decode(arrays[f"{name}.sample"])
         cache.sample.positions = np.array(arrays[f"{name}.sample.positions"])
+    if about.get("selected") and (selection := cache.selection):
+        state = under(f"{name}.selected.", arrays)
+        cache.selected = selection.restore(cache.keys, cache.values, state, settings.sinks, about["indexed"])
     if about["engine"]:
         cache.engine = Engine.model_validate(about["engine"])
         for head in range(about["heads"]):

@@ -1,1 +1,1 @@
-"""What a decoding step reads, one file a method: the values of `attention: {use: ...}`."""
+"""What a decoding step reads of the indexed rows, one file a policy: the values of `select: {use: ...}`."""

@@ -11,7 +11,7 @@ from transformers import DynamicCache  # noqa: E402
 
 from fovea.attention_retrieval import RetrievalCache  # noqa: E402
 from fovea.attention_retrieval.attention import Attention  # noqa: E402
-from fovea.attention_retrieval.selection.streaming import Streaming  # noqa: E402
+from fovea.attention_retrieval.methods.streaming import Streaming  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
 
 SETTINGS = {"sinks": 3, "window": 20, "dtype": "fp32"}

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.attention import Attention
-from fovea.attention_retrieval.selection.retrieval import Retrieval
+from fovea.attention_retrieval.methods.retrieval import Retrieval
 from fovea.attention_retrieval.vectors import Dtype
 
 

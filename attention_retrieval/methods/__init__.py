@@ -1,0 +1,1 @@
+"""Whole methods of attention, one file each: the values of `attention: {use: ...}`."""

@@ -1,0 +1,76 @@
+"""Selection: what a decoded token reads of a layer's indexed rows, all kv heads in one call.
+
+    selected = selection.over(keys, values, start=128, stop=32_000, queries=None, seed=0)
+    part = selected.attend(q, near)         # q (heads, queries, d), times the scaling; `near` is merged in
+    selected.insert(33_000)                 # rows 32,000 to 33,000 have come
+    arrays = selected.state(); selected = selection.restore(keys, values, arrays, start=128, stop=33_000)
+
+A selection answers for every row from `start` to `stop`: what it does not read it estimates, or leaves out on purpose.
+Rows are not copied: they stay in the cache's slabs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.vectors import Vectors
+from fovea.rag.component import Component
+
+Queries = Callable[[int], np.ndarray | None]
+"""The prompt's queries of a kv head's group, (n, d), times the scaling, in order of their positions; None for none."""
+
+
+class Read(NamedTuple):
+    """What a step was."""
+
+    part: Partial
+    """Of all rows and what was near: (heads, queries, d) and (heads, queries)."""
+    rows: np.ndarray
+    """Rows of full width that each head read, centroids too, (heads,)."""
+    bytes: np.ndarray
+    """Bytes that each head read, (heads,)."""
+
+
+class Selected(ABC):
+    """The state over one layer's rows [start, stop)."""
+
+    start: int
+    stop: int
+
+    @abstractmethod
+    def attend(self, q: np.ndarray, near: Partial) -> Read:
+        """Attention of q (heads, queries, d) to all its rows, merged with `near`, what was attended to elsewhere."""
+
+    @abstractmethod
+    def insert(self, stop: int) -> None:
+        """Take in the rows from `self.stop` to `stop`. What fails leaves the state as it was."""
+
+    @abstractmethod
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything besides keys and values, as arrays."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes beside keys and values, of all heads."""
+        return sum(array.nbytes for array in self.state().values())
+
+
+class Selection(Component, kind="selection"):
+    """Makes the state of a layer. Built-ins live in `attention_retrieval/selection/`, one file each."""
+
+    @abstractmethod
+    def over(
+        self, keys: Vectors, values: Vectors, start: int, stop: int, *, queries: Queries | None = None, seed: int = 0
+    ) -> Selected:
+        """The state over rows [start, stop). The same arguments make the same state."""
+
+    @abstractmethod
+    def restore(
+        self, keys: Vectors, values: Vectors, state: Mapping[str, np.ndarray], start: int, stop: int
+    ) -> Selected:
+        """The state that gave `state`, over the same rows; raises StoreError where it is not one of these rows."""
