@@ -2,6 +2,7 @@
 
     the attention interface        `fovea_retrieval`, named by attn_implementation
     the attention mask interface   the same name; the mask stays 2-D where attention is plainly causal
+    what a model may attend by     `get_correct_attn_implementation`, asked when a model is made: it refuses some
     the cache classes              RetrievalCache, a DynamicCache whose full-attention layers are RetrievalLayers
 
 A model hands new keys and values to the cache and what comes back to the attention function, but not the cache. So the
@@ -11,6 +12,7 @@ RetrievalCache, go the way of `sdpa`.
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +29,7 @@ from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop
 from fovea.attention_retrieval.report import HeadReport, Report
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
-from fovea.rag.attention_interface import check_attention
+from fovea.rag.attention_interface import check_attention, check_model
 from fovea.rag.errors import ConfigError, ModelError
 
 FIRST, PAST = (5, 20), (6, 0)
@@ -42,11 +44,12 @@ class RetrievalCache(DynamicCache):
     as they are.
 
     A text is read once and asked many times: `save`, `load`, and `crop` back to the text after an answer; for that, a
-    model with sliding windows wants `activate_past_recording` before it reads. A mask may hide the last tokens of a
-    sequence, as a padded answer's.
+    model with sliding windows wants `activate_past_recording` before it reads. A mask may hide tokens that were read,
+    wherever they stand, as the padding of an earlier answer; they are dropped, and an index over tokens behind them is
+    built anew.
 
     Raises ConfigError for a model with another implementation; ModelError for one that transformers does not compute by
-    `sdpa`, and, when it is used, for beam search, for a mask that is not causal or changes what was read otherwise, and
+    `sdpa`, and, when it is used, for beam search, for a mask that is not causal or shows what it hid before, and
     for keys that are not finite.
     """
 
@@ -241,6 +244,25 @@ def register() -> None:
         )
     transformers.AttentionInterface.register(IMPLEMENTATION, torch.compiler.disable(attend))
     transformers.AttentionMaskInterface.register(IMPLEMENTATION, make_mask)
+    _refuse_when_made(transformers.PreTrainedModel)
+
+
+def _refuse_when_made(base: Any) -> None:
+    """A model that cannot attend so is refused when it is made, with one sentence: some know a fixed list of names, and
+    end in a KeyError otherwise.
+    """
+    correct = base.get_correct_attn_implementation
+    if getattr(correct, "fovea", False):
+        return
+
+    @wraps(correct)
+    def checked(self: Any, requested_attention: str | None, *args: Any, **kwargs: Any) -> str:
+        if requested_attention == IMPLEMENTATION:
+            check_model(self, IMPLEMENTATION)
+        return cast(str, correct(self, requested_attention, *args, **kwargs))
+
+    checked.fovea = True  # type: ignore[attr-defined]
+    base.get_correct_attn_implementation = checked
 
 
 register()
