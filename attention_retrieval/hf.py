@@ -182,6 +182,13 @@ def attend(
         return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
     if attention_mask is not None and attention_mask.ndim != 2:
         raise ModelError("a RetrievalCache serves causal attention, with padding or without: this mask is another")
+    causal = kwargs.get("is_causal")
+    if not (getattr(module, "is_causal", True) if causal is None else causal):
+        fix = "is_decoder=True in its config, if it was trained to be one; else a DynamicCache"
+        raise ModelError(f"a RetrievalCache serves causal attention: {type(module).__name__} looks ahead", fix=fix)
+    if layer.new is None or value is not layer.new[1]:
+        what = f"{type(module).__name__} does not attend with the values that it gave the cache, once each"
+        raise ModelError(f"{what}, so a RetrievalCache cannot serve it", fix="use a DynamicCache")
     return layer.attend(module, query, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
 
@@ -197,12 +204,12 @@ def make_mask(
 ) -> torch.Tensor | None:
     """Where attention is plainly causal over all there is: the padding, (batch, keys), or None without any.
 
-    Otherwise (a sliding window, packed sequences, a static cache) the mask of `sdpa`. Raises ModelError for a model
+    Otherwise (a sliding window, packed sequences, a static cache, a model that adds to its mask) that of `sdpa`. Raises ModelError for a model
     that transformers does not compute by `sdpa`: some never ask for an attention function.
     """
     check_attention(kwargs.get("config"), IMPLEMENTATION)
     plain = mask_function is causal_mask_function and kv_offset == 0 and kv_length == q_offset + q_length
-    if plain:
+    if plain and kwargs.get("allow_is_causal_skip", True):
         if attention_mask is None or (attention_mask.shape[-1] >= kv_length and bool(attention_mask.all())):
             return None
         return attention_mask[:, :kv_length]

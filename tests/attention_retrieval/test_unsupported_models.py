@@ -92,6 +92,26 @@ def test_what_attends_through_sdpa_is_served(name):
 @pytest.mark.parametrize(
     ("config", "why"),
     [
+        (T.BertConfig(**SMALL, num_attention_heads=4), "serves causal attention: BertSelfAttention looks ahead"),
+        (T.DiffLlamaConfig(**SMALL, **GQA), "does not attend with the values that it gave the cache"),
+        (T.DogeConfig(**SMALL, num_attention_heads=4, num_key_value_heads=2), "this mask is another"),
+    ],
+)
+def test_what_a_retrieval_cache_cannot_hold_is_refused_and_right_without_one(config, why):
+    def made(implementation):
+        torch.manual_seed(0)
+        return T.AutoModelForCausalLM.from_config(copy.deepcopy(config), attn_implementation=implementation).eval()
+
+    ours, ids = made(OURS), text(30)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(ids).logits, made("sdpa")(ids).logits, atol=1e-4, rtol=1e-4)
+        with pytest.raises(ModelError, match=why):
+            ours(ids, use_cache=True, **cache_argument(ours, RetrievalCache(ours.config)))
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
         (T.FalconConfig(vocab_size=211, hidden_size=64, num_hidden_layers=2, num_attention_heads=4),
          "FalconForCausalLM does not take its attention from transformers' interface"),
         (REFUSED["Gemma2ForCausalLM"][0], "transformers does not compute Gemma2ForCausalLM by sdpa"),
