@@ -21,6 +21,8 @@ _STRUCTURE = re.compile(
 _CLOSING = re.compile(r"(^|\s)(#+)$")
 _MARKS = re.compile(r"([\\`*_\[\]<>&~{])")
 LEVELS = 6
+DEEPEST = 40
+"""Levels of a list that are told apart: deeper items are set in as far as these, or indents would outgrow the text."""
 
 
 class Writer:
@@ -67,7 +69,7 @@ class Writer:
         """An item of a list: `marker` is `-`, `3.`, `2.2` or `(a)`; further lines are set below the first. An item
         without words is left out, unless it is numbered."""
         if (text := text.strip()) or marker != "-":
-            indent = "  " * depth
+            indent = "  " * min(depth, DEEPEST)
             rest = f"\n{indent}{' ' * (len(marker) + 1)}"
             self._block(f"{indent}{marker} {escape(text)}".rstrip().replace("\n", rest), item=True)
 
