@@ -204,8 +204,9 @@ def make_mask(
 ) -> torch.Tensor | None:
     """Where attention is plainly causal over all there is: the padding, (batch, keys), or None without any.
 
-    Otherwise (a sliding window, packed sequences, a static cache, a model that adds to its mask) that of `sdpa`. Raises ModelError for a model
-    that transformers does not compute by `sdpa`: some never ask for an attention function.
+    Otherwise (a sliding window, packed sequences, a static cache, a model that adds to its mask) that of `sdpa`.
+    Raises ModelError for a model that transformers does not compute by `sdpa`: some never ask for an attention
+    function.
     """
     check_attention(kwargs.get("config"), IMPLEMENTATION)
     plain = mask_function is causal_mask_function and kv_offset == 0 and kv_length == q_offset + q_length

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
-from fovea.attention_retrieval.queries import QuerySample  # noqa: E402
+from fovea.attention_retrieval.cache.queries import QuerySample  # noqa: E402
 from fovea.rag.causal_lm import cache_argument  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
@@ -152,7 +152,7 @@ def test_a_read_that_fails_leaves_no_query(monkeypatch):
     ours = model("llama, 4 to 1", "fovea_retrieval")
     cache = read(ours, 50)
     before = [sample.positions.tolist() for sample in sampled(cache)]
-    monkeypatch.setattr("fovea.attention_retrieval.device.DecodingRow._read", lambda *given: 1 / 0)
+    monkeypatch.setattr("fovea.attention_retrieval.cache.device.DecodingRow._read", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError), torch.inference_mode():
         ours(text(20, seed=1), **cache_argument(ours, cache))
     assert [sample.positions.tolist() for sample in sampled(cache)] == before
