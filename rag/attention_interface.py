@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache
+from typing import Any
 
 from fovea.rag.errors import ModelError
 
@@ -31,7 +32,7 @@ def check_model(model: object, implementation: str) -> None:
     own = (table for name, table in vars(sys.modules[kind.__module__]).items() if name.endswith("ATTENTION_CLASSES"))
     if any(implementation not in table for table in own):
         raise _refused(f"{kind.__name__} does not take its attention from transformers' interface", implementation)
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None):
         check_attention(config, implementation)
 

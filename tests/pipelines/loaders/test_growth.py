@@ -380,7 +380,7 @@ def docling(n: int) -> dict[str, object]:
     }
 
 
-CASES["docling"] = (".json", {"texts": lambda n: json.dumps(docling(n))})
+CASES["jsonl as docling"] = (".json", {"texts": lambda n: json.dumps(docling(n))})
 CASES["pandoc"] = (".rtf", {
     "paragraphs": lambda n: b"{\\rtf1\\ansi " + b"a\\par " * n + b"}",
     "groups": lambda n: b"{\\rtf1\\ansi " + b"{a} " * n + b"}",
