@@ -24,7 +24,7 @@ REPEATS = {
     "stops": ".",
     "marks": "\u0301",
 }
-SIZE = 2_000
+SIZE = 1_500
 """Characters of the smaller text."""
 
 
