@@ -94,3 +94,47 @@ def walk(rows: np.ndarray, bias: np.ndarray, q: np.ndarray, graph: Any, ef: int)
                 waiting[other] = met[other]
     order = sorted(met, key=lambda one: -met[one])[:ef]
     return graph.first + np.array(order), len(met), left
+
+
+def attend_waves(
+    keys: np.ndarray, values: np.ndarray, waves: Any, head: int, q: np.ndarray, near: Any, rest: float, most_rows: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """One head's: output (queries, d), log-sum-exp (queries,), and rows read; `keys` and `values` are all rows."""
+    from fovea.attention_retrieval.vectors import decode
+
+    mine = range(waves.first[head], waves.first[head + 1])
+    rows = [waves.members[waves.starts[c] : waves.starts[c + 1]] for c in mine]
+    sizes, means, middle = np.array([len(each) for each in rows]), decode(waves.keys[mine]), decode(waves.values[mine])
+    wide = np.maximum(((q @ waves.around[head]) * q).sum(axis=1), 0)
+    logs = q @ means.T + wide[:, None] * waves.spread[mine]
+    chosen, room = np.zeros(len(rows), bool), np.full(len(q), float(most_rows))
+    for _ in range(4):
+        read = np.flatnonzero(np.isin(np.arange(len(keys)), np.concatenate([np.zeros(0, int), *_of(rows, chosen)])))
+        so_far = np.logaddexp(near.lse, attend(values[read], (q @ keys[read].T))[1])
+        more = chosen.copy()
+        for g, (log, lse) in enumerate(zip(np.where(chosen, -np.inf, logs), so_far)):
+            if not np.isfinite(log.max()):
+                continue
+            weight = np.exp(log - log.max()) * sizes
+            bins = np.minimum(np.where(chosen, 99, (log.max() - logs[g]) * 4).astype(int), 63)
+            left, taken = weight.sum(), 0.0
+            allowed = rest * (left + np.exp(lse - log.max()))
+            for cut in range(64):
+                here = (bins == cut) & ~chosen
+                if left <= allowed or taken + sizes[here].sum() > room[g]:
+                    break
+                left, taken, more = left - weight[here].sum(), taken + sizes[here].sum(), more | here
+            room[g] -= taken
+        chosen = more
+    read = np.concatenate([np.zeros(0, int), *_of(rows, chosen)])
+    logits = np.concatenate([q @ keys[read].T, logs[:, ~chosen] + np.log(sizes[~chosen]), near.lse[:, None]], axis=1)
+    most = logits.max(axis=1, keepdims=True)
+    weights = np.exp(logits - most)
+    known = len(read) + (~chosen).sum()
+    out = weights[:, :known] @ np.concatenate([values[read], middle[~chosen]]) + weights[:, known:] * near.out
+    total = weights.sum(axis=1, keepdims=True)
+    return out / total, (most + np.log(total))[:, 0], len(read)
+
+
+def _of(rows: list[np.ndarray], chosen: np.ndarray) -> list[np.ndarray]:
+    return [each for each, taken in zip(rows, chosen) if taken]

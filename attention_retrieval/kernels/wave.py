@@ -16,7 +16,9 @@ from fovea.attention_retrieval.kernels.spans import of_head
 from fovea.attention_retrieval.vectors import Table
 
 BINS, PER_NAT = 64, 4
-"""Clusters are sorted by weight into 64 bins, each a quarter of a nat: below e^-16 of the largest nothing counts."""
+"""Clusters are sorted by weight into 64 bins, each a quarter of a nat; the last has all below e^-16 of the largest."""
+ROUNDS = 4
+"""How often clusters are chosen at most."""
 AHEAD = 4
 
 
@@ -65,29 +67,31 @@ def weigh(waves: Waves, head: int, q: np.ndarray, logs: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def choose(
-    sizes: np.ndarray, logs: np.ndarray, lse: np.float32, rest: np.float32, most_rows: int, chosen: np.ndarray
-) -> None:
-    """Mark in `chosen` the heaviest clusters of one query, until those left have at most `rest` of all weight.
+def choose(sizes: np.ndarray, logs: np.ndarray, lse: float, rest: float, most_rows: float, chosen: np.ndarray) -> float:
+    """Mark in `chosen` the heaviest clusters of one query, until those left have at most `rest` of all its weight.
 
-    `logs` (clusters,) are of a row, `lse` is what was attended to before. No more than `most_rows` rows are marked.
+    `logs` (clusters,) are of a row, minus infinity for a cluster that was read; `lse` is of all that was attended to.
+    At most `most_rows` rows are marked; returns how many.
     """
     count, top = logs.shape[0], np.float32(-np.inf)
     for c in range(count):
         top = max(top, logs[c])
+    if top == -np.inf:
+        return 0.0
     mass, rows = np.zeros(BINS, np.float32), np.zeros(BINS, np.float32)
     for c in range(count):
-        place = min(int((top - logs[c]) * np.float32(PER_NAT)), BINS - 1)
-        mass[place] += exp(logs[c] - top) * sizes[c]
-        rows[place] += sizes[c]
+        if logs[c] > -np.inf:
+            place = min(int((top - logs[c]) * np.float32(PER_NAT)), BINS - 1)
+            mass[place] += exp(logs[c] - top) * sizes[c]
+            rows[place] += sizes[c]
     left, taken, cut = mass.sum(), np.float32(0), 0
-    near = np.exp(min(lse - top, np.float32(80)))
-    allowed = rest * (left + near)
-    while cut < BINS - 1 and left > allowed and taken + rows[cut] <= most_rows:
+    allowed = rest * (left + np.exp(min(lse - top, 80.0)))
+    while cut < BINS and left > allowed and taken + rows[cut] <= most_rows:
         left, taken, cut = left - mass[cut], taken + rows[cut], cut + 1
     for c in range(count):
-        if int((top - logs[c]) * np.float32(PER_NAT)) < cut:
+        if logs[c] > -np.inf and min(int((top - logs[c]) * np.float32(PER_NAT)), BINS - 1) < cut:
             chosen[c] = True
+    return taken
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -98,17 +102,20 @@ def read_chosen(
     head: int,
     chosen: np.ndarray,
     q: np.ndarray,
+    logs: np.ndarray,
     most: np.ndarray,
     total: np.ndarray,
     out: np.ndarray,
 ) -> int:
-    """Take the rows of chosen clusters in, exactly; returns how many they are."""
+    """Take the rows of chosen clusters in, exactly, and set their logs to minus infinity; returns how many rows."""
     (queries, d), first, read, count = q.shape, waves.first[head], 0, 0
     mine, other = of_head(keys, head), of_head(values, head)
     tile, wide, logits = np.empty((TILE, d), np.float32), np.empty((TILE, d), np.float32), np.empty((queries, TILE), np.float32)
     for c in range(chosen.shape[0]):
         if not chosen[c]:
             continue
+        for g in range(queries):
+            logs[g, c] = -np.inf
         begin, end = waves.starts[first + c], waves.starts[first + c + 1]
         read += end - begin
         for at in range(begin, end):
@@ -133,22 +140,21 @@ def add_others(
     waves: Waves,
     head: int,
     sizes: np.ndarray,
-    chosen: np.ndarray,
-    q: np.ndarray,
     logs: np.ndarray,
     most: np.ndarray,
     total: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Take in the clusters that were not chosen, each as so many rows of one weight and its mean value; spoils logs."""
-    (queries, d), first, count = q.shape, waves.first[head], logs.shape[1]
+    """Take in the clusters that were not read, each as so many rows of one weight and its mean value; spoils logs."""
+    (queries, d), first, count = out.shape, waves.first[head], logs.shape[1]
     row = np.empty(d, np.float32)
     for g in range(queries):
         top = np.float32(-np.inf)
         for c in range(count):
-            if chosen[c]:
-                logs[g, c] = -np.inf
             top = max(top, logs[g, c])
+        if top == -np.inf:
+            logs[g] = 0
+            continue
         raise_most(top, g, most, total, out)
         added = np.float32(0)
         for c in range(count):
@@ -156,7 +162,7 @@ def add_others(
             added += logs[g, c]
         total[g] += added
     for c in range(count):
-        if not chosen[c]:
+        if logs[:, c].max() > 0:
             for j in range(d):
                 row[j] = decode(waves.values[first + c, j])
             for g in range(queries):
@@ -179,23 +185,31 @@ def attend_waves(
     """Attention of q (heads, queries, d), times the scaling, to all clustered rows, and to what was attended to before.
 
     `near` (heads, queries, d) and `near_lse` (heads, queries) are that: minus infinity for nothing. Clusters that any
-    query of a head's group chooses are read once for all of them. Returns output, log-sum-exp, and rows read by head.
+    query of a head's group chooses are read once for all of them. What a cluster weighs is an estimate until it is
+    read: where that was too high, others are chosen in a further round. Returns output, log-sum-exp, and rows read by
+    head.
     """
     heads, queries, d = q.shape
     out, lse, read = near.copy(), np.empty((heads, queries), np.float32), np.zeros(heads, np.int64)
     for head in range(heads):
         first, end = waves.first[head], waves.first[head + 1]
         sizes = (waves.starts[first + 1 : end + 1] - waves.starts[first:end]).astype(np.float32)
-        logs, chosen = np.empty((queries, end - first), np.float32), np.zeros(end - first, np.bool_)
+        logs, room = np.empty((queries, end - first), np.float32), np.full(queries, most_rows, np.float64)
         most, total = near_lse[head].copy(), np.ones(queries, np.float32)
         for g in range(queries):
             if most[g] == -np.inf:
                 total[g] = 0
         if end > first:
             weigh(waves, head, q[head], logs)
-            for g in range(queries):
-                choose(sizes, logs[g], near_lse[head, g], np.float32(rest), most_rows, chosen)
-            read[head] = read_chosen(keys, values, waves, head, chosen, q[head], most, total, out[head])
-            add_others(waves, head, sizes, chosen, q[head], logs, most, total, out[head])
+            for _ in range(ROUNDS):
+                chosen, more = np.zeros(end - first, np.bool_), 0.0
+                for g in range(queries):
+                    so_far = most[g] + np.log(total[g]) if total[g] > 0 else np.float32(-np.inf)
+                    taken = choose(sizes, logs[g], so_far, rest, room[g], chosen)
+                    room[g], more = room[g] - taken, more + taken
+                if more == 0:
+                    break
+                read[head] += read_chosen(keys, values, waves, head, chosen, q[head], logs, most, total, out[head])
+            add_others(waves, head, sizes, logs, most, total, out[head])
         finish(most, total, out[head], lse[head])
     return out, lse, read
