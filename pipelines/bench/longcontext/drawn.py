@@ -2,8 +2,8 @@
 
     x ~ N(mean, covariance), both of each head's own vectors over the first `PROBE` tokens of a text
 
-The first tokens of all, the sinks, are the text's own. Enough for the time of a step, which depends on how many vectors there are and, of an index, on how they lie; not for
-what is answered.
+The first tokens of all, the sinks, are the text's own. Enough for the time of a step, which depends on how many vectors
+there are and, of an index, on how they lie; not for what is answered.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A prompt is read once, with full attention, and handed to every cache that is to decode behind it.
 
-What a cache is handed are the calls that transformers makes, layer by layer: its `update` with new keys and values, then
-the attention function with the queries, whose output is not wanted. A cache that reads prompts in full computes that
-output all the same, unless its setting `prompt_window` bounds it: `handed` sets it to 1, so that handing takes time in
-proportion to the text. A decoding step does not look at that setting.
+What a cache is handed are the calls that transformers makes, layer by layer: its `update` with new keys and values,
+then the attention function with the queries, whose output is not wanted. A cache that reads prompts in full computes
+that output all the same, unless its setting `prompt_window` bounds it: `handed` sets it to 1, so that handing takes
+time in proportion to the text. A decoding step does not look at that setting.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fovea.attention_retrieval.attention import Attention
 from fovea.pipelines.bench.longcontext import drawn, ratios, sizes
 from fovea.pipelines.bench.longcontext.drawn import PROBE
 from fovea.pipelines.bench.longcontext.methods import FULL, NEAR, Method
@@ -109,6 +110,23 @@ def _bytes(method: Method, reader: Reader) -> Iterator[Cell]:
     width = sizes.WIDTH.get(getattr(method.spec, "dtype", ""))
     if width and hasattr(cache, "save"):
         yield "file_share", sizes.saved(cache) / (width * sizes.numbers(full)), None, None, 1
+
+
+def warm(twins: Twins, methods: Sequence[Method], ids: Sequence[int]) -> None:
+    """Have everything compiled before a step is timed: a short text of drawn keys for each method, and two steps.
+
+    What `auto` takes for a longer text alone may still be compiled there.
+    """
+    at_once = [Method(m.name, _searching(m.spec)) if m.spec else m for m in methods]
+    reader = Reader(twins, at_once, lambda *_: None)  # what cannot run is told when it is measured
+    reader.fill(drawn.probe(twins, ids), 1500, 0)
+    decode(twins, at_once, reader.caches, ids[: WARM + 1], reader.length, lambda *_: None)
+
+
+def _searching(spec: Attention) -> Attention:
+    """The same, but that an index is built over a short text already."""
+    bounded = {"dense_below": 0} if "dense_below" in type(spec).model_fields else {}
+    return spec.model_copy(update=bounded)
 
 
 def text_ids(twins: Twins, haystack: Haystack, tokens: int, seed: int) -> list[int]:
