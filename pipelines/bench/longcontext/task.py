@@ -9,6 +9,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
@@ -40,8 +41,9 @@ class Case:
     between: str = " "
 
     def text(self, units: Sequence[str]) -> str:
-        """The units with what is planted; what lies at one depth keeps its order."""
-        parts = [((n + 1) / max(len(units), 1), 0, unit) for n, unit in enumerate(units)]
+        """The units, between them what is planted: by characters, as deep as it should; at one depth in its order."""
+        ends = list(accumulate(map(len, units)))
+        parts = [(end / ends[-1], 0, unit) for end, unit in zip(ends, units)]
         hidden = [(depth, 1, text) for depth, text in self.planted]
         return self.between.join(text for _, _, text in sorted((*parts, *hidden), key=lambda part: part[:2]))
 
