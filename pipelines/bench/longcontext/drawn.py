@@ -35,7 +35,7 @@ def probe(twins: Twins, ids: Sequence[int]) -> list[Read]:
     return found
 
 
-def draw(seen: Sequence[Read], tokens: int, seed: int, size: int = 512) -> Iterator[Read]:
+def draw(seen: Sequence[Read], tokens: int, seed: int, size: int = 256) -> Iterator[Read]:
     """`tokens` tokens in pieces of `size`, each for all layers in turn; the first `FIRST` of a layer are those seen."""
     source = torch.Generator().manual_seed(seed)
     normal = [{name: Normal.of(getattr(one, name)) for name in ("queries", "keys", "values")} for one in seen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from fovea.attention_retrieval.attention import Attention
 from fovea.pipelines.bench.longcontext import drawn, ratios, sizes
 from fovea.pipelines.bench.longcontext.drawn import PROBE
+from fovea.pipelines.bench.longcontext.handing import hand, handed
 from fovea.pipelines.bench.longcontext.methods import FULL, NEAR, Method
 from fovea.pipelines.bench.longcontext.reading import Reader, extrapolated
 from fovea.pipelines.bench.longcontext.steps import WARM, Steps, decode
@@ -20,6 +22,8 @@ from fovea.pipelines.evaluation.measurements import Row
 from fovea.pipelines.evaluation.value import means
 from fovea.rag.errors import FoveaError
 
+WARMING = 1500
+"""Tokens of the text that kernels are compiled with."""
 Reading = Literal["drawn", "shared", "own"]
 
 
@@ -98,7 +102,9 @@ def _of(method: Method, found: dict[str, Steps], reader: Reader, plan: Plan) -> 
     yield "first s", mine.first, None, None, 1
     yield "first_token_share", mine.first / reader.seconds[FULL], None, None, 1
     if plan.read != "drawn":
-        for name, value in means({"top1": mine.same, "kl": mine.kl}, {"top1": n, "kl": n}).items():
+        for name, value in means(
+            {"top1": mine.same, "kl": mine.kl}, dict.fromkeys(("top1", "kl"), len(mine.kl))
+        ).items():
             yield name, value.mean, *value.ends, value.n
     yield from _bytes(method, reader)
 
@@ -113,14 +119,21 @@ def _bytes(method: Method, reader: Reader) -> Iterator[Cell]:
 
 
 def warm(twins: Twins, methods: Sequence[Method], ids: Sequence[int]) -> None:
-    """Have everything compiled before a step is timed: a short text of drawn keys for each method, and two steps.
+    """Have everything compiled before a step is timed: drawn keys in one layer of each method's cache, and a few steps.
 
     What `auto` takes for a longer text alone may still be compiled there.
     """
-    at_once = [Method(m.name, _searching(m.spec)) if m.spec else m for m in methods]
-    reader = Reader(twins, at_once, lambda *_: None)  # what cannot run is told when it is measured
-    reader.fill(drawn.probe(twins, ids), 1500, 0)
-    decode(twins, at_once, reader.caches, ids[: WARM + 1], reader.length, lambda *_: None)
+    seen = drawn.probe(twins, ids)
+    for method in methods:
+        if method.spec is None:
+            continue
+        try:
+            cache = Method(method.name, _searching(handed(method.spec))).cache(twins)
+            last = [one for one in seen if not getattr(cache.layers[one.layer], "is_sliding", False)][-1:]
+            for n, tokens in enumerate([WARMING, *[1] * WARM]):
+                drawn.fill(partial(hand, cache, method.implementation), last, tokens, n)
+        except FoveaError:
+            continue  # it is told when it is measured
 
 
 def _searching(spec: Attention) -> Attention:

@@ -117,7 +117,7 @@ def test_near_is_sinks_and_window_of_full_attention(twins):
 
 
 def test_after_an_answer_all_is_as_before(twins):
-    methods = chosen(", ".join(METHODS), 1)
+    methods = chosen(", ".join(METHODS[::2]), 1)
     reader = Reader(twins, methods, never)
     reader.read(IDS[:1100], 512)
     reader.cut_near()
@@ -129,7 +129,7 @@ def test_after_an_answer_all_is_as_before(twins):
         reader.back(marks, 1100)
         assert reader.marks() == marks
     assert said[0] == said[1]
-    assert len(said[0]) == 5
+    assert len(said[0]) == 4
 
 
 def test_a_text_is_never_cut_into_a_piece_of_one_token():
@@ -262,12 +262,9 @@ def test_the_command_on_a_tiny_model(folder, capsys):
         assert (data, "near", "gain_share") not in found
 
 
-def test_what_the_command_refuses(folder, tmp_path, capsys):
+def test_what_the_command_refuses(folder, capsys):
     _, err = bench(capsys, folder, "--read", "drawn", "--tasks", "needle", code=2)
     assert "answers want a text that was read" in err
-    (tmp_path / "empty.txt").write_text(" \n")
-    _, err = bench(capsys, folder, "--tasks", "needle", "--text", tmp_path / "empty.txt", code=2)
-    assert "--text" in err
     _, err = bench(capsys, folder, "--decode", 0, "--tasks", "needle", "--lengths", 50, code=2)
     assert "the task needle does not fit 50 tokens" in err
 

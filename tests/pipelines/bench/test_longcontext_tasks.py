@@ -209,3 +209,5 @@ def test_a_text_of_ones_own_goes_round():
     some = list(itertools.islice(haystack(1), 6))
     assert some[:3] == some[3:]
     assert set(some) == {"It rains.", "The sun shines.", "A dog barks."}
+    with pytest.raises(ConfigError, match="no text"):
+        haystacks.of(" \n")
