@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fovea.pipelines.bench.longcontext.files import Task
 from fovea.pipelines.bench.longcontext.methods import FULL, Method
 from fovea.pipelines.bench.longcontext.prompts import Prompt, fit
 from fovea.pipelines.bench.longcontext.reading import Reader
-from fovea.pipelines.bench.longcontext.task import Haystack
+from fovea.pipelines.bench.longcontext.task import Haystack, Task
 from fovea.pipelines.bench.longcontext.twins import Twins, read
 from fovea.pipelines.evaluation.measurements import Row
 from fovea.pipelines.evaluation.value import means

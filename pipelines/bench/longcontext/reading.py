@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fovea.pipelines.bench.longcontext.drawn import fill
 from fovea.pipelines.bench.longcontext.handing import HandingCache, Read, hand, handed, reads_in_full
 from fovea.pipelines.bench.longcontext.methods import FULL, NEAR, SINKS, WINDOW, Method
 from fovea.pipelines.bench.longcontext.twins import Twins, pieces, read
@@ -62,8 +63,6 @@ class Reader:
 
     def fill(self, seen: Sequence[Read], tokens: int, seed: int) -> None:
         """All caches are handed drawn tokens."""
-        from fovea.pipelines.bench.longcontext.drawn import fill
-
         fill(lambda one: (self._take(one), hand(self.caches[FULL], "sdpa", one)), seen, tokens, seed)
         self.length += tokens
 
