@@ -14,7 +14,7 @@ from fovea.attention_retrieval.capture import Plan, capture
 from fovea.attention_retrieval.dump import Dump, as_float
 from fovea.pipelines.cli.main import main
 from fovea.rag.errors import ConfigError, ModelError
-from fovea.rag.models import find
+from fovea.rag.models import cache_dir, find
 from tests.conftest import SHARED
 from tests.pipelines.answering.test_generator_transformers import save_llama
 from tests.tiny import save_bert
@@ -23,6 +23,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 TEXT = " ".join(f"word{n % 37} {n}" for n in range(400))
+OWN = cache_dir()
+"""The user's cache, which has the model; tests have one of their own otherwise."""
 STORIES = SHARED / "models/stories260K/hf"
 
 
@@ -326,8 +328,9 @@ def test_numbers_are_checked(args, capsys):
 
 
 @pytest.mark.skipif(find("smollm2") is None, reason="needs the model: fovea models get smollm2")
-def test_a_name_of_fovea_models_is_found_as_its_model(tmp_path, capsys):
+def test_a_name_of_fovea_models_is_found_as_its_model(tmp_path, capsys, monkeypatch):
     """The name is one that `fovea models` lists: no hub has it."""
+    monkeypatch.setenv("FOVEA_CACHE", str(OWN))
     (tmp_path / "text.txt").write_text(TEXT)
     out = tmp_path / "dump.st"
     args = ["--tokens", "40", "--layers", "3", "--held-out", "6", "--decode", "1", "--out", str(out), "--quiet"]

@@ -119,7 +119,8 @@ def _rows(data: str, name: str, judged: Judged, metric: str, settings: dict[str,
         less = f"{metric} less full"
         values |= means({less: judged.apart}, {less: n}, shares=False)
     for column, value in values.items():
-        yield Row("longcontext", data, name, column, value.mean, *value.ends, value.n, None, settings)
+        low, high = value.ends
+        yield Row("longcontext", data, name, column, value.mean, low, high, value.n, None, settings)
     for depth in sorted({d for d in judged.depths if d is not None}):
         here = [score for score, d in zip(judged.score, judged.depths) if d == depth]
         yield Row("longcontext", data, name, f"depth {depth:g}", sum(here) / len(here), n=len(here), settings=settings)

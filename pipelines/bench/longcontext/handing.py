@@ -57,8 +57,9 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """`sdpa`; then the cache that marked the keys takes what is new."""
     out, _ = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
-    cache, layer, keys, values = getattr(key, "fovea_new", (None, 0, None, None))
-    if cache is not None and cache.take is not None:
+    new = getattr(key, "fovea_new", None)
+    if new is not None and new[0].take is not None:
+        cache, layer, keys, values = new
         cache.take(Read(module, layer, query, keys, values, kwargs.get("scaling")))
     return out, None
 

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -42,7 +43,7 @@ class Facts(Task):
                 Question(self.question.format(key=key), self.lead.format(key=key), (value,), depth)
                 for depth, key, value in group
             ]
-            yield Case(haystack(rng.randrange(1 << 30)), planted, lambda _, asked=asked: asked)
+            yield Case(haystack(rng.randrange(1 << 30)), planted, partial(_all, asked))
 
 
 class Chain(Task):
@@ -68,7 +69,7 @@ class Chain(Task):
             planted += list(zip(sorted(rng.random() for _ in said), said))
             told = {"value": value, "count": len(mine)}
             asked.append(Question(self.question.format(**told), self.lead.format(**told), tuple(mine)))
-        yield Case(haystack(rng.randrange(1 << 30)), planted, lambda _: asked)
+        yield Case(haystack(rng.randrange(1 << 30)), planted, partial(_all, asked))
 
 
 class Words(Task):
@@ -115,10 +116,14 @@ class Records(Task):
         picked = mine.asked if len(mine.asked) <= self.questions else rng.sample(mine.asked, self.questions)
         asked = [Question(self.question.format(question=text), self.lead, answers) for text, answers in picked]
         units = itertools.chain(others, haystack(rng.randrange(1 << 30)))
-        yield Case(units, [(self.depth, mine.context)], lambda _: asked, "\n\n")
+        yield Case(units, [(self.depth, mine.context)], partial(_all, asked), "\n\n")
 
 
 Kind = Annotated[Facts | Chain | Words | Records, Field(discriminator="kind")]
+
+
+def _all(asked: Sequence[Question], used: Sequence[str]) -> Sequence[Question]:
+    return asked
 
 
 def _number(rng: random.Random, digits: int) -> str:

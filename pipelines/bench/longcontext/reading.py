@@ -27,7 +27,7 @@ class Reader:
 
     twins: Twins
     methods: Sequence[Method]
-    missing: Callable[[str, FoveaError], None]
+    missing: Callable[[str, FoveaError], object]
     own: bool = False
     caches: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -63,7 +63,12 @@ class Reader:
 
     def fill(self, seen: Sequence[Read], tokens: int, seed: int) -> None:
         """All caches are handed drawn tokens."""
-        fill(lambda one: (self._take(one), hand(self.caches[FULL], "sdpa", one)), seen, tokens, seed)
+
+        def take(one: Read) -> None:
+            self._take(one)
+            hand(self.caches[FULL], "sdpa", one)
+
+        fill(take, seen, tokens, seed)
         self.length += tokens
 
     def cut_near(self) -> None:

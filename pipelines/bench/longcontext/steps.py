@@ -45,7 +45,7 @@ def decode(
     caches: Mapping[str, Any],
     tokens: Sequence[int],
     position: int,
-    missing: Callable[[str, FoveaError], None],
+    missing: Callable[[str, FoveaError], object],
 ) -> dict[str, Steps]:
     """Give every cache `tokens` one by one (teacher forcing), the first at `position`; `full` must be among them.
 

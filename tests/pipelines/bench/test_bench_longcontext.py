@@ -12,7 +12,7 @@ from fovea.pipelines.bench.longcontext import ratios, sizes
 from fovea.pipelines.bench.longcontext.methods import Method, chosen
 from fovea.pipelines.cli.main import main
 from fovea.rag.errors import ConfigError, ModelError
-from fovea.rag.models import find
+from fovea.rag.models import cache_dir, find
 from tests.pipelines.answering.test_generator_transformers import save_llama
 from tests.pipelines.bench.test_bench_segmentation import KEYS, table
 
@@ -29,6 +29,8 @@ from fovea.pipelines.bench.longcontext.steps import WARM, decode  # noqa: E402
 from fovea.pipelines.bench.longcontext.twins import Twins, pieces, read, twin  # noqa: E402
 from fovea.rag.causal_lm import load  # noqa: E402
 
+OWN = cache_dir()
+"""The user's cache, which has the model; tests have one of their own otherwise."""
 SMALL = "dense_below: 0, sinks: 4, window: 24, threads: 1"
 METHODS = ("{use: retrieval, engine: flat, correction: null, top_k: 8, dtype: fp32, " + SMALL + "}",
            "{use: retrieval, engine: query_ivf, dtype: fp32, " + SMALL + "}",
@@ -270,7 +272,8 @@ def test_what_the_command_refuses(folder, capsys):
 
 
 @pytest.mark.skipif(find("smollm2") is None, reason="needs the model: fovea models get smollm2")
-def test_the_short_form_on_a_real_model():
+def test_the_short_form_on_a_real_model(monkeypatch):
+    monkeypatch.setenv("FOVEA_CACHE", str(OWN))
     smollm2 = Twins(load("smollm2", device="cpu", attention="sdpa"))
     own = "{use: retrieval, engine: flat, dense_below: 0, sinks: 16, window: 64}"
     methods = [*chosen(f"{own}, {{use: streaming, sinks: 4, window: 32}}", 1)]
