@@ -1,4 +1,4 @@
-"""`fovea bench longcontext`: handing equals reading, rows by hand, the command on a tiny model, and a real model."""
+"""`fovea bench longcontext`: handing equals reading, rows by hand, and the command on a tiny model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from fovea.pipelines.bench.longcontext import ratios, sizes
 from fovea.pipelines.bench.longcontext.methods import Method, chosen
 from fovea.pipelines.cli.main import main
 from fovea.rag.errors import ConfigError, ModelError
-from fovea.rag.models import cache_dir, find
 from tests.pipelines.answering.test_generator_transformers import save_llama
 from tests.pipelines.bench.test_bench_segmentation import KEYS, table
 
@@ -29,8 +28,6 @@ from fovea.pipelines.bench.longcontext.steps import WARM, decode  # noqa: E402
 from fovea.pipelines.bench.longcontext.twins import Twins, pieces, read, twin  # noqa: E402
 from fovea.rag.causal_lm import load  # noqa: E402
 
-OWN = cache_dir()
-"""The user's cache, which has the model; tests have one of their own otherwise."""
 SMALL = "dense_below: 0, sinks: 4, window: 24, threads: 1"
 METHODS = ("{use: retrieval, engine: flat, correction: null, top_k: 8, dtype: fp32, " + SMALL + "}",
            "{use: retrieval, engine: query_ivf, dtype: fp32, " + SMALL + "}",
@@ -269,25 +266,6 @@ def test_what_the_command_refuses(folder, capsys):
     assert "answers want a text that was read" in err
     _, err = bench(capsys, folder, "--decode", 0, "--tasks", "needle", "--lengths", 50, code=2)
     assert "the task needle does not fit 50 tokens" in err
-
-
-@pytest.mark.skipif(find("smollm2") is None, reason="needs the model: fovea models get smollm2")
-def test_the_short_form_on_a_real_model(monkeypatch):
-    monkeypatch.setenv("FOVEA_CACHE", str(OWN))
-    smollm2 = Twins(load("smollm2", device="cpu", attention="sdpa"))
-    own = "{use: retrieval, engine: flat, dense_below: 0, sinks: 16, window: 64}"
-    methods = [*chosen(f"{own}, {{use: streaming, sinks: 4, window: 32}}", 1)]
-    haystack = haystacks.of(None)
-    asking = answers.Asking(files.chosen("needle", None, [0.5])[0], 400, 1, haystack, 512, 0, False)
-    score = {
-        row.method: row.value for row in answers.rows(smollm2, methods, asking, never, {}) if row.metric == "needle"
-    }
-    assert score == {"full": 1, methods[2].name: 1, methods[3].name: 0}
-    ids = speed.text_ids(smollm2, haystack, 400, 0)
-    rows = {(r.method, r.metric): r.value for r in speed.rows(smollm2, methods, ids, 384, speed.Plan(decode=4), never)}
-    assert rows[methods[2].name, "kl"] < 0.02 < rows[methods[3].name, "kl"]
-    assert rows[methods[2].name, "top1"] == 1
-    assert rows[methods[2].name, "decode_ratio"] > 0
 
 
 def test_full_attentions_cache_is_transformers_own(twins):
