@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.bench_attention import attention, configure_attention
+from fovea.pipelines.cli.bench_longcontext import configure_longcontext, longcontext
 
 if TYPE_CHECKING:
     from fovea.pipelines.evaluation.measurements import Row
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--tasks", default="queries", metavar="A,B,...", help=tasks)
     one.add_argument("--limit", type=_positive, metavar="N", help="the first N questions; of made ones 600 if left out")
     configure_attention(benches.add_parser("attention", help="what engines find among a model's own keys"))
+    configure_longcontext(benches.add_parser("longcontext", help="a model's speed and answers by methods of attention"))
 
 
 def _common(one: argparse.ArgumentParser, *, data: str) -> None:
@@ -99,4 +101,5 @@ BENCHES: dict[str, Callable[[argparse.Namespace], str]] = {
     "segmentation": segmentation,
     "retrieval": retrieval,
     "attention": attention,
+    "longcontext": longcontext,
 }

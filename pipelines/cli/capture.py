@@ -100,10 +100,10 @@ def text_of(path: Path) -> str:
 
 def is_encoder(model: str) -> bool:
     """Whether a model's configuration names no architecture that goes on with a text."""
+    from fovea.rag.causal_lm import ORGANISATION
     from fovea.rag.models import locate
 
-    name = model if "/" in model or Path(model).is_dir() else f"openai-community/{model}"
-    config = json.loads((locate(name).path / "config.json").read_text("utf-8"))
+    config = json.loads((locate(model, organisation=ORGANISATION).path / "config.json").read_text("utf-8"))
     made: Iterator[str] = iter(config.get("architectures") or ["ForCausalLM"])
     return not any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in made)
 

@@ -23,7 +23,7 @@ VERBS = {
     "eval": "ask questions with gold, and measure quality, time and cost",
     "make-questions": "draft questions with gold spans from documents, for review",
     "sweep": "search the settings of a pipeline over gold questions",
-    "bench": "measure on data: segmentation, retrieval, attention",
+    "bench": "measure on data: segmentation, retrieval, attention, longcontext",
     "models": "list, fetch and find the models that have a short name",
     "doctor": "what is here and what is missing: versions, back-ends, GPU, caches",
     "docs": "the pages of documentation that came with this version",

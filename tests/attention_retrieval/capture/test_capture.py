@@ -14,6 +14,7 @@ from fovea.attention_retrieval.capture.causal_lm import Plan, capture
 from fovea.attention_retrieval.capture.dump import Dump, as_float
 from fovea.pipelines.cli.main import main
 from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.models import cache_dir, find
 from tests.conftest import SHARED
 from tests.pipelines.answering.test_generator_transformers import save_llama
 from tests.tiny import save_bert
@@ -22,6 +23,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 TEXT = " ".join(f"word{n % 37} {n}" for n in range(400))
+OWN = cache_dir()
+"""The user's cache, which has the model; tests have one of their own otherwise."""
 STORIES = SHARED / "models/stories260K/hf"
 
 
@@ -322,3 +325,15 @@ def test_numbers_are_checked(args, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["capture", "--model", "m", "--text", "t", "--out", "o", *args])
     assert "expected a number" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find("smollm2") is None, reason="needs the model: fovea models get smollm2")
+def test_a_name_of_fovea_models_is_found_as_its_model(tmp_path, capsys, monkeypatch):
+    """The name is one that `fovea models` lists: no hub has it."""
+    monkeypatch.setenv("FOVEA_CACHE", str(OWN))
+    (tmp_path / "text.txt").write_text(TEXT)
+    out = tmp_path / "dump.st"
+    args = ["--tokens", "40", "--layers", "3", "--held-out", "6", "--decode", "1", "--out", str(out), "--quiet"]
+    assert main(["capture", "--model", "smollm2", "--text", str(tmp_path / "text.txt"), *args]) == 0
+    assert capsys.readouterr().out.startswith("smollm2: layers 3; 9 heads on 3 kv heads of 64")
+    assert Dump.open(out).facts.tokens == 40
