@@ -103,7 +103,7 @@ class Evaluator:
 
     def outcome(self, question: Question) -> Outcome:
         """What came of one question. Any exception of the pipeline becomes the reason of a failure."""
-        began = clock()
+        began, question = clock(), self._by_id.get(question.id, question)
         try:
             hits, answer, trace = self._asked(question)
         except Exception as error:  # whatever a component raises: it is counted, with its reason
@@ -113,10 +113,8 @@ class Evaluator:
 
     def _asked(self, question: Question) -> tuple[Sequence[Hit], Answer | None, Trace]:
         if not self.answers:
-            trace, kept = Trace(), self.k or self.pipeline.spec.kept
-            more = len(self.pipeline.corpus.library.chunks_of(question.itself)) if question.itself else 0
-            hits = self.pipeline.retrieve(question.query, kept + more, trace=trace)
-            return _others(hits, question)[:kept], None, trace
+            trace = Trace()
+            return self.pipeline.retrieve(question.query, self.k, trace=trace), None, trace
         answer = self.pipeline.ask(question.query, self.k)
         return answer.hits, answer, answer.trace or Trace()
 
@@ -133,7 +131,6 @@ class Evaluator:
         `total` they are summed. What a metric raises makes that metric missing, with the reason.
         """
         question = self._by_id.get(question.id, question)
-        hits = _others(hits, question)
         seconds = {stage.name: stage.seconds for stage in trace.stages}
         seconds["total"] = sum(seconds.values()) if total is None else total
         with trace.stage("score"):
@@ -170,11 +167,6 @@ class Evaluator:
             except Exception as error:  # of a judge's provider, say: counted with its reason, and never a number
                 missing[one.name] = str(error) if isinstance(error, Missing) else reason(error)
         return scores, missing
-
-
-def _others(hits: Sequence[Hit], question: Question) -> Sequence[Hit]:
-    """The hits that are not of the question itself."""
-    return [hit for hit in hits if hit.chunk.document_id != question.itself] if question.itself else hits
 
 
 def reason(error: Exception) -> str:

@@ -48,7 +48,7 @@ class Question:
     @property
     def query(self) -> Query:
         """What the pipeline is asked."""
-        return Query(self.text, self.as_of)
+        return Query(self.text, self.as_of, itself=self.itself)
 
 
 @dataclass(frozen=True)

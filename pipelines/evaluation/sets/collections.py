@@ -32,7 +32,7 @@ def beir(folder: Path, split: Split | None = None) -> QuestionSet:
             q.id,
             q.query.text,
             relevant={document[key]: grade for key, grade in q.relevant.items()},
-            itself=q.itself,
+            itself=q.query.itself,
             where=str(folder / "queries.jsonl"),
         )
         for q in found.questions
