@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fovea.pipelines.answering.refusals import is_refusal
 from fovea.pipelines.evaluation.gold import Question
 from fovea.rag.encoder import Encoder
 from fovea.rag.types import Answer, Hit
@@ -106,6 +107,16 @@ class Case:
         return self.answer
 
     @cached_property
+    def abstained(self) -> bool:
+        """Whether the answer says that there is none, or nothing at all."""
+        return not self.said.text.strip() or is_refusal(self.said.text)
+
+    @cached_property
+    def unanswerable(self) -> bool:
+        """Whether it is right to abstain: one of the set's answers says that there is none."""
+        return any(map(is_refusal, self.question.answers))
+
+    @cached_property
     def contexts(self) -> list[str]:
         """The texts of the passages."""
         return [hit.chunk.text for hit in self.hits]
@@ -116,6 +127,11 @@ class Case:
         if self.question.answers or not self.question.spans:
             return self.question.answers
         return (" ".join(gold.text for gold in self.question.spans),)
+
+    @cached_property
+    def right(self) -> tuple[str, ...]:
+        """The references that state something: what an answer is compared with."""
+        return tuple(reference for reference in self.references if not is_refusal(reference))
 
     @cached_property
     def gold(self) -> np.ndarray:

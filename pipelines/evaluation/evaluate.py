@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.evaluation.case import Case, Texts
-from fovea.pipelines.evaluation.evaluation import NOTHING, Evaluation
+from fovea.pipelines.evaluation.evaluation import Evaluation
 from fovea.pipelines.evaluation.gold import Question, QuestionSet
 from fovea.pipelines.evaluation.judging import Judging
 from fovea.pipelines.evaluation.metrics.metric import Metric, metric
-from fovea.pipelines.evaluation.missing import Missing, Nothing
+from fovea.pipelines.evaluation.missing import Missing
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.questions import check_questions
 from fovea.rag import progress
@@ -162,8 +162,6 @@ class Evaluator:
                 if value != value:
                     raise Missing("it came out as not a number")
                 scores[one.name] = value
-            except Nothing as none:
-                missing[one.name] = f"{NOTHING}{none}"
             except Exception as error:  # of a judge's provider, say: counted with its reason, and never a number
                 missing[one.name] = str(error) if isinstance(error, Missing) else reason(error)
         return scores, missing
@@ -183,7 +181,7 @@ def default_metrics(questions: QuestionSet, k: int, *, judged: bool = False) -> 
     names += ["span_recall", "span_precision", "span_iou"] if spans else []
     names += ["context_precision_lite"] if right else []
     names += ["context_recall_lite"] if spans else []
-    names += ["faithfulness_lite", "answer_relevancy_lite"]
+    names += ["coverage", "faithfulness_lite", "answer_relevancy_lite"]
     names += ["answer_correctness_lite", "answer_similarity"] if right else []
     names += ["citation_precision", "citation_recall"] if spans else []
     if judged:

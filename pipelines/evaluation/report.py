@@ -22,10 +22,10 @@ def rows(evaluation: Evaluation, method: str, chunks: Mapping[str, Value]) -> li
     for stage, (middle, high) in evaluation.latency().items():
         for name, seconds in (("p50", middle), ("p95", high)):
             found.append(Row("eval", data, method, f"seconds {name} {stage}", seconds, n=asked))
-    reasons, nothing = dict(evaluation.failures()), dict(evaluation.nothing())
+    reasons = dict(evaluation.failures())
     found.append(
         Row("eval", data, method, "failed", float(evaluation.failed), n=asked, seconds=evaluation.seconds,
-            settings={"reasons": reasons, "nothing to measure": nothing, "warnings": dict(evaluation.warnings)})
+            settings={"reasons": reasons, "warnings": dict(evaluation.warnings)})
     )  # fmt: skip
     return found
 
@@ -75,7 +75,6 @@ def _counted(evaluation: Evaluation) -> Iterator[str]:
     yield from (f"  {times} x {why}" for why, times in reasons[:SHOWN])
     if len(reasons) > SHOWN:
         yield f"  and {len(reasons) - SHOWN} reasons more"
-    yield from (f"nothing to measure: {times} x {why}" for why, times in evaluation.nothing().items())
     yield from (f"warning: {times} x {what}" for what, times in evaluation.warnings.items())
 
 

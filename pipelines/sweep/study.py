@@ -31,6 +31,7 @@ from fovea.rag.errors import ConfigError
 
 ALWAYS = ("seconds", "tokens_passages")
 """What every trial is measured by, beside its objectives."""
+COVERAGE = "coverage"
 
 
 INGESTED = ("preset", "load", "encoder", "segment", "pool", "situate")
@@ -74,8 +75,10 @@ class Study:
 
     @property
     def metrics(self) -> list[str]:
-        """All that is measured, the objectives first."""
-        return list(dict.fromkeys([*self.spec.objectives, *self.spec.metrics, *ALWAYS]))
+        """All that is measured, the objectives first; with answers, also how many questions are answered."""
+        chosen = [*self.spec.objectives, *self.spec.metrics]
+        answers = any("answer" in metric(name).needs for name in chosen)
+        return list(dict.fromkeys([*chosen, *([COVERAGE] if answers else []), *ALWAYS]))
 
     @cached_property
     def grid(self) -> list[Resolved]:

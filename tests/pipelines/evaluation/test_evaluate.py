@@ -102,13 +102,11 @@ def test_an_answer_is_asked_for_only_where_a_metric_needs_one(pipeline):
     assert retrieved.seconds["total"] >= retrieved.seconds["retrieve bm25"]
 
 
-def test_a_refusal_is_nothing_to_measure_and_no_failure(pipeline):
+def test_a_refusal_is_no_failure_and_counts_in_every_mean(pipeline):
     strict = pipeline(generate={"use": "extractive", "floor": 1.0})
-    evaluation = Evaluator(strict, tea_questions(2), ["faithfulness_lite", "answer_correctness_lite"]).evaluate()
-    values = evaluation.values()
-    assert "faithfulness_lite" not in values
-    assert values["answer_correctness_lite"].mean == 0
-    assert evaluation.nothing() == {"faithfulness_lite: the answer states nothing": 2}
+    names = ["coverage", "faithfulness_lite", "answer_correctness_lite", "answer_similarity", "citation_precision"]
+    evaluation = Evaluator(strict, tea_questions(2), names).evaluate()
+    assert {name: (v.mean, v.n, v.of) for name, v in evaluation.values().items()} == dict.fromkeys(names, (0.0, 2, 2))
     assert evaluation.passes()
     assert evaluation.failures() == {}
 
@@ -146,7 +144,7 @@ def test_a_metric_is_over_the_questions_with_its_gold(pipeline):
 def test_what_is_measured_by_default_is_what_the_gold_allows():
     graded = QuestionSet("g", (Question("a", "?", relevant={"d": 1}),))
     assert default_metrics(graded, 7) == [
-        "R@7", "MRR@7", "nDCG@7", "faithfulness_lite", "answer_relevancy_lite", "seconds", "tokens_passages"
+        "R@7", "MRR@7", "nDCG@7", "coverage", "faithfulness_lite", "answer_relevancy_lite", "seconds", "tokens_passages"
     ]  # fmt: skip
     told = default_metrics(QuestionSet("t", (Question("a", "?", answers=("b",)),)), 5, judged=True)
     assert {"faithfulness", "answer_correctness", "context_recall", "answer_similarity"} < set(told)
@@ -344,18 +342,19 @@ def test_rows_and_tables_say_of_how_many(pipeline):
         "bench": "eval", "data": "tea", "method": "mine", "metric": "MRR", "value": 1.0,
         "low": pytest.approx(0.34, abs=0.01), "high": 1.0, "n": 2, "seconds": None, "settings": {"of": 3},
     }  # fmt: skip
-    assert (plain["faithfulness_lite"]["value"], plain["faithfulness_lite"]["n"]) == (None, 0)
+    assert (plain["faithfulness_lite"]["value"], plain["faithfulness_lite"]["n"]) == (0.0, 2)
     assert plain["failed"]["value"] == 1
-    assert plain["failed"]["settings"] == {
-        "reasons": {"ValueError: the index is torn": 1},
-        "nothing to measure": {"faithfulness_lite: the answer states nothing": 2},
-        "warnings": {},
-    }
+    assert plain["failed"]["settings"] == {"reasons": {"ValueError: the index is torn": 1}, "warnings": {}}
     assert plain["seconds p95 total"]["value"] > 0
     assert plain["chunks"]["low"] is None
     text = table(evaluation, "mine", {})
-    assert re.search(r"^faithfulness_lite +none +0 of 3$", text, re.MULTILINE)
-    assert "failed: 1 of 3 questions\n  1 x ValueError: the index is torn\nnothing to measure: 2 x" in text
+    assert re.search(r"^faithfulness_lite +0 +0 to 0.658 +2 of 3$", text, re.MULTILINE)
+    assert text.endswith("failed: 1 of 3 questions\n  1 x ValueError: the index is torn")
+
+
+def test_a_metric_that_no_question_has_is_none_of_so_many(pipeline):
+    evaluation = Evaluator(pipeline(retrieve=Faulty(numbers=(0, 1))), tea_questions(2), ["MRR"]).evaluate()
+    assert re.search(r"^MRR +none +0 of 2$", table(evaluation, "mine", {}), re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from fovea.pipelines.sweep.record import TrialRecord
 from fovea.pipelines.sweep.report.figures import chance, count, times
 from fovea.pipelines.sweep.report.page.facts import Facts
 from fovea.pipelines.sweep.report.page.markup import note, text
-from fovea.pipelines.sweep.report.ranking import COSTS, changes, value
+from fovea.pipelines.sweep.report.ranking import BESIDE, COSTS, changes, value
 from fovea.pipelines.sweep.report.significance import Difference, difference
 
 
@@ -27,7 +27,7 @@ def headline(facts: Facts) -> str:
 
 
 def _shown(facts: Facts) -> list[str]:
-    wanted = dict.fromkeys([*facts.record.objectives, *COSTS])
+    wanted = dict.fromkeys([*facts.record.objectives, *BESIDE])
     return [m for m in wanted if value(facts.best, m) is not None]
 
 
