@@ -135,8 +135,31 @@ class Case:
 
     @cached_property
     def gold(self) -> np.ndarray:
-        """The gold spans, int64 `(spans, 2)`."""
-        return self.line.spans((g.document, g.start, g.end) for g in self.question.spans)
+        """The gold spans, int64 `(spans, 2)`; of one that stands in several places, all of them."""
+        return self.line.spans(place for g in self.question.spans for place in g.places)
+
+    def reached(self, by_place: np.ndarray) -> np.ndarray:
+        """Of numbers or truth values `(..., places)`, the highest of each gold span: `(..., spans)`."""
+        import numpy as np
+
+        counts = [len(g.places) for g in self.question.spans]
+        if len(counts) == by_place.shape[-1]:
+            return by_place
+        found: np.ndarray = np.maximum.reduceat(by_place, np.cumsum([0, *counts[:-1]]), axis=-1)
+        return found
+
+    def nearest_gold(self, passages: np.ndarray) -> np.ndarray:
+        """The gold spans `(spans, 2)`, each at the place that the passages hold most of."""
+        import numpy as np
+
+        from fovea.pipelines.evaluation.span_metrics import covered
+
+        if len(self.gold) == len(self.question.spans):
+            return self.gold
+        held = covered(self.gold, passages) / (self.gold[:, 1] - self.gold[:, 0])
+        ends = np.cumsum([len(g.places) for g in self.question.spans])
+        starts = [0, *ends[:-1]]
+        return self.gold[[a + int(held[a:b].argmax()) for a, b in zip(starts, ends)]]
 
     @cached_property
     def passages(self) -> np.ndarray:

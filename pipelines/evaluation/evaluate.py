@@ -58,7 +58,8 @@ class Evaluator:
         self.pipeline, self.k, self.prices = pipeline, k, dict(prices or {})
         self.texts = Texts(encoder or pipeline.spec.encoder)
         self.judging = Judging.of(judge) if judge is not None else None
-        self.questions = check_questions(questions, pipeline.corpus.library.documents())
+        with Trace().stage("questions") as looked:
+            self.questions = check_questions(questions, pipeline.corpus.library.documents())
         self._by_id = {q.id: q for q in self.questions.questions}
         kept = k or pipeline.spec.kept
         names = metrics or default_metrics(self.questions, kept, judged=judge is not None)
@@ -66,7 +67,7 @@ class Evaluator:
         for one in self.metrics:
             if one.unit == "k" and (one.cut or 0) > kept:
                 warn(f"{one.name} looks at {one.cut} places, and the pipeline keeps {kept} passages: -k {one.cut}")
-        self.warnings: Counter[str] = Counter()
+        self._looked, self.warnings = looked.warnings, Counter[str]()
         self.answers = any("answer" in m.needs for m in self.metrics)
 
     def _checked(self, one: Metric) -> Metric:
@@ -98,7 +99,11 @@ class Evaluator:
                 bar.advance(1, "failed: " + outcomes[-1].failed[:40] if outcomes[-1].failed else "")
         spent = time.perf_counter() - began
         return Evaluation(
-            self.questions, tuple(outcomes), tuple(m.name for m in self.metrics), spent, dict(self.warnings)
+            self.questions,
+            tuple(outcomes),
+            tuple(m.name for m in self.metrics),
+            spent,
+            dict(self._looked + self.warnings),
         )
 
     def outcome(self, question: Question) -> Outcome:

@@ -14,16 +14,34 @@ from functools import cached_property
 from fovea.rag.component import fingerprint
 from fovea.rag.types import Document, Query
 
+Place = tuple[str, int, int]
+"""A document and characters `[start, end)` of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """Characters `[start, end)` of a document that answer."""
+    """Characters `[start, end)` of a document that answer; or a text that does, wherever it stands, until it is looked
+    up (`fovea.pipelines.evaluation.questions.check_questions`).
+    """
 
     document: str
-    start: int
-    end: int
+    """Its name; "" for any document, of a text that is to be looked up."""
+    start: int = -1
+    end: int = -1
     text: str = ""
     """What stands there, where the file of questions says so: it is checked against the document."""
+    elsewhere: tuple[Place, ...] = ()
+    """Where the text stands as well: any of its places is as good."""
+
+    @property
+    def looked_up(self) -> bool:
+        """Whether it is known where it stands."""
+        return self.start >= 0
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All places, the first in the documents first."""
+        return ((self.document, self.start, self.end), *self.elsewhere)
 
 
 @dataclass(frozen=True)

@@ -221,14 +221,15 @@ class Sweep:
         """The study as it stands."""
         trials = self.results.trials(self.history)
         baseline, _ = self.data.identity(self.study.baseline)
+        texts = Texts(self.cache, self.data.questions.documents)
         return Record(
             name=self.study.spec.study,
             objectives=self.study.objectives,
             trials=trials,
-            questions=replace(self.data.questions, documents=()),
+            questions=texts.fitted(replace(self.data.questions, documents=())),
             baseline=baseline if any(t.id == baseline for t in trials) else None,
             machine=machine(),
             command=command,
             source=self.study.text,
-            text=Texts(self.cache, self.data.questions.documents),
+            text=texts,
         )
