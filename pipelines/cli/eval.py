@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.cli.ask import positive
+from fovea.pipelines.cli.warned import printed
 
 if TYPE_CHECKING:
     from fovea.pipelines.evaluation.evaluate import Evaluator
@@ -54,27 +57,34 @@ def _prices(text: str) -> dict[str, float]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and print; exit code 1 where more questions failed than --max-failures."""
+    """Evaluate and print; exit code 1 where more questions failed than --max-failures. What is written to and compared
+    with is looked at first.
+    """
     from fovea.pipelines.evaluation import report
     from fovea.pipelines.evaluation.measurements import show
     from fovea.pipelines.evaluation.segmentation import segmentation
     from fovea.pipelines.pipeline import Pipeline
     from fovea.rag import progress
 
-    if args.out:
-        _folder(args.out)
-    with progress.shown(not args.quiet), Pipeline.from_yaml(args.pipeline) as pipeline:
-        name, evaluator = pipeline.spec.name, _evaluator(args, pipeline)
+    with ExitStack() as open_:
+        open_.enter_context(progress.shown(not args.quiet))
+        pipeline = open_.enter_context(Pipeline.from_yaml(args.pipeline))
+        name, evaluator = pipeline.spec.name, _evaluator(args, pipeline, _names(args))
+        outcomes = _before(args, evaluator, open_)
+        if args.out:
+            _folder(args.out)
         evaluation = evaluator.evaluate()
         chunks = segmentation(pipeline.corpus, evaluator.questions, evaluator.texts)
-        before = _before(args, evaluation)
+        before = outcomes()
+    printed(evaluation.warnings)
     rows, texts = report.rows(evaluation, name, chunks), [report.table(evaluation, name, chunks)]
     if before is not None:
-        from fovea.pipelines.evaluation.compare import compare
+        from fovea.pipelines.evaluation.compare import compare, pair
 
-        found = compare(before, evaluation.outcomes, evaluation.metrics)
-        rows += report.differences(found, evaluation.questions.name, f"{name} against {args.against}")
-        texts.append(report.difference_table(found, args.against))
+        paired = pair(before, evaluation.outcomes)
+        found = compare(paired, evaluation.metrics)
+        rows += report.differences(found, paired, evaluation.questions.name, f"{name} against {args.against}")
+        texts.append(report.difference_table(found, paired, args.against))
     if args.out:
         _write(args.out, evaluation, show(rows, as_json=True))
     print(show(rows, as_json=True) if args.json else "\n\n".join(texts))
@@ -91,7 +101,11 @@ def _ended(evaluation: Evaluation, args: argparse.Namespace) -> int:
     return 1
 
 
-def _evaluator(args: argparse.Namespace, pipeline: Pipeline) -> Evaluator:
+def _names(args: argparse.Namespace) -> list[str] | None:
+    return [name.strip() for name in args.metrics.split(",") if name.strip()] if args.metrics else None
+
+
+def _evaluator(args: argparse.Namespace, pipeline: Pipeline, names: Sequence[str] | None) -> Evaluator:
     from fovea.pipelines.evaluation.evaluate import Evaluator
     from fovea.pipelines.evaluation.questions import read_questions
     from fovea.pipelines.spec import yaml_source
@@ -101,24 +115,29 @@ def _evaluator(args: argparse.Namespace, pipeline: Pipeline) -> Evaluator:
         from fovea.pipelines.evaluation.taken import take_in
 
         take_in(pipeline, questions)
-    names = [name.strip() for name in args.metrics.split(",") if name.strip()] if args.metrics else None
     judge: Any = yaml_source.parse(args.judge, file="--judge").data if args.judge else None
     return Evaluator(pipeline, questions, names, k=args.k, judge=judge, prices=args.prices)
 
 
-def _before(args: argparse.Namespace, evaluation: Evaluation) -> list[Outcome] | None:
-    """The outcomes to compare with: read, or made by asking the other pipeline the same."""
+def _before(args: argparse.Namespace, evaluator: Evaluator, open_: ExitStack) -> Callable[[], Sequence[Outcome] | None]:
+    """What gives the outcomes to compare with: they are read now, or made later by asking the other pipeline the same,
+    which is opened now.
+    """
     if not args.against:
-        return None
+        return lambda: None
+    from fovea.pipelines.evaluation.compare import pair
     from fovea.pipelines.evaluation.evaluation import read_outcomes
+    from fovea.pipelines.evaluation.outcome import Outcome
     from fovea.pipelines.pipeline import Pipeline
 
     path = Path(args.against)
     if path.suffix not in (".yaml", ".yml"):
-        return read_outcomes(path / OUTCOMES if path.is_dir() else path)
-    args.metrics = ",".join(evaluation.metrics)
-    with Pipeline.from_yaml(path) as other:
-        return list(_evaluator(args, other).evaluate().outcomes)
+        saved = read_outcomes(path / OUTCOMES if path.is_dir() else path)
+        pair(saved, [Outcome(q.id, content=q.content) for q in evaluator.questions.questions])
+        return lambda: saved
+    other = open_.enter_context(Pipeline.from_yaml(path))
+    theirs = _evaluator(args, other, [one.name for one in evaluator.metrics])
+    return lambda: theirs.evaluate().outcomes
 
 
 def _folder(path: Path) -> None:

@@ -112,7 +112,8 @@ class Evaluator:
         try:
             hits, answer, trace = self._asked(question)
         except Exception as error:  # whatever a component raises: it is counted, with its reason
-            return Outcome(question.id, seconds={"total": clock() - began}, failed=reason(error))
+            spent = {"total": clock() - began}
+            return Outcome(question.id, seconds=spent, failed=reason(error), content=question.content)
         spent = clock() - began
         return self.scored(question, hits, answer, trace, total=spent)
 
@@ -154,7 +155,8 @@ class Evaluator:
         case = Case(question, hits, self.texts, answer, seconds, tokens, self.judging, self.prices)
         scores, missing = self._scores(case)
         places = tuple((h.chunk.document_id, h.chunk.start, h.chunk.end, float(h.score)) for h in hits)
-        return Outcome(question.id, scores, seconds, tokens, places, answer.text if answer else None, missing=missing)
+        said = answer.text if answer else None
+        return Outcome(question.id, scores, seconds, tokens, places, said, "", missing, question.content)
 
     def _scores(self, case: Case) -> tuple[dict[str, float], dict[str, str]]:
         scores: dict[str, float] = {}

@@ -98,6 +98,9 @@ def read_outcomes(path: Path) -> list[Outcome]:
 
 
 def _outcome(where: str, row: Any) -> Outcome:
+    if isinstance(row, dict) and not row.get("content"):
+        what = "an outcome that does not say what was asked"
+        raise DocumentError(what, where=where, fix="write it anew: fovea eval ... --out DIR")
     try:
         return Outcome.from_dict({k: v for k, v in _mapping(row).items() if k != "text"})
     except (TypeError, KeyError, ValueError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import PurePosixPath
 
 from fovea.rag.component import fingerprint
 from fovea.rag.types import Document, Query
@@ -67,6 +68,22 @@ class Question:
     def query(self) -> Query:
         """What the pipeline is asked."""
         return Query(self.text, self.as_of, itself=self.itself)
+
+    @cached_property
+    def content(self) -> str:
+        """Two hashes, `ASKED-RIGHT`, of what is asked and of what is right: the same in two files, whatever the order,
+        the ids and the folders of the documents. Gold counts by its text where that is known.
+        """
+        gold = sorted(str(g.text or [_called(g.document), g.start, g.end]) for g in self.spans)
+        grades = sorted([_called(name), grade] for name, grade in self.relevant.items())
+        asked = [self.text, self.as_of and self.as_of.isoformat()]
+        return f"{fingerprint(asked)}-{fingerprint([gold, sorted(self.answers), grades])}"
+
+
+def _called(document: str) -> str:
+    """A document without its folders: the name of its record, or of its file without the suffix."""
+    file, _, record = document.partition("#")
+    return record or PurePosixPath(file).stem
 
 
 @dataclass(frozen=True)

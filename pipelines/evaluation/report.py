@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fovea.pipelines.evaluation.compare import Difference
+from fovea.pipelines.evaluation.compare import Difference, Paired
 from fovea.pipelines.evaluation.evaluation import Evaluation
 from fovea.pipelines.evaluation.measurements import Row, machine
 from fovea.pipelines.evaluation.value import Value
@@ -37,9 +37,18 @@ def _row(data: str, method: str, name: str, value: Value | None) -> Row:
     return Row("eval", data, method, name, value.mean, low, high, value.n, settings={"of": value.of})
 
 
-def differences(found: Sequence[Difference], data: str, method: str) -> list[Row]:
-    """One row a metric: the paired difference, with its tests in the settings."""
-    return [
+def differences(found: Sequence[Difference], paired: Paired, data: str, method: str) -> list[Row]:
+    """One row for the pairs, with the ids of what has no partner; then one a metric: the paired difference, with its
+    tests in the settings.
+    """
+    alone = {
+        "only before": [o.question for o in paired.before],
+        "only after": [o.question for o in paired.after],
+        "other gold": paired.other_gold,
+    }
+    count = len(paired.pairs)
+    head = Row("eval", data, method, "paired questions", float(count), n=count, settings=alone)
+    return [head] + [
         replace(
             _row(data, method, f"{d.metric} difference", d.difference),
             settings={"before": d.before, "after": d.after, "p": d.p, "p_holm": d.p_holm},
@@ -78,15 +87,15 @@ def _counted(evaluation: Evaluation) -> Iterator[str]:
     yield from (f"warning: {times} x {what}" for what, times in evaluation.warnings.items())
 
 
-def difference_table(found: Sequence[Difference], against: str) -> str:
-    """Metric by metric before, after, and what lies between them."""
+def difference_table(found: Sequence[Difference], paired: Paired, against: str) -> str:
+    """Metric by metric before, after, and what lies between them; below, how many questions were paired."""
     lines = [[f"against {against}", "before", "after", "difference", "95 % interval", "n", "p (Holm)"]]
     for d in found:
         value = d.difference
         between = "" if None in value.ends else f"{value.low:+.3g} to {value.high:+.3g}"
         cells = [_short(d.before), _short(d.after), f"{value.mean:+.4g}", between, f"{value.n} of {value.of}"]
         lines.append([d.metric, *cells, f"{d.p_holm:.3g}"])
-    return _aligned(lines)
+    return f"{_aligned(lines)}\n{paired}"
 
 
 def _short(number: float, digits: int = 4) -> str:

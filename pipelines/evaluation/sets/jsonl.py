@@ -5,9 +5,9 @@
 
 A reference names its document by `source` or `document`; without either the question's own `source`, `document` or
 `corpus` does. `text`, where it is given, must be what stands there; without `start` and `end` it is looked up in that
-document, or in all where none is named, and a reference may be that text alone. `relevant` grades whole documents: `{"wal.html":
-2}`, or a list of names. `answer` is one reference answer, `answers` are several, any of which is right. Other keys are
-left alone.
+document, or in all where none is named, and a reference may be that text alone. `relevant` grades whole documents:
+`{"wal.html": 2}`, or a list of names. `answer` is one reference answer, `answers` are several, any of which is right.
+Other keys are left alone.
 """
 
 from __future__ import annotations

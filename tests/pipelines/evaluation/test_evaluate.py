@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fovea.pipelines.evaluation.case import Texts
-from fovea.pipelines.evaluation.compare import compare
+from fovea.pipelines.evaluation.compare import compare, pair
 from fovea.pipelines.evaluation.evaluate import Evaluator, default_metrics
 from fovea.pipelines.evaluation.evaluation import failures_of, read_outcomes, values_of, write_outcomes
 from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
@@ -229,7 +229,7 @@ def test_means_are_those_of_the_shared_interval():
 
 
 def outcome(key, failed="", missing=None, **scores):
-    return Outcome(key, scores, {"total": 1.0}, failed=failed, missing=missing or {})
+    return Outcome(key, scores, {"total": 1.0}, failed=failed, missing=missing or {}, content=f"{key}-gold")
 
 
 def test_values_of_a_part_are_of_that_part():
@@ -253,6 +253,9 @@ def test_outcomes_are_written_and_read(pipeline, tmp_path):
     assert read_outcomes(tmp_path / "o.jsonl") == list(evaluation.outcomes)
     assert json.loads((tmp_path / "o.jsonl").read_text().split("\n")[1])["failed"] == "ValueError: the index is torn"
     (tmp_path / "o.jsonl").write_text('{"question": "a"}\n')
+    with pytest.raises(DocumentError, match=r"o\.jsonl:1: an outcome that does not say what was asked"):
+        read_outcomes(tmp_path / "o.jsonl")
+    (tmp_path / "o.jsonl").write_text('{"question": "a", "content": "b-c"}\n')
     with pytest.raises(DocumentError, match=r"o\.jsonl:1: no outcome of an evaluation: KeyError: 'hits'"):
         read_outcomes(tmp_path / "o.jsonl")
     (tmp_path / "o.jsonl").write_text("")
@@ -266,14 +269,15 @@ def test_outcomes_are_written_and_read(pipeline, tmp_path):
 def test_differences_are_paired_over_what_both_have():
     before = [outcome(f"q{n}", MRR=0.0, MAP=0.5) for n in range(12)]
     after = [outcome(f"q{n}", MRR=1.0, MAP=0.5) for n in range(11)] + [outcome("q11", failed="E: x")]
-    mrr, average = compare(before, after, ["MRR", "MAP", "P@5"])
+    paired = pair(before, after)
+    mrr, average = compare(paired, ["MRR", "MAP", "P@5"])
     assert (mrr.metric, mrr.before, mrr.after) == ("MRR", 0.0, 1.0)
     assert (mrr.difference.mean, mrr.difference.ends) == (1.0, (None, None)), "eleven alike say nothing of a twelfth"
     assert (mrr.difference.n, mrr.difference.of) == (11, 12)
     assert mrr.p < 0.01
     assert mrr.p_holm == pytest.approx(2 * mrr.p)
     assert (average.difference.mean, average.p) == (0.0, 1.0)
-    text = difference_table([mrr, average], "base.yaml")
+    text = difference_table([mrr, average], paired, "base.yaml")
     assert text.split("\n")[2].split() == [
         "MRR",
         "0",
@@ -284,13 +288,16 @@ def test_differences_are_paired_over_what_both_have():
         "12",
         f"{mrr.p_holm:.3g}",
     ]
-    [row, _] = differences([mrr, average], "tea", "mine against base.yaml")
+    assert text.endswith("\n12 questions paired by content")
+    [count, row, _] = differences([mrr, average], paired, "tea", "mine against base.yaml")
     assert (row.metric, row.value, row.low, row.high, row.n) == ("MRR difference", 1.0, None, None, 11)
+    assert (count.metric, count.value) == ("paired questions", 12.0)
+    assert count.settings == {"only before": [], "only after": [], "other gold": 0}
 
 
 def test_evaluations_of_different_questions_are_no_comparison():
     with pytest.raises(ConfigError, match="no question in common"):
-        compare([outcome("a", MRR=1.0)], [outcome("b", MRR=1.0)], ["MRR"])
+        pair([outcome("a", MRR=1.0)], [outcome("b", MRR=1.0)])
 
 
 # The store's chunks
