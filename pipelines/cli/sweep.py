@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with Sweep(study, _folder(study, args), cache=args.cache) as sweep, progress.shown(not args.quiet):
         if args.retry_failed:
-            sweep.results.retry()
+            sweep.results.retry(sweep.history)
         if not args.report:
             sweep.run(_pool(args.workers, sweep))
         return _reported(sweep, args)

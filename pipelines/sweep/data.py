@@ -61,17 +61,20 @@ class StudyData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, the
-        content of every model that the study names, and the version. Results of others are never shown as these.
+        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, when
+        a trial is given up, the content of every model that the study names, and the version. Results of others are never
+        shown as these.
         """
-        task = self.task
+        task, spec = self.task, self.study.spec
         return fingerprint(
             [
                 self.questions.fingerprint,
                 self.documents.fingerprint,
                 task.metrics,
                 task.judge,
-                _content(self.study.spec.judge),
+                _content(spec.judge),
+                spec.prune and spec.prune.model_dump(),
+                spec.limits.model_dump(),
                 _content(self.study.pipeline(self.study.baseline).encoder),
                 {text: content_of(text) for text in sorted(set(_texts(self.study.source.data.get("pipeline"))))},
                 __version__,

@@ -24,6 +24,7 @@ from fovea.pipelines.sweep.stages import Stages
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import DocumentError
 from fovea.rag.types import Document
+from fovea.rag.version import __version__
 from fovea.retrievers.corpus import LibraryCorpus
 from fovea.retrievers.stores.embedded import EmbeddedStore
 
@@ -76,7 +77,7 @@ class Libraries:
 
     def key(self, spec: PipelineSpec) -> str:
         """The name of a pipeline's library: how it is made, and of what."""
-        return fingerprint(["library", spec.recipe, self.documents.fingerprint])
+        return fingerprint(["library", __version__, spec.recipe, self.documents.fingerprint])
 
     def corpus_key(self, spec: PipelineSpec) -> str:
         """The name of that library with the index over it."""

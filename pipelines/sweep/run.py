@@ -150,7 +150,7 @@ class Sweep:
     def _take(self, one: _Running, done: Done) -> bool:
         """What came of some questions; whether the trial is over."""
         one.seconds += done.seconds
-        self.results.warn(done.warnings)
+        self.results.warn(self.history, done.warnings)
         for kind, (made, found) in done.stages.items():
             before = one.stages.get(kind, (0, 0))
             one.stages[kind] = before[0] + made, before[1] + found

@@ -62,7 +62,8 @@ def baseline(record: Record) -> TrialRecord | None:
 
 
 def metrics(record: Record) -> list[str]:
-    """Every metric that a complete trial measured: the objectives first, coverage and costs next, the others by their first use."""
+    """Every metric that a complete trial measured: the objectives first, what is shown beside them next, the others by
+    their first use."""
     seen = dict.fromkeys(m for trial in record.complete for m in trial.values)
     return [m for m in dict.fromkeys([*record.objectives, *BESIDE, *seen]) if m in seen]
 

@@ -87,9 +87,13 @@ def asked(key, *references, **more):
 
 @pytest.mark.parametrize(
     "reference",
-    [{"document": "moon", "text": "27 days"}, {"text": "27  DAYS"}, "27 days", {"document": "moon.txt", "text": "27 days",
-     "start": None}],
-)  # fmt: skip
+    [
+        {"document": "moon", "text": "27 days"},
+        {"text": "27  DAYS"},
+        "27 days",
+        {"document": "moon.txt", "text": "27 days", "start": None},
+    ],
+)
 def test_what_stands_once_is_that_span(tmp_path, reference, caplog):
     [found] = check_questions(written(tmp_path, asked("a", reference)), [MOON, TEA]).questions
     at = MOON.text.index("27 days")
