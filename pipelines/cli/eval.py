@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.cli.ask import positive
-from fovea.pipelines.cli.warned import printed
+from fovea.pipelines.cli.warned import add_quiet, printed
 
 if TYPE_CHECKING:
     from fovea.pipelines.evaluation.evaluate import Evaluator
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="RUN", help="compare with another pipeline's YAML, or with such a DIR")
     parser.add_argument("--ingest", action="store_true", help="first take in the documents that the set brings")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def _count(text: str) -> int:
@@ -76,8 +76,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation = evaluator.evaluate()
         chunks = segmentation(pipeline.corpus, evaluator.questions, evaluator.texts)
         before = outcomes()
-    printed(evaluation.warnings)
-    rows, texts = report.rows(evaluation, name, chunks), [report.table(evaluation, name, chunks)]
+    rows, texts = report.rows(evaluation, name, chunks), [report.table(evaluation, name, chunks, quiet=args.quiet)]
     if before is not None:
         from fovea.pipelines.evaluation.compare import compare, pair
 
@@ -88,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         _write(args.out, evaluation, show(rows, as_json=True))
     print(show(rows, as_json=True) if args.json else "\n\n".join(texts))
+    printed(() if args.json else evaluation.warnings)
     if evaluator.judging is not None:
         print("judge:", ", ".join(f"{n} {what}" for what, n in evaluator.judging.counts.items()), file=sys.stderr)
     return _ended(evaluation, args)

@@ -57,8 +57,8 @@ def differences(found: Sequence[Difference], paired: Paired, data: str, method: 
     ]
 
 
-def table(evaluation: Evaluation, method: str, chunks: Mapping[str, Value]) -> str:
-    """What `fovea eval` prints."""
+def table(evaluation: Evaluation, method: str, chunks: Mapping[str, Value], *, quiet: bool = False) -> str:
+    """What `fovea eval` prints; without the warnings where it is to be `quiet`."""
     asked = len(evaluation.outcomes)
     values = {**evaluation.values(), **chunks}
     head = f"{method} on {evaluation.questions.name}: {asked} questions in {evaluation.seconds:.1f} s"
@@ -66,7 +66,7 @@ def table(evaluation: Evaluation, method: str, chunks: Mapping[str, Value]) -> s
     lines += [_line(name, values.get(name), asked) for name in dict.fromkeys([*evaluation.metrics, *values])]
     stages = [["stage, ms", "p50", "p95"]]
     stages += [[s, f"{a * 1000:,.2f}", f"{b * 1000:,.2f}"] for s, (a, b) in evaluation.latency().items()]
-    parts = [machine(), head, _aligned(lines), _aligned(stages), "\n".join(_counted(evaluation))]
+    parts = [machine(), head, _aligned(lines), _aligned(stages), "\n".join(_counted(evaluation, quiet))]
     return "\n\n".join(parts)
 
 
@@ -78,13 +78,13 @@ def _line(name: str, value: Value | None, asked: int) -> list[str]:
     return [name, _short(value.mean), between, f"{value.n} of {value.of}"]
 
 
-def _counted(evaluation: Evaluation) -> Iterator[str]:
+def _counted(evaluation: Evaluation, quiet: bool) -> Iterator[str]:
     yield f"failed: {evaluation.failed} of {len(evaluation.outcomes)} questions"
     reasons = evaluation.failures().most_common()
     yield from (f"  {times} x {why}" for why, times in reasons[:SHOWN])
     if len(reasons) > SHOWN:
         yield f"  and {len(reasons) - SHOWN} reasons more"
-    yield from (f"warning: {times} x {what}" for what, times in evaluation.warnings.items())
+    yield from (f"warning: {times} x {what}" for what, times in evaluation.warnings.items() if not quiet)
 
 
 def difference_table(found: Sequence[Difference], paired: Paired, against: str) -> str:

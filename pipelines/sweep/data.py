@@ -61,9 +61,9 @@ class StudyData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, when
-        a trial is given up, the content of every model that the study names, and the version. Results of others are never
-        shown as these.
+        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, what
+        a trial is given up for, the content of every model that the study names, and the version. Results of others are
+        never shown as these.
         """
         task, spec = self.task, self.study.spec
         return fingerprint(
@@ -83,15 +83,20 @@ class StudyData:
 
     def identity(self, resolved: Resolved) -> tuple[str, dict[str, Any]]:
         """The name of a configuration, and its pipeline; one that is no pipeline bears its raw settings."""
-        made: list[str] = []
         try:
             pipeline = self.study.pipeline(resolved)
-            settings, made = pipeline.settings(), [_content(component) for component in _components(pipeline)]
         except ConfigError:
-            settings = dict(resolved.settings)
+            return self._name(settings := dict(resolved.settings), []), settings
+        return self.name(pipeline), pipeline.settings()
+
+    def name(self, pipeline: PipelineSpec) -> str:
+        """The name of the configuration that gave a pipeline."""
+        return self._name(pipeline.settings(), [_content(component) for component in _components(pipeline)])
+
+    def _name(self, settings: Mapping[str, Any], made: list[str]) -> str:
         named = {k: v for k, v in settings.items() if k not in ("name", "preset")}
         named["store"] = {k: v for k, v in dict(named.get("store") or {}).items() if k != "path"}
-        return fingerprint([self.fingerprint, named, made]), settings
+        return fingerprint([self.fingerprint, named, made])
 
 
 def _components(pipeline: PipelineSpec) -> Iterator[Component]:

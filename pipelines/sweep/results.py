@@ -162,7 +162,8 @@ class Results:
         """Forget the failed trials of a history, so that they are run again; returns how many there were."""
         with self._errors(), self._transaction():
             rows = self._db.execute(
-                "SELECT DISTINCT id FROM trials JOIN asked ON trial = id WHERE history = ? AND state = 'failed'", [history]
+                "SELECT DISTINCT id FROM trials JOIN asked ON trial = id WHERE history = ? AND state = 'failed'",
+                [history],
             )
             failed = [row[0] for row in rows]
             self._db.executemany("DELETE FROM outcomes WHERE trial = ?", [[id_] for id_ in failed])
