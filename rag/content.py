@@ -28,8 +28,8 @@ def content_of(model: str, *, organisation: str = "sentence-transformers") -> st
 
 
 def state_of(path: Path) -> tuple[tuple[str, int, int, int, int], ...]:
-    """What tells a model's folder, or a file of weights, from its next version while it lies in memory: names, sizes and
-    times of its files, none of which is read.
+    """What tells a model's folder, or a file of weights, from its next version while it lies in memory: names, sizes
+    and times of its files, none of which is read.
     """
     files = _files(path) if path.is_dir() else [path]
     return tuple((str(f), (s := f.stat()).st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for f in files)

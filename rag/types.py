@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks; `itself` is
-    the id of a document that is the question, as in sets of arguments: another one is found in its place.
+    """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks. `itself`
+    is the id of a document that is the question, as in sets of arguments: another one is found in its place.
 
     `as_of` may be given as a date, a datetime or an ISO text too; raises QueryError for anything else.
     """

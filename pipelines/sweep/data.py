@@ -61,9 +61,9 @@ class StudyData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, what
-        a trial is given up for, the content of every model that the study names, and the version. Results of others are
-        never shown as these.
+        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, for
+        what a trial is given up, the content of every model that the study names, and the version. Results of others
+        are never shown as these.
         """
         task, spec = self.task, self.study.spec
         return fingerprint(

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 
 import pytest
 
+from fovea.rag import models
 from fovea.rag.errors import ModelError
 from fovea.rag.models import check_sha256, digest, locate, sha256_of, write_whole
 from fovea.rag.packaged import PACKAGED

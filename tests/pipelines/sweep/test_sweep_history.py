@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -14,10 +14,11 @@ from fovea.pipelines.sweep.data import StudyData
 from fovea.pipelines.sweep.load import load_study
 from fovea.pipelines.sweep.results import Claimed, Results
 from fovea.pipelines.sweep.run import Sweep
+from fovea.rag import registry
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.models import digest
-from fovea.rag.segmenter import Segmenter
+from fovea.rag.settings import Settings
 from tests.pipelines.sweep.test_sweep_run import table
 from tests.sweep_studies import PIPELINE, TEXTS, Here, swept_here, write_study
 
@@ -170,9 +171,10 @@ def test_the_judge_and_what_it_is_told_are_a_part_of_it(tmp_path):
     assert len({known(), known(model="openai:gpt-4o"), known(temperature=0.5), known(instruction="Be strict.")}) == 4
 
 
-class Scaled(HashEncoder, name="scaled_for_a_test"):
-    """Vectors that depend on a file, as those of a model do."""
+class Turned(HashEncoder):
+    """Vectors of questions that a file turns round. It is not registered, but for `turned`."""
 
+    name: ClassVar[str] = "turned"
     file: str
 
     @property
@@ -184,12 +186,24 @@ class Scaled(HashEncoder, name="scaled_for_a_test"):
         return super().encode(texts, role) * (sign if role == "query" else 1)
 
 
+class Reader(Settings):
+    """Holds another component."""
+
+    encoder: Encoder
+
+
+@pytest.fixture
+def turned(monkeypatch):
+    monkeypatch.setitem(registry._components, ("encoder", "turned"), Turned)
+
+
+@pytest.mark.usefixtures("turned")
 @pytest.mark.parametrize("shared", [False, True], ids=["its own cache", "a shared cache"])
 def test_an_encoder_whose_file_changes_in_place_is_another(tmp_path, shared):
     """Of the same name, the same size and the same time."""
     file = tmp_path / "weights"
     file.write_text("one")
-    pipeline = {**TWO, "encoder": {"use": "scaled_for_a_test", "file": str(file)}, "retrieve": {"choice": ["dense"]}}
+    pipeline = {**TWO, "encoder": {"use": "turned", "file": str(file)}, "retrieve": {"choice": ["dense"]}}
     path = write_study(tmp_path / "on", pipeline=pipeline)
     cache = tmp_path / "cache" if shared else None
     before = swept_here(path, cache=cache)
@@ -204,16 +218,9 @@ def test_an_encoder_whose_file_changes_in_place_is_another(tmp_path, shared):
 def test_a_component_within_another_counts_by_its_content(tmp_path):
     (tmp_path / "w").write_text("one")
 
-    class Holder(Segmenter):
-        """It has no name."""
-
-        encoder: Encoder
-
-        def cuts(self, document, encoder):
-            return []
-
     def known() -> str:
-        return Holder(encoder=Scaled(file=str(tmp_path / "w"))).fingerprint
+        holder = Reader.model_construct(encoder=Turned(file=str(tmp_path / "w")))
+        return str(holder.fingerprint)
 
     first = known()
     assert known() == first
