@@ -84,7 +84,7 @@ def rows(
         relevant = [q.relevant for q in collection.questions]
         found[method.name] = scores(ranked, relevant, needed_by="fovea bench retrieval")
         for measure, each in found[method.name].items():
-            mean, low, high = interval(each)
+            mean, low, high = interval(each, shares=True)
             place = ("retrieval", collection.name, method.name, measure)
             yield Row(*place, mean, low, high, len(each), seconds, method.settings)
     yield from differences(collection.name, found)

@@ -56,7 +56,7 @@ class StudyData:
         questions = self.questions if not spec.documents else replace(self.questions, documents=())
         return Task(
             str(self.cache.resolve()), str(self.study.base), tuple(spec.documents), questions,
-            tuple(self.study.metrics), plain(spec.judge), encoder.settings(),
+            tuple(self.study.metrics), plain(spec.judge), encoder.settings(), self.documents.fingerprint,
         )  # fmt: skip
 
     @cached_property

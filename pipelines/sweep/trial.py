@@ -15,7 +15,7 @@ from fovea.pipelines.spec import yaml_source
 from fovea.pipelines.spec.check import check
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.encoder import StageEncoder
-from fovea.pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
+from fovea.pipelines.sweep.libraries import CHANGED, Documents, Libraries, TrialPipeline
 from fovea.pipelines.sweep.stages import Stages
 from fovea.rag.component import Component
 from fovea.rag.errors import ConfigError
@@ -34,6 +34,8 @@ class Task:
     judge: Mapping[str, Any] | None = None
     encoder: Mapping[str, Any] | None = None
     """The encoder that measures likeness and counts tokens, one for all trials."""
+    content: str = ""
+    """The documents by their content (`Documents.fingerprint`), when the study began."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Trials:
         self.task = task
         self.stages = Stages(Path(task.cache))
         documents = Documents(Path(task.base), task.documents, task.questions.documents)
+        if task.content and documents.fingerprint != task.content:
+            raise Unfit(CHANGED)
         self.libraries = Libraries(Path(task.cache), documents, self.stages)
         self._open: tuple[str, TrialPipeline, Evaluator, str] | None = None
 

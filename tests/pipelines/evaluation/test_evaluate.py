@@ -13,7 +13,7 @@ from fovea.pipelines.evaluation.compare import compare, pair
 from fovea.pipelines.evaluation.evaluate import Evaluator, default_metrics
 from fovea.pipelines.evaluation.evaluation import failures_of, read_outcomes, values_of, write_outcomes
 from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
-from fovea.pipelines.evaluation.measurements import interval, show
+from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.report import difference_table, differences, rows, table
 from fovea.pipelines.evaluation.segmentation import segmentation
@@ -375,3 +375,13 @@ def test_all_right_or_all_wrong_is_no_certainty(column, low, high):
 @pytest.mark.parametrize("column", [[0.37], [0.5] * 4])
 def test_numbers_that_do_not_vary_have_no_interval(column):
     assert means({"m": column}, {"m": len(column)})["m"].ends == (None, None)
+
+
+@pytest.mark.parametrize("column", [[0.37], [0.5] * 4, [1.0], [0.0], [1.0] * 6, [0.0] * 6])
+def test_a_bench_prints_no_interval_of_no_width(column):
+    for shares in (False, True):
+        row = Row("bench", "data", "method", "R@1", *interval(column, shares=shares), len(column))
+        edge = shares and len(column) == 6
+        assert (row.low, row.high) == (means({"m": column}, {"m": 6})["m"].ends if edge else (None, None))
+        assert "NaN" not in show([row], as_json=True)
+        assert ("[" in show([row]).splitlines()[-1]) == edge

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
+from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.sweep.data import StudyData
 from fovea.pipelines.sweep.load import load_study
 from fovea.pipelines.sweep.results import Claimed, Results
 from fovea.pipelines.sweep.run import Sweep
+from fovea.pipelines.sweep.trial import Trials, Unfit
 from fovea.rag import registry
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.hash import HashEncoder
@@ -255,3 +257,26 @@ def test_failed_trials_are_forgotten_of_one_history_alone(tmp_path):
         assert (results.trials("a"), [t.id for t in results.trials("b")]) == ([], ["trial b"])
     finally:
         results.close()
+
+
+def test_documents_that_change_while_a_study_runs_are_not_taken_for_the_old(tmp_path, monkeypatch):
+    path = write_study(tmp_path, pipeline=TWO)
+    with Sweep(load_study(path), tmp_path / "out") as sweep:
+        task = sweep.data.task
+        another_document(tmp_path)
+        with pytest.raises(Unfit, match="the documents have changed since the study began"):
+            Trials(task)
+    ingest = Pipeline.ingest
+
+    def late(self, paths, **more):
+        report = ingest(self, paths, **more)
+        one_letter_of_no_gold(tmp_path)
+        return report
+
+    monkeypatch.setattr(Pipeline, "ingest", late)
+    assert {t.state for t in swept_here(path).trials} == {"failed"}
+    monkeypatch.undo()
+    fresh = write_study(tmp_path / "anew", pipeline=TWO)
+    another_document(fresh.parent)
+    one_letter_of_no_gold(fresh.parent)
+    assert table(swept_here(path)) == table(swept_here(fresh))
