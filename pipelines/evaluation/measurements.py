@@ -46,8 +46,8 @@ class Row:
 def interval(
     values: Sequence[float] | np.ndarray, *, draws: int = 2000, seed: int = 0, shares: bool = False
 ) -> tuple[float, float, float]:
-    """Mean of `values` and its 95 % percentile bootstrap interval: `(mean, low, high)`. Values that do not vary, and one
-    alone, say nothing of others: NaN is at both ends; of `shares`, which lie in 0 to 1, that are all 0 or all 1, the
+    """Mean of `values` and its 95 % percentile bootstrap interval: `(mean, low, high)`. Values that do not vary, and
+    one alone, say nothing of others: both ends are NaN; of `shares`, which lie in 0 to 1, that are all 0 or all 1, the
     ends are Wilson's (`fovea.pipelines.evaluation.value`).
 
     For a paired difference of two methods pass the differences. O(draws * n).
