@@ -112,8 +112,8 @@ class Evaluator:
         try:
             hits, answer, trace = self._asked(question)
         except Exception as error:  # whatever a component raises: it is counted, with its reason
-            spent = {"total": clock() - began}
-            return Outcome(question.id, seconds=spent, failed=reason(error), content=question.content)
+            took = {"total": clock() - began}
+            return Outcome(question.id, seconds=took, failed=reason(error), content=question.content)
         spent = clock() - began
         return self.scored(question, hits, answer, trace, total=spent)
 
