@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,4 +84,5 @@ def swept_here(path: Path, *, out: str = "out", cache: Path | None = None) -> Re
     study = load_study(path)
     with Sweep(study, path.parent / out, cache=cache) as sweep:
         sweep.run(Here(sweep.data.task))
-        return sweep.record()
+        record = sweep.record()
+        return replace(record, trials=[replace(t, outcomes=list(t.outcomes)) for t in record.trials])

@@ -17,7 +17,7 @@ from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.encoder import StageEncoder
 from fovea.pipelines.sweep.libraries import CHANGED, Documents, Libraries, TrialPipeline
 from fovea.pipelines.sweep.stages import Stages
-from fovea.rag.component import Component
+from fovea.rag.component import Component, fingerprint
 from fovea.rag.errors import ConfigError
 
 
@@ -78,13 +78,14 @@ class Trials:
             raise Unfit(CHANGED)
         self.libraries = Libraries(Path(task.cache), documents, self.stages)
         self._open: tuple[str, TrialPipeline, Evaluator, str] | None = None
+        self._read = ""
 
     def run(self, job: Job) -> tuple[tuple[Outcome, ...], dict[str, tuple[int, int]]]:
         """The outcomes of its questions, and by stage how often it was computed and how often found."""
         file = self.stages.file
         made, found = Counter(file.made), Counter(file.found)
         evaluator, corpus = self._evaluator(job)
-        with self.stages.over(corpus):
+        with self.stages.over(corpus, self._read):
             outcomes = tuple(evaluator.outcome(q) for q in self._questions(job))
         kinds = sorted({*file.made, *file.found})
         return outcomes, {k: (file.made[k] - made[k], file.found[k] - found[k]) for k in kinds}
@@ -97,6 +98,7 @@ class Trials:
             return self._open[2], self._open[3]
         self.close()
         spec = check(yaml_source.Source("trial", dict(job.settings)))
+        self._read = fingerprint([self.libraries.documents.fingerprint, spec.encoder.fingerprint])
         pipeline, corpus, _ = self.libraries.pipeline(spec)
         evaluator = self._measure(pipeline, spec)
         self._open = job.trial, pipeline, evaluator, corpus

@@ -280,3 +280,19 @@ def test_documents_that_change_while_a_study_runs_are_not_taken_for_the_old(tmp_
     another_document(fresh.parent)
     one_letter_of_no_gold(fresh.parent)
     assert table(swept_here(path)) == table(swept_here(fresh))
+
+
+def test_answers_of_two_encoders_are_not_mixed(tmp_path):
+    """What is retrieved by words is the same, and what is quoted of it is not."""
+    sizes = [{"use": "hash", "size": size} for size in (1, 256)]
+    pipeline = {**TWO, "retrieve": "bm25", "generate": {"use": "extractive", "floor": 0.0, "max_sentences": 1}}
+    changes = {"objectives": ["answer_similarity"], "search": {"use": "grid"}, "baseline": {}}
+
+    def answers(folder: Path, encoders: list[Any]) -> dict[str, list[str | None]]:
+        path = write_study(folder, pipeline={**pipeline, "encoder": {"choice": encoders}}, **changes)
+        return {str(t.params["encoder"]): [o.answer for o in t.outcomes] for t in swept_here(path).trials}
+
+    together = answers(tmp_path / "both", sizes)
+    assert len(together) == 2
+    first, second = (answers(tmp_path / str(i), [one]) for i, one in enumerate(sizes))
+    assert together == {**dict(zip(together, [*first.values(), *second.values()]))}
