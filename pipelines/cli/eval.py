@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fovea.pipelines.pipeline import Pipeline
 
 OUTCOMES, ROWS = "outcomes.jsonl", "rows.json"
+YAML = (".yaml", ".yml")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -66,16 +67,17 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.pipeline import Pipeline
     from fovea.rag import progress
 
-    with ExitStack() as open_:
-        open_.enter_context(progress.shown(not args.quiet))
-        pipeline = open_.enter_context(Pipeline.from_yaml(args.pipeline))
+    if args.out:
+        _folder(args.out)
+    saved, other = _saved(args), _other(args)
+    with progress.shown(not args.quiet), Pipeline.from_yaml(args.pipeline) as pipeline, other or nullcontext():
         name, evaluator = pipeline.spec.name, _evaluator(args, pipeline, _names(args))
-        outcomes = _before(args, evaluator, open_)
-        if args.out:
-            _folder(args.out)
+        if saved is not None:
+            _comparable(saved, evaluator)
+        theirs = _evaluator(args, other, [one.name for one in evaluator.metrics]) if other else None
         evaluation = evaluator.evaluate()
         chunks = segmentation(pipeline.corpus, evaluator.questions, evaluator.texts)
-        before = outcomes()
+        before = theirs.evaluate().outcomes if theirs else saved
     rows, texts = report.rows(evaluation, name, chunks), [report.table(evaluation, name, chunks, quiet=args.quiet)]
     if before is not None:
         from fovea.pipelines.evaluation.compare import compare, pair
@@ -119,25 +121,29 @@ def _evaluator(args: argparse.Namespace, pipeline: Pipeline, names: Sequence[str
     return Evaluator(pipeline, questions, names, k=args.k, judge=judge, prices=args.prices)
 
 
-def _before(args: argparse.Namespace, evaluator: Evaluator, open_: ExitStack) -> Callable[[], Sequence[Outcome] | None]:
-    """What gives the outcomes to compare with: they are read now, or made later by asking the other pipeline the same,
-    which is opened now.
-    """
-    if not args.against:
-        return lambda: None
-    from fovea.pipelines.evaluation.compare import pair
+def _saved(args: argparse.Namespace) -> list[Outcome] | None:
+    """The outcomes of another run to compare with."""
     from fovea.pipelines.evaluation.evaluation import read_outcomes
-    from fovea.pipelines.evaluation.outcome import Outcome
+
+    path = Path(args.against or "")
+    if not args.against or path.suffix in YAML:
+        return None
+    return read_outcomes(path / OUTCOMES if path.is_dir() else path)
+
+
+def _other(args: argparse.Namespace) -> Pipeline | None:
+    """The pipeline to compare with, which is to be asked the same."""
     from fovea.pipelines.pipeline import Pipeline
 
-    path = Path(args.against)
-    if path.suffix not in (".yaml", ".yml"):
-        saved = read_outcomes(path / OUTCOMES if path.is_dir() else path)
-        pair(saved, [Outcome(q.id, content=q.content) for q in evaluator.questions.questions])
-        return lambda: saved
-    other = open_.enter_context(Pipeline.from_yaml(path))
-    theirs = _evaluator(args, other, [one.name for one in evaluator.metrics])
-    return lambda: theirs.evaluate().outcomes
+    return Pipeline.from_yaml(args.against) if args.against and Path(args.against).suffix in YAML else None
+
+
+def _comparable(saved: Sequence[Outcome], evaluator: Evaluator) -> None:
+    """Raise ConfigError where the other run was asked nothing of what this one will be."""
+    from fovea.pipelines.evaluation.compare import pair
+    from fovea.pipelines.evaluation.outcome import Outcome
+
+    pair(saved, [Outcome(q.id, content=q.content) for q in evaluator.questions.questions])
 
 
 def _folder(path: Path) -> None:

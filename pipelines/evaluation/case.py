@@ -130,8 +130,10 @@ class Case:
 
     @cached_property
     def right(self) -> tuple[str, ...]:
-        """The references that state something: what an answer is compared with."""
-        return tuple(reference for reference in self.references if not is_refusal(reference))
+        """The references that state something, as gold spans always do: what an answer is compared with."""
+        if not self.question.answers:
+            return self.references
+        return tuple(answer for answer in self.question.answers if not is_refusal(answer))
 
     @cached_property
     def gold(self) -> np.ndarray:

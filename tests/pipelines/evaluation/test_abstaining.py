@@ -60,6 +60,13 @@ def test_where_either_is_right_both_are(name):
     assert rated(name, NO_ANSWER, answers=either) == 1.0
 
 
+def test_gold_text_that_reads_like_a_refusal_is_gold():
+    gold = (Gold("d0", 0, len(NO_ANSWER), NO_ANSWER),)
+    case = answered("They say nothing of it.", gold=gold)
+    assert metric("answer_similarity").score(case) > 0
+    assert metric("answer_similarity").score(answered("I don't know.", gold=gold)) == 0
+
+
 @given(said=st.lists(st.sampled_from([RIGHT, "Tea is nice.", *REFUSALS]), min_size=1, max_size=8))
 def test_no_answer_is_ever_left_out_of_a_mean_and_none_loses_by_being_given(said):
     """A pipeline that says the same or abstains is rated no higher than the one that says it."""

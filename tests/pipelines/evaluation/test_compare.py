@@ -170,4 +170,19 @@ def test_what_cannot_be_compared_with_is_said_before_the_work(run, tmp_path, aga
     monkeypatch.setattr("fovea.pipelines.evaluation.evaluate.Evaluator.evaluate", pytest.fail)
     said = run(ROWS[1:], "--against", against, "--out", "new", code=2 if against in ("none.yaml", "others") else 1)
     assert against in said.err or "--against" in said.err
-    assert not (tmp_path / "new").exists()
+
+
+def test_what_cannot_be_written_or_read_is_said_before_documents_are_taken_in(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("fovea.pipelines.evaluation.taken.take_in", pytest.fail)
+    (tmp_path / "file").write_text("mine")
+    assert "cannot write a folder of results there" in run(ROWS, "--out", "file", "--ingest", code=2).err
+    assert (tmp_path / "file").read_text() == "mine"
+    assert "none" in run(ROWS, "--against", "none", "--ingest", code=1).err
+    assert "none.yaml" in run(ROWS, "--against", "none.yaml", "--ingest", code=2).err
+
+
+def test_a_run_may_be_compared_with_itself_and_written_in_its_place(run):
+    run(ROWS, "--out", "run")
+    assert pairs(run(ROWS[:2], "--out", "run", "--against", "run")) == [
+        "2 questions paired by content; without a partner 0 of this run and 2 of that"
+    ]
