@@ -104,7 +104,7 @@ def _cheaper(facts: Facts) -> str:
     """Whether a trial that is as good for all one can tell costs less: its interval reaches 0, and no test speaks
     against it."""
     tests = facts.to_best.values()
-    equal = [d for d in tests if not d.significant and not d.low > 0 and not d.high < 0]
+    equal = [d for d in tests if not d.significant and (d.mean == 0 or d.low <= 0 <= d.high)]
     if not tests:
         return ""
     sure = sum(d.significant for d in tests)
