@@ -240,7 +240,7 @@ def test_failed_questions_are_in_no_mean(tmp_path: Path, plugin: Path) -> None:
     with sqlite3.connect(path.parent / "small.sweep" / "results.sqlite") as db:
         (values,) = db.execute('SELECT "values" FROM trials').fetchone()
     assert (json.loads(values)["R@2"]["n"], json.loads(values)["R@2"]["of"]) == (4, 6)
-    assert err == "warning: the refiner is watched (12)\n"
+    assert err == "warning: the refiner is watched (12 times)\n"
 
 
 def test_stages_that_do_not_fit_are_a_failed_trial(tmp_path: Path) -> None:
