@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.cli.bench_attention import natural, numbers, positive
+from fovea.pipelines.cli.warned import add_quiet
 
 if TYPE_CHECKING:
     from fovea.pipelines.bench.longcontext.methods import Method
@@ -37,7 +38,7 @@ def configure_longcontext(one: argparse.ArgumentParser) -> None:
     one.add_argument("--threads", type=positive, default=1, metavar="N", help="of torch and of searches (1)")
     one.add_argument("--seed", type=natural, default=0, help="of what is drawn (0)")
     one.add_argument("--json", action="store_true", help="print the rows as JSON")
-    one.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(one)
 
 
 def longcontext(args: argparse.Namespace) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fovea.pipelines.cli.warned import add_quiet
+
 if TYPE_CHECKING:
     from fovea.attention_retrieval.capture.causal_lm import Plan
     from fovea.attention_retrieval.capture.dump import Facts
@@ -35,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--last", type=_part, default=0.25, metavar="X", help="and all of the last part (0.25)")
     parser.add_argument("--dtype", choices=["bf16", "fp32"], default="bf16", help="of the dump (bf16)")
     parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="of what is drawn (0)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -84,7 +84,7 @@ def _run(verb: str, args: argparse.Namespace) -> int:
     from fovea.rag.printable import printable, to_json
 
     try:
-        with counted():
+        with counted(quiet=getattr(args, "quiet", False)):
             return int(_module(verb).run(args))
     except FoveaError as error:
         print(printable(str(error), keep="\n"), file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.ask import positive
+from fovea.pipelines.cli.warned import add_quiet
 
 if TYPE_CHECKING:
     from fovea.rag.types import Document
@@ -23,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="where to; never overwritten")
     parser.add_argument("--count", type=positive, default=20, metavar="N", help="how many (20)")
     parser.add_argument("--model", metavar="YAML", help="""such as '{use: chat, model: "openai:gpt-4o-mini"}'""")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+from fovea.pipelines.cli.warned import add_quiet
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("pipeline", help="the pipeline's YAML file")
     parser.add_argument("--prune", action="store_true", help="drop unused vectors first, and give space back")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:

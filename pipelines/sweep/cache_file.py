@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fovea.rag import trace
 from fovea.rag.errors import StoreError
+from fovea.rag.version import __version__
 
 FORMAT = 1
 WAIT = 60.0
@@ -28,9 +29,9 @@ AT_ONCE = 500
 
 
 def key_of(*parts: str | bytes) -> bytes:
-    """A key made of parts: sixteen bytes of SHA-256, each part with its length before it."""
+    """A key made of this version and of parts: sixteen bytes of SHA-256, each with its length before it."""
     digest = sha256()
-    for part in parts:
+    for part in (__version__, *parts):
         raw = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(raw).to_bytes(8, "little") + raw)
     return digest.digest()[:16]

@@ -150,7 +150,7 @@ class Sweep:
     def _take(self, one: _Running, done: Done) -> bool:
         """What came of some questions; whether the trial is over."""
         one.seconds += done.seconds
-        self.results.warn(done.warnings)
+        self.results.warn(self.history, done.warnings)
         for kind, (made, found) in done.stages.items():
             before = one.stages.get(kind, (0, 0))
             one.stages[kind] = before[0] + made, before[1] + found
@@ -221,14 +221,15 @@ class Sweep:
         """The study as it stands."""
         trials = self.results.trials(self.history)
         baseline, _ = self.data.identity(self.study.baseline)
+        texts = Texts(self.cache, self.data.questions.documents)
         return Record(
             name=self.study.spec.study,
             objectives=self.study.objectives,
             trials=trials,
-            questions=replace(self.data.questions, documents=()),
+            questions=texts.fitted(replace(self.data.questions, documents=())),
             baseline=baseline if any(t.id == baseline for t in trials) else None,
             machine=machine(),
             command=command,
             source=self.study.text,
-            text=Texts(self.cache, self.data.questions.documents),
+            text=texts,
         )

@@ -292,7 +292,7 @@ def test_the_command(tmp_path, capsys):
     (tmp_path / "text/b.md").write_text(TEXT[200:])
     (tmp_path / "ask.txt").write_text("why is it word3 ?\n\nand 17?\n")
     out = tmp_path / "new/d.safetensors"
-    args = ["--model", model, "--text", str(tmp_path / "text"), "--out", str(out), "--tokens", "300", "--quiet"]
+    args = ["--model", model, "--text", str(tmp_path / "text"), "--out", str(out), "--tokens", "300"]
     assert main(["capture", *args, "--ask", str(tmp_path / "ask.txt"), "--decode", "3"]) == 0
     said = capsys.readouterr().out
     assert re.sub(r"[0-9.]+ MB", "SIZE MB", said.replace(model, "MODEL").replace(str(out), "OUT")) == SAID
@@ -314,7 +314,7 @@ def test_the_command_with_an_encoder(tmp_path, capsys):
     args = ["--model", str(tmp_path / "bert"), "--text", str(tmp_path / "text.txt"), "--out", str(tmp_path / "d")]
     assert main(["capture", *args, "--quiet"]) == 2
     assert "an encoder's held-out queries are those of another text\n  fix: --ask FILE" in capsys.readouterr().err
-    assert main(["capture", *args, "--quiet", "--ask", str(tmp_path / "other.txt"), "--held-out", "20"]) == 0
+    assert main(["capture", *args, "--ask", str(tmp_path / "other.txt"), "--held-out", "20"]) == 0
     found = capsys.readouterr()
     assert "layers 0, 1; 4 heads on 4 kv heads of 8\n1,000 tokens, 4 windows\n" in found.out
     assert "warning: the text is short: it has 1,000 tokens, not 32,768" in found.err
