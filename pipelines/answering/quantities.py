@@ -37,7 +37,8 @@ _BEHIND = re.compile(r"\s?(per cent\b|[$€£¥%°]|-?[^\W\d_]+)(?:[\s-]([^\W\d_
 _LINK = re.compile(r"\s*(-|–|—|\b(?:to|or|and|bis|oder|und)\b)\s*(?:US)?[$€£¥]?", re.IGNORECASE)
 _LISTED = ("or", "oder", "and", "und")
 _BETWEEN = re.compile(r"\b(?:between|zwischen)\s+(?:US)?[$€£¥]?\Z", re.IGNORECASE)
-_YEAR = range(1000, 2101)
+YEARS = range(1000, 2101)
+"""What a bare number of four digits is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def quantities(text: str) -> tuple[Quantity, ...]:
 def _sides(text: str, read: list[Numeral]) -> list[Side]:
     """A bare year bounds nothing, and stands in the way of no other number."""
     found: list[Side] = [""] * len(read)
-    told = [i for i, n in enumerate(read) if n.value not in _YEAR or n.power > 1 or _things(text, n.span)]
+    told = [i for i, n in enumerate(read) if n.value not in YEARS or n.power > 1 or _things(text, n.span)]
     for k, i in enumerate(told):
         after = read[told[k - 1]].span.end if k else 0
         before = read[told[k + 1]].span.start if k + 1 < len(told) else len(text)
