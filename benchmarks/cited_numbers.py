@@ -18,8 +18,9 @@ Each sentence of an answer that holds a number which the question does not is ju
   number; or it says "at least" where the gold sentence says "at most", or the reverse.
 - the rest (a true aside, a paraphrase of what is counted) is not judged: "sentences not judged".
 
-Printed are "wrong: cited" and "right: left uncited" with numbers compared alone, with what they count, and with their
-bounds too, which is citing as it is. `--show` lists the judged sentences, so that the rule can be checked by eye.
+Printed are "wrong: cited" and "right: left uncited" with numbers compared alone, with what they count, with their
+bounds too, and with their places too, which is citing as it is. `--show` lists the judged sentences, so that the rule
+can be checked by eye.
 """
 
 from __future__ import annotations
@@ -52,7 +53,12 @@ WORDS, NEAR = 8, 4
 TOKEN = re.compile(r"\d[\d.,]*(?<![.,])|[$€£¥%°]|[^\W\d_]+(?:['’][^\W\d_]+)?")
 FLOORS = re.compile(r"\b(?:at least|no (?:less|fewer) than|not (?:less|fewer) than|minimum|more than|over)\b", re.I)
 CEILINGS = re.compile(r"\b(?:at most|no more than|not more than|up to|maximum|less than|fewer than|under)\b", re.I)
-METHODS = {"numbers alone": ["miscounted", "misbounded"], "what they count": ["misbounded"], "and bounds": []}
+METHODS = {
+    "numbers alone": ["miscounted", "misbounded", "misplaced"],
+    "what they count": ["misbounded", "misplaced"],
+    "bounds": ["misplaced"],
+    "places": [],
+}
 """What each method leaves out of citing; the last leaves out nothing."""
 
 

@@ -16,7 +16,15 @@ from functools import lru_cache
 from fovea.pipelines.answering.bounds import BOUNDS, NEGATED
 from fovea.pipelines.answering.likeness import COMMON, STEM, stems
 from fovea.pipelines.answering.numerals import in_digits
-from fovea.pipelines.answering.quantities import Quantity, asked_numbers, misbounded, miscounted, numbers, quantities
+from fovea.pipelines.answering.quantities import (
+    Quantity,
+    asked_numbers,
+    misbounded,
+    miscounted,
+    misplaced,
+    numbers,
+    quantities,
+)
 from fovea.rag.tokens import words
 
 _REFERS = re.compile(r"\b(?:he|she|it|they|his|her|him|its|their|them|this|these)\b", re.IGNORECASE)
@@ -106,6 +114,7 @@ def agrees(claim: Claim, evidence: str, passage: str, question: str = "") -> boo
         and claim.numbers <= held_numbers | numbers(passage)
         and not miscounted(claim.quantities, told)
         and not misbounded(claim.quantities, told)
+        and not misplaced(claim.quantities, told)
         and all(any(w in held or w in given for w in name) and around.issuperset(name) for name in claim.names)
         and claim.denied & held <= refused
         and refused & claim.words <= claim.denied

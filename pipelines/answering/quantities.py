@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -37,6 +38,9 @@ _BEHIND = re.compile(r"\s?(per cent\b|[$€£¥%°]|-?[^\W\d_]+)(?:[\s-]([^\W\d_
 _LINK = re.compile(r"\s*(-|–|—|\b(?:to|or|and|bis|oder|und)\b)\s*(?:US)?[$€£¥]?", re.IGNORECASE)
 _LISTED = ("or", "oder", "and", "und")
 _BETWEEN = re.compile(r"\b(?:between|zwischen)\s+(?:US)?[$€£¥]?\Z", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+")
+AROUND, MARGIN = 3, 2
+"""How many telling words on either side tell the place of a number, and by how many another place must fit better."""
 YEARS = range(1000, 2101)
 """What a bare number of four digits is."""
 
@@ -44,12 +48,24 @@ YEARS = range(1000, 2101)
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """A number in its one way of writing, whether it is spelt in words, what it counts (a unit's name, or the first
-    letters of the one or two words behind it), and the side on which it bounds."""
+    letters of the one or two words behind it), the side on which it bounds, and the telling words around it, by their
+    first letters."""
 
     value: str
     spelt: bool = False
     things: tuple[str, ...] = ()
     side: Side = ""
+    before: frozenset[str] = frozenset()
+    behind: frozenset[str] = frozenset()
+
+    def placed_as(self, other: Quantity) -> int:
+        """How many words around it stand on the same side of the other."""
+        return len(self.before & other.before) + len(self.behind & other.behind)
+
+    @property
+    def dated(self) -> bool:
+        """Whether it is a bare year."""
+        return not self.things and self.value.isdigit() and int(self.value) in YEARS
 
     @property
     def measured(self) -> bool:
@@ -79,7 +95,15 @@ def quantities(text: str) -> tuple[Quantity, ...]:
             read[i] = replace(one, value=one.value * two.power, power=two.power)
         if link[1].lower() not in _LISTED or _BETWEEN.search(text[: one.span.start]):
             sides[i], sides[i + 1] = sides[i] or "least", sides[i + 1] or "most"
-    return tuple(Quantity(n.digits, n.spelt, t, s) for n, t, s in zip(read, things, sides))
+    telling = [(m.start(), m[0].lower()[:STEM]) for m in _WORD.finditer(text) if m[0].lower() not in COMMON]
+    starts = [start for start, _ in telling]
+    found = []
+    for n, t, s in zip(read, things, sides):
+        low, high = bisect_left(starts, n.span.start), bisect_left(starts, n.span.end)
+        before = frozenset(word for _, word in telling[max(0, low - AROUND) : low])
+        behind = frozenset(word for _, word in telling[high : high + AROUND])
+        found.append(Quantity(n.digits, n.spelt, t, s, before, behind))
+    return tuple(found)
 
 
 def _sides(text: str, read: list[Numeral]) -> list[Side]:
@@ -137,5 +161,17 @@ def misbounded(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> boo
             continue
         others = {t.value for t in told if (t.side, t.measured) == (q.side, q.measured)} - {c.value for c in claimed}
         if there - {""} or others:
+            return True
+    return False
+
+
+def misplaced(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> bool:
+    """Whether a number of the claim stands among words among which the evidence has another number, and its own
+    elsewhere: "gave up 24 points, with 24 interceptions", of "gave up 308 points, with 24 interceptions". A year
+    takes one word more to stand in the place of another number, and the reverse."""
+    for q in claimed:
+        own = [q.placed_as(t) for t in told if t.value == q.value]
+        others = [q.placed_as(t) - (t.dated != q.dated) for t in told if t.value != q.value]
+        if own and others and max(others) - max(own) >= MARGIN:
             return True
     return False
