@@ -16,7 +16,7 @@ Each sentence of an answer that holds a number which the question does not is ju
 - wrong: a number stands in no passage; or one has another thing than in the gold sentence, which knows that thing by
   another number; or it answers the question (half of its telling words, or it is of fewer than four) without the known
   number; or it says "at least" where the gold sentence says "at most", or the reverse.
-- the rest (a true aside, a paraphrase of what is counted) is not judged: "sentences not judged".
+- the rest (a sentence of a passage word for word, a true aside, a paraphrase of what is counted) is not judged.
 
 Printed are "wrong: cited" and "right: left uncited" with numbers compared alone, with what they count, with their
 bounds too, and with their places too, which is citing as it is. `--show` lists the judged sentences, so that the rule
@@ -101,6 +101,8 @@ def judge(said: str, asked: Asked, gold: str, passages: str) -> str | None:
     if known <= numbers(said):
         return "right" if own <= numbers(gold) and "unknown" not in things else "other"
     question = stems(asked.text)
+    if " ".join(said.split()) in " ".join(passages.split()):
+        return "other"
     answering = 2 * len(stems(said) & question) >= len(question) or len(stems(said)) < 4
     return "wrong" if answering and not known & own else "other"
 

@@ -166,12 +166,13 @@ def misbounded(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> boo
 
 
 def misplaced(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> bool:
-    """Whether a number of the claim stands among words among which the evidence has another number, and its own
-    elsewhere: "gave up 24 points, with 24 interceptions", of "gave up 308 points, with 24 interceptions". A year
+    """Whether a number of the claim stands among words (more than half of those around it) among which the evidence has
+    another number, and its own elsewhere: "gave up 24 points", of "gave up 308 points, with 24 interceptions". A year
     takes one word more to stand in the place of another number, and the reverse."""
     for q in claimed:
         own = [q.placed_as(t) for t in told if t.value == q.value]
         others = [q.placed_as(t) - (t.dated != q.dated) for t in told if t.value != q.value]
-        if own and others and max(others) - max(own) >= MARGIN:
+        around = len(q.before) + len(q.behind)
+        if own and others and 2 * max(others) > around and max(others) - max(own) >= MARGIN:
             return True
     return False
