@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
 from fovea.pipelines.answering.naming import speak_of
-from fovea.pipelines.answering.passages import Passage
+from fovea.pipelines.answering.passages import Passage, cited
 from fovea.pipelines.answering.prompt import messages, passages
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.generators.extractive import ExtractiveGenerator
 from fovea.rag import registry
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.testing.corpus import MemoryCorpus
-from fovea.rag.testing.generators import HOSTILE, TEXTS, answered, check_generator, everything
+from fovea.rag.testing.generators import HOSTILE, TEXTS, answered, check_citations, check_generator, everything
 from fovea.rag.trace import Trace
-from fovea.rag.types import Document, Hit, Query, Span
+from fovea.rag.types import Answer, Chunk, Document, Hit, Query, Sentence, Span
 
 RIVERS = {
     "danube": "The Danube flows through ten countries. It rises in the Black Forest. It ends in the Black Sea.",
@@ -272,3 +274,43 @@ def test_what_goes_on_behind_a_quoted_sentence(question, text, quotes):
 def test_no_more_sentences_than_are_asked_for():
     text = "The baking contest had one winner. She was Ada Byron. Tea was served."
     assert len(ask("Who won the baking contest?", {"d": text}, floor=0.1, max_sentences=1).citations) == 1
+
+
+# The laws themselves: what breaks one is found
+
+
+LISTED = "# Rules\n\nThe sky is green. All is well.\n\n## Not OK\n\n- No wine.\n  - beer at the desk\n"
+
+
+def citing_also(above: str, **changed: object) -> tuple[Answer, list[Chunk], MemoryCorpus]:
+    corpus = MemoryCorpus.of({"d.md": LISTED}, HashEncoder())
+    document = corpus.document("d.md")
+    start = LISTED.index("- beer")
+    own = cited(document, Span(start + 2, len(LISTED) - 1), 1.0)
+    at = LISTED.index(above)
+    also = replace(cited(document, Span(at, at + len(above)), 1.0), **changed)
+    said = Answer("No beer.", (Sentence(0, 8, "No beer.", (own, also)),), ())
+    return said, [document.chunk(Span(start, len(LISTED)))], corpus
+
+
+@pytest.mark.parametrize("above", ["Not OK", "Rules", "No wine.", "beer"])
+def test_the_law_lets_headings_stand_as_evidence(above):
+    check_citations(*citing_also(above))
+
+
+@pytest.mark.parametrize(
+    ("above", "changed"),
+    [
+        ("The sky is green.", {}),
+        ("All is well.", {}),
+        ("The sky", {}),
+        ("Rules\n\nThe sky is green. All is well.\n\n## Not OK", {}),
+        ("Not OK", {"source": "elsewhere.md"}),
+        ("Not OK", {"line": 99}),
+        ("Not OK", {"page": 3}),
+        ("Not OK", {"quote": "not ok"}),
+    ],
+)
+def test_the_law_finds_other_evidence_from_outside_the_passages(above, changed):
+    with pytest.raises(AssertionError):
+        check_citations(*citing_also(above, **changed))
