@@ -168,10 +168,13 @@ def misbounded(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> boo
 def misplaced(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> bool:
     """Whether a number of the claim stands among words (more than half of those around it) among which the evidence has
     another number, and its own elsewhere: "gave up 24 points", of "gave up 308 points, with 24 interceptions". A year
-    takes one word more to stand in the place of another number, and the reverse."""
+    takes one word more to stand in the place of another number, and the reverse; a number that counts the same thing
+    there is compared with numbers of that thing alone."""
     for q in claimed:
         own = [q.placed_as(t) for t in told if t.value == q.value]
-        others = [q.placed_as(t) - (t.dated != q.dated) for t in told if t.value != q.value]
+        alike = any(q.counts_as(t) for t in told if t.value == q.value)
+        rivals = [t for t in told if t.value != q.value and not (alike and t.things and not q.counts_as(t))]
+        others = [q.placed_as(t) - (t.dated != q.dated) for t in rivals]
         around = len(q.before) + len(q.behind)
         if own and others and 2 * max(others) > around and max(others) - max(own) >= MARGIN:
             return True

@@ -161,6 +161,11 @@ def test_a_number_stands_among_its_words(claim, wrong):
 PIECES = ["4", "5 months", "4 weeks", "at most", "at least", "tea", "1990", "two", "$7", "and", "to", "the,"]
 
 
+def test_what_is_said_in_another_order_stands_in_its_place():
+    told = quantities("Green tea is brewed at 80 degrees for two minutes.")
+    assert not misplaced(quantities("Green tea is brewed for two minutes at 80 degrees."), told)
+
+
 @given(st.lists(st.sampled_from(PIECES), max_size=14))
 def test_what_is_copied_is_always_right(words):
     told = quantities(" ".join(words))
