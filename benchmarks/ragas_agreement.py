@@ -5,8 +5,8 @@
 
 The model is a rule (a statement is supported if the evidence holds four fifths of its words), which reads the prompts
 of both. So what is compared is everything but the model: how statements are counted, what is done with several
-passages. For each question of SQuAD's form there are three answers: a sentence of the reference, the same spoilt and
-followed by another, and that other alone. Refusals are left out: here they are worth 0, there nothing or a cosine.
+passages, with refusals and with nothing to measure. For each question of SQuAD's form there are four answers: a
+sentence of the reference, the same spoilt and followed by another, that other alone, and a refusal.
 
 RAGAS 0.4.3 imports a class for Vertex AI that langchain-community has dropped since; a name in its place lets it load.
 """
@@ -30,7 +30,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models.chat_models import SimpleChatModel
 
 from fovea.pipelines.answering.likeness import stems
-from fovea.pipelines.answering.refusals import is_refusal
+from fovea.pipelines.answering.refusals import NO_ANSWER, is_refusal
 from fovea.pipelines.evaluation.case import Case, Texts
 from fovea.pipelines.evaluation.gold import Question
 from fovea.pipelines.evaluation.judging import Judging
@@ -140,7 +140,7 @@ def cases(path: Path, limit: int) -> list[tuple[str, str, str, list[str]]]:
         reference = f"{sentence} {rng.choice(split(rng.choice([paragraph, rng.choice(every)])))}"
         other = rng.choice(split(rng.choice(every)))
         wrong = sentence.replace(gold.text, "nobody knows whom or what exactly")
-        for answer in (sentence, f"{wrong} {other}", other):
+        for answer in (sentence, f"{wrong} {other}", other, NO_ANSWER):
             made.append((question.text, reference, answer, passages))
     return made
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fovea.pipelines.answering.claims import Claim, agrees
+from fovea.pipelines.answering.claims import Claim, agrees, bag
 from fovea.pipelines.answering.likeness import likeness, stems
 from fovea.pipelines.answering.refusals import asserted
 from fovea.pipelines.evaluation.metrics.metric import metric_of
@@ -83,7 +83,7 @@ def statements(text: str) -> list[str]:
 def _supported(sentence: str, evidence: list[tuple[str, str]], case: Case) -> bool:
     claim = Claim.of(sentence)
     agreeing = [e for e, passage in evidence if agrees(claim, e, passage, case.question.text)]
-    if any(len(claim.words & stems(e)) >= COVERED * len(claim.words) for e in agreeing):
+    if any(len(claim.words & bag(e)) >= COVERED * len(claim.words) for e in agreeing):
         return True
     if not agreeing:
         return False
