@@ -1,13 +1,12 @@
 """Arrays in one file of the safetensors format, mapped into memory, each with a checksum.
 
-The file is written whole or not at all: beside its place, flushed to the disk, then renamed. Any reader of safetensors
+The file is written whole or not at all (`fovea.rag.write_whole`). Any reader of safetensors
 can open it; ours also compares checksums, which the format's metadata holds, and says which part is damaged.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fovea.rag.errors import ModelError
+from fovea.rag.write_whole import write_whole
 
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
@@ -26,7 +26,10 @@ REDO = "make the file anew: it was cut short or changed after it was written"
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Write `arrays`, and `about` as JSON; an interrupted write leaves what was at `path` before."""
+    """Write `arrays`, and `about` as JSON; an interrupted write leaves what was at `path` before.
+
+    Raises ModelError where that cannot be written.
+    """
     ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header: dict[str, Any] = {}
     end = 0
@@ -38,18 +41,17 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]
     header["__metadata__"] = {**words, "whole": _mark(header, words)}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 64)  # so that arrays begin where a cache line does
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
+
+    def fill(part: Path) -> None:
+        with part.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for array in ready.values():
                 file.write(_bytes(array))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    _flush_folder(path.parent)
+
+    try:
+        write_whole(path, fill)
+    except OSError as error:
+        raise ModelError(f"the file cannot be written: {error.strerror}", where=str(path)) from None
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -87,12 +89,3 @@ def _mark(header: Mapping[str, Any], words: Mapping[str, str]) -> str:
 
 def _bytes(array: np.ndarray) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

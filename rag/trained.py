@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from fovea.rag import registry
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import ConfigError, ModelError, require
-from fovea.rag.models import write_whole
 from fovea.rag.remember import RememberingEncoder
+from fovea.rag.write_whole import write_whole
 
 if TYPE_CHECKING:
     import numpy as np

@@ -136,6 +136,8 @@ def _folder(path: Path) -> None:
 
 def _write(folder: Path, evaluation: Evaluation, rows: str) -> None:
     from fovea.pipelines.evaluation.evaluation import write_outcomes
+    from fovea.rag.write_whole import write_whole
 
     write_outcomes(folder / OUTCOMES, evaluation)
-    (folder / ROWS).write_text(json.dumps(json.loads(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(json.loads(rows), indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / ROWS, lambda part: part.write_text(text, encoding="utf-8"))

@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.spec import yaml_source
     from fovea.rag import progress
     from fovea.rag.errors import ConfigError
+    from fovea.rag.write_whole import write_whole
 
     if args.out.exists():
         raise ConfigError(f"{args.out} exists already", fix="name another file, or remove this one")
@@ -44,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     if not found.made:
         print("no question could be drafted", file=sys.stderr)
         return 1
-    lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in found.made]
-    args.out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    text = "".join(json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in found.made)
+    write_whole(args.out, lambda part: part.write_text(text, encoding="utf-8"))
     print(f"{args.out}: {len(found.made)} drafts; read each, mend or delete it, then: fovea eval p.yaml {args.out}")
     return 0
 

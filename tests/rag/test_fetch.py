@@ -216,7 +216,7 @@ def test_a_run_that_is_killed_leaves_no_model_and_its_rest_goes_with_the_next(in
     process.kill()
     process.communicate()
     (rest,) = left_in(tmp_path)
-    assert rest.startswith(".part-")
+    assert rest.startswith(".fovea-part-")
     assert find("tiny") is None
     folder = fetch("tiny").path
     assert left_in(tmp_path) == {folder.name}
