@@ -10,12 +10,14 @@ layer.L.sliding.keys          what a sliding-window layer holds, and more than i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from fovea.attention_retrieval import tensorfile
@@ -24,13 +26,47 @@ from fovea.attention_retrieval.engine import Engine, Keys
 from fovea.attention_retrieval.hf_layer import RetrievalLayer
 from fovea.attention_retrieval.layer import LayerCache
 from fovea.attention_retrieval.settings import RetrievalSettings
-from fovea.attention_retrieval.state import under
-from fovea.attention_retrieval.vectors import SLAB, Vectors, decode, to_bf16
+from fovea.attention_retrieval.state import damaged, mapped, part, under, within
+from fovea.attention_retrieval.vectors import CODES, SLAB, Vectors, decode, to_bf16
 from fovea.rag import registry
-from fovea.rag.errors import ModelError
+from fovea.rag.errors import FoveaError, ModelError
 
-FORMAT = 2
+FORMAT, ANEW = 2, "read the text anew, and save it again"
 Arrays = dict[str, np.ndarray]
+Size = Annotated[int, Field(gt=0, lt=1 << 20)]
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Row(_Said):
+    tokens: NonNegativeInt
+    heads: Size
+    d: Size
+    indexed: NonNegativeInt
+    engine: dict[str, Any] | None
+    why: str
+    stride: PositiveInt
+    group: NonNegativeInt
+
+
+class _Full(_Said):
+    kind: Literal["retrieval"]
+    seen: NonNegativeInt
+    model: str | None
+    rows: list[_Row]
+
+
+class _Sliding(_Said):
+    kind: Literal["sliding"]
+    window: PositiveInt
+    seen: NonNegativeInt
+    records: bool
+    dtype: Literal["float32", "float64", "float16", "bfloat16"] | None = None
+
+
+_LAYERS = TypeAdapter(list[Annotated[_Full | _Sliding, Field(discriminator="kind")]])
 
 
 def save(settings: RetrievalSettings, layers: Sequence[Any], path: Path) -> None:
@@ -45,21 +81,43 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
     arrays, about = tensorfile.read(path)
     if about.get("format") != FORMAT:
         what = f"this cache has format {about.get('format')}, this version of Fovea reads {FORMAT}"
-        raise ModelError(what, where=str(path), fix="read the text anew")
-    kind = registry.find("attention", "retrieval")
-    settings = cast(RetrievalSettings, kind.model_validate(about["settings"]))
-    layers: list[Any] = []
-    for n, each in enumerate(about["layers"]):
-        if each["kind"] == "sliding":
-            layers.append(_sliding(f"layer.{n}", each, arrays))
-            continue
+        raise ModelError(what, where=str(path), fix=ANEW)
+    with _placed(str(path)):
+        kind = registry.find("attention", "retrieval")
+        with _placed("settings"):
+            settings = cast(RetrievalSettings, kind.model_validate(about["settings"]))
+        with _placed("layers"):
+            said = _LAYERS.validate_python(about["layers"])
+        return settings, [_load_layer(n, each, settings, arrays) for n, each in enumerate(said)]
+
+
+def _load_layer(n: int, said: _Sliding | _Full, settings: RetrievalSettings, arrays: Arrays) -> Any:
+    with _placed(f"layer.{n}"):
+        if isinstance(said, _Sliding):
+            return _sliding(f"layer.{n}", said, arrays)
         layer = RetrievalLayer(settings, n)
-        layer.seen, layer.model, layer.is_initialized = each["seen"], each["model"], bool(each["rows"])
-        layer.rows = [_load_row(f"layer.{n}.row.{r}", settings, n, row, arrays) for r, row in enumerate(each["rows"])]
+        layer.seen, layer.model, layer.is_initialized = said.seen, said.model, bool(said.rows)
+        layer.rows = [_load_row(f"layer.{n}.row.{r}", settings, n, row, arrays) for r, row in enumerate(said.rows)]
         if f"layer.{n}.kept" in arrays:
-            layer.kept = arrays[f"layer.{n}.kept"].astype(bool)
-        layers.append(layer)
-    return settings, layers
+            layer.kept = part(arrays, f"layer.{n}.kept", np.uint8, (len(said.rows), said.seen)).astype(bool)
+        held = layer.kept.sum(axis=1) if layer.kept is not None else [said.seen] * len(said.rows)
+        if any(len(row.cache) != count for row, count in zip(layer.rows, held)):
+            raise damaged(f"its rows do not hold the {said.seen} tokens that were seen")
+        return layer
+
+
+@contextmanager
+def _placed(name: str) -> Iterator[None]:
+    """Errors of the block at the part of that name; what only a forged file can cause is ModelError too."""
+    try:
+        yield
+    except FoveaError as error:
+        raise error.at(name) from None
+    except KeyError as error:
+        raise ModelError(f"the saved cache is damaged: it has no part {error}", where=name, fix=ANEW) from None
+    except (ValueError, TypeError, IndexError, AttributeError, OverflowError, ArithmeticError, MemoryError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise ModelError(f"the saved cache is damaged: {words}", where=name, fix=ANEW) from None
 
 
 def _save_layer(name: str, layer: Any, arrays: Arrays) -> dict[str, Any]:
@@ -79,14 +137,18 @@ def _save_layer(name: str, layer: Any, arrays: Arrays) -> dict[str, Any]:
     raise ModelError(f"a cache with a {type(layer).__name__} cannot be saved", where=name)
 
 
-def _sliding(name: str, about: Mapping[str, Any], arrays: Arrays) -> DynamicLayer:
-    layer = DynamicSlidingWindowLayer(about["window"])
-    if "dtype" in about:
-        keys, values = (torch.from_numpy(arrays[f"{name}.sliding.{which}"].copy()) for which in ("keys", "values"))
-        dtype = getattr(torch, about["dtype"])
+def _sliding(name: str, said: _Sliding, arrays: Arrays) -> DynamicLayer:
+    layer = DynamicSlidingWindowLayer(said.window)
+    if said.dtype is not None:
+        held = part(arrays, f"{name}.sliding.keys", np.float32, (None,) * 4)
+        keys = torch.from_numpy(held)
+        values = torch.from_numpy(part(arrays, f"{name}.sliding.values", np.float32, held.shape))
+        if keys.shape[2] > said.seen:
+            raise damaged(f"part '{name}.sliding.keys' has {keys.shape[2]} tokens, of which {said.seen} were seen")
+        dtype = getattr(torch, said.dtype)
         layer.lazy_initialization(keys.to(dtype), values.to(dtype))
         layer.keys, layer.values = keys.to(dtype), values.to(dtype)
-    layer.cumulative_length, layer.record_past = about["seen"], about["records"]
+    layer.cumulative_length, layer.record_past = said.seen, said.records
     return layer
 
 
@@ -100,11 +162,11 @@ def _save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     if row.sample.queries is not None:
         arrays[f"{name}.sample"], arrays[f"{name}.sample.positions"] = to_bf16(row.sample.queries), row.sample.positions
     for head, index in enumerate(row.indexes):
-        for part, array in index.state().items():
-            arrays[f"{name}.head.{head}.{part}"] = array
+        for key, array in index.state().items():
+            arrays[f"{name}.head.{head}.{key}"] = array
     for head, corrected in enumerate(row.corrected):
-        for part, array in corrected.state().items():
-            arrays[f"{name}.correction.{head}.{part}"] = array
+        for key, array in corrected.state().items():
+            arrays[f"{name}.correction.{head}.{key}"] = array
     return {
         "tokens": len(row),
         "heads": row.keys.heads,
@@ -117,22 +179,24 @@ def _save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _load_row(
-    name: str, settings: RetrievalSettings, layer: int, about: Mapping[str, Any], arrays: Arrays
-) -> DecodingRow:
-    row = DecodingRow(settings, layer, about["heads"], about["d"])
+def _load_row(name: str, settings: RetrievalSettings, layer: int, said: _Row, arrays: Arrays) -> DecodingRow:
+    row = DecodingRow(settings, layer, said.heads, said.d)
     cache = row.cache
     for which, vectors in (("keys", cache.keys), ("values", cache.values)):
-        _adopt(f"{name}.{which}", vectors, about["tokens"], arrays)
-    cache.group, cache.indexed, cache.why = about["group"], about["indexed"], about["why"]
-    cache.sample.stride = about["stride"]
+        _adopt(f"{name}.{which}", vectors, said.tokens, arrays)
+    cache.group, cache.indexed, cache.why = said.group, said.indexed, said.why
+    cache.sample.stride = said.stride
     if f"{name}.sample" in arrays:
-        cache.sample.queries = decode(arrays[f"{name}.sample"])
-        cache.sample.positions = np.array(arrays[f"{name}.sample.positions"])
-    if about["engine"]:
-        cache.engine = Engine.model_validate(about["engine"])
-        for head in range(about["heads"]):
-            keys = Keys(cache.keys.head(head), settings.sinks, about["indexed"], cache.bias(head, about["indexed"]))
+        sample = part(arrays, f"{name}.sample", np.uint16, (said.heads * said.group, None, said.d))
+        positions = part(arrays, f"{name}.sample.positions", np.int64, (sample.shape[1],))
+        cache.sample.queries = decode(sample)
+        cache.sample.positions = within(positions, f"{name}.sample.positions", 0, max(said.tokens, 1))
+    if said.engine:
+        if not settings.sinks <= said.indexed <= said.tokens:
+            raise damaged(f"{name} has {said.tokens} tokens, of which {said.indexed} are indexed")
+        cache.engine = Engine.model_validate(said.engine)
+        for head in range(said.heads):
+            keys = Keys(cache.keys.head(head), settings.sinks, said.indexed, cache.bias(head, said.indexed))
             index = cache.engine.restore(keys, under(f"{name}.head.{head}.", arrays))
             cache.indexes.append(index)
             if settings.correction:
@@ -143,9 +207,13 @@ def _load_row(
 
 def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
     """Full slabs stay in the file; the last one, where more tokens will come, is copied."""
-    full = tokens // SLAB
-    slabs = [arrays[f"{name}.{n}"] for n in range(full)]
-    scales = [arrays[f"{name}.{n}.scales"] for n in range(full)] if vectors.dtype == "int8" else []
-    vectors.adopt(slabs, scales, full * SLAB)
-    if tokens % SLAB:
-        vectors.append_codes(arrays[f"{name}.{full}"], arrays.get(f"{name}.{full}.scales"))
+    full, scaled = tokens // SLAB, vectors.dtype == "int8"
+
+    def slab(n: int, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+        codes = mapped(arrays, f"{name}.{n}", CODES[vectors.dtype], (vectors.heads, rows, vectors.d))
+        return codes, mapped(arrays, f"{name}.{n}.scales", np.float32, (vectors.heads, rows)) if scaled else None
+
+    slabs = [slab(n, SLAB) for n in range(full)]
+    vectors.adopt([codes for codes, _ in slabs], [s for _, s in slabs if s is not None], full * SLAB)
+    if rest := tokens % SLAB:
+        vectors.append_codes(*slab(full, rest))

@@ -19,6 +19,7 @@ VERBS = {
     "search": "show the passages for a question",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
+    "compact": "give back the space of what was removed or replaced",
     "capture": "dump a model's queries, keys and values of a text",
     "eval": "ask questions with gold, and measure quality, time and cost",
     "make-questions": "draft questions with gold spans from documents, for review",

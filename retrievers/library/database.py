@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from fovea.rag.errors import StoreError
 from fovea.rag.fields import suffix
+from fovea.rag.trace import warn
 from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT
 
 BUSY_SECONDS = 20.0
@@ -85,10 +86,13 @@ class Database:
                 self.run("COMMIT")
 
     def shrink(self) -> None:
-        """Give unused space back to the disk."""
+        """Give unused space back to the disk; says so where a reader that does not end keeps it from being done yet."""
         with self._lock, plain_errors(self.path):
             # As a script, since `execute` would stop after the first page.
-            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+            self._connection.executescript("PRAGMA incremental_vacuum")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            warn(f"{self.path}: another program is reading; the space comes back when it has ended")
 
     def meta(self, name: str) -> Any:
         """One of the library's own facts, or None."""
