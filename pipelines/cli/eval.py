@@ -124,11 +124,12 @@ def _before(args: argparse.Namespace, evaluation: Evaluation) -> list[Outcome] |
 def _folder(path: Path) -> None:
     """Make the folder of `--out` before there is anything to lose."""
     from fovea.rag.errors import ConfigError
+    from fovea.rag.write_whole import refuse_unwritable
 
     try:
         path.mkdir(parents=True, exist_ok=True)
         for name in (OUTCOMES, ROWS):
-            (path / name).open("a").close()
+            refuse_unwritable(path / name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot write a folder of results there: {reason}", where=f"--out {path}") from None

@@ -33,10 +33,11 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.spec import yaml_source
     from fovea.rag import progress
     from fovea.rag.errors import ConfigError
-    from fovea.rag.write_whole import write_whole
+    from fovea.rag.write_whole import refuse_unwritable, write_whole
 
     if args.out.exists():
         raise ConfigError(f"{args.out} exists already", fix="name another file, or remove this one")
+    refuse_unwritable(args.out)
     judging = Judging.of(yaml_source.parse(args.model, file="--model").data) if args.model else None
     with progress.shown(not args.quiet):
         found = draft(_documents(args.sources), args.count, judging)

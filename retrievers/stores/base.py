@@ -71,7 +71,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(**written["manifest"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except OSError as error:
+        raise Damaged(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError):
         raise Damaged(f"{file} is not what was written") from None
 
 
