@@ -229,8 +229,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     """The same error, with what it means and what to do."""
     extended = getattr(error, "sqlite_errorcode", None) or 0
     code = extended & 0xFF
-    writing = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE)
-    if code == sqlite3.SQLITE_FULL or extended in (*writing, sqlite3.SQLITE_IOERR_SHMSIZE):
+    if is_full(error):
         return disk_full(path, str(error))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR) or "decode to UTF-8" in str(error):
         return damaged(path, str(error))
@@ -243,6 +242,13 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StoreError(f"cannot open or write the library: {error}", where=str(path), fix=PERMISSIONS)
     return StoreError(f"the library cannot be used: {error}", where=str(path), fix="fovea check looks for damage")
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether SQLite could not write for want of room."""
+    writing = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE)
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF == sqlite3.SQLITE_FULL or code in (*writing, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 def disk_full(path: Path, reason: str) -> StoreError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fovea.rag.errors import LockedError, StoreError
+from fovea.retrievers.library.database import disk_full, is_full
 
 LOCK, HOLDER = "writer.lock", "writer.json"
 
@@ -33,6 +34,8 @@ class WriterLock:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 self._connection.close()
                 raise locked(folder) from None
+            if is_full(error):
+                raise disk_full(folder / LOCK, str(error)) from None
             raise StoreError(
                 f"cannot lock the store for writing: {error}", where=str(folder / LOCK), fix="check its permissions"
             ) from None
