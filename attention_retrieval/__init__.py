@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fovea.attention_retrieval.hf import RetrievalCache
-    from fovea.attention_retrieval.methods.retrieval import Retrieval
+    from fovea.attention_retrieval.selection.retrieval import Retrieval
 
 __all__ = ["Retrieval", "RetrievalCache"]
 
@@ -27,5 +27,5 @@ def __getattr__(name: str) -> Any:
     require("transformers", extra="attention", needed_by="attention retrieval")
     if name == "Retrieval":
         import_module("fovea.attention_retrieval.hf")
-        return import_module("fovea.attention_retrieval.methods.retrieval").Retrieval
+        return import_module("fovea.attention_retrieval.selection.retrieval").Retrieval
     return getattr(import_module("fovea.attention_retrieval.hf"), name)

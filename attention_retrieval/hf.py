@@ -21,10 +21,10 @@ from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
-from fovea.attention_retrieval import saved
+from fovea.attention_retrieval import hf_saved
+from fovea.attention_retrieval.cache.report import HeadReport, Report
 from fovea.attention_retrieval.hf_layer import IMPLEMENTATION as IMPLEMENTATION
 from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop
-from fovea.attention_retrieval.report import HeadReport, Report
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.attention_interface import check_attention
@@ -143,7 +143,7 @@ class RetrievalCache(DynamicCache):
 
     def save(self, path: str | Path) -> None:
         """Write text and indexes to one file, whole or not at all; `load` maps it into memory."""
-        saved.save(self.settings, self.layers, Path(path))
+        hf_saved.save(self.settings, self.layers, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> RetrievalCache:
@@ -153,7 +153,7 @@ class RetrievalCache(DynamicCache):
         """
         cache = cls.__new__(cls)
         DynamicCache.__init__(cache)
-        cache.settings, cache.layers = saved.load(Path(path))
+        cache.settings, cache.layers = hf_saved.load(Path(path))
         return cache
 
 

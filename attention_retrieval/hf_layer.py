@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers.cache_utils import CacheLayerMixin
 
-from fovea.attention_retrieval.device import DecodingRow
+from fovea.attention_retrieval.cache.device import DecodingRow
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag.errors import ModelError
 

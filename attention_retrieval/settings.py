@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fovea.attention_retrieval.attention import Attention
-from fovea.attention_retrieval.correction import Correction
-from fovea.attention_retrieval.engine import Engine
+from fovea.attention_retrieval.corrections.correction import Correction
+from fovea.attention_retrieval.index.engine import Engine
 from fovea.attention_retrieval.vectors import Dtype
 from fovea.rag.component import SpeedOnly
 

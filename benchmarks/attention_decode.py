@@ -23,7 +23,7 @@ import yaml
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from fovea import Retrieval, RetrievalCache
-from fovea.attention_retrieval.engine import Engine
+from fovea.attention_retrieval.index.engine import Engine
 from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.causal_lm import cache_argument
 

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from fovea import Retrieval, RetrievalCache
-from fovea.attention_retrieval.engine import Engine
+from fovea.attention_retrieval.index.engine import Engine
 from fovea.attention_retrieval.testing.induction import induction_model, lookup
 from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.causal_lm import cache_argument

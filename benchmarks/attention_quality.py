@@ -31,8 +31,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from fovea import Retrieval, RetrievalCache
-from fovea.attention_retrieval.correction import Correction
-from fovea.attention_retrieval.engine import Engine
+from fovea.attention_retrieval.corrections.correction import Correction
+from fovea.attention_retrieval.index.engine import Engine
 from fovea.pipelines.bench.attention_methods import label_of
 from fovea.pipelines.bench.segmentation_methods import parsed
 from fovea.pipelines.cli.capture import text_of

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fovea.attention_retrieval.dump import Dump, Facts, write
+from fovea.attention_retrieval.capture.dump import Dump, Facts, write
 
 
 def main() -> None:

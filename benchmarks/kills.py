@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads would not live through 
 import numpy as np
 
 from benchmarks.at_write import apart, run
-from fovea.attention_retrieval import tensorfile
+from fovea.attention_retrieval.cache import tensorfile
 from fovea.pipelines.cli import eval as eval_verb
 from fovea.pipelines.evaluation.evaluate import Evaluator
 from fovea.pipelines.evaluation.evaluation import read_outcomes

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fovea.attention_retrieval.correction import Corrected, Correction
-from fovea.attention_retrieval.engine import NO_BIAS, Found, Keys
+from fovea.attention_retrieval.corrections.correction import Corrected, Correction
+from fovea.attention_retrieval.index.engine import NO_BIAS, Found, Keys
 from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.vectors import Rows
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import PositiveInt
 
-from fovea.attention_retrieval.clusters import clustered, segments
-from fovea.attention_retrieval.correction import Corrected, Correction
-from fovea.attention_retrieval.engine import Found, Keys
+from fovea.attention_retrieval.corrections.correction import Corrected, Correction
+from fovea.attention_retrieval.index.clusters import clustered, segments
+from fovea.attention_retrieval.index.engine import Found, Keys
+from fovea.attention_retrieval.index.state import part
 from fovea.attention_retrieval.partial import Partial, merge
-from fovea.attention_retrieval.state import part
 from fovea.attention_retrieval.vectors import Rows
 from fovea.rag.errors import ModelError
 

@@ -1,2 +1,2 @@
-"""Loops over stored rows, compiled by Numba for the CPU; `fovea.attention_retrieval.reference` is each in plain
-NumPy."""
+"""Loops over stored rows, compiled by Numba for the CPU; `edges` and `cells` are what they walk, `reference` is each in
+plain NumPy."""

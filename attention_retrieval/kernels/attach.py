@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fovea.attention_retrieval.graph import Graph
 from fovea.attention_retrieval.kernels.best_first import Ask, best_first
+from fovea.attention_retrieval.kernels.edges import Graph
 from fovea.attention_retrieval.kernels.graph import link
 from fovea.attention_retrieval.kernels.load import read_row
 from fovea.attention_retrieval.vectors import Stored

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fovea.attention_retrieval.kernels.cells import CELL, QueryCells
 from fovea.attention_retrieval.kernels.load import FAST, decode
-from fovea.attention_retrieval.query_cells import CELL, QueryCells
 
 SHARP = np.float32(4)
 """A training query that is twice as far from perfect correlation as the nearest one has e^-4 of its say."""

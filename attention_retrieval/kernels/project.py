@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fovea.attention_retrieval.graph import WIDTH, Graph
+from fovea.attention_retrieval.kernels.edges import WIDTH, Graph
 from fovea.attention_retrieval.kernels.graph import link
 from fovea.attention_retrieval.kernels.load import FAST
 

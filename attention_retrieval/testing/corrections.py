@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fovea.attention_retrieval.correction import Corrected, Correction
-from fovea.attention_retrieval.engine import Index, Keys
-from fovea.attention_retrieval.engines.flat import FlatEngine
+from fovea.attention_retrieval.corrections.correction import Corrected, Correction
+from fovea.attention_retrieval.index.engine import Index, Keys
+from fovea.attention_retrieval.index.flat import FlatEngine
+from fovea.attention_retrieval.kernels.reference import attend
 from fovea.attention_retrieval.partial import Partial
-from fovea.attention_retrieval.reference import attend
 from fovea.attention_retrieval.testing.engines import D, K, asked, topics
 from fovea.attention_retrieval.vectors import Dtype, Rows, Vectors
 

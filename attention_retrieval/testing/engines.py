@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from fovea.attention_retrieval.engine import NO_BIAS, Engine, Found, Index, Keys
-from fovea.attention_retrieval.engine import recall as shares
+from fovea.attention_retrieval.index.engine import NO_BIAS, Engine, Found, Index, Keys
+from fovea.attention_retrieval.index.engine import recall as shares
 from fovea.attention_retrieval.vectors import Dtype, Rows
 
 D, K = 32, 16

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from fovea.attention_retrieval.dump import Dump
+from fovea.attention_retrieval.capture.dump import Dump
 from fovea.pipelines.bench.attention_heads import Plan, heads, limits
 from fovea.pipelines.bench.attention_measure import Measured, measured, threads, warm
 from fovea.pipelines.bench.attention_methods import Method

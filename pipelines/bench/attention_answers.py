@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from fovea.attention_retrieval.engine import Found, Index
+from fovea.attention_retrieval.index.engine import Found, Index
 from fovea.attention_retrieval.partial import Partial, merge
 from fovea.pipelines.bench.attention_heads import Head, Step
 
 if TYPE_CHECKING:
-    from fovea.attention_retrieval.correction import Corrected
+    from fovea.attention_retrieval.corrections.correction import Corrected
 
 
 class Answer(NamedTuple):

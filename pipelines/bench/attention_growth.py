@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fovea.attention_retrieval.dump import Dump
-from fovea.attention_retrieval.engine import Engine, Index, recall
+from fovea.attention_retrieval.capture.dump import Dump
+from fovea.attention_retrieval.index.engine import Engine, Index, recall
 from fovea.pipelines.bench.attention import label, rows
 from fovea.pipelines.bench.attention_heads import Head, Plan, heads
 from fovea.pipelines.bench.attention_measure import threads, warm

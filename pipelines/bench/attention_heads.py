@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fovea.attention_retrieval.dump import Dump, Layer, as_float
-from fovea.attention_retrieval.engine import Keys
+from fovea.attention_retrieval.capture.dump import Dump, Layer, as_float
+from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.partial import Partial, merge
 from fovea.attention_retrieval.vectors import Dtype, Rows
 from fovea.rag.errors import ConfigError

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fovea.attention_retrieval.engine import recall
+from fovea.attention_retrieval.index.engine import recall
 from fovea.attention_retrieval.partial import Partial
 from fovea.pipelines.bench.attention_answers import Answer, Ready
 from fovea.pipelines.bench.attention_heads import Head, Plan, Step

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fovea.attention_retrieval.correction import Correction
-from fovea.attention_retrieval.engine import Engine, Index
+from fovea.attention_retrieval.corrections.correction import Correction
+from fovea.attention_retrieval.index.engine import Engine, Index
 from fovea.pipelines.bench.attention_answers import Ready, Searched
 from fovea.pipelines.bench.attention_heads import Head
 from fovea.pipelines.bench.attention_peers import PEERS

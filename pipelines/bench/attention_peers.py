@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fovea.attention_retrieval.engine import Found
+from fovea.attention_retrieval.index.engine import Found
 from fovea.attention_retrieval.partial import Partial, merge
 from fovea.pipelines.bench.attention_answers import Answer, Ready, answered
 from fovea.pipelines.bench.attention_heads import Head, Step

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fovea.attention_retrieval.dump import Dump
+    from fovea.attention_retrieval.capture.dump import Dump
     from fovea.pipelines.bench.attention_heads import Plan
     from fovea.pipelines.bench.attention_methods import Method
     from fovea.pipelines.evaluation.measurements import Row
@@ -43,7 +43,7 @@ def configure_attention(one: argparse.ArgumentParser) -> None:
 
 def attention(args: argparse.Namespace) -> str:
     """The tables, or the JSON, of `fovea bench attention`."""
-    from fovea.attention_retrieval.dump import Dump
+    from fovea.attention_retrieval.capture.dump import Dump
     from fovea.pipelines.bench.attention_heads import Plan
     from fovea.pipelines.bench.attention_methods import chosen
     from fovea.pipelines.evaluation.measurements import show

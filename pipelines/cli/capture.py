@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fovea.attention_retrieval.capture import Plan
-    from fovea.attention_retrieval.dump import Facts
+    from fovea.attention_retrieval.capture.causal_lm import Plan
+    from fovea.attention_retrieval.capture.dump import Facts
     from fovea.rag.loader import Loader
 
 
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, and write the dump; what there was to warn of goes to standard error."""
-    from fovea.attention_retrieval.capture import Plan
+    from fovea.attention_retrieval.capture.causal_lm import Plan
     from fovea.rag import progress
     from fovea.rag.trace import Trace
     from fovea.rag.write_whole import refuse_unwritable
@@ -62,13 +62,13 @@ def captured(args: argparse.Namespace, plan: Plan) -> Facts:
 
     text = text_of(args.text)
     if is_encoder(args.model):
-        from fovea.attention_retrieval.capture_encoder import capture_windows, load_encoder
+        from fovea.attention_retrieval.capture.encoder import capture_windows, load_encoder
 
         if args.ask is None:
             what = "an encoder's held-out queries are those of another text"
             raise ConfigError(what, where="--ask", fix="--ask FILE, a text")
         return capture_windows(load_encoder(args.model), text, text_of(args.ask), args.out, plan)
-    from fovea.attention_retrieval.capture import capture
+    from fovea.attention_retrieval.capture.causal_lm import capture
     from fovea.rag.causal_lm import load
 
     questions = [] if args.ask is None else [line for line in text_of(args.ask).splitlines() if line.strip()]

@@ -102,7 +102,7 @@ def test_more_than_all_is_all():
 def test_a_step_interrupted_behind_a_sliding_layer_is_noticed(record, monkeypatch):
     ours, full = hybrid("sliding first", "fovea_retrieval"), hybrid("sliding first", "sdpa")
     cache, more = read(ours, 100, record), text(3, seed=1)
-    monkeypatch.setattr("fovea.attention_retrieval.device.DecodingRow.attend", lambda *given: 1 / 0)
+    monkeypatch.setattr("fovea.attention_retrieval.cache.device.DecodingRow.attend", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError), torch.inference_mode():
         ours(more, **cache_argument(ours, cache))
     monkeypatch.undo()

@@ -14,8 +14,8 @@ pytest.importorskip("numba")
 from transformers import DynamicCache, StaticCache  # noqa: E402
 
 from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
-from fovea.attention_retrieval.engines.flat import FlatEngine  # noqa: E402
-from fovea.attention_retrieval.layer import LayerCache  # noqa: E402
+from fovea.attention_retrieval.cache.layer import LayerCache  # noqa: E402
+from fovea.attention_retrieval.index.flat import FlatEngine  # noqa: E402
 from fovea.rag import registry  # noqa: E402
 from fovea.rag.errors import ConfigError, FoveaError, ModelError  # noqa: E402
 from tests.tiny_lms import CONFIGS, greedy, model, text  # noqa: E402
@@ -91,7 +91,7 @@ def test_a_second_question_goes_on_with_the_same_cache(pair, exact_prompt):
 
 
 def test_a_prompt_read_in_a_band(pair, monkeypatch):
-    monkeypatch.setattr("fovea.attention_retrieval.device.ROWS", 13)
+    monkeypatch.setattr("fovea.attention_retrieval.cache.device.ROWS", 13)
     ours, full = pair
     ids = text(150)
     expected = greedy(full, ids)

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from fovea.attention_retrieval.capture import Plan as Capturing
-from fovea.attention_retrieval.capture import capture
-from fovea.attention_retrieval.dump import Dump, as_float
-from fovea.attention_retrieval.engines.flat import FlatEngine
+from fovea.attention_retrieval.capture.causal_lm import Plan as Capturing
+from fovea.attention_retrieval.capture.causal_lm import capture
+from fovea.attention_retrieval.capture.dump import Dump, as_float
+from fovea.attention_retrieval.index.flat import FlatEngine
 from fovea.attention_retrieval.partial import Partial
 from fovea.pipelines.bench.attention import by_query_head, label
 from fovea.pipelines.bench.attention_heads import Plan, heads
@@ -24,7 +24,7 @@ from fovea.pipelines.cli.main import main
 from fovea.pipelines.evaluation.measurements import Row
 from fovea.rag import registry
 from fovea.rag.errors import ConfigError
-from tests.attention_retrieval.test_capture import TEXT, tiny
+from tests.attention_retrieval.capture.test_capture import TEXT, tiny
 from tests.pipelines.bench.test_bench_segmentation import KEYS, table
 
 pytest.importorskip("numba")

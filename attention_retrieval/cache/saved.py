@@ -1,0 +1,110 @@
+"""What one sequence holds in one layer, as arrays of a file: a part of a saved cache.
+
+NAME.keys.S          slab S of keys: mapped from the file when loaded, never copied; `values` likewise
+NAME.keys.S.scales   its scales, for int8
+NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
+NAME.head.H.PART     the arrays of head H's index; of its correction under NAME.correction.H.PART
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from fovea.attention_retrieval.cache.device import DecodingRow
+from fovea.attention_retrieval.cache.layer import LayerCache
+from fovea.attention_retrieval.index.engine import Engine, Keys
+from fovea.attention_retrieval.index.state import damaged, mapped, part, under, within
+from fovea.attention_retrieval.settings import RetrievalSettings
+from fovea.attention_retrieval.vectors import CODES, SLAB, Vectors, decode, to_bf16
+
+Arrays = dict[str, np.ndarray]
+Size = Annotated[int, Field(gt=0, lt=1 << 20)]
+
+
+def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
+    """Put what a sequence holds in a layer into `arrays`, under `name`; what arrays do not say is returned."""
+    for which, vectors in (("keys", row.keys), ("values", row.values)):
+        for n, slab in enumerate(vectors.slabs):
+            filled = min(SLAB, len(vectors) - n * SLAB)
+            arrays[f"{name}.{which}.{n}"] = slab[:, :filled]
+            if vectors.scales:
+                arrays[f"{name}.{which}.{n}.scales"] = vectors.scales[n][:, :filled]
+    if row.sample.queries is not None:
+        arrays[f"{name}.sample"], arrays[f"{name}.sample.positions"] = to_bf16(row.sample.queries), row.sample.positions
+    for head, index in enumerate(row.indexes):
+        for key, array in index.state().items():
+            arrays[f"{name}.head.{head}.{key}"] = array
+    for head, corrected in enumerate(row.corrected):
+        for key, array in corrected.state().items():
+            arrays[f"{name}.correction.{head}.{key}"] = array
+    return {
+        "tokens": len(row),
+        "heads": row.keys.heads,
+        "d": row.keys.d,
+        "indexed": row.indexed,
+        "engine": row.engine.settings() if row.indexes and row.engine else None,
+        "why": row.why,
+        "stride": row.sample.stride,
+        "group": row.group,
+    }
+
+
+class SavedRow(BaseModel):
+    """What `save_row` returned. A file is not believed: each count must fit the arrays that there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    tokens: NonNegativeInt
+    heads: Size
+    d: Size
+    indexed: NonNegativeInt
+    engine: dict[str, Any] | None
+    why: str
+    stride: PositiveInt
+    group: NonNegativeInt
+
+
+def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow, arrays: Arrays) -> DecodingRow:
+    """The sequence that `save_row` wrote. Raises StoreError, naming it, for an array that is not there, or is of
+    another type or shape than such a sequence has.
+    """
+    row = DecodingRow(settings, layer, said.heads, said.d)
+    cache = row.cache
+    for which, vectors in (("keys", cache.keys), ("values", cache.values)):
+        _adopt(f"{name}.{which}", vectors, said.tokens, arrays)
+    cache.group, cache.indexed, cache.why = said.group, said.indexed, said.why
+    cache.sample.stride = said.stride
+    if f"{name}.sample" in arrays:
+        sample = part(arrays, f"{name}.sample", np.uint16, (said.heads * said.group, None, said.d))
+        positions = part(arrays, f"{name}.sample.positions", np.int64, (sample.shape[1],))
+        cache.sample.queries = decode(sample)
+        cache.sample.positions = within(positions, f"{name}.sample.positions", 0, max(said.tokens, 1))
+    if said.engine:
+        if not settings.sinks <= said.indexed <= said.tokens:
+            raise damaged(f"{name} has {said.tokens} tokens, of which {said.indexed} are indexed")
+        cache.engine = Engine.model_validate(said.engine)
+        for head in range(said.heads):
+            keys = Keys(cache.keys.head(head), settings.sinks, said.indexed, cache.bias(head, said.indexed))
+            index = cache.engine.restore(keys, under(f"{name}.head.{head}.", arrays))
+            cache.indexes.append(index)
+            if settings.correction:
+                state = under(f"{name}.correction.{head}.", arrays)
+                cache.corrected.append(settings.correction.restore(index.keys, cache.values.head(head), state))
+    return row
+
+
+def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
+    """Full slabs stay in the file; the last one, where more tokens will come, is copied."""
+    full, scaled = tokens // SLAB, vectors.dtype == "int8"
+
+    def slab(n: int, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+        codes = mapped(arrays, f"{name}.{n}", CODES[vectors.dtype], (vectors.heads, rows, vectors.d))
+        return codes, mapped(arrays, f"{name}.{n}.scales", np.float32, (vectors.heads, rows)) if scaled else None
+
+    slabs = [slab(n, SLAB) for n in range(full)]
+    vectors.adopt([codes for codes, _ in slabs], [s for _, s in slabs if s is not None], full * SLAB)
+    if rest := tokens % SLAB:
+        vectors.append_codes(*slab(full, rest))

@@ -1,0 +1,1 @@
+"""A model's own queries, keys and values, written to a file: what indexes are measured on."""

@@ -1,1 +1,0 @@
-"""Index engines, one file each: how the keys that a query wants are found."""

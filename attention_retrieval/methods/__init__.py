@@ -1,1 +1,0 @@
-"""Attention methods, one file each: what a model's decoding step looks at."""

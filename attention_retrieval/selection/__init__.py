@@ -1,0 +1,1 @@
+"""What a decoding step reads, one file a method: the values of `attention: {use: ...}`."""
