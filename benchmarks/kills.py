@@ -79,6 +79,7 @@ def measure(chosen: list[Verb], points: int, seed: int) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             writes, lost, unclean = killed(verb, Path(folder).resolve(), share, draw)
         seconds = time.perf_counter() - began
+        print(f"{verb.name}: {share} points, {lost} lost, {unclean} unclean, {seconds:.0f} s", file=sys.stderr)
         for metric, value in (("writes", writes), ("points", share), ("lost", lost), ("unclean", unclean)):
             yield Row("kills", "kill -9", verb.name, metric, value, n=share, seconds=seconds, settings={"seed": seed})
 
