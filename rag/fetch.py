@@ -36,8 +36,9 @@ def fetch(name: str) -> ModelFiles:
     packaged = known(name)
     with suppress(ModelError):  # a damaged copy is no copy
         if files := find(packaged.name):
-            with suppress(OSError):
-                remove_dead(_folder())  # A run may have died when the model was in place.
+            with suppress(OSError):  # A run may have died when the model was in place.
+                for folder in (_folder(), cache_dir()):
+                    remove_dead(folder)
             return files
     if packaged.is_gguf:
         plain_gguf.require_all()

@@ -227,5 +227,13 @@ def test_a_failed_write_leaves_no_half(tmp_path):
         with pytest.raises(OSError, match="went away"):
             library.replace(SourceRow("a"), documents())
         assert contents(library) == {"a": (document, chunks)}
+
+        def at_once():
+            yield from ()
+            raise OSError("the source went away")
+
+        with pytest.raises(OSError, match="went away"):
+            library.replace(SourceRow("a"), at_once())
+        assert contents(library) == {"a": (document, chunks)}, "the old documents were taken out before"
         put_chunks(library, "a", [])
         assert contents(library) == {}
