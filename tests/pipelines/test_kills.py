@@ -11,13 +11,13 @@ import pytest
 from benchmarks.at_write import available
 from tests.conftest import ROOT
 
-VERBS = "ingest (embedded),remove (embedded),compact (embedded),eval --out,models get"
+VERBS = "remove (embedded),compact (embedded),models get"
 
 
 @pytest.mark.skipif(not available(), reason="needs ptrace of Linux on x86-64 or ARM")
 def test_what_a_kill_leaves_is_before_or_after_and_the_same_command_goes_on():
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.kills", "--points", "10", "--seed", "3", "--only", VERBS, "--json"],
+        [sys.executable, "-m", "benchmarks.kills", "--points", "8", "--seed", "3", "--only", VERBS, "--json"],
         capture_output=True, text=True, cwd=ROOT, check=False,
     )  # fmt: skip
     if "may not trace its own" in done.stderr:
@@ -25,7 +25,7 @@ def test_what_a_kill_leaves_is_before_or_after_and_the_same_command_goes_on():
     assert done.returncode == 0, done.stderr
     rows = {(row["method"], row["metric"]): row["value"] for row in json.loads(done.stdout)}
     for verb in VERBS.split(","):
-        assert rows[verb, "points"] == 2
+        assert rows[verb, "points"] >= 2
         assert rows[verb, "writes"] > 10, "there is something to interrupt"
         assert (rows[verb, "lost"], rows[verb, "unclean"]) == (0, 0), done.stderr
 
