@@ -2,6 +2,7 @@
 
     the attention interface        `fovea_retrieval`, named by attn_implementation
     the attention mask interface   the same name; the mask stays 2-D where attention is plainly causal
+    what a model may attend by     `get_correct_attn_implementation`, asked when a model is made: it refuses some
     the cache classes              RetrievalCache, a DynamicCache whose full-attention layers are RetrievalLayers
 
 A model hands new keys and values to the cache and what comes back to the attention function, but not the cache. So the
@@ -11,6 +12,7 @@ RetrievalCache, go the way of `sdpa`.
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +29,7 @@ from fovea.attention_retrieval.hf_layer import IMPLEMENTATION as IMPLEMENTATION
 from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
-from fovea.rag.attention_interface import check_attention
+from fovea.rag.attention_interface import check_attention, check_model
 from fovea.rag.errors import ConfigError, ModelError
 
 FIRST, PAST = (5, 20), (6, 0)
@@ -42,11 +44,12 @@ class RetrievalCache(DynamicCache):
     as they are.
 
     A text is read once and asked many times: `save`, `load`, and `crop` back to the text after an answer; for that, a
-    model with sliding windows wants `activate_past_recording` before it reads. A mask may hide the last tokens of a
-    sequence, as a padded answer's.
+    model with sliding windows wants `activate_past_recording` before it reads. A mask may hide tokens that were read,
+    wherever they stand, as the padding of an earlier answer; they are dropped, and an index over tokens behind them is
+    built anew.
 
     Raises ConfigError for a model with another implementation; ModelError for one that transformers does not compute by
-    `sdpa`, and, when it is used, for beam search, for a mask that is not causal or changes what was read otherwise, and
+    `sdpa`, and, when it is used, for beam search, for a mask that is not causal or shows what it hid before, and
     for keys that are not finite.
     """
 
@@ -179,6 +182,13 @@ def attend(
         return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
     if attention_mask is not None and attention_mask.ndim != 2:
         raise ModelError("a RetrievalCache serves causal attention, with padding or without: this mask is another")
+    causal = kwargs.get("is_causal")
+    if not (getattr(module, "is_causal", True) if causal is None else causal):
+        fix = "is_decoder=True in its config, if it was trained to be one; else a DynamicCache"
+        raise ModelError(f"a RetrievalCache serves causal attention: {type(module).__name__} looks ahead", fix=fix)
+    if layer.new is None or value is not layer.new[1]:
+        what = f"{type(module).__name__} does not attend with the values that it gave the cache, once each"
+        raise ModelError(f"{what}, so a RetrievalCache cannot serve it", fix="use a DynamicCache")
     return layer.attend(module, query, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
 
@@ -194,12 +204,13 @@ def make_mask(
 ) -> torch.Tensor | None:
     """Where attention is plainly causal over all there is: the padding, (batch, keys), or None without any.
 
-    Otherwise (a sliding window, packed sequences, a static cache) the mask of `sdpa`. Raises ModelError for a model
-    that transformers does not compute by `sdpa`: some never ask for an attention function.
+    Otherwise (a sliding window, packed sequences, a static cache, a model that adds to its mask) that of `sdpa`.
+    Raises ModelError for a model that transformers does not compute by `sdpa`: some never ask for an attention
+    function.
     """
     check_attention(kwargs.get("config"), IMPLEMENTATION)
     plain = mask_function is causal_mask_function and kv_offset == 0 and kv_length == q_offset + q_length
-    if plain:
+    if plain and kwargs.get("allow_is_causal_skip", True):
         if attention_mask is None or (attention_mask.shape[-1] >= kv_length and bool(attention_mask.all())):
             return None
         return attention_mask[:, :kv_length]
@@ -241,6 +252,25 @@ def register() -> None:
         )
     transformers.AttentionInterface.register(IMPLEMENTATION, torch.compiler.disable(attend))
     transformers.AttentionMaskInterface.register(IMPLEMENTATION, make_mask)
+    _refuse_when_made(transformers.PreTrainedModel)
+
+
+def _refuse_when_made(base: Any) -> None:
+    """A model that cannot attend so is refused when it is made, with one sentence: some know a fixed list of names, and
+    end in a KeyError otherwise.
+    """
+    correct = base.get_correct_attn_implementation
+    if getattr(correct, "fovea", False):
+        return
+
+    @wraps(correct)
+    def checked(self: Any, requested_attention: str | None, *args: Any, **kwargs: Any) -> str:
+        if requested_attention == IMPLEMENTATION:
+            check_model(self, IMPLEMENTATION)
+        return cast(str, correct(self, requested_attention, *args, **kwargs))
+
+    checked.fovea = True  # type: ignore[attr-defined]
+    base.get_correct_attn_implementation = checked
 
 
 register()

@@ -148,24 +148,25 @@ class RetrievalLayer(CacheLayerMixin):
         return None if shown.all() else shown
 
     def _hide(self, shown: np.ndarray | None) -> None:
-        """Drop what a mask hides of the tokens already read: those at a sequence's end, as padding behind an answer is.
+        """Drop what a mask hides of the tokens already read, for good; in time proportional to those behind it.
 
-        Raises ModelError for a mask that hides others, or shows what was padding: rows and indexes are as they were.
+        Raises ModelError for a mask that shows what is dropped, or was padding: rows and indexes are as they were.
         """
         if self.kept is None and shown is None:
             return
         whole = np.ones((len(self.rows), self.seen), bool)
         old = whole if self.kept is None else self.kept
         now = whole if shown is None else shown[:, : self.seen]
-        fix = "keep the mask of what was read; a sequence's last tokens may be hidden, for good. Else a DynamicCache"
         if (now & ~old).any():
-            raise ModelError("the attention mask shows tokens that it hid when they were read", fix=fix)
-        if any((np.diff(mine[held].astype(np.int8)) > 0).any() for mine, held in zip(now, old)):
-            raise ModelError("the attention mask hides tokens that were read, before others that it shows", fix=fix)
-        for row, length in zip(self.rows, now.sum(axis=1)):
-            if length < len(row.cache):
-                row.crop(int(length))
-        self.kept = now
+            raise ModelError(
+                "the attention mask shows tokens that it hid before: what is hidden is dropped, and padding never read",
+                fix="go on hiding them, or read the text anew; a DynamicCache serves masks that come and go",
+            )
+        self.kept = old.copy()
+        for n, row in enumerate(self.rows):
+            if (now[n] != old[n]).any():
+                row.keep(now[n][old[n]])
+                self.kept[n] = now[n]
 
     def _attend(
         self,

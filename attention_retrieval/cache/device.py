@@ -49,6 +49,11 @@ class DecodingRow:
         self.cache.crop(length)
         self.near = None
 
+    def keep(self, kept: np.ndarray) -> None:
+        """Forget the tokens where `kept` (tokens,) is false."""
+        self.cache.keep(kept)
+        self.near = None
+
     def _read(self, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
         """Full attention of a prompt's tokens to all before them, to the keys as they are stored."""
         heads, group = self.cache.keys.heads, query.shape[0] // self.cache.keys.heads

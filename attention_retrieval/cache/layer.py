@@ -133,10 +133,33 @@ class LayerCache:
 
     def crop(self, length: int) -> None:
         """Forget the tokens from `length` on; an index that holds one of them is built anew when it is next needed."""
+        self.sample.keep(np.arange(len(self)) < length)
         self.keys.crop(length)
         self.values.crop(length)
         self.attention[length:] = 0
         if length < self.indexed:
+            self._forget()
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Forget the tokens where `kept` (tokens,) is false; those behind the first of them are copied, and close up.
+
+        An index that reaches beyond the first of them is built anew when it is next needed.
+        """
+        if kept.all():
+            return
+        first, tokens = int(np.argmin(kept)), len(self)
+        behind = np.flatnonzero(kept[first:])
+        keys, values = (each.block(first, tokens) for each in (self.keys, self.values))
+        for vectors in (self.keys, self.values):
+            vectors.crop(first)
+        try:
+            self.append(keys[:, behind], values[:, behind])
+        except BaseException:
+            self.append(keys, values)
+            raise
+        self.sample.keep(kept)
+        self.attention = self.attention[:tokens][kept[: len(self.attention)]]
+        if first < self.indexed:
             self._forget()
 
     def bytes_of(self, head: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ nothing supports stays without citations. This compares words, numbers and liken
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,16 +60,22 @@ def cite(text: str, hits: Sequence[Hit], corpus: Corpus, *, question: str = "") 
     evidence = _Evidence(dict.fromkeys(filter(None, map(asserted, said.values()))), question, hits, corpus)
     return Answer(
         text,
-        tuple(Sentence(s.start, s.end, t, evidence.of(asserted(t), _marked(s, spans, marks))) for s, t in said.items()),
+        tuple(
+            Sentence(s.start, s.end, t, evidence.of(asserted(t), marked))
+            for (s, t), marked in zip(said.items(), _marked(spans, marks))
+        ),
         tuple(hits),
         reasoning=reasoning,
     )
 
 
-def _marked(span: Span, spans: Sequence[Span], marks: Sequence[tuple[int, int]]) -> frozenset[int]:
-    """The passages named inside a sentence or right after it."""
-    end = min((s.start for s in spans if s.start > span.start), default=1 << 62)
-    return frozenset(passage for place, passage in marks if span.start <= place < end)
+def _marked(spans: Sequence[Span], marks: Sequence[tuple[int, int]]) -> list[frozenset[int]]:
+    """The passages named inside each sentence or right after it."""
+    named: list[set[int]] = [set() for _ in spans]
+    for place, passage in marks:
+        if (n := bisect_right(spans, place, key=lambda span: span.start)) > 0:
+            named[n - 1].add(passage)
+    return [frozenset(each) for each in named]
 
 
 @dataclass(frozen=True, slots=True)

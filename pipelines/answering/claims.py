@@ -96,7 +96,7 @@ def counted(text: str) -> frozenset[tuple[str, str]]:
 
 
 def _thing(text: str, span: Span) -> str:
-    if (sign := text[: span.start].rstrip()[-1:]) in _SIGNS:
+    if (sign := text[max(0, span.start - 4) : span.start].rstrip()[-1:]) in _SIGNS:
         return _SIGNS[sign]
     behind = _COUNTED.match(text, span.end)
     if not behind or (word := behind[0].strip(" -").lower()) in COMMON:
@@ -118,7 +118,7 @@ def _quantities(text: str) -> list[tuple[str, bool, Span]]:
         at = match.end()
         while power := _POWER.match(text, at):
             value, at = value * POWERS[power[1].lower()], power.end()
-        if text[: match.start()][-1:] in _SIGNS and (suffix := _SUFFIX.match(text, at)):
+        if text[max(0, match.start() - 1) : match.start()] in _SIGNS and (suffix := _SUFFIX.match(text, at)):
             value, at = value * _SUFFIXES[suffix[1].lower()], suffix.end()
         found.append((f"{value:.12g}", spelt, Span(match.start(), at)))
     return found
@@ -141,14 +141,14 @@ def names(text: str) -> frozenset[tuple[str, ...]]:
     """Runs of capitalised words, by their first letters. The word that opens the sentence counts only in a longer run,
     since any word may stand there with a capital.
     """
-    found = set()
+    found, begins = set(), len(text) - len(text.lstrip())
     for match in re.finditer(r"[^\W\d_][\w'’-]*(?: +[^\W\d_][\w'’-]*)*", text):
         run: list[str] = []
         for i, word in enumerate([*match[0].split(), ""]):
             if any(c.isupper() for c in word) and word.lower() not in COMMON:
                 run.append(word)
                 continue
-            opens = match.start() == len(text) - len(text.lstrip()) and i == len(run)
+            opens = match.start() == begins and i == len(run)
             if run and not (opens and len(run) == 1 and not any(c.isupper() for c in run[0][1:])):
                 found.add(tuple(stem for name in run for stem in sorted(stems(name))))
             run = []

@@ -11,7 +11,9 @@ _LINE = re.compile(r"[^\n]*(?:\n|\Z)")
 _FENCE = re.compile(r" {0,3}(?:[-*+>] +)?(`{3,}|~{3,})(?P<words>.*)")
 _TICKS = re.compile(r"`+")
 _OBJECT = re.compile(r'[\[{]\s*(?=["{\[\]}]|-?\d|true|false|null)')
-_MATHS = re.compile(r"\$\$[^$]+\$\$|\$(?=\S)[^$\n]+(?<=\S)\$|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL)
+_MATHS = re.compile(
+    r"\$\$[^$]+\$\$|\$(?=\S)[^$\n]+(?<=\S)\$|\\\((?:(?!\\[()]).)++\\\)|\\\[(?:(?!\\[\[\]]).)++\\\]", re.DOTALL
+)
 
 Spans = Sequence[tuple[int, int]]
 

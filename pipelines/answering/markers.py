@@ -20,9 +20,9 @@ _ONE = r"\[\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*\]"
 _SEVERAL = rf"{_ONE}(?:(?:\s*[,;]\s*|\s+(?:and|und|et|y|e)\s+){_ONE})*"
 _SOURCES = r"(?:see|cf\.?|sources?|passages?|citations?|references?|siehe|quellen?|voir)"
 _MARKER = re.compile(
-    rf"(?<![ \t])[ \t]*+(?:(?P<one>{_SEVERAL})|【(?P<lens>\d{{1,3}})(?:†[^】]*)?】|"
+    rf"(?<![ \t])[ \t]*+(?:(?P<one>{_SEVERAL})|【(?P<lens>\d{{1,3}})(?:†[^【】]*+)?】|"
     rf"\((?:{_SOURCES}:?\s+)?(?P<aside>(?:{_SEVERAL}\s*)+)\)|"
-    rf"(?:(?<=\n)|(?<![\s\S])){_SOURCES}:?\s+(?P<line>(?:{_SEVERAL}\s*?)+)\.?(?=\s*(?:\n|\Z)))",
+    rf"(?:(?<=\n)|(?<![\s\S])){_SOURCES}:?\s+(?P<line>{_SEVERAL}(?:\s*+{_SEVERAL})*+)\.?(?=[^\S\n]*+(?:\n|\Z)))",
     re.IGNORECASE,
 )
 """One marker, `(see [1] and [2])`, or a line of its own `Sources: [1], [2]`."""

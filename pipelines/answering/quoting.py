@@ -8,6 +8,7 @@ stays the document's own characters.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,7 @@ LONGEST = 450
 """Characters of one quotation: a longer sentence is read in parts."""
 _MARKS = re.compile(r"\[\^[^\]\s]+\]|(?m:^\s*(?:>\s?)+)")
 _BR = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_SPACE = re.compile(r"\s*+")
 _PIPE = re.compile(r"(?<!\\)\|")
 
 
@@ -72,7 +74,7 @@ def parts(passage: Passage) -> Iterator[Passage]:
         if kept:
             yield replace(passage, span=Span(start, start + len(kept)), follows=follows)
             follows = True
-        start += cut + len(whole[start + cut : end]) - len(whole[start + cut : end].lstrip())
+        start = _SPACE.match(whole, start + cut, end).end()  # type: ignore[union-attr]  # it matches nothing too
     if start < end:
         yield replace(passage, span=Span(start, end), follows=follows)
 
@@ -131,7 +133,7 @@ class _Shape:
         header = header_above(self.tables, span.start, span.end, text)
         words = self.plain(passage.text)
         if header and line:
-            table = next(t for t in reversed(self.tables) if t.header.start <= span.start)
+            table = self.tables[bisect_right(self.tables, span.start, key=lambda table: table.header.start) - 1]
             words = self._row(header, text[line.at : span.start], passage.text) or words
             names = text[table.header.start : table.header.end]
             start = table.header.start + len(names) - len(names.lstrip())

@@ -8,7 +8,7 @@ the chat template wrote the opening tag and only the closing one is said, and ch
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fovea.pipelines.answering.code import spans_of_code, within
 
@@ -75,23 +75,33 @@ class Listening:
     """
 
     opened: bool = False
-    text: str = ""
+    _said: list[str] = field(default_factory=list)
+    _head: str = ""
+    """What the text begins with, white space aside: enough of it to tell an opening tag."""
+    _tail: str = ""
     _closed: bool = False
     _answering: bool = False
 
     @property
+    def text(self) -> str:
+        """All that was heard."""
+        return "".join(self._said)
+
+    @property
     def parts(self) -> tuple[str, str]:
         """`(reasoning, answer)` of all that was heard."""
-        return split(f"<think>{self.text}" if self.opened and not _OPEN.match(self.text) else self.text)
+        return split(f"<think>{self.text}" if self.opened and not _OPEN.match(self._head) else self.text)
 
     def take(self, piece: str) -> str:
         """What the answer has grown by."""
-        self.text += piece
+        self._said.append(piece)
         if self._answering:
             return piece
-        if self.opened or _OPEN.match(self.text):
-            return self._behind(len(piece))
-        if _may_open(self.text.lstrip()):
+        if len(self._head) < _LONGEST:
+            self._head = (self._head + piece).lstrip()[:_LONGEST]
+        if self.opened or _OPEN.match(self._head):
+            return self._behind(piece)
+        if _may_open(self._head):
             return ""
         self._answering = True
         return self.text
@@ -100,10 +110,11 @@ class Listening:
         """What was held back and turned out to be answer."""
         return "" if self._answering else self.parts[1]
 
-    def _behind(self, new: int) -> str:
+    def _behind(self, piece: str) -> str:
         """The answer that stands behind the closing tag, once there is a word of it."""
-        self._closed = self._closed or bool(_CLOSE.search(self.text, max(0, len(self.text) - new - _LONGEST)))
-        answer = self.parts[1] if self._closed else ""
+        heard = self._tail + piece
+        self._tail, self._closed = heard[-_LONGEST:], self._closed or bool(_CLOSE.search(heard))
+        answer = self.parts[1] if self._closed and piece.strip() else ""
         self._answering = bool(answer)
         return answer
 

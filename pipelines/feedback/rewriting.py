@@ -13,7 +13,7 @@ from fovea.rag.types import Chunk, Hit
 ADDED = 12
 """The most words that title and heading add."""
 
-_HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6}[ \t]++(.+)$", re.MULTILINE)
 
 
 def rewritten(question: str, best: Sequence[Hit], corpus: Corpus) -> str:
@@ -30,4 +30,4 @@ def heading(chunk: Chunk, corpus: Corpus) -> str:
     """The Markdown heading that `chunk` stands under, or begins with; empty where there is none. O(document)."""
     text = corpus.document(chunk.document_id).text
     found = [match[1] for match in _HEADING.finditer(text, 0, chunk.end) if match.start() <= chunk.start]
-    return found[-1] if found else ""
+    return (found[-1].rstrip(" \t#") or found[-1][:1]) if found else ""

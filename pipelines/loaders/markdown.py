@@ -13,6 +13,7 @@ from fovea.pipelines.loaders.file_loader import FileLoader
 from fovea.pipelines.loaders.scalar import scalar
 from fovea.rag.headings import first_heading
 from fovea.rag.markdown import FrontMatter, front_matter
+from fovea.rag.shallow import Shallow
 from fovea.rag.trace import warn
 from fovea.rag.types import Document, Scalar
 
@@ -61,8 +62,11 @@ def simple_values(front: FrontMatter) -> dict[str, Scalar]:
 def _yaml(text: str) -> Any:
     import yaml
 
+    class Strings(Shallow, yaml.BaseLoader):
+        pass
+
     try:
-        data = yaml.load(text, yaml.BaseLoader)  # Strings only: neither dates nor YAML 1.1's `no` change meaning.
+        data = yaml.load(text, Strings)  # Strings only: neither dates nor YAML 1.1's `no` change meaning.
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
     return {k: scalar(v) if isinstance(v, str) else v for k, v in data.items()} if isinstance(data, dict) else None

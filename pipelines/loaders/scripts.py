@@ -15,12 +15,14 @@ from fovea.pipelines.loaders.formula import grouped
 
 SUP, SUB, END = "\ufdd0", "\ufdd1", "\ufdd2"
 """Noncharacters, which no text holds."""
+DEEPEST = 10
+"""How deep what is raised or lowered stands in other such; beyond, it is set as these are."""
 _MARKS = re.compile(f"([{SUP}{SUB}{END}])")
 _ORDINAL = re.compile(r"st|nd|rd|th|er|re|ère|e|d|de|ème|eme|ième|o|a|os|as|te|ste", re.IGNORECASE)
 _SHORTENED = re.compile(r"lle|lles|me|mes|gr|o|os", re.IGNORECASE)
 _PLAIN = re.compile(r"\[.*\]|[*†‡§¶®©™℠°′″’'ªº]+|#+", re.DOTALL)
 _TRADE = {"TM": "™", "SM": "℠", "(R)": "®"}
-_NUMERATOR = re.compile(r"\^?(\d+)\s*[/⁄∕]\s*\Z")
+_NUMERATOR = re.compile(r"(?:\^|(?<!\d))(\d+)\s*[/⁄∕]\s*\Z")
 _ELEMENT = re.compile(r"(?:\b|\d|\)|[A-Z])[A-Z][a-z]?\Z|\)\Z")
 
 
@@ -29,9 +31,14 @@ def resolved(text: str) -> str:
     if not _MARKS.search(text):
         return text
     stack: list[tuple[str, list[str]]] = [("", [])]
+    deeper = 0
     for piece in (*_MARKS.split(text), *END * text.count(SUP), *END * text.count(SUB)):
-        if piece in (SUP, SUB):
+        if piece in (SUP, SUB) and len(stack) > DEEPEST:
+            deeper += 1
+        elif piece in (SUP, SUB):
             stack.append((piece, []))
+        elif piece == END and deeper:
+            deeper -= 1
         elif piece == END and len(stack) > 1:
             which, inside = stack.pop()
             _place(stack[-1][1], which, "".join(inside))

@@ -21,6 +21,10 @@ _STRUCTURE = re.compile(
 _CLOSING = re.compile(r"(^|\s)(#+)$")
 _MARKS = re.compile(r"([\\`*_\[\]<>&~{])")
 LEVELS = 6
+SPARSE = 50
+"""How many times as many cells as were given a table may have, once short rows are filled up."""
+DEEPEST = 40
+"""Levels of a list that are told apart: deeper items are set in as far as these, or indents would outgrow the text."""
 
 
 class Writer:
@@ -67,7 +71,7 @@ class Writer:
         """An item of a list: `marker` is `-`, `3.`, `2.2` or `(a)`; further lines are set below the first. An item
         without words is left out, unless it is numbered."""
         if (text := text.strip()) or marker != "-":
-            indent = "  " * depth
+            indent = "  " * min(depth, DEEPEST)
             rest = f"\n{indent}{' ' * (len(marker) + 1)}"
             self._block(f"{indent}{marker} {escape(text)}".rstrip().replace("\n", rest), item=True)
 
@@ -78,17 +82,17 @@ class Writer:
             self._block(f"{fence}{language}\n{text.strip(chr(10))}\n{fence}")
 
     def table(self, rows: Iterable[Sequence[str]], *, header: bool = True) -> None:
-        """A pipe table; rows without any words are left out, short ones filled up. Without `header` it gets an empty
-        one, as Markdown knows no table that has none."""
+        """A pipe table; rows without any words are left out, short ones filled up, unless that would make most of the
+        table. Without `header` it gets an empty one, as Markdown knows no table that has none."""
         cells = [[cell(words) for words in row] for row in rows]
         cells = [row for row in cells if any(row)]
         if not cells:
             return
         width = max(map(len, cells))
-        if not header:
-            cells.insert(0, [])
-        lines = [f"| {' | '.join(row + [''] * (width - len(row)))} |" for row in cells]
-        self._block("\n".join([lines[0], f"|{' --- |' * width}", *lines[1:]]))
+        head, *below = cells if header else [[], *cells]
+        filled = width if width * len(cells) <= SPARSE * sum(map(len, cells)) else 0
+        lines = [_row(head, width), f"|{' --- |' * width}", *(_row(row, filled) for row in below)]
+        self._block("\n".join(lines))
 
     def _block(self, text: str, *, item: bool = False) -> None:
         gap = ("\n" if item and self._listing else "\n\n") if self._parts else ""
@@ -128,6 +132,10 @@ class CellText:
         """Rows parted by semicolons, cells by commas."""
         lines = (", ".join(filter(None, map(line, row))) for row in rows)
         self._parts.append("; ".join(filter(None, lines)))
+
+
+def _row(cells: Sequence[str], width: int) -> str:
+    return f"| {' | '.join([*cells, *[''] * (width - len(cells))])} |"
 
 
 def line(text: str) -> str:

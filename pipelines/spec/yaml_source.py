@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from fovea.rag.errors import ConfigError, ConfigErrors
+from fovea.rag.shallow import Shallow
 
 MOST_NODES = 20_000
 DEEPEST = 100
@@ -30,7 +31,7 @@ _NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class _Core(yaml.SafeLoader):
+class _Core(Shallow, yaml.SafeLoader):
     """A safe loader whose plain scalars follow YAML 1.2's core schema."""
 
 

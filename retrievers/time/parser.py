@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -45,7 +46,8 @@ class TimeParser:
     def _read(self, text: str, today: datetime) -> Scope:
         today = today.replace(hour=0, minute=0, second=0, microsecond=0)
         found = self._scanner.find(text)
-        found += [one for one in self._relative(text, today) if not any(_overlap(one, other) for other in found)]
+        taken = _taken(text, found)
+        found += [one for one in self._relative(text, today) if not any(taken[one.start : one.end])]
         intervals = tuple(dict.fromkeys(one.interval for one in sorted(found)))
         closed = any(i.relation != "since" for i in intervals)
         return Scope(intervals, not closed and bool(self._recent.search(text)))
@@ -57,9 +59,10 @@ class TimeParser:
             phrase = "".join(filter(None, match.groups()))
             if reading := self._lexicon.read(phrase, today):
                 found.append(Found(*match.span(), Interval(reading[0].toordinal(), today.toordinal(), "last")))
-        for match in self._lexicon.relative.finditer(text):
+        taken = _taken(text, found)
+        for match in self._lexicon.relative.finditer(text):  # One behind the other.
             one = self._lexicon.interval(match[0], today)
-            if one and not any(_overlap(Found(*match.span(), one), other) for other in found):
+            if one and not any(taken[match.start() : match.end()]):
                 found.append(Found(*match.span(), one))
         return found
 
@@ -76,8 +79,12 @@ class TimeParser:
         return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, found))})(?!\w)", re.IGNORECASE)
 
 
-def _overlap(one: Found, other: Found) -> bool:
-    return one.start < other.end and other.start < one.end
+def _taken(text: str, found: Iterable[Found]) -> bytearray:
+    """1 for each character that one of the expressions holds. Linear in their lengths."""
+    taken = bytearray(len(text))
+    for one in found:
+        taken[one.start : one.end] = b"\1" * (one.end - one.start)
+    return taken
 
 
 @lru_cache(maxsize=8)

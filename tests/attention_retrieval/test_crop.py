@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
+from fovea.attention_retrieval.cache.queries import QuerySample  # noqa: E402
 from fovea.rag.causal_lm import cache_argument  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
@@ -115,3 +119,68 @@ def test_a_step_interrupted_behind_a_sliding_layer_is_noticed(record, monkeypatc
             made = ours(more, **cache_argument(ours, cache)).logits
             expected = full(torch.cat([text(100), more], dim=1)).logits[:, 100:]
         torch.testing.assert_close(made, expected, atol=3e-5, rtol=1e-5)
+
+
+def sampled(cache) -> list[np.ndarray]:
+    return [row.cache.sample for layer in cache.layers for row in layer.rows]
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_crop_takes_the_queries_of_cropped_tokens_back(indexed):
+    """A text asked twice learns from the text and the second question, as one that was asked that alone."""
+    ours = model("llama, 4 to 1", "fovea_retrieval")
+    cache, once = (RetrievalCache(ours.config, Retrieval(**EXACT, queries=200)) for _ in range(2))
+    with torch.inference_mode():
+        for question in (text(9, seed=1), text(12, seed=2)):
+            cache.crop(min(100 - cache.get_seq_length(), 0))
+            ours(
+                question if cache.get_seq_length() else torch.cat([text(100), question], dim=1),
+                **cache_argument(ours, cache),
+            )
+            if indexed:
+                ours(text(1), **cache_argument(ours, cache))
+        ours(torch.cat([text(100), text(12, seed=2)], dim=1), **cache_argument(ours, once))
+    for made, expected in zip(sampled(cache), sampled(once)):
+        assert np.array_equal(made.positions, np.unique(made.positions)), "no position twice"
+        late = expected.positions >= 100
+        assert np.array_equal(made.positions[made.positions >= 100], expected.positions[late])
+        mine = made.queries[:, made.positions >= 100]
+        np.testing.assert_allclose(mine, expected.queries[:, late], atol=1e-4)
+
+
+def test_a_read_that_fails_leaves_no_query(monkeypatch):
+    ours = model("llama, 4 to 1", "fovea_retrieval")
+    cache = read(ours, 50)
+    before = [sample.positions.tolist() for sample in sampled(cache)]
+    monkeypatch.setattr("fovea.attention_retrieval.cache.device.DecodingRow._read", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError), torch.inference_mode():
+        ours(text(20, seed=1), **cache_argument(ours, cache))
+    assert [sample.positions.tolist() for sample in sampled(cache)] == before
+
+
+PLACES = st.integers(0, 60)
+STEPS = st.tuples(st.just("add"), st.integers(1, 60)) | st.tuples(st.sampled_from(["crop", "hide"]), PLACES)
+
+
+@given(st.integers(4, 40), st.lists(STEPS, max_size=8))
+def test_a_sample_holds_each_position_of_the_text_at_most_once(size, steps):
+    """Each query is its token's own number; what is taken back is gone and what is hidden lets the rest close up."""
+    sample, tokens, named = QuerySample(size), [], 0
+    for kind, at in steps:
+        if kind == "add":
+            new = list(range(named, named + at))
+            sample.add(np.array(new, np.float32).reshape(1, -1, 1), len(tokens))
+            tokens, named = tokens + new, named + at
+            assert len(sample.positions) <= size + 2 + sample.last, "about the size"
+        else:
+            kept = np.ones(len(tokens), bool)
+            kept[at:] = kind == "hide"
+            if kind == "hide":
+                kept[at : at + 5] = False
+            sample.keep(kept)
+            tokens = [token for token, mine in zip(tokens, kept) if mine]
+        positions = sample.positions.tolist()
+        assert positions == sorted(set(positions))
+        assert all(place < len(tokens) for place in positions)
+        if sample.queries is not None:
+            assert sample.queries[0, :, 0].tolist() == [tokens[place] for place in positions]

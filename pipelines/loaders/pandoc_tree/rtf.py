@@ -13,7 +13,7 @@ CHARSETS = {
 """Code pages by the number that a font names; other fonts have the file's own."""
 PRIVATE = 0xE000
 _PAIR = re.compile(rb"\\uc1\\u(-10\d{3}|-9\d{3}|5[56]\d{3})\\'3f\\uc1\\u(-?\d+)\\'3f")
-_FONT = re.compile(r"\\f(\d+)(?![^{}]*\\f\d)[^{}]*?\\fcharset(\d+)")
+_FONT = re.compile(r"\\f(\d+)(?:(?!\\f(?:\d|charset\d))[^{}])*+\\fcharset(\d+)")
 _TOKEN = re.compile(
     r"(?P<hex>(?:\\'[0-9a-fA-F]{2}[\r\n]*)+)|\\u(?P<char>-?\d+) ?|\\uc(?P<skip>\d+) ?|\\f(?P<font>\d+) ?"
     r"|(?P<page>\\ansicpg\d+ ?)|(?P<word>\\[a-zA-Z]+-?\d* ?|\\[^a-zA-Z'])|(?P<open>\{)|(?P<close>\})",

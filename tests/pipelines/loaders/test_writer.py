@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fovea.pipelines.loaders.scripts import END, SUP, resolved
 from fovea.pipelines.loaders.writer import Writer
 from fovea.rag.headings import headings
 from fovea.rag.markdown import lines
+from fovea.rag.tables import tables
 
 TRICKY = st.text(alphabet="#`~|<>-=+*_[]() \n12.)ab\\", max_size=40)
 
@@ -73,3 +75,28 @@ def test_no_line_of_a_paragraph_is_a_row():
     writer = Writer()
     writer.paragraph("| a |\n> | b\n1. | c")
     assert {line.kind for line in lines(writer.text)} <= {"text", "item"}
+
+
+def test_short_rows_are_not_filled_up_where_that_would_be_most_of_the_table():
+    writer = Writer()
+    writer.table([["a"] * 500, *[["b"]] * 500])
+    head, rule, *rows = writer.text.splitlines()
+    assert (head.count("|"), rule.count("|")) == (501, 501)
+    assert rows == ["| b |"] * 500
+    (table,) = tables(writer.text, "text/markdown")
+    assert writer.text[table.rows.start : table.rows.end] == "\n".join(rows)
+
+
+def test_items_are_set_in_only_so_far():
+    writer = Writer()
+    for depth in (39, 40, 41, 5000):
+        writer.item("a", depth=depth)
+    assert [len(line) - len(line.lstrip()) for line in writer.text.splitlines()] == [78, 80, 80, 80]
+
+
+def test_what_is_raised_in_raised_words_without_end_is_read_on():
+    assert resolved(f"a{SUP}1" * 3) == "a^(1a^(1a^1))"
+    deep = resolved(f"a{SUP}1" * 5000)
+    assert deep.count("a") == deep.count("1") == 5000
+    assert deep.count("^") == 10
+    assert resolved(f"x{SUP}" * 30 + "y" + END * 30 + "z").endswith("z")
