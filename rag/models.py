@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -23,6 +21,7 @@ from pathlib import Path
 
 from fovea.rag.errors import ModelError, nearest
 from fovea.rag.packaged import PACKAGED, Packaged, named
+from fovea.rag.write_whole import write_whole
 
 
 @dataclass(frozen=True)
@@ -222,19 +221,3 @@ def _read(memory: Path) -> dict[str, list]:
     except (OSError, ValueError):
         return {}
     return {k: v for k, v in known.items() if isinstance(v, list) and len(v) == 3} if isinstance(known, dict) else {}
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place: there is a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
-        part = Path(folder) / path.name
-        write(part)
-        put(part, path)
-
-
-def put(part: Path, path: Path) -> None:
-    """Move a finished file to its name, with its bytes on the disk before the name is."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -18,8 +18,8 @@ from fovea.rag import registry
 from fovea.rag.component import fingerprint
 from fovea.rag.content import state_of
 from fovea.rag.errors import ConfigError, ModelError, require
-from fovea.rag.models import write_whole
 from fovea.rag.remember import RememberingEncoder
+from fovea.rag.write_whole import write_whole
 
 if TYPE_CHECKING:
     import numpy as np

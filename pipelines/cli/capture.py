@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     from fovea.attention_retrieval.capture.causal_lm import Plan
     from fovea.rag import progress
     from fovea.rag.trace import Trace
+    from fovea.rag.write_whole import refuse_unwritable
 
+    refuse_unwritable(args.out)
     names = ("tokens", "layers", "chunk", "decode", "held_out", "share", "last", "blocks", "dtype", "seed")
     plan, trace = Plan(**{name: getattr(args, name) for name in names}), Trace()
     with progress.shown(not args.quiet), trace.stage("capture"):

@@ -149,11 +149,12 @@ def _comparable(saved: Sequence[Outcome], evaluator: Evaluator) -> None:
 def _folder(path: Path) -> None:
     """Make the folder of `--out` before there is anything to lose."""
     from fovea.rag.errors import ConfigError
+    from fovea.rag.write_whole import refuse_unwritable
 
     try:
         path.mkdir(parents=True, exist_ok=True)
         for name in (OUTCOMES, ROWS):
-            (path / name).open("a").close()
+            refuse_unwritable(path / name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot write a folder of results there: {reason}", where=f"--out {path}") from None
@@ -161,6 +162,8 @@ def _folder(path: Path) -> None:
 
 def _write(folder: Path, evaluation: Evaluation, rows: str) -> None:
     from fovea.pipelines.evaluation.evaluation import write_outcomes
+    from fovea.rag.write_whole import write_whole
 
     write_outcomes(folder / OUTCOMES, evaluation)
-    (folder / ROWS).write_text(json.dumps(json.loads(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(json.loads(rows), indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / ROWS, lambda part: part.write_text(text, encoding="utf-8"))

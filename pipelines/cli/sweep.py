@@ -99,6 +99,7 @@ def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
     from fovea.pipelines.sweep.report.best import best_yaml
     from fovea.pipelines.sweep.report.html import write_html
     from fovea.pipelines.sweep.report.text import summary
+    from fovea.rag.write_whole import write_whole
 
     record = sweep.record(" ".join(["fovea", *sys.argv[1:]]))
     page = sweep.folder / "report.html"
@@ -107,7 +108,7 @@ def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
         if path:
             tables.write(flat(record), path)
     if args.best and record.complete:
-        args.best.write_text(best_yaml(record), encoding="utf-8")
+        write_whole(args.best, lambda part: part.write_text(best_yaml(record), encoding="utf-8"))
     if args.mlflow:
         from fovea.pipelines.sweep.report.mlflow_log import log_study
 

@@ -15,6 +15,7 @@ from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.value import Value, means
 from fovea.rag.errors import DocumentError
 from fovea.rag.training.files import json_lines, malformed
+from fovea.rag.write_whole import write_whole
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def write_outcomes(path: Path, evaluation: Evaluation) -> None:
         json.dumps({"text": asked[o.question], **o.to_dict()}, ensure_ascii=False, allow_nan=False)
         for o in evaluation.outcomes
     ]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_whole(path, lambda part: part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
 
 
 def read_outcomes(path: Path) -> list[Outcome]:

@@ -25,6 +25,7 @@ from fovea.rag.component import fingerprint
 from fovea.rag.errors import DocumentError
 from fovea.rag.types import Document
 from fovea.rag.version import __version__
+from fovea.rag.write_whole import write_whole
 from fovea.retrievers.corpus import LibraryCorpus
 from fovea.retrievers.stores.embedded import EmbeddedStore
 
@@ -152,7 +153,5 @@ def _done(path: Path) -> dict[str, float] | None:
 
 def _finish(path: Path, took: dict[str, float]) -> dict[str, float]:
     """Say, all at once, that a folder is whole."""
-    draft = path / (DONE + ".draft")
-    draft.write_text(json.dumps(took), encoding="utf-8")
-    draft.replace(path / DONE)
+    write_whole(path / DONE, lambda part: part.write_text(json.dumps(took), encoding="utf-8"))
     return took

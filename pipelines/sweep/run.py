@@ -10,7 +10,6 @@ The folder holds everything: results, Optuna's journal, and the cache. Killed at
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from fovea.pipelines.evaluation.evaluation import failures_of, values_of
 from fovea.pipelines.evaluation.measurements import machine
 from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.sweep.cache_file import locked
 from fovea.pipelines.sweep.data import StudyData
 from fovea.pipelines.sweep.pool import Pool
 from fovea.pipelines.sweep.pruning import beaten_by
@@ -208,12 +208,8 @@ class Sweep:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One process asks at a time."""
-        held = sqlite3.connect(self.folder / "ask.lock", timeout=600, isolation_level=None)
-        try:
-            held.execute("BEGIN EXCLUSIVE")
+        with locked(self.folder / "ask.lock", seconds=600):
             yield
-        finally:
-            held.close()
 
     # What is known
 

@@ -17,7 +17,7 @@ import pytest
 
 from fovea.rag import models
 from fovea.rag.errors import ModelError
-from fovea.rag.models import check_sha256, digest, locate, sha256_of, write_whole
+from fovea.rag.models import check_sha256, digest, locate, sha256_of
 from fovea.rag.packaged import PACKAGED
 from fovea.rag.recipe import Recipe
 
@@ -174,31 +174,6 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, monkeyp
     monkeypatch.setenv("FOVEA_CACHE", str(tmp_path / "file"))
     (tmp_path / "weights").write_bytes(b"one")
     assert digest(tmp_path / "weights") == sha256_of(tmp_path / "weights")
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path):
-    (tmp_path / "f").write_text("old")
-
-    def fail(part):
-        part.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(tmp_path / "f", fail)
-    assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["f"]
-    assert (tmp_path / "f").read_text() == "old"
-
-
-def test_a_file_has_its_name_only_once_its_bytes_are_on_the_disk(tmp_path, monkeypatch):
-    seen, real = [], os.fsync
-
-    def fsync(handle):
-        seen.append((os.pread(handle, 9, 0), (tmp_path / "f").exists()))
-        real(handle)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    write_whole(tmp_path / "f", lambda part: part.write_bytes(b"whole"))
-    assert seen == [(b"whole", False)]
 
 
 # The hub, in a process of its own, since its client reads the environment when it is imported
