@@ -30,7 +30,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models.chat_models import SimpleChatModel
 
 from fovea.pipelines.answering.likeness import stems
-from fovea.pipelines.answering.prompt import NO_ANSWER, is_refusal
+from fovea.pipelines.answering.refusals import NO_ANSWER, is_refusal
 from fovea.pipelines.evaluation.case import Case, Texts
 from fovea.pipelines.evaluation.gold import Question
 from fovea.pipelines.evaluation.judging import Judging

@@ -9,7 +9,8 @@ were designed on the first half of the articles; reported is the second.
 quoting: the share of questions for which a quoted span holds the answer's own characters; beside the reader, the first
 sentence of the best hit, and the sentence of highest cosine and of highest BM25 among those of the hits.
 no answer: the share of questions that get one, and the share refused when the question's whole article is taken away.
-absent: of the questions with a name inside, how many are answered, and refused once the name is nobody's.
+absent: of the questions with a name inside, how many are answered, and refused once the name is nobody's; of those with
+a year ("in 1975"), the same once it is a year of which no paragraph speaks.
 counting: the sentence that answers, with another number of its paragraph: cited; the statement of the right one: not.
 citing: a statement is made of each question with its answer in place of the question word ("true"), with another answer
 of the same paragraph ("swapped"), and with one that only another paragraph of the article has ("made up").
@@ -201,16 +202,30 @@ def named(asked: Sequence[Asked]) -> Iterator[tuple[Asked, str]]:
             yield a, a.text[: found.start()] + ABSENT + a.text[found.end() :]
 
 
-def absent(library: Library, asked: Sequence[Asked], data: str) -> Iterator[Row]:
-    """Questions of a name: answered, answered by the sentence that holds the answer, and refused for another name."""
-    made, pairs = ExtractiveGenerator(), list(named(asked))
+def dated(asked: Sequence[Asked], texts: dict[str, str]) -> Iterator[tuple[Asked, str]]:
+    """Questions of what was in a year, and the same with a year that no text holds."""
+    whole = " ".join(texts.values())
+    other = next(str(year) for year in range(1907, 1000, -1) if f"{year}"[:3] not in whole)
+    for a in asked:
+        if found := re.search(r"(?<=\bin )[12]\d{3}\b", a.text):
+            yield a, a.text[: found.start()] + other + a.text[found.end() :]
+
+
+def absent(library: Library, asked: Sequence[Asked], texts: dict[str, str], data: str) -> Iterator[Row]:
+    """Questions of a name or year: answered, answered by the sentence that holds the answer, refused for another."""
+    yield from swapped(library, list(named(asked)), "name", "nobody", data)
+    yield from swapped(library, list(dated(asked, texts)), "year", "no text", data)
+
+
+def swapped(library: Library, pairs: list[tuple[Asked, str]], thing: str, whose: str, data: str) -> Iterator[Row]:
+    made = ExtractiveGenerator()
     own = [made.choose(a.text, library.hits(a), library.corpus) for a, _ in pairs]
     nobody = [replace(a, text=text) for a, text in pairs]
-    swapped = [made.choose(a.text, library.hits(a), library.corpus) for a in nobody]
+    others = [made.choose(a.text, library.hits(a), library.corpus) for a in nobody]
     for metric, values in (
-        ("answers, a name in the question", [bool(o) for o in own]),
-        ("holds the answer, a name in the question", [holds(places(o), a) for o, (a, _) in zip(own, pairs)]),
-        ("refuses the name of nobody", [not s for s in swapped]),
+        (f"answers, a {thing} in the question", [bool(o) for o in own]),
+        (f"holds the answer, a {thing} in the question", [holds(places(o), a) for o, (a, _) in zip(own, pairs)]),
+        (f"refuses the {thing} of {whose}", [not s for s in others]),
     ):
         mean, low, high = interval(np.array(values, float))
         yield Row("reader", data, "extractive (default)", metric, mean, low, high, len(values))
@@ -311,7 +326,7 @@ def main() -> None:
     parts = {
         "quoting": lambda: quoting(library, asked, data),
         "refusing": lambda: refusing(library, asked, data),
-        "absent": lambda: absent(library, asked, data),
+        "absent": lambda: absent(library, asked, texts, data),
         "citing": lambda: citing(library, asked, everything, texts, f"{data}, statements"),
         "counting": lambda: counting(library, asked, texts, f"{data}, numbers"),
         "time": lambda: seconds(library, encoder, asked, f"{data}, time"),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines import recipes, search, situated
 from fovea.pipelines.answering.rounds import Asked
+from fovea.pipelines.compacted import Compacted, bytes_in
 from fovea.pipelines.ingest import Ingest, IngestReport
 from fovea.pipelines.sources.known import Known
 from fovea.pipelines.sources.matching import chosen
@@ -271,15 +272,21 @@ class Pipeline:
             with _closing(self.spec.store.open(library, read_only=True)) as index:
                 return problems + index.check()
 
-    def rebuild(self, *, prune: bool = False) -> int:
-        """Make the index anew from the library. Nothing is encoded. `prune` first drops the vectors that no chunk has
-        any more, and gives space back to the disk; returns how many vectors went.
+    def rebuild(self) -> None:
+        """Make the index anew from the library. Nothing is encoded."""
+        with self._writing() as library, _closing(self.spec.store.open(library)) as index:
+            index.rebuild()
+
+    def compact(self) -> Compacted:
+        """Drop the vectors that no chunk has any more, and give the space back to the disk. Others read meanwhile;
+        killed at any moment, the same call goes on. Raises StoreError where nothing was ingested yet.
         """
+        Library.open(self.spec.store.path, read_only=True).close()
+        before = bytes_in(self.spec.store.path)
         with self._writing() as library:
-            dropped = library.prune() if prune else 0
-            with _closing(self.spec.store.open(library)) as index:
-                index.rebuild()
-        return dropped
+            vectors = library.prune()
+            self._sync(library)
+        return Compacted(vectors, before, bytes_in(self.spec.store.path))
 
     def as_langchain(self, k: int | None = None) -> BaseRetriever:
         """This pipeline as a LangChain retriever (and so a Runnable)."""

@@ -70,6 +70,19 @@ def keep(hits: list[Hit], k: int, trace: Trace, turn: str = "") -> list[Hit]:
 
 
 def _searched(retriever: Retriever, query: Query, k: int, corpus: Corpus) -> list[Hit]:
+    """The first `k` that are not of the question itself: as many more are asked for as it takes."""
+    if not query.itself:
+        return _found(retriever, query, k, corpus)
+    more = 1
+    while True:
+        hits = _found(retriever, query, k + more, corpus)
+        others = [hit for hit in hits if hit.chunk.document_id != query.itself]
+        if len(others) >= k or len(hits) < k + more:
+            return others[:k]
+        more *= 4
+
+
+def _found(retriever: Retriever, query: Query, k: int, corpus: Corpus) -> list[Hit]:
     if (cache := stage_cache.current()) is None:
         return retriever.search(query, k, corpus)
     found = partial(retriever.search, query, k, corpus)

@@ -10,7 +10,7 @@ from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import StoreError
 from fovea.rag.situator import Situator
-from fovea.rag.trace import Trace
+from fovea.rag.trace import Trace, warn
 from fovea.rag.weighted import Weighted
 from fovea.retrievers.corpus import LibraryCorpus
 
@@ -39,5 +39,5 @@ def check(spec: PipelineSpec, corpus: LibraryCorpus, trace: Trace) -> None:
     what = f"chunks here were situated by {', '.join(sorted(others))}; the retriever {learned.name} is for {right}"
     if right not in found:
         raise StoreError(what, where=str(spec.store.path), fix="fovea ingest brings the store in step")
-    with trace.stage("situate") as stage:
-        stage.warn(f"{what}: fovea ingest brings the store in step", sum(others.values()))
+    with trace.stage("situate"):
+        warn(f"{what}: fovea ingest brings the store in step", sum(others.values()))

@@ -15,6 +15,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from fovea.rag.attention_interface import check_attention
+from fovea.rag.content import state_of
 from fovea.rag.errors import FoveaError, ModelError, require
 from fovea.rag.generation import is_cancelled
 from fovea.rag.models import locate
@@ -45,11 +46,11 @@ def load(model: str, *, dtype: str = "auto", device: str = "auto", attention: st
     if dtype == "auto" and device == "cpu":
         dtype = "float32"
     with _loading:
-        return _load(str(files.path), files.name, dtype, device, attention)
+        return _load(str(files.path), state_of(files.path), files.name, dtype, device, attention)
 
 
 @cache
-def _load(path: str, name: str, dtype: str, device: str, attention: str | None) -> CausalLM:
+def _load(path: str, state: object, name: str, dtype: str, device: str, attention: str | None) -> CausalLM:
     transformers = require("transformers", extra="local", needed_by="a local language model")
     try:
         if attention not in (None, "eager"):

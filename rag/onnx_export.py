@@ -10,7 +10,6 @@ place whole, so a name that is there holds a whole graph; one that was damaged s
 from __future__ import annotations
 
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from fovea.rag import bert_graph, trace
 from fovea.rag.engines import OUTPUTS, Engine, load_torch, onnx_engine
 from fovea.rag.errors import ModelError, require
-from fovea.rag.models import cache_dir, digest, put, sha256_of
+from fovea.rag.models import cache_dir, digest, sha256_of
 from fovea.rag.recipe import NO_LIMIT, Recipe
 from fovea.rag.wordpieces import ModelTokenizer
+from fovea.rag.write_whole import part_folder, put
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,9 +81,8 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
         trace.warn(f"the ONNX export {path.name} was damaged and is made again")
         path.unlink(missing_ok=True)
     try:
-        _folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_folder(), prefix=".part-") as folder:
-            part = Path(folder) / "model.onnx"
+        with part_folder(_folder()) as folder:
+            part = folder / "model.onnx"
             make(part)
             path = _folder() / f"{name}.{sha256_of(part)}.onnx"
             put(part, path)

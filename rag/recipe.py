@@ -125,7 +125,7 @@ class Recipe:
 
 
 def _decides(path: Path) -> bool:
-    if path.name in NOT_THE_MODEL or path.suffix not in (".json", ".safetensors", ".bin", ".txt", ".model"):
+    if path.name in NOT_THE_MODEL or path.suffix not in (".json", ".safetensors", ".bin", ".txt", ".model", ".py"):
         return False
     if path.name in VOCABULARY and (path.parent / "tokenizer.json").exists():
         return False

@@ -44,8 +44,12 @@ class Settings(BaseModel):
         return self.fingerprint_with()
 
     def fingerprint_with(self, **content: Any) -> str:
-        """The same, with the content of what some settings only name (weights, a model) in their place."""
-        return fingerprint({"kind": self.kind, "version": self.version, **self.settings(speed=False), **content})
+        """The same, with the content of what some settings only name (weights, a model) in their place. A component
+        among the settings counts by its own fingerprint, and so by its content too.
+        """
+        told = self.settings(speed=False)
+        within = {key: value.fingerprint for key in told if isinstance(value := getattr(self, key, None), Settings)}
+        return fingerprint({"kind": self.kind, "version": self.version, **told, **within, **content})
 
 
 def _plain(value: Any, speed: bool) -> Any:

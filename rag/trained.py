@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.rag import registry
 from fovea.rag.component import fingerprint
+from fovea.rag.content import state_of
 from fovea.rag.errors import ConfigError, ModelError, require
-from fovea.rag.models import write_whole
 from fovea.rag.remember import RememberingEncoder
+from fovea.rag.write_whole import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,8 +91,7 @@ def load(weights: str, method: str, kind: str = "segmenter") -> Trained:
             f"there are no weights at {path}",
             fix=f"fovea train {_trained_by(kind)} {method} --data FOLDER --out {path.parent}",
         )
-    stat = path.stat()
-    found = _read(weights, kind, str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+    found = _read(weights, kind, str(path.resolve()), state_of(path))
     if found.about["method"] != method:
         raise ModelError(f"the weights {weights!r} belong to {found.about['method']}, not to {method}")
     return found
@@ -111,7 +111,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any])
 
 
 @lru_cache(maxsize=8)
-def _read(name: str, kind: str, path: str, changed: int, size: int) -> Trained:
+def _read(name: str, kind: str, path: str, state: object) -> Trained:
     """Cached by what tells a file from its next version."""
     from hashlib import sha256
 

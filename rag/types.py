@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks.
+    """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks. `itself`
+    is the id of a document that is the question, as in sets of arguments: another one is found in its place.
 
     `as_of` may be given as a date, a datetime or an ISO text too; raises QueryError for anything else.
     """
@@ -34,6 +35,7 @@ class Query:
     as_of: datetime | None = None
     events: tuple[str, ...] = ()
     where: Filter | None = None
+    itself: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "as_of", as_of(self.as_of))

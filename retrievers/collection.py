@@ -21,8 +21,6 @@ class Judged:
     query: Query
     relevant: Mapping[str, int]
     split: Split = "test"
-    itself: str = ""
-    """The document that is the question itself, which is left out of what was found."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from fovea.pipelines.sweep.load import load_study
+from fovea.pipelines.sweep.record import Record
+from fovea.pipelines.sweep.run import Sweep
+from fovea.pipelines.sweep.trial import Done, Job, Task, Trials, Unfit
 
 TEXTS = {
     "moon.txt": "The moon orbits the earth. It takes about 27 days. Tides follow the moon.",
@@ -48,3 +55,34 @@ def write_study(folder: Path, **changes: Any) -> Path:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump({k: v for k, v in study.items() if v is not None}, sort_keys=False))
     return path
+
+
+class Here:
+    """A pool of this process alone: no process is started, so studies of tests are fast."""
+
+    size = 1
+
+    def __init__(self, task: Task) -> None:
+        self.trials = Trials(task)
+
+    def submit(self, job: Job, seconds: float | None) -> Future[Done]:
+        """Run a job, now."""
+        done: Future[Done] = Future()
+        try:
+            done.set_result(Done(job.trial, *self.trials.run(job)))
+        except Exception as error:
+            done.set_result(Done(job.trial, failed=str(error), fatal=isinstance(error, Unfit)))
+        return done
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.trials.close()
+
+
+def swept_here(path: Path, *, out: str = "out", cache: Path | None = None) -> Record:
+    """What a study comes to, run in this process."""
+    study = load_study(path)
+    with Sweep(study, path.parent / out, cache=cache) as sweep:
+        sweep.run(Here(sweep.data.task))
+        record = sweep.record()
+        return replace(record, trials=[replace(t, outcomes=list(t.outcomes)) for t in record.trials])

@@ -9,19 +9,20 @@ NAME.head.H.PART     the arrays of head H's index; of its correction under NAME.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.cache.device import DecodingRow
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.index.engine import Engine, Keys
-from fovea.attention_retrieval.index.state import under
+from fovea.attention_retrieval.index.state import damaged, mapped, part, under, within
 from fovea.attention_retrieval.settings import RetrievalSettings
-from fovea.attention_retrieval.vectors import SLAB, Vectors, decode, to_bf16
+from fovea.attention_retrieval.vectors import CODES, SLAB, Vectors, decode, to_bf16
 
 Arrays = dict[str, np.ndarray]
+Size = Annotated[int, Field(gt=0, lt=1 << 20)]
 
 
 def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
@@ -35,13 +36,13 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     if row.sample.queries is not None:
         arrays[f"{name}.sample"], arrays[f"{name}.sample.positions"] = to_bf16(row.sample.queries), row.sample.positions
     for head, index in enumerate(row.indexes):
-        for part, array in index.state().items():
-            arrays[f"{name}.head.{head}.{part}"] = array
+        for key, array in index.state().items():
+            arrays[f"{name}.head.{head}.{key}"] = array
     for head, corrected in enumerate(row.corrected):
-        for part, array in corrected.state().items():
-            arrays[f"{name}.correction.{head}.{part}"] = array
-    for part, array in row.selected.state().items() if row.selected else ():
-        arrays[f"{name}.selected.{part}"] = array
+        for key, array in corrected.state().items():
+            arrays[f"{name}.correction.{head}.{key}"] = array
+    for key, array in row.selected.state().items() if row.selected else ():
+        arrays[f"{name}.selected.{key}"] = array
     return {
         "tokens": len(row),
         "heads": row.keys.heads,
@@ -55,26 +56,48 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def load_row(
-    name: str, settings: RetrievalSettings, layer: int, about: Mapping[str, Any], arrays: Arrays
-) -> DecodingRow:
-    """The sequence of which `save_row` wrote `about`; raises StoreError for an index whose arrays do not fit."""
-    row = DecodingRow(settings, layer, about["heads"], about["d"])
+class SavedRow(BaseModel):
+    """What `save_row` returned. A file is not believed: each count must fit the arrays that there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    tokens: NonNegativeInt
+    heads: Size
+    d: Size
+    indexed: NonNegativeInt
+    engine: dict[str, Any] | None
+    selected: bool = False
+    why: str
+    stride: PositiveInt
+    group: NonNegativeInt
+
+
+def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow, arrays: Arrays) -> DecodingRow:
+    """The sequence that `save_row` wrote. Raises StoreError, naming it, for an array that is not there, or is of
+    another type or shape than such a sequence has.
+    """
+    row = DecodingRow(settings, layer, said.heads, said.d)
     cache = row.cache
     for which, vectors in (("keys", cache.keys), ("values", cache.values)):
-        _adopt(f"{name}.{which}", vectors, about["tokens"], arrays)
-    cache.group, cache.indexed, cache.why = about["group"], about["indexed"], about["why"]
-    cache.sample.stride = about["stride"]
+        _adopt(f"{name}.{which}", vectors, said.tokens, arrays)
+    cache.group, cache.indexed, cache.why = said.group, said.indexed, said.why
+    cache.sample.stride = said.stride
     if f"{name}.sample" in arrays:
-        cache.sample.queries = decode(arrays[f"{name}.sample"])
-        cache.sample.positions = np.array(arrays[f"{name}.sample.positions"])
-    if about.get("selected") and (selection := cache.selection):
+        sample = part(arrays, f"{name}.sample", np.uint16, (said.heads * said.group, None, said.d))
+        positions = part(arrays, f"{name}.sample.positions", np.int64, (sample.shape[1],))
+        cache.sample.queries = decode(sample)
+        cache.sample.positions = within(positions, f"{name}.sample.positions", 0, max(said.tokens, 1))
+    if (said.engine or said.selected) and not settings.sinks <= said.indexed <= said.tokens:
+        raise damaged(f"{name} has {said.tokens} tokens, of which {said.indexed} are indexed")
+    if said.selected:
+        if not cache.selection:
+            raise damaged(f"{name} was read by a selection, and the settings name none")
         state = under(f"{name}.selected.", arrays)
-        cache.selected = selection.restore(cache.keys, cache.values, state, settings.sinks, about["indexed"])
-    if about["engine"]:
-        cache.engine = Engine.model_validate(about["engine"])
-        for head in range(about["heads"]):
-            keys = Keys(cache.keys.head(head), settings.sinks, about["indexed"], cache.bias(head, about["indexed"]))
+        cache.selected = cache.selection.restore(cache.keys, cache.values, state, settings.sinks, said.indexed)
+    if said.engine:
+        cache.engine = Engine.model_validate(said.engine)
+        for head in range(said.heads):
+            keys = Keys(cache.keys.head(head), settings.sinks, said.indexed, cache.bias(head, said.indexed))
             index = cache.engine.restore(keys, under(f"{name}.head.{head}.", arrays))
             cache.indexes.append(index)
             if settings.correction:
@@ -85,9 +108,13 @@ def load_row(
 
 def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
     """Full slabs stay in the file; the last one, where more tokens will come, is copied."""
-    full = tokens // SLAB
-    slabs = [arrays[f"{name}.{n}"] for n in range(full)]
-    scales = [arrays[f"{name}.{n}.scales"] for n in range(full)] if vectors.dtype == "int8" else []
-    vectors.adopt(slabs, scales, full * SLAB)
-    if tokens % SLAB:
-        vectors.append_codes(arrays[f"{name}.{full}"], arrays.get(f"{name}.{full}.scales"))
+    full, scaled = tokens // SLAB, vectors.dtype == "int8"
+
+    def slab(n: int, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+        codes = mapped(arrays, f"{name}.{n}", CODES[vectors.dtype], (vectors.heads, rows, vectors.d))
+        return codes, mapped(arrays, f"{name}.{n}.scales", np.float32, (vectors.heads, rows)) if scaled else None
+
+    slabs = [slab(n, SLAB) for n in range(full)]
+    vectors.adopt([codes for codes, _ in slabs], [s for _, s in slabs if s is not None], full * SLAB)
+    if rest := tokens % SLAB:
+        vectors.append_codes(*slab(full, rest))

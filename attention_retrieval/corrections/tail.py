@@ -10,6 +10,7 @@ from pydantic import PositiveInt
 from fovea.attention_retrieval.corrections.correction import Corrected, Correction
 from fovea.attention_retrieval.index.clusters import clustered, segments
 from fovea.attention_retrieval.index.engine import Found, Keys
+from fovea.attention_retrieval.index.state import part
 from fovea.attention_retrieval.partial import Partial, merge
 from fovea.attention_retrieval.vectors import Rows
 from fovea.rag.errors import ModelError
@@ -62,16 +63,25 @@ class TailCorrection(Correction, name="tail"):
 
     def restore(self, keys: Keys, values: Rows, state: Mapping[str, np.ndarray]) -> TailCorrected:
         """Raises ModelError where the state is not one of these rows."""
-        count, d, cells = len(state["sizes"]), keys.rows.d, state["cells"]
-        shapes = (count, d), (count, d), (count,), (count,), (len(cells),), (d, d), (d, d), (2,)
-        named = zip((*PARTS, "scales"), shapes)
-        fits = all(state[name].shape == shape for name, shape in named) and len(cells) <= len(keys)
+        d, sizes, cells = (
+            keys.rows.d,
+            part(state, "sizes", np.float32, (None,)),
+            part(state, "cells", np.int32, (None,)),
+        )
+        count, small, large = len(sizes), np.float32, np.float64
+        parts = {
+            "sizes": sizes, "cells": cells, "keys": part(state, "keys", small, (count, d)),
+            "values": part(state, "values", small, (count, d)), "spread": part(state, "spread", small, (count,)),
+            "around": part(state, "around", large, (d, d)), "across": part(state, "across", large, (d, d)),
+            "scales": part(state, "scales", small, (2,)), "seed": part(state, "seed", np.int64, (1,)),
+        }  # fmt: skip
+        fits = len(cells) <= len(keys)
         if not fits or (len(cells) and not 0 <= cells.min() <= cells.max() < count):
             raise ModelError(
                 f"the state of the correction tail does not fit its {len(keys)} keys of {d} numbers",
                 fix="read the text anew",
             )
-        return TailCorrected(self, Keys(keys.rows, keys.start, keys.stop), values, state)
+        return TailCorrected(self, Keys(keys.rows, keys.start, keys.stop), values, parts)
 
 
 class TailCorrected(Corrected):

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt
 from fovea.attention_retrieval.index.engine import Engine, Found, Index, Keys
 from fovea.attention_retrieval.index.faiss_alone import faiss_alone
 from fovea.attention_retrieval.index.ivf import sampled, spans
+from fovea.attention_retrieval.index.state import part
 from fovea.rag.errors import ModelError
 
 NEEDED_BY = "engine fast_scan"
@@ -53,12 +54,12 @@ class FastScanEngine(Engine, name="fast_scan"):
 
     def restore(self, keys: Keys, state: Mapping[str, np.ndarray]) -> FastScanIndex:
         """Raises ModelError where the state is not one of these keys."""
-        mean, turn = state["mean"], state["turn"]
-        seed, coded, learned, ready = (int(number) for number in state["numbers"])
+        mean, turn = part(state, "mean", np.float32, (None,)), part(state, "turn", np.float32, (None, None))
+        seed, coded, learned, ready = (int(number) for number in part(state, "numbers", np.int64, (4,)))
         index = FastScanIndex(self, keys, mean, turn, seed)
         width = keys.width
         fits = mean.shape == (width,) and turn.shape == (width, -(-width // self.dims) * self.dims)
-        if not fits or (ready and coded != len(keys)) or not index.adopt(state, coded, learned):
+        if not fits or ((ready or "codes" in state) and coded != len(keys)) or not index.adopt(state, coded, learned):
             raise ModelError(
                 f"the state of the fast_scan index does not fit its {len(keys)} keys of {width} numbers",
                 fix="build the index again from the same text",
@@ -125,7 +126,7 @@ class FastScanIndex(Index):
         with faiss_alone(NEEDED_BY) as faiss:
             codes = self._codes()
             blocks = -(-coded // codes.bbs) * codes.bbs
-            book, packed = state["book"], state["codes"]
+            book, packed = part(state, "book", np.float32, (None,)), part(state, "codes", np.uint8, (None,))
             if len(book) != codes.pq.centroids.size() or len(packed) != blocks * codes.M2 // 2:
                 return False
             faiss.copy_array_to_vector(np.ascontiguousarray(book), codes.pq.centroids)

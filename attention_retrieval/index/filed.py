@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fovea.attention_retrieval.index.engine import Index, Keys
+from fovea.attention_retrieval.index.state import part
 
 
 class FiledIndex(Index):
@@ -29,6 +32,12 @@ class FiledIndex(Index):
     def nbytes(self) -> int:
         """The state, and the sorted rows that are made of it."""
         return self.centroids.nbytes + self.cells.nbytes + self.rows.nbytes + self.offsets.nbytes
+
+
+def filed(state: Mapping[str, np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Centroids, cells and seed of a state; raises StoreError where one has another type or shape."""
+    centroids = part(state, "centroids", np.float32, (None, width))
+    return centroids, part(state, "cells", np.int32, (None,)), int(part(state, "seed", np.int64, (1,))[0])
 
 
 def fits(keys: Keys, centroids: np.ndarray, cells: np.ndarray) -> bool:

@@ -11,7 +11,11 @@ from pydantic import PositiveInt
 from fovea.attention_retrieval.index.engine import Engine, Found, Index, Keys
 from fovea.attention_retrieval.index.faiss_alone import faiss_alone
 from fovea.attention_retrieval.index.ivf import spans
+from fovea.attention_retrieval.index.state import part, within
 from fovea.rag.errors import ModelError
+
+MOST_LEVELS = 64
+"""Layers of a graph that nothing drew: each is a hundredth of the one below."""
 
 
 class HnswEngine(Engine, name="hnsw"):
@@ -41,10 +45,11 @@ class HnswEngine(Engine, name="hnsw"):
 
     def restore(self, keys: Keys, state: Mapping[str, np.ndarray]) -> HnswIndex:
         """Raises ModelError where the state is not one of these keys."""
-        links, levels = state["links"], state["levels"]
-        entry, seed = (int(number) for number in state["numbers"])
+        links, levels = part(state, "links", np.int32, (None,)), part(state, "levels", np.int32, (None,))
+        entry, seed = (int(number) for number in part(state, "numbers", np.int64, (2,)))
+        within(levels, "levels", 1, MOST_LEVELS)
         fits = len(levels) == len(keys) and len(links) == self.links * (levels.sum() + len(levels))
-        if not fits or entry >= len(keys) or (len(links) and not -1 <= links.min() <= links.max() < len(keys)):
+        if not fits or not -1 <= entry < len(keys) or (len(links) and not -1 <= links.min() <= links.max() < len(keys)):
             raise ModelError(
                 f"the state of the hnsw index does not fit its {len(keys)} keys: "
                 f"{len(levels)} nodes, {len(links)} links",

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fovea.attention_retrieval.index.engine import Engine, Found, Keys
-from fovea.attention_retrieval.index.filed import FiledIndex, fits
+from fovea.attention_retrieval.index.filed import FiledIndex, filed, fits
 from fovea.attention_retrieval.index.kmeans import kmeans, nearest
 from fovea.rag.errors import ModelError
 
@@ -45,14 +45,14 @@ class IvfEngine(Engine, name="ivf"):
 
     def restore(self, keys: Keys, state: Mapping[str, np.ndarray]) -> IvfIndex:
         """Raises ModelError where the state is not one of these keys."""
-        centroids, cells = state["centroids"], state["cells"]
+        centroids, cells, seed = filed(state, keys.width)
         if not fits(keys, centroids, cells) or cells.shape != (len(keys),):
             raise ModelError(
                 f"the state of the ivf index does not fit its {len(keys)} keys of {keys.width} numbers: "
                 f"centroids {centroids.shape}, cells {cells.shape}",
                 fix="build the index again from the same text",
             )
-        return IvfIndex(self, keys, centroids, cells, int(state["seed"][0]))
+        return IvfIndex(self, keys, centroids, cells, seed)
 
 
 def spans(start: int, stop: int, size: int = 8192) -> list[tuple[int, int]]:

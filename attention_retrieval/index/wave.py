@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from fovea.attention_retrieval.index.clusters import clustered, segments
 from fovea.attention_retrieval.index.engine import Engine, Found, Keys
-from fovea.attention_retrieval.index.filed import FiledIndex, fits
+from fovea.attention_retrieval.index.filed import FiledIndex, filed, fits
 from fovea.rag.errors import ModelError
 
 LEAST = 8
@@ -43,14 +43,14 @@ class WaveEngine(Engine, name="wave"):
 
     def restore(self, keys: Keys, state: Mapping[str, np.ndarray]) -> WaveIndex:
         """Raises ModelError where the state is not one of these keys."""
-        centroids, cells = state["centroids"], state["cells"]
+        centroids, cells, seed = filed(state, keys.width)
         if not fits(keys, centroids, cells) or len(cells) > len(keys):
             raise ModelError(
                 f"the state of the wave index does not fit its {len(keys)} keys of {keys.width} numbers: "
                 f"centroids {centroids.shape}, clusters of {len(cells)} rows",
                 fix="build the index again from the same text",
             )
-        return WaveIndex(self, keys, centroids, cells, int(state["seed"][0]))
+        return WaveIndex(self, keys, centroids, cells, seed)
 
 
 class WaveIndex(FiledIndex):

@@ -97,11 +97,12 @@ def walk(rows: np.ndarray, bias: np.ndarray, q: np.ndarray, graph: Any, ef: int)
 
 
 def attend_waves(
-    keys: np.ndarray, values: np.ndarray, waves: Any, head: int, q: np.ndarray, near: Any, rest: float, most_rows: int
+    table: tuple[np.ndarray, np.ndarray], waves: Any, head: int, q: np.ndarray, near: Any, rest: float, most_rows: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """One head's: output (queries, d), log-sum-exp (queries,), and rows read; `keys` and `values` are all rows."""
+    """One head's: output (queries, d), log-sum-exp (queries,), and rows read; `table` is all its keys and values."""
     from fovea.attention_retrieval.vectors import decode
 
+    keys, values = table
     mine = range(waves.first[head], waves.first[head + 1])
     rows = [waves.members[waves.starts[c] : waves.starts[c + 1]] for c in mine]
     sizes, means, middle = np.array([len(each) for each in rows]), decode(waves.keys[mine]), decode(waves.values[mine])
@@ -117,8 +118,8 @@ def attend_waves(
                 continue
             weight = np.exp(log - log.max()) * sizes
             bins = np.minimum(np.where(chosen, 99, (log.max() - logs[g]) * 4).astype(int), 63)
-            left, taken = weight.sum(), 0.0
-            allowed = rest * (left + np.exp(lse - log.max()))
+            left, taken = weight.sum() if rest else np.inf, 0.0
+            allowed = rest * (weight.sum() + np.exp(lse - log.max()))
             for cut in range(64):
                 here = (bins == cut) & ~chosen
                 if left <= allowed or taken + sizes[here].sum() > room[g]:

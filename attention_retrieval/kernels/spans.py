@@ -6,14 +6,17 @@ import numpy as np
 from numba import njit
 
 from fovea.attention_retrieval.kernels.load import FAST
-from fovea.attention_retrieval.kernels.running import absorb_span, finish
+from fovea.attention_retrieval.kernels.running import Rows, Sums, absorb_span, finish
 from fovea.attention_retrieval.vectors import Stored, Table
 
 
 @njit(nogil=True, inline="always")
-def of_head(table: Table, head: int) -> Stored:
+def of_head(keys: Table, values: Table, head: int) -> Rows:
     """One head's rows."""
-    return Stored(table.addresses[head], table.scales[head], table.like, table.d)
+    return Rows(
+        Stored(keys.addresses[head], keys.scales[head], keys.like, keys.d),
+        Stored(values.addresses[head], values.scales[head], values.like, values.d),
+    )
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -25,9 +28,9 @@ def attend_spans(keys: Table, values: Table, q: np.ndarray, spans: np.ndarray) -
     heads, queries, d = q.shape
     out, lse = np.zeros((heads, queries, d), np.float32), np.empty((heads, queries), np.float32)
     for head in range(heads):
-        most, total = np.full(queries, -np.inf, np.float32), np.zeros(queries, np.float32)
+        sums = Sums(np.full(queries, -np.inf, np.float32), np.zeros(queries, np.float32), out[head])
+        rows = of_head(keys, values, head)
         for n in range(spans.shape[0]):
-            mine = of_head(keys, head), of_head(values, head)
-            absorb_span(mine[0], mine[1], q[head], spans[n, 0], spans[n, 1], most, total, out[head])
-        finish(most, total, out[head], lse[head])
+            absorb_span(rows, q[head], spans[n, 0], spans[n, 1], sums)
+        finish(sums, lse[head])
     return out, lse

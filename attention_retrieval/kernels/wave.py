@@ -11,8 +11,9 @@ import numpy as np
 from numba import njit
 
 from fovea.attention_retrieval.kernels.load import FAST, decode, exp, fetch_ahead, read_row
-from fovea.attention_retrieval.kernels.running import TILE, absorb, finish, raise_most, scores
+from fovea.attention_retrieval.kernels.running import TILE, Rows, Sums, absorb, finish, raise_most, scores
 from fovea.attention_retrieval.kernels.spans import of_head
+from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.vectors import Table
 
 BINS, PER_NAT = 64, 4
@@ -67,7 +68,9 @@ def weigh(waves: Waves, head: int, q: np.ndarray, logs: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def choose(sizes: np.ndarray, logs: np.ndarray, lse: float, rest: float, most_rows: float, chosen: np.ndarray) -> float:
+def choose(
+    sizes: np.ndarray, logs: np.ndarray, lse: np.floating, rest: float, most_rows: float, chosen: np.ndarray
+) -> float:
     """Mark in `chosen` the heaviest clusters of one query, until those left have at most `rest` of all its weight.
 
     `logs` (clusters,) are of a row, minus infinity for a cluster that was read; `lse` is of all that was attended to.
@@ -84,33 +87,27 @@ def choose(sizes: np.ndarray, logs: np.ndarray, lse: float, rest: float, most_ro
             place = min(int((top - logs[c]) * np.float32(PER_NAT)), BINS - 1)
             mass[place] += exp(logs[c] - top) * sizes[c]
             rows[place] += sizes[c]
-    left, taken, cut = mass.sum(), np.float32(0), 0
-    allowed = rest * (left + np.exp(min(lse - top, 80.0)))
+    left, taken, cut = mass.sum() if rest > 0 else np.float32(np.inf), np.float32(0), 0
+    allowed = rest * (mass.sum() + np.exp(min(lse - top, np.float32(80))))
     while cut < BINS and left > allowed and taken + rows[cut] <= most_rows:
         left, taken, cut = left - mass[cut], taken + rows[cut], cut + 1
     for c in range(count):
         if logs[c] > -np.inf and min(int((top - logs[c]) * np.float32(PER_NAT)), BINS - 1) < cut:
             chosen[c] = True
-    return taken
+    return float(taken)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def read_chosen(
-    keys: Table,
-    values: Table,
-    waves: Waves,
-    head: int,
-    chosen: np.ndarray,
-    q: np.ndarray,
-    logs: np.ndarray,
-    most: np.ndarray,
-    total: np.ndarray,
-    out: np.ndarray,
+    rows: Rows, waves: Waves, first: int, chosen: np.ndarray, q: np.ndarray, logs: np.ndarray, sums: Sums
 ) -> int:
-    """Take the rows of chosen clusters in, exactly, and set their logs to minus infinity; returns how many rows."""
-    (queries, d), first, read, count = q.shape, waves.first[head], 0, 0
-    mine, other = of_head(keys, head), of_head(values, head)
-    tile, wide, logits = np.empty((TILE, d), np.float32), np.empty((TILE, d), np.float32), np.empty((queries, TILE), np.float32)
+    """Take the rows of chosen clusters in, exactly, and set their logs to minus infinity; returns how many rows.
+
+    `first` is the head's first cluster; `chosen` (clusters,) and `logs` (queries, clusters) are from there on.
+    """
+    (queries, d), read, count = q.shape, 0, 0
+    keys, values = np.empty((TILE, d), np.float32), np.empty((TILE, d), np.float32)
+    logits = np.empty((queries, TILE), np.float32)
     for c in range(chosen.shape[0]):
         if not chosen[c]:
             continue
@@ -120,96 +117,81 @@ def read_chosen(
         read += end - begin
         for at in range(begin, end):
             if at + AHEAD < end:
-                fetch_ahead(mine, waves.members[at + AHEAD])
-                fetch_ahead(other, waves.members[at + AHEAD])
-            read_row(mine, waves.members[at], tile[count])
-            read_row(other, waves.members[at], wide[count])
+                fetch_ahead(rows.keys, waves.members[at + AHEAD])
+                fetch_ahead(rows.values, waves.members[at + AHEAD])
+            read_row(rows.keys, waves.members[at], keys[count])
+            read_row(rows.values, waves.members[at], values[count])
             count += 1
             if count == TILE:
-                scores(q, tile, count, logits)
-                absorb(wide, count, logits, most, total, out)
+                scores(q, keys, count, logits)
+                absorb(values, count, logits, sums)
                 count = 0
     if count:
-        scores(q, tile, count, logits)
-        absorb(wide, count, logits, most, total, out)
+        scores(q, keys, count, logits)
+        absorb(values, count, logits, sums)
     return read
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def add_others(
-    waves: Waves,
-    head: int,
-    sizes: np.ndarray,
-    logs: np.ndarray,
-    most: np.ndarray,
-    total: np.ndarray,
-    out: np.ndarray,
-) -> None:
+def add_others(waves: Waves, first: int, sizes: np.ndarray, logs: np.ndarray, sums: Sums) -> None:
     """Take in the clusters that were not read, each as so many rows of one weight and its mean value; spoils logs."""
-    (queries, d), first, count = out.shape, waves.first[head], logs.shape[1]
+    (queries, count), d = logs.shape, sums.out.shape[1]
     row = np.empty(d, np.float32)
     for g in range(queries):
-        top = np.float32(-np.inf)
+        mine, top = logs[g], np.float32(-np.inf)
         for c in range(count):
-            top = max(top, logs[g, c])
+            top = max(top, mine[c])
         if top == -np.inf:
-            logs[g] = 0
+            mine[:] = 0
             continue
-        raise_most(top, g, most, total, out)
-        added = np.float32(0)
+        raise_most(top, g, sums)
+        most, added = sums.most[g], np.float32(0)
         for c in range(count):
-            logs[g, c] = exp(logs[g, c] - most[g]) * sizes[c]
-            added += logs[g, c]
-        total[g] += added
+            mine[c] = exp(mine[c] - most) * sizes[c]
+            added += mine[c]
+        sums.total[g] += added
     for c in range(count):
         if logs[:, c].max() > 0:
             for j in range(d):
                 row[j] = decode(waves.values[first + c, j])
             for g in range(queries):
-                weight, mine = logs[g, c], out[g]
+                weight, out = logs[g, c], sums.out[g]
                 for j in range(d):
-                    mine[j] += weight * row[j]
+                    out[j] += weight * row[j]
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def attend_waves(
-    keys: Table,
-    values: Table,
-    waves: Waves,
-    q: np.ndarray,
-    near: np.ndarray,
-    near_lse: np.ndarray,
-    rest: float,
-    most_rows: int,
+    keys: Table, values: Table, waves: Waves, q: np.ndarray, near: Partial, rest: float, most_rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Attention of q (heads, queries, d), times the scaling, to all clustered rows, and to what was attended to before.
 
-    `near` (heads, queries, d) and `near_lse` (heads, queries) are that: minus infinity for nothing. Clusters that any
-    query of a head's group chooses are read once for all of them. What a cluster weighs is an estimate until it is
-    read: where that was too high, others are chosen in a further round. Returns output, log-sum-exp, and rows read by
-    head.
+    `near` is that, (heads, queries, d) and (heads, queries): minus infinity for nothing. Clusters that any query of a
+    head's group chooses are read once for all of them. What a cluster weighs is an estimate until it is read: where
+    that was too high, others are chosen in a further round. Returns output, log-sum-exp, and rows read by head.
     """
-    heads, queries, d = q.shape
-    out, lse, read = near.copy(), np.empty((heads, queries), np.float32), np.zeros(heads, np.int64)
+    heads, queries, _ = q.shape
+    out, lse, read = near.out.copy(), np.empty((heads, queries), np.float32), np.zeros(heads, np.int64)
     for head in range(heads):
-        first, end = waves.first[head], waves.first[head + 1]
-        sizes = (waves.starts[first + 1 : end + 1] - waves.starts[first:end]).astype(np.float32)
-        logs, room = np.empty((queries, end - first), np.float32), np.full(queries, most_rows, np.float64)
-        most, total = near_lse[head].copy(), np.ones(queries, np.float32)
+        first, count = waves.first[head], waves.first[head + 1] - waves.first[head]
+        sums = Sums(near.lse[head].copy(), np.ones(queries, np.float32), out[head])
         for g in range(queries):
-            if most[g] == -np.inf:
-                total[g] = 0
-        if end > first:
+            if sums.most[g] == -np.inf:
+                sums.total[g] = 0
+        if count:
+            starts = waves.starts[first : first + count + 1]
+            sizes = (starts[1:] - starts[:-1]).astype(np.float32)
+            logs, room = np.empty((queries, count), np.float32), np.full(queries, most_rows, np.float64)
             weigh(waves, head, q[head], logs)
             for _ in range(ROUNDS):
-                chosen, more = np.zeros(end - first, np.bool_), 0.0
+                chosen, more = np.zeros(count, np.bool_), 0.0
                 for g in range(queries):
-                    so_far = most[g] + np.log(total[g]) if total[g] > 0 else np.float32(-np.inf)
+                    so_far = sums.most[g] + np.log(sums.total[g]) if sums.total[g] > 0 else np.float32(-np.inf)
                     taken = choose(sizes, logs[g], so_far, rest, room[g], chosen)
                     room[g], more = room[g] - taken, more + taken
                 if more == 0:
                     break
-                read[head] += read_chosen(keys, values, waves, head, chosen, q[head], logs, most, total, out[head])
-            add_others(waves, head, sizes, logs, most, total, out[head])
-        finish(most, total, out[head], lse[head])
+                read[head] += read_chosen(of_head(keys, values, head), waves, first, chosen, q[head], logs, sums)
+            add_others(waves, first, sizes, logs, sums)
+        finish(sums, lse[head])
     return out, lse, read

@@ -83,7 +83,9 @@ class Clustered(NamedTuple):
     def none(cls, d: int) -> Clustered:
         """No rows yet."""
         table = np.zeros((0, d), np.uint16)
-        return cls(np.zeros(1, np.int64), np.zeros(0, np.int32), table, table, np.zeros(0, np.float32), np.zeros((d, d)))
+        return cls(
+            np.zeros(1, np.int64), np.zeros(0, np.int32), table, table, np.zeros(0, np.float32), np.zeros((d, d))
+        )
 
     @classmethod
     def of(cls, rows: Rows, values: Rows, low: int, high: int, size: int, steps: int, seed: int) -> Clustered:
@@ -121,8 +123,8 @@ class Clustered(NamedTuple):
     def and_(self, more: Clustered) -> Clustered:
         """These clusters and those of later rows."""
         starts = np.concatenate([self.starts, self.starts[-1] + more.starts[1:]])
-        joined = (np.concatenate(pair) for pair in zip(self[1:5], more[1:5]))
-        return Clustered(starts, *joined, self.around + more.around)
+        members, keys, values, spread = (np.concatenate(pair) for pair in zip(self[1:5], more[1:5]))
+        return Clustered(starts, members, keys, values, spread, self.around + more.around)
 
 
 class WaveSelected(Selected):
@@ -148,7 +150,7 @@ class WaveSelected(Selected):
 
         most = max(int(self.settings.most * (self.stop - self.start)), 1)
         keys, values, rest = self.keys.table, self.values.table, self.settings.rest
-        out, lse, rows = attend_waves(keys, values, self.waves, q, near.out, near.lse, rest, most)
+        out, lse, rows = attend_waves(keys, values, self.waves, q, near, rest, most)
         counts = np.diff(self.waves.first)
         return Read(Partial(out, lse), rows + counts, rows * self._row_bytes + counts * 4 * self.keys.d)
 
@@ -181,4 +183,6 @@ class WaveSelected(Selected):
         self.heads = []
         for n, head in enumerate(heads):
             mine, taken = slice(first[n], first[n + 1]), slice(starts[first[n]], starts[first[n + 1]])
-            self.heads.append(Clustered(head.starts, members[taken], keys[mine], values[mine], spread[mine], head.around))
+            self.heads.append(
+                Clustered(head.starts, members[taken], keys[mine], values[mine], spread[mine], head.around)
+            )

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fovea.pipelines.answering.claims import Claim, agrees, clauses, refers
-from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
+from fovea.pipelines.answering.claims import Claim, agrees, bag, clauses, matter, refers
+from fovea.pipelines.answering.likeness import cover, likeness, weights
 from fovea.pipelines.answering.markers import unmarked
 from fovea.pipelines.answering.passages import read
 from fovea.pipelines.answering.reasoning import split
@@ -90,7 +90,7 @@ class _Part:
     def of(cls, text: str, question: str) -> _Part:
         claim = Claim.of(text)
         if question and 0 < len(claim.words) < SHORT:
-            return cls(claim, f"{question} {text}", claim.words | stems(question))
+            return cls(claim, f"{question} {text}", claim.words | matter(question))
         return cls(claim, text, claim.words)
 
 
@@ -99,10 +99,10 @@ class _Evidence:
 
     def __init__(self, claims: Iterable[str], question: str, hits: Sequence[Hit], corpus: Corpus) -> None:
         self.parts = {t: _Part.of(t, question) for c in claims for t in [c, *clauses(c)]}
-        self.question, self.given = question, stems(question)
+        self.question, self.given = question, bag(question)
         self.passages = read(hits, corpus)
         self.around = [f"{h.chunk.text} {h.chunk.title} {h.chunk.source}" for h in hits]
-        self.bags = [stems(p.text) for p in self.passages]
+        self.bags = [bag(p.text) for p in self.passages]
         self.weight = weights(self.bags)
         self.covers = {t: [cover(p.asked, bag, self.weight) for bag in self.bags] for t, p in self.parts.items()}
         self.known: dict[tuple[str, frozenset[int]], tuple[Citation, ...]] = {}
@@ -148,7 +148,7 @@ class _Evidence:
     def _says(self, claim: Claim, evidence: str) -> bool:
         """Whether the evidence shares enough of the words that the claim adds to the question: all of a short one."""
         added = claim.words - self.given or claim.words
-        return cover(added, stems(evidence), self.weight) >= (1.0 if len(added) < SHORT else COVER)
+        return cover(added, bag(evidence), self.weight) >= (1.0 if len(added) < SHORT else COVER)
 
     def _with_referent(self, claim: Claim, n: int) -> list[int]:
         """Sentence `n`, and if it has a pronoun but not a name of the claim, the nearest one before it that does."""

@@ -62,12 +62,12 @@ def _best(fate: Fate) -> int:
     return min(rank for _, rank, _ in fate.path)
 
 
-def stage_lines(trace: Trace) -> Iterator[str]:
-    """What each stage did and took, a line each, with its warnings below it."""
+def stage_lines(trace: Trace, *, quiet: bool = False) -> Iterator[str]:
+    """What each stage did and took, a line each, with its warnings below it unless `quiet`."""
     for stage in trace.stages:
         counts = ", ".join(f"{n:,} {what}" for what, n in stage.counts.items())
         notes = ", ".join(f"{k}: {v}" for k, v in stage.notes.items())
         did = printable("; ".join(filter(None, (counts, notes))))
         yield f"{stage.name:<28}{stage.seconds * 1000:>10.1f} ms  {did}".rstrip()
-        for message, times in stage.warnings.items():
+        for message, times in stage.warnings.items() if not quiet else ():
             yield f"  warning: {printable(message)}" + (f" ({times} times)" if times > 1 else "")

@@ -82,7 +82,7 @@ def _rows(data: str, name: str, heads: list[Measured], plan: Plan, settings: dic
 
     if heads[0].recall:
         each = by_query_head(heads)
-        yield row(f"recall@{plan.k}", *interval(each), len(each))
+        yield row(f"recall@{plan.k}", *interval(each, shares=True), len(each))
         yield row("p5 head", float(np.quantile(each, 0.05)), n=len(each))
         yield from (row(f"of {kind}", *one) for kind, one in by_kind(heads).items())
     steps = sum(len(h.bytes) for h in heads)

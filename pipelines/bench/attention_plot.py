@@ -96,7 +96,7 @@ def _up(bottom: float, place: Place, low: float) -> list[str]:
 
 def save(path: Path, rows: Sequence[Row], k: int, title: str) -> None:
     """Write the picture, whole. Raises ConfigError for a name that does not end in .svg."""
-    from fovea.rag.models import write_whole
+    from fovea.rag.write_whole import write_whole
 
     if path.suffix.lower() != ".svg":
         raise ConfigError("pictures are drawn as SVG", where="--plot", got=str(path), fix=f"--plot {path.stem}.svg")

@@ -84,7 +84,7 @@ def rows(
         relevant = [q.relevant for q in collection.questions]
         found[method.name] = scores(ranked, relevant, needed_by="fovea bench retrieval")
         for measure, each in found[method.name].items():
-            mean, low, high = interval(each)
+            mean, low, high = interval(each, shares=True)
             place = ("retrieval", collection.name, method.name, measure)
             yield Row(*place, mean, low, high, len(each), seconds, method.settings)
     yield from differences(collection.name, found)
@@ -96,7 +96,7 @@ def searched(method: Method, collection: Collection, corpus: MemoryCorpus) -> tu
     with bar(f"{collection.name}: {method.name}", len(collection.questions)) as progress:
         for question in collection.questions:
             hits = retrieve(spec, question.query, KEPT, corpus, Trace())
-            ranked.append([hit.chunk.id for hit in hits if hit.chunk.document_id != (question.itself or None)])
+            ranked.append([hit.chunk.id for hit in hits])
             progress.advance()
     return ranked, (time.perf_counter() - began) / len(ranked)
 

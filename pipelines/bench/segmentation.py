@@ -87,7 +87,9 @@ def measured(
     seconds = time.process_time() - began - (encoder.awaited.seconds - before)
     made = []
     for metric, measure in METRICS.items():
-        value, low, high = interval([measure(one.boundaries, found) for one, found in zip(texts, boundaries)])
+        value, low, high = interval(
+            [measure(one.boundaries, found) for one, found in zip(texts, boundaries)], shares=True
+        )
         made.append((metric, value, low, high))
     return [
         Row("segmentation", corpus, label, metric, value, low, high, len(texts), seconds, dict(method.settings))

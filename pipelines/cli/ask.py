@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fovea.pipelines.cli.warned import printed
+from fovea.pipelines.cli.warned import add_quiet, printed
 from fovea.rag.printable import printable, to_json
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def add_query_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="each chunk's text, why it came back, which stage dropped it",
     )
+    add_quiet(parser)
 
 
 def positive(text: str) -> int:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from fovea.rag import progress
     from fovea.rag.types import Answer
 
-    shown = progress.shown(sys.stderr.isatty())
+    shown = progress.shown(sys.stderr.isatty() and not args.quiet)
     with Pipeline.from_yaml(args.pipeline) as pipeline, shown, progress.bar("pieces written") as bar:
         for piece in pipeline.stream(question_of(args), args.k, where=args.where, as_of=args.as_of):
             if isinstance(piece, Answer):
@@ -78,7 +79,7 @@ def show(answer: Answer, args: argparse.Namespace) -> None:
     print(*answer_lines(answer), sep="\n")
     if args.explain:
         print("\nwhy these chunks:", *fate_lines(answer.trace), sep="\n  ")
-        print("\nstages:", *stage_lines(answer.trace), sep="\n  ")
+        print("\nstages:", *stage_lines(answer.trace, quiet=args.quiet), sep="\n  ")
         printed(answer.trace.warnings)
 
 

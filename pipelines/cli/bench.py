@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.bench_attention import attention, configure_attention
+from fovea.pipelines.cli.bench_longcontext import configure_longcontext, longcontext
+from fovea.pipelines.cli.warned import add_quiet
 
 if TYPE_CHECKING:
     from fovea.pipelines.evaluation.measurements import Row
@@ -27,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--tasks", default="queries", metavar="A,B,...", help=tasks)
     one.add_argument("--limit", type=_positive, metavar="N", help="the first N questions; of made ones 600 if left out")
     configure_attention(benches.add_parser("attention", help="what engines find among a model's own keys"))
+    configure_longcontext(benches.add_parser("longcontext", help="a model's speed and answers by methods of attention"))
 
 
 def _common(one: argparse.ArgumentParser, *, data: str) -> None:
@@ -37,7 +40,7 @@ def _common(one: argparse.ArgumentParser, *, data: str) -> None:
     one.add_argument("--cache", type=Path, metavar="DIR", help="keep vectors here, for the next run")
     one.add_argument("--seed", type=int, default=0, help="of what is drawn (0)")
     one.add_argument("--json", action="store_true", help="print the rows as JSON")
-    one.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(one)
 
 
 def _positive(text: str) -> int:
@@ -49,13 +52,9 @@ def _positive(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Measure; what a run had to warn of goes to standard error."""
     from fovea.rag import progress
-    from fovea.rag.trace import Trace
 
-    trace = Trace()
-    with progress.shown(not args.quiet), trace.stage("bench"):
+    with progress.shown(not args.quiet):
         print(BENCHES[args.bench](args))
-    for warning, times in trace.warnings.items():
-        print(f"warning: {warning} ({times})", file=sys.stderr)
     return 0
 
 
@@ -99,4 +98,5 @@ BENCHES: dict[str, Callable[[argparse.Namespace], str]] = {
     "segmentation": segmentation,
     "retrieval": retrieval,
     "attention": attention,
+    "longcontext": longcontext,
 }

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fovea.pipelines.cli.warned import add_quiet
+
 if TYPE_CHECKING:
     from fovea.attention_retrieval.capture.dump import Dump
     from fovea.pipelines.bench.attention_heads import Plan
@@ -38,7 +40,7 @@ def configure_attention(one: argparse.ArgumentParser) -> None:
     one.add_argument("--threads", type=positive, default=1, metavar="N", help="of torch and faiss (1)")
     one.add_argument("--seed", type=natural, default=0, help="of what is drawn (0)")
     one.add_argument("--json", action="store_true", help="print the rows as JSON")
-    one.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(one)
 
 
 def attention(args: argparse.Namespace) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fovea.pipelines.cli.warned import add_quiet
+
 if TYPE_CHECKING:
     from fovea.attention_retrieval.capture.causal_lm import Plan
     from fovea.attention_retrieval.capture.dump import Facts
@@ -35,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--last", type=_part, default=0.25, metavar="X", help="and all of the last part (0.25)")
     parser.add_argument("--dtype", choices=["bf16", "fp32"], default="bf16", help="of the dump (bf16)")
     parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="of what is drawn (0)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     from fovea.attention_retrieval.capture.causal_lm import Plan
     from fovea.rag import progress
     from fovea.rag.trace import Trace
+    from fovea.rag.write_whole import refuse_unwritable
 
+    refuse_unwritable(args.out)
     names = ("tokens", "layers", "chunk", "decode", "held_out", "share", "last", "blocks", "dtype", "seed")
     plan, trace = Plan(**{name: getattr(args, name) for name in names}), Trace()
     with progress.shown(not args.quiet), trace.stage("capture"):
@@ -100,10 +104,10 @@ def text_of(path: Path) -> str:
 
 def is_encoder(model: str) -> bool:
     """Whether a model's configuration names no architecture that goes on with a text."""
+    from fovea.rag.causal_lm import ORGANISATION
     from fovea.rag.models import locate
 
-    name = model if "/" in model or Path(model).is_dir() else f"openai-community/{model}"
-    config = json.loads((locate(name).path / "config.json").read_text("utf-8"))
+    config = json.loads((locate(model, organisation=ORGANISATION).path / "config.json").read_text("utf-8"))
     made: Iterator[str] = iter(config.get("architectures") or ["ForCausalLM"])
     return not any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in made)
 

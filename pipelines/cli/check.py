@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fovea.pipelines.cli.warned import add_quiet
+
 if TYPE_CHECKING:
     from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 
@@ -17,6 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schema-only", action="store_true", help="the file alone, not what this machine has")
     parser.add_argument("--offline", action="store_true", help="ask no server, and load no client of a provider")
     parser.add_argument("--no-store", action="store_true", help="leave the store out")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.cli.ask import positive
+from fovea.pipelines.cli.warned import add_quiet, printed
 
 if TYPE_CHECKING:
     from fovea.pipelines.evaluation.evaluate import Evaluator
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from fovea.pipelines.pipeline import Pipeline
 
 OUTCOMES, ROWS = "outcomes.jsonl", "rows.json"
+YAML = (".yaml", ".yml")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="RUN", help="compare with another pipeline's YAML, or with such a DIR")
     parser.add_argument("--ingest", action="store_true", help="first take in the documents that the set brings")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def _count(text: str) -> int:
@@ -54,7 +58,9 @@ def _prices(text: str) -> dict[str, float]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and print; exit code 1 where more questions failed than --max-failures."""
+    """Evaluate and print; exit code 1 where more questions failed than --max-failures. What is written to and compared
+    with is looked at first.
+    """
     from fovea.pipelines.evaluation import report
     from fovea.pipelines.evaluation.measurements import show
     from fovea.pipelines.evaluation.segmentation import segmentation
@@ -63,21 +69,27 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out:
         _folder(args.out)
-    with progress.shown(not args.quiet), Pipeline.from_yaml(args.pipeline) as pipeline:
-        name, evaluator = pipeline.spec.name, _evaluator(args, pipeline)
+    saved, other = _saved(args), _other(args)
+    with progress.shown(not args.quiet), Pipeline.from_yaml(args.pipeline) as pipeline, other or nullcontext():
+        name, evaluator = pipeline.spec.name, _evaluator(args, pipeline, _names(args))
+        if saved is not None:
+            _comparable(saved, evaluator)
+        theirs = _evaluator(args, other, [one.name for one in evaluator.metrics]) if other else None
         evaluation = evaluator.evaluate()
         chunks = segmentation(pipeline.corpus, evaluator.questions, evaluator.texts)
-        before = _before(args, evaluation)
-    rows, texts = report.rows(evaluation, name, chunks), [report.table(evaluation, name, chunks)]
+        before = theirs.evaluate().outcomes if theirs else saved
+    rows, texts = report.rows(evaluation, name, chunks), [report.table(evaluation, name, chunks, quiet=args.quiet)]
     if before is not None:
-        from fovea.pipelines.evaluation.compare import compare
+        from fovea.pipelines.evaluation.compare import compare, pair
 
-        found = compare(before, evaluation.outcomes, evaluation.metrics)
-        rows += report.differences(found, evaluation.questions.name, f"{name} against {args.against}")
-        texts.append(report.difference_table(found, args.against))
+        paired = pair(before, evaluation.outcomes)
+        found = compare(paired, evaluation.metrics)
+        rows += report.differences(found, paired, evaluation.questions.name, f"{name} against {args.against}")
+        texts.append(report.difference_table(found, paired, args.against))
     if args.out:
         _write(args.out, evaluation, show(rows, as_json=True))
     print(show(rows, as_json=True) if args.json else "\n\n".join(texts))
+    printed(() if args.json else evaluation.warnings)
     if evaluator.judging is not None:
         print("judge:", ", ".join(f"{n} {what}" for what, n in evaluator.judging.counts.items()), file=sys.stderr)
     return _ended(evaluation, args)
@@ -91,7 +103,11 @@ def _ended(evaluation: Evaluation, args: argparse.Namespace) -> int:
     return 1
 
 
-def _evaluator(args: argparse.Namespace, pipeline: Pipeline) -> Evaluator:
+def _names(args: argparse.Namespace) -> list[str] | None:
+    return [name.strip() for name in args.metrics.split(",") if name.strip()] if args.metrics else None
+
+
+def _evaluator(args: argparse.Namespace, pipeline: Pipeline, names: Sequence[str] | None) -> Evaluator:
     from fovea.pipelines.evaluation.evaluate import Evaluator
     from fovea.pipelines.evaluation.questions import read_questions
     from fovea.pipelines.spec import yaml_source
@@ -101,34 +117,44 @@ def _evaluator(args: argparse.Namespace, pipeline: Pipeline) -> Evaluator:
         from fovea.pipelines.evaluation.taken import take_in
 
         take_in(pipeline, questions)
-    names = [name.strip() for name in args.metrics.split(",") if name.strip()] if args.metrics else None
     judge: Any = yaml_source.parse(args.judge, file="--judge").data if args.judge else None
     return Evaluator(pipeline, questions, names, k=args.k, judge=judge, prices=args.prices)
 
 
-def _before(args: argparse.Namespace, evaluation: Evaluation) -> list[Outcome] | None:
-    """The outcomes to compare with: read, or made by asking the other pipeline the same."""
-    if not args.against:
-        return None
+def _saved(args: argparse.Namespace) -> list[Outcome] | None:
+    """The outcomes of another run to compare with."""
     from fovea.pipelines.evaluation.evaluation import read_outcomes
+
+    path = Path(args.against or "")
+    if not args.against or path.suffix in YAML:
+        return None
+    return read_outcomes(path / OUTCOMES if path.is_dir() else path)
+
+
+def _other(args: argparse.Namespace) -> Pipeline | None:
+    """The pipeline to compare with, which is to be asked the same."""
     from fovea.pipelines.pipeline import Pipeline
 
-    path = Path(args.against)
-    if path.suffix not in (".yaml", ".yml"):
-        return read_outcomes(path / OUTCOMES if path.is_dir() else path)
-    args.metrics = ",".join(evaluation.metrics)
-    with Pipeline.from_yaml(path) as other:
-        return list(_evaluator(args, other).evaluate().outcomes)
+    return Pipeline.from_yaml(args.against) if args.against and Path(args.against).suffix in YAML else None
+
+
+def _comparable(saved: Sequence[Outcome], evaluator: Evaluator) -> None:
+    """Raise ConfigError where the other run was asked nothing of what this one will be."""
+    from fovea.pipelines.evaluation.compare import pair
+    from fovea.pipelines.evaluation.outcome import Outcome
+
+    pair(saved, [Outcome(q.id, content=q.content) for q in evaluator.questions.questions])
 
 
 def _folder(path: Path) -> None:
     """Make the folder of `--out` before there is anything to lose."""
     from fovea.rag.errors import ConfigError
+    from fovea.rag.write_whole import refuse_unwritable
 
     try:
         path.mkdir(parents=True, exist_ok=True)
         for name in (OUTCOMES, ROWS):
-            (path / name).open("a").close()
+            refuse_unwritable(path / name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot write a folder of results there: {reason}", where=f"--out {path}") from None
@@ -136,6 +162,8 @@ def _folder(path: Path) -> None:
 
 def _write(folder: Path, evaluation: Evaluation, rows: str) -> None:
     from fovea.pipelines.evaluation.evaluation import write_outcomes
+    from fovea.rag.write_whole import write_whole
 
     write_outcomes(folder / OUTCOMES, evaluation)
-    (folder / ROWS).write_text(json.dumps(json.loads(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(json.loads(rows), indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / ROWS, lambda part: part.write_text(text, encoding="utf-8"))

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from fovea.pipelines.cli.warned import printed
+from fovea.pipelines.cli.warned import add_quiet, printed
 from fovea.rag.printable import printable, to_json
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_report_options(parser: argparse.ArgumentParser) -> None:
     """Options of verbs that report on an ingestion."""
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def show(report: IngestReport, args: argparse.Namespace) -> int:
     if report.skipped:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in report.skipped.most_common())
         print(f"{report.skipped.total()} files of unknown type skipped: {kinds} (fovea status names them)")
-    print(*stage_lines(report.trace), sep="\n")
+    print(*stage_lines(report.trace, quiet=args.quiet), sep="\n")
     printed(report.trace.warnings)
     if report.gone:
         print(f"{len(report.gone)} other sources have no file any more, and still answer: fovea status {args.pipeline}")

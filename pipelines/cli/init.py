@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -105,11 +106,14 @@ def _line(key: str, value: str) -> str:
 
 
 def _write(path: Path, text: Callable[[], str]) -> None:
+    from fovea.rag.write_whole import write_whole
+
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text())
-    except FileExistsError:
-        raise ConfigError(f"{path} exists already", fix="name another file, or remove this one") from None
+        if os.path.lexists(path):
+            raise ConfigError(f"{path} exists already", fix="name another file, or remove this one")
+        if not path.parent.is_dir():
+            raise ConfigError(f"cannot write {path}: there is no folder {path.parent}")
+        write_whole(path, lambda part: part.write_text(text(), encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
@@ -130,18 +134,20 @@ def _example(folder: Path, name: str) -> int:
     import shutil
 
     from fovea.pipelines.shipped import shipped
+    from fovea.rag.write_whole import part_folder
 
     source, yaml = shipped("examples"), folder / f"{name}.yaml"
     try:
-        folder.mkdir(parents=True)
-        shutil.copytree(source / "library", folder / "library")
-        for file in ("questions.jsonl", "README.md"):
-            shutil.copyfile(source / file, folder / file)
-    except FileExistsError:
-        raise ConfigError(f"{folder} exists already", fix="name another folder, or remove this one") from None
+        if os.path.lexists(folder):
+            raise ConfigError(f"{folder} exists already", fix="name another folder, or remove this one")
+        with part_folder(folder.absolute().parent) as part:
+            shutil.copytree(source / "library", part / "all" / "library")
+            for file in ("questions.jsonl", "README.md"):
+                shutil.copyfile(source / file, part / "all" / file)
+            (part / "all" / yaml.name).write_text(template(yaml, name), encoding="utf-8")
+            (part / "all").rename(folder)
     except OSError as error:
         raise FoveaError(f"cannot write {folder}: {error.strerror}") from None
-    _write(yaml, lambda: template(yaml, name))
     print(f"wrote {folder}: documents in library/, questions.jsonl, {yaml.name}\n{_write_schema(folder)}")
     file, library, questions = (shlex.quote(str(p)) for p in (yaml, folder / "library", folder / "questions.jsonl"))
     print(f"next: fovea ingest {file} {library}\n"

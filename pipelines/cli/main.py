@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -19,15 +20,20 @@ VERBS = {
     "search": "show the passages for a question",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
+    "compact": "give back the space of what was removed or replaced",
     "capture": "dump a model's queries, keys and values of a text",
     "eval": "ask questions with gold, and measure quality, time and cost",
     "make-questions": "draft questions with gold spans from documents, for review",
     "sweep": "search the settings of a pipeline over gold questions",
-    "bench": "measure on data: segmentation, retrieval, attention",
+    "bench": "measure on data: segmentation, retrieval, attention, longcontext",
     "models": "list, fetch and find the models that have a short name",
     "doctor": "what is here and what is missing: versions, back-ends, GPU, caches",
     "docs": "the pages of documentation that came with this version",
 }
+
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What a disk says, with no file's name where one was being written."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -84,7 +90,7 @@ def _run(verb: str, args: argparse.Namespace) -> int:
     from fovea.rag.printable import printable, to_json
 
     try:
-        with counted():
+        with counted(quiet=getattr(args, "quiet", False)):
             return int(_module(verb).run(args))
     except FoveaError as error:
         print(printable(str(error), keep="\n"), file=sys.stderr)
@@ -98,9 +104,10 @@ def _run(verb: str, args: argparse.Namespace) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in DISK:
             raise
-        print(f"{printable(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        where = f"{printable(str(error.filename))}: " if error.filename else ""
+        print(f"{where}{error.strerror}", file=sys.stderr)
         return 1
 
 

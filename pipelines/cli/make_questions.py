@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.ask import positive
+from fovea.pipelines.cli.warned import add_quiet
 
 if TYPE_CHECKING:
     from fovea.rag.types import Document
@@ -23,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="where to; never overwritten")
     parser.add_argument("--count", type=positive, default=20, metavar="N", help="how many (20)")
     parser.add_argument("--model", metavar="YAML", help="""such as '{use: chat, model: "openai:gpt-4o-mini"}'""")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,9 +34,11 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.spec import yaml_source
     from fovea.rag import progress
     from fovea.rag.errors import ConfigError
+    from fovea.rag.write_whole import refuse_unwritable, write_whole
 
     if args.out.exists():
         raise ConfigError(f"{args.out} exists already", fix="name another file, or remove this one")
+    refuse_unwritable(args.out)
     judging = Judging.of(yaml_source.parse(args.model, file="--model").data) if args.model else None
     with progress.shown(not args.quiet):
         found = draft(_documents(args.sources), args.count, judging)
@@ -44,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if not found.made:
         print("no question could be drafted", file=sys.stderr)
         return 1
-    lines = [json.dumps(one.to_dict(), ensure_ascii=False) for one in found.made]
-    args.out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    text = "".join(json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in found.made)
+    write_whole(args.out, lambda part: part.write_text(text, encoding="utf-8"))
     print(f"{args.out}: {len(found.made)} drafts; read each, mend or delete it, then: fovea eval p.yaml {args.out}")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from fovea.pipelines.cli.warned import add_quiet
 from fovea.rag.printable import printable
 
 
@@ -14,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "sources", nargs="+", metavar="SOURCE", help="names as `fovea status --all` lists them, folders and globs"
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,6 +39,6 @@ def run(args: argparse.Namespace) -> int:
         print("nothing found")
     if args.explain:
         print("\nwhy these chunks:", *fate_lines(trace), sep="\n  ")
-        print("\nstages:", *stage_lines(trace), sep="\n  ")
+        print("\nstages:", *stage_lines(trace, quiet=args.quiet), sep="\n  ")
         printed(trace.warnings)
     return 0

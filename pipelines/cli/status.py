@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from fovea.pipelines.cli.warned import add_quiet
 from fovea.rag.printable import printable, to_json
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline", help="the pipeline's YAML file")
     parser.add_argument("--all", action="store_true", help="list every source, not only the failed ones")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:

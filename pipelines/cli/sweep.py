@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fovea.pipelines.cli.warned import add_quiet, also
+
 if TYPE_CHECKING:
     from fovea.pipelines.sweep.pool import Pool
     from fovea.pipelines.sweep.run import Sweep
@@ -31,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--questions-table", type=Path, metavar="FILE", help="write a row a trial and question")
     parser.add_argument("--mlflow", metavar="URI", help="log the study to MLflow")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with Sweep(study, _folder(study, args), cache=args.cache) as sweep, progress.shown(not args.quiet):
         if args.retry_failed:
-            sweep.results.retry()
+            sweep.results.retry(sweep.history)
         if not args.report:
             sweep.run(_pool(args.workers, sweep))
         return _reported(sweep, args)
@@ -97,6 +99,7 @@ def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
     from fovea.pipelines.sweep.report.best import best_yaml
     from fovea.pipelines.sweep.report.html import write_html
     from fovea.pipelines.sweep.report.text import summary
+    from fovea.rag.write_whole import write_whole
 
     record = sweep.record(" ".join(["fovea", *sys.argv[1:]]))
     page = sweep.folder / "report.html"
@@ -105,13 +108,12 @@ def _reported(sweep: Sweep, args: argparse.Namespace) -> int:
         if path:
             tables.write(flat(record), path)
     if args.best and record.complete:
-        args.best.write_text(best_yaml(record), encoding="utf-8")
+        write_whole(args.best, lambda part: part.write_text(best_yaml(record), encoding="utf-8"))
     if args.mlflow:
         from fovea.pipelines.sweep.report.mlflow_log import log_study
 
         log_study(record, args.mlflow)
     print(show(tables.rows(record), as_json=True) if args.json else f"{summary(record)}\n\nreport: {page}")
-    for warning, times in sweep.results.warnings.items():
-        print(f"warning: {warning} ({times:,})", file=sys.stderr)
+    also(sweep.results.warnings(sweep.history))
     failed = sum(trial.state == "failed" for trial in record.trials)
     return int(failed > args.max_failures or not record.complete)

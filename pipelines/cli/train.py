@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fovea.pipelines.cli.warned import add_quiet
 from fovea.rag.training.recipe import Recipe
 
 R = TypeVar("R", bound=Recipe)
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--restart", action="store_true", help="throw the checkpoint away")
     parser.add_argument("--max-seconds", type=float, metavar="N", help="stop after; the same command goes on")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,11 +1,12 @@
-"""Warnings of one call: each is printed once, at the end, with how often it came."""
+"""Warnings of one call: each is printed once, at the end, with how often it came; none where it is to be quiet."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from fovea.rag.printable import printable
@@ -31,9 +32,14 @@ class Warned(logging.Handler):
 _handler = Warned()
 
 
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """The option `--quiet`, which every verb that may warn has."""
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, and no warnings")
+
+
 @contextmanager
-def counted() -> Iterator[None]:
-    """Count the warnings of the block, and print them when it ends, however it does."""
+def counted(*, quiet: bool = False) -> Iterator[None]:
+    """Count the warnings of the block, and print them when it ends, however it does, unless `quiet`."""
     log = logging.getLogger("fovea")
     _handler.counts.clear()
     log.addHandler(_handler)
@@ -41,7 +47,14 @@ def counted() -> Iterator[None]:
         yield
     finally:
         log.removeHandler(_handler)
-        print(*_handler.lines(), sep="\n", end="\n" if _handler.counts else "", file=sys.stderr)
+        if _handler.counts and not quiet:
+            print(*_handler.lines(), sep="\n", file=sys.stderr)
+
+
+def also(warnings: Mapping[str, int]) -> None:
+    """These came up in other processes, as often: they are printed with the others, each kind once."""
+    for message, times in warnings.items():
+        _handler.counts[message] = max(times, _handler.counts[message])
 
 
 def printed(warnings: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fovea.pipelines.answering.refusals import is_refusal
 from fovea.pipelines.evaluation.gold import Question
 from fovea.rag.encoder import Encoder
 from fovea.rag.types import Answer, Hit
@@ -106,6 +107,16 @@ class Case:
         return self.answer
 
     @cached_property
+    def abstained(self) -> bool:
+        """Whether the answer says that there is none, or nothing at all."""
+        return not self.said.text.strip() or is_refusal(self.said.text)
+
+    @cached_property
+    def unanswerable(self) -> bool:
+        """Whether it is right to abstain: one of the set's answers says that there is none."""
+        return any(map(is_refusal, self.question.answers))
+
+    @cached_property
     def contexts(self) -> list[str]:
         """The texts of the passages."""
         return [hit.chunk.text for hit in self.hits]
@@ -118,9 +129,39 @@ class Case:
         return (" ".join(gold.text for gold in self.question.spans),)
 
     @cached_property
+    def right(self) -> tuple[str, ...]:
+        """The references that state something, as gold spans always do: what an answer is compared with."""
+        if not self.question.answers:
+            return self.references
+        return tuple(answer for answer in self.question.answers if not is_refusal(answer))
+
+    @cached_property
     def gold(self) -> np.ndarray:
-        """The gold spans, int64 `(spans, 2)`."""
-        return self.line.spans((g.document, g.start, g.end) for g in self.question.spans)
+        """The gold spans, int64 `(spans, 2)`; of one that stands in several places, all of them."""
+        return self.line.spans(place for g in self.question.spans for place in g.places)
+
+    def reached(self, by_place: np.ndarray) -> np.ndarray:
+        """Of numbers or truth values `(..., places)`, the highest of each gold span: `(..., spans)`."""
+        import numpy as np
+
+        counts = [len(g.places) for g in self.question.spans]
+        if len(counts) == by_place.shape[-1]:
+            return by_place
+        found: np.ndarray = np.maximum.reduceat(by_place, np.cumsum([0, *counts[:-1]]), axis=-1)
+        return found
+
+    def nearest_gold(self, passages: np.ndarray) -> np.ndarray:
+        """The gold spans `(spans, 2)`, each at the place that the passages hold most of."""
+        import numpy as np
+
+        from fovea.pipelines.evaluation.span_metrics import covered
+
+        if len(self.gold) == len(self.question.spans):
+            return self.gold
+        held = covered(self.gold, passages) / (self.gold[:, 1] - self.gold[:, 0])
+        ends = np.cumsum([len(g.places) for g in self.question.spans])
+        starts = [0, *ends[:-1]]
+        return self.gold[[a + int(held[a:b].argmax()) for a, b in zip(starts, ends)]]
 
     @cached_property
     def passages(self) -> np.ndarray:

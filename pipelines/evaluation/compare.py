@@ -1,13 +1,70 @@
-"""Compare two evaluations question by question: paired differences, with intervals and tests."""
+"""Compare two evaluations question by question: paired differences, with intervals and tests.
+
+Questions are paired by what they ask and what is right (`Question.content`), not by their ids or places: a file whose
+rows were moved, added or taken out compares what both runs were asked, and a question with other gold is no pair.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.value import Value, means
 from fovea.rag.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Outcomes of the same question before and after, and what has no partner."""
+
+    pairs: tuple[tuple[Outcome, Outcome], ...]
+    before: tuple[Outcome, ...]
+    """Asked before alone."""
+    after: tuple[Outcome, ...]
+    """Asked after alone."""
+
+    @property
+    def other_gold(self) -> int:
+        """How many of those after are asked before too, with other gold."""
+        asked = Counter(_asked(outcome) for outcome in self.before)
+        return (asked & Counter(_asked(outcome) for outcome in self.after)).total()
+
+    def __str__(self) -> str:
+        said = f"{len(self.pairs)} questions paired by content"
+        if self.before or self.after:
+            said += f"; without a partner {len(self.after)} of this run and {len(self.before)} of that"
+        return said + (f", {self.other_gold} of them for other gold" if self.other_gold else "")
+
+
+def pair(before: Sequence[Outcome], after: Sequence[Outcome]) -> Paired:
+    """Each outcome after with one before of the same content, of the same id if there is one; a question that stands
+    several times in both is paired as often as both have it. Raises ConfigError where there is no pair.
+    """
+    left: dict[str, list[Outcome]] = {}
+    for outcome in before:
+        left.setdefault(outcome.content, []).append(outcome)
+    partner: dict[int, Outcome] = {}
+    for same_id in (True, False):
+        for place, outcome in enumerate(after):
+            found = [] if place in partner else left.get(outcome.content, [])
+            at = next((i for i, o in enumerate(found) if not same_id or o.question == outcome.question), None)
+            if at is not None:
+                partner[place] = found.pop(at)
+    paired = Paired(
+        tuple((partner[place], outcome) for place, outcome in enumerate(after) if place in partner),
+        tuple(outcome for found in left.values() for outcome in found),
+        tuple(outcome for place, outcome in enumerate(after) if place not in partner),
+    )
+    if not paired.pairs:
+        gold = f"; {paired.other_gold} are asked in both, with other gold" if paired.other_gold else ""
+        raise ConfigError(f"the two evaluations have no question in common{gold}", where="--against")
+    return paired
+
+
+def _asked(outcome: Outcome) -> str:
+    return outcome.content.partition("-")[0]
 
 
 @dataclass(frozen=True)
@@ -25,20 +82,16 @@ class Difference:
     """The same, corrected for the number of metrics (Holm)."""
 
 
-def compare(before: Sequence[Outcome], after: Sequence[Outcome], metrics: Iterable[str]) -> list[Difference]:
+def compare(paired: Paired, metrics: Iterable[str]) -> list[Difference]:
     """The differences, metric by metric; one that no question has in both is left out.
 
-    `of` is the number of questions that both were asked. Raises ConfigError where that is none. O(10,000 * questions)
-    a metric.
+    `of` is the number of pairs. O(10,000 * questions) a metric.
     """
     import numpy as np
 
     from fovea.pipelines.evaluation.ranking_metrics import holm, randomisation_p
 
-    first = {o.question: o for o in before}
-    pairs = [(first[o.question], o) for o in after if o.question in first]
-    if not pairs:
-        raise ConfigError("the two evaluations have no question in common", where="--against")
+    pairs = paired.pairs
     both = {m: [(a.scores[m], b.scores[m]) for a, b in pairs if m in a.scores and m in b.scores] for m in metrics}
     table = {m: np.array(rows) for m, rows in both.items() if rows}
     moved = {m: rows[:, 1] - rows[:, 0] for m, rows in table.items()}

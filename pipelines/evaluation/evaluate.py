@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.evaluation.case import Case, Texts
-from fovea.pipelines.evaluation.evaluation import NOTHING, Evaluation
+from fovea.pipelines.evaluation.evaluation import Evaluation
 from fovea.pipelines.evaluation.gold import Question, QuestionSet
 from fovea.pipelines.evaluation.judging import Judging
 from fovea.pipelines.evaluation.metrics.metric import Metric, metric
-from fovea.pipelines.evaluation.missing import Missing, Nothing
+from fovea.pipelines.evaluation.missing import Missing
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.questions import check_questions
 from fovea.rag import progress
@@ -58,7 +58,8 @@ class Evaluator:
         self.pipeline, self.k, self.prices = pipeline, k, dict(prices or {})
         self.texts = Texts(encoder or pipeline.spec.encoder)
         self.judging = Judging.of(judge) if judge is not None else None
-        self.questions = check_questions(questions, pipeline.corpus.library.documents())
+        with Trace().stage("questions") as looked:
+            self.questions = check_questions(questions, pipeline.corpus.library.documents())
         self._by_id = {q.id: q for q in self.questions.questions}
         kept = k or pipeline.spec.kept
         names = metrics or default_metrics(self.questions, kept, judged=judge is not None)
@@ -66,7 +67,7 @@ class Evaluator:
         for one in self.metrics:
             if one.unit == "k" and (one.cut or 0) > kept:
                 warn(f"{one.name} looks at {one.cut} places, and the pipeline keeps {kept} passages: -k {one.cut}")
-        self.warnings: Counter[str] = Counter()
+        self._looked, self.warnings = looked.warnings, Counter[str]()
         self.answers = any("answer" in m.needs for m in self.metrics)
 
     def _checked(self, one: Metric) -> Metric:
@@ -98,25 +99,28 @@ class Evaluator:
                 bar.advance(1, "failed: " + outcomes[-1].failed[:40] if outcomes[-1].failed else "")
         spent = time.perf_counter() - began
         return Evaluation(
-            self.questions, tuple(outcomes), tuple(m.name for m in self.metrics), spent, dict(self.warnings)
+            self.questions,
+            tuple(outcomes),
+            tuple(m.name for m in self.metrics),
+            spent,
+            dict(self._looked + self.warnings),
         )
 
     def outcome(self, question: Question) -> Outcome:
         """What came of one question. Any exception of the pipeline becomes the reason of a failure."""
-        began = clock()
+        began, question = clock(), self._by_id.get(question.id, question)
         try:
             hits, answer, trace = self._asked(question)
         except Exception as error:  # whatever a component raises: it is counted, with its reason
-            return Outcome(question.id, seconds={"total": clock() - began}, failed=reason(error))
+            took = {"total": clock() - began}
+            return Outcome(question.id, seconds=took, failed=reason(error), content=question.content)
         spent = clock() - began
         return self.scored(question, hits, answer, trace, total=spent)
 
     def _asked(self, question: Question) -> tuple[Sequence[Hit], Answer | None, Trace]:
         if not self.answers:
-            trace, kept = Trace(), self.k or self.pipeline.spec.kept
-            more = len(self.pipeline.corpus.library.chunks_of(question.itself)) if question.itself else 0
-            hits = self.pipeline.retrieve(question.query, kept + more, trace=trace)
-            return _others(hits, question)[:kept], None, trace
+            trace = Trace()
+            return self.pipeline.retrieve(question.query, self.k, trace=trace), None, trace
         answer = self.pipeline.ask(question.query, self.k)
         return answer.hits, answer, answer.trace or Trace()
 
@@ -133,7 +137,6 @@ class Evaluator:
         `total` they are summed. What a metric raises makes that metric missing, with the reason.
         """
         question = self._by_id.get(question.id, question)
-        hits = _others(hits, question)
         seconds = {stage.name: stage.seconds for stage in trace.stages}
         seconds["total"] = sum(seconds.values()) if total is None else total
         with trace.stage("score"):
@@ -152,7 +155,8 @@ class Evaluator:
         case = Case(question, hits, self.texts, answer, seconds, tokens, self.judging, self.prices)
         scores, missing = self._scores(case)
         places = tuple((h.chunk.document_id, h.chunk.start, h.chunk.end, float(h.score)) for h in hits)
-        return Outcome(question.id, scores, seconds, tokens, places, answer.text if answer else None, missing=missing)
+        said = answer.text if answer else None
+        return Outcome(question.id, scores, seconds, tokens, places, said, "", missing, question.content)
 
     def _scores(self, case: Case) -> tuple[dict[str, float], dict[str, str]]:
         scores: dict[str, float] = {}
@@ -165,16 +169,9 @@ class Evaluator:
                 if value != value:
                     raise Missing("it came out as not a number")
                 scores[one.name] = value
-            except Nothing as none:
-                missing[one.name] = f"{NOTHING}{none}"
             except Exception as error:  # of a judge's provider, say: counted with its reason, and never a number
                 missing[one.name] = str(error) if isinstance(error, Missing) else reason(error)
         return scores, missing
-
-
-def _others(hits: Sequence[Hit], question: Question) -> Sequence[Hit]:
-    """The hits that are not of the question itself."""
-    return [hit for hit in hits if hit.chunk.document_id != question.itself] if question.itself else hits
 
 
 def reason(error: Exception) -> str:
@@ -191,7 +188,7 @@ def default_metrics(questions: QuestionSet, k: int, *, judged: bool = False) -> 
     names += ["span_recall", "span_precision", "span_iou"] if spans else []
     names += ["context_precision_lite"] if right else []
     names += ["context_recall_lite"] if spans else []
-    names += ["faithfulness_lite", "answer_relevancy_lite"]
+    names += ["coverage", "faithfulness_lite", "answer_relevancy_lite"]
     names += ["answer_correctness_lite", "answer_similarity"] if right else []
     names += ["citation_precision", "citation_recall"] if spans else []
     if judged:

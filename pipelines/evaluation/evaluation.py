@@ -15,9 +15,7 @@ from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.value import Value, means
 from fovea.rag.errors import DocumentError
 from fovea.rag.training.files import json_lines, malformed
-
-NOTHING = "nothing to measure: "
-"""How reasons in `Outcome.missing` begin that are no failures: a refusal states nothing that could be supported."""
+from fovea.rag.write_whole import write_whole
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Evaluation:
 
     @property
     def failed(self) -> int:
-        """Questions that failed, or lack a metric for a reason that is a failure."""
+        """Questions that failed, or lack a metric that applies to them."""
         return sum(1 for outcome in self.outcomes if failures_of([outcome]))
 
     def passes(self, max_failures: int = 0) -> bool:
@@ -60,15 +58,6 @@ class Evaluation:
         order = [stage for stage in spent if stage != "total"] + [stage for stage in spent if stage == "total"]
         return {s: (float(np.quantile(spent[s], 0.5)), float(np.quantile(spent[s], 0.95))) for s in order}
 
-    def nothing(self) -> Counter[str]:
-        """By metric and reason, how many questions had nothing to measure; these are no failures."""
-        return Counter(
-            f"{name}: {why.removeprefix(NOTHING)}"
-            for outcome in self.outcomes
-            for name, why in outcome.missing.items()
-            if why.startswith(NOTHING)
-        )
-
 
 def values_of(outcomes: Sequence[Outcome], questions: QuestionSet, metrics: Iterable[str]) -> dict[str, Value]:
     """By metric, the mean over the outcomes that have it, of as many questions as it applies to. Failed questions are
@@ -82,12 +71,12 @@ def values_of(outcomes: Sequence[Outcome], questions: QuestionSet, metrics: Iter
 
 
 def failures_of(outcomes: Iterable[Outcome]) -> Counter[str]:
-    """Reasons why questions failed, or metrics are missing for a reason that is a failure, with their number."""
+    """Reasons why questions failed, or lack a metric that applies to them, with their number."""
     found: Counter[str] = Counter()
     for outcome in outcomes:
         if outcome.failed:
             found[outcome.failed] += 1
-        found.update(f"{name}: {why}" for name, why in outcome.missing.items() if not why.startswith(NOTHING))
+        found.update(f"{name}: {why}" for name, why in outcome.missing.items())
     return found
 
 
@@ -98,7 +87,7 @@ def write_outcomes(path: Path, evaluation: Evaluation) -> None:
         json.dumps({"text": asked[o.question], **o.to_dict()}, ensure_ascii=False, allow_nan=False)
         for o in evaluation.outcomes
     ]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_whole(path, lambda part: part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
@@ -110,6 +99,9 @@ def read_outcomes(path: Path) -> list[Outcome]:
 
 
 def _outcome(where: str, row: Any) -> Outcome:
+    if isinstance(row, dict) and not row.get("content"):
+        what = "an outcome that does not say what was asked"
+        raise DocumentError(what, where=where, fix="write it anew: fovea eval ... --out DIR")
     try:
         return Outcome.from_dict({k: v for k, v in _mapping(row).items() if k != "text"})
     except (TypeError, KeyError, ValueError) as error:

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from fovea.pipelines.answering.claims import asked_numbers
 from fovea.pipelines.answering.likeness import COMMON, stems, weights
+from fovea.pipelines.answering.quantities import asked_numbers
 from fovea.rag.headings import Heading, body, headings, trail
 from fovea.rag.sentences import sentences
 from fovea.rag.tokens import words

@@ -12,7 +12,10 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any
+
+from fovea.pipelines.evaluation.value import wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,15 +36,28 @@ class Row:
     seconds: float | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """An end that is not a number is none."""
+        for end in ("low", "high"):
+            if (value := getattr(self, end)) is not None and isnan(value):
+                object.__setattr__(self, end, None)
 
-def interval(values: Sequence[float] | np.ndarray, *, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of `values` and its 95 % percentile bootstrap interval: `(mean, low, high)`.
+
+def interval(
+    values: Sequence[float] | np.ndarray, *, draws: int = 2000, seed: int = 0, shares: bool = False
+) -> tuple[float, float, float]:
+    """Mean of `values` and its 95 % percentile bootstrap interval: `(mean, low, high)`. Values that do not vary, and
+    one alone, say nothing of others: both ends are NaN; of `shares`, which lie in 0 to 1, that are all 0 or all 1, the
+    ends are Wilson's (`fovea.pipelines.evaluation.value`).
 
     For a paired difference of two methods pass the differences. O(draws * n).
     """
     import numpy as np
 
     found = np.asarray(values, dtype=np.float64)
+    if (found == found[0]).all():
+        mean, n = float(found[0]), len(found)
+        return (mean, *wilson(round(mean) * n, n)) if shares and n > 1 and mean in (0, 1) else (mean, nan, nan)
     draw = np.random.default_rng(seed).integers(0, len(found), (draws, len(found)))
     low, high = np.quantile(found[draw].mean(axis=1), [0.025, 0.975])
     return float(found.mean()), float(low), float(high)

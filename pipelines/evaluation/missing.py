@@ -5,7 +5,3 @@ from __future__ import annotations
 
 class Missing(Exception):
     """A metric that cannot be had of a question to which it applies; its words say why."""
-
-
-class Nothing(Missing):
-    """One that has nothing to measure, as faithfulness of an answer that states nothing: counted, and no failure."""

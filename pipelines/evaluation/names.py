@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from fovea.pipelines.evaluation.lookup import Standing
 from fovea.rag.errors import ConfigError
 from fovea.rag.types import Document
 
@@ -17,10 +18,11 @@ class Names:
 
     def __init__(self, documents: Iterable[Document], wanted: Collection[str] = ()) -> None:
         self.texts: dict[str, str] = {}
-        """The texts of documents that one of the `wanted` names may mean, by id."""
+        """The texts of documents that one of the `wanted` names may mean, by id; "" may mean any."""
         self._ids: dict[str, list[str]] = {}
         self._records: dict[str, list[str]] = {}
         self._all: set[str] = set()
+        self._standing: dict[str, Standing] = {}
         stems = {_stem(name) for name in wanted}
         for document in documents:
             self._all.add(document.id)
@@ -28,8 +30,14 @@ class Names:
             _, mark, record = document.id.partition("#")
             if mark:
                 self._records.setdefault(record, []).append(document.id)
-            if _stem(document.id) in stems or record in wanted:
+            if _stem(document.id) in stems or record in wanted or "" in wanted:
                 self.texts[document.id] = document.text
+
+    def standing(self, key: str) -> Standing:
+        """Looks texts up in a document of `texts`."""
+        if key not in self._standing:
+            self._standing[key] = Standing(self.texts[key])
+        return self._standing[key]
 
     def id(self, name: str) -> str:
         """The id of the one document that `name` means; raises ConfigError where it means none, or several."""

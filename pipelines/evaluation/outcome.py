@@ -27,13 +27,15 @@ class Outcome:
     failed: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
     """By metric that could not be had though it applies, why: a judge's reply that nobody can read, say."""
+    content: str = ""
+    """What was asked and what is right, by their hashes (`Question.content`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return {
             "question": self.question, "scores": dict(self.scores), "seconds": dict(self.seconds),
             "tokens": dict(self.tokens), "hits": [list(hit) for hit in self.hits], "answer": self.answer,
-            "failed": self.failed, "missing": dict(self.missing),
+            "failed": self.failed, "missing": dict(self.missing), "content": self.content,
         }  # fmt: skip
 
     @classmethod

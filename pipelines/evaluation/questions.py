@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,7 @@ from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
 from fovea.pipelines.evaluation.names import Names
 from fovea.pipelines.evaluation.sets.jsonl import read_jsonl
 from fovea.rag.errors import ConfigError, ConfigErrors, DocumentError
+from fovea.rag.trace import warn
 from fovea.rag.training.files import read_json
 from fovea.rag.types import Document
 from fovea.retrievers.collection import Split
@@ -23,6 +25,7 @@ FORMS = (
 )
 SHOWN = 20
 """Faults of gold that one message lists."""
+SEVERAL = "a gold text stands several times in the documents: any of its places counts"
 
 
 def read_questions(path: str | Path, *, limit: int | None = None, split: str | None = None) -> QuestionSet:
@@ -70,10 +73,12 @@ def _read(root: Path, split: Split | None) -> QuestionSet:
 
 def check_questions(questions: QuestionSet, documents: Iterable[Document]) -> QuestionSet:
     """The same questions, their gold under the ids that the documents have (`Names` says how names are matched), with
-    the text that stands there.
+    the text that stands there. A text without a place is looked up (`fovea.pipelines.evaluation.lookup`): where it
+    stands several times, any of its places counts, and that is warned of.
 
     Raises ConfigErrors, each with the place of its question, for a document that is unknown or named ambiguously, a
-    span outside its document, and a text that is not what stands there. O(characters of the documents).
+    span outside its document, and a text that is not what stands there, or stands nowhere. O(characters of the
+    documents), once a text that is looked up.
     """
     names = Names(documents, {g.document for q in questions.questions for g in q.spans})
     errors: list[ConfigError] = []
@@ -82,6 +87,7 @@ def check_questions(questions: QuestionSet, documents: Iterable[Document]) -> Qu
         more = len(errors) - SHOWN
         rest = [ConfigError(f"and {more} more like these")] if more > 0 else []
         raise ConfigErrors([*errors[:SHOWN], *rest])
+    warn(SEVERAL, sum(bool(gold.elsewhere) for question in found for gold in question.spans))
     return replace(questions, questions=tuple(found))
 
 
@@ -93,18 +99,45 @@ def _fitted(question: Question, names: Names, errors: list[ConfigError]) -> Ques
             errors.append(error.at(question.where))  # type: ignore[arg-type]
             return ""
 
-    spans = [replace(gold, document=place(gold.document)) for gold in question.spans]
-    spans = [gold for gold in spans if gold.document]
+    given = [replace(gold, document=place(gold.document) if gold.document else "") for gold in question.spans]
+    spans = [gold for gold, raw in zip(given, question.spans) if gold.document or not raw.document]
     for fault in _faults(question, spans, names):
         errors.append(ConfigError(fault, where=question.where, fix="mend the span: positions count characters from 0"))
-    spans = [replace(gold, text=names.texts[gold.document][gold.start : gold.end]) for gold in spans]
+    spans = [_at_its_place(gold, question, names, errors) for gold in spans]
     itself = place(question.itself) if question.itself else ""
     relevant = {place(name): grade for name, grade in question.relevant.items()}
     return replace(question, spans=tuple(spans), relevant=relevant, itself=itself)
 
 
+def _at_its_place(gold: Gold, question: Question, names: Names, errors: list[ConfigError]) -> Gold:
+    """Looked up if need be, with the text that stands there."""
+    if gold.looked_up:
+        elsewhere = tuple((gold.document, start, end) for _, start, end in gold.elsewhere)
+        return replace(gold, text=names.texts[gold.document][gold.start : gold.end], elsewhere=elsewhere)
+    ids = [gold.document] if gold.document else list(names.texts)
+    found = [(i, span.start, span.end) for i in ids for span in names.standing(i).places(gold.text)]
+    if not found:
+        what = f"question {question.id!r}: the text {gold.text[:80]!r} does not stand in "
+        what += repr(gold.document) if gold.document else "any document"
+        near = _nearest(gold.text, ids, names) if ids and len(errors) < SHOWN else ""
+        fix = "quote the words of the document, or give start and end"
+        errors.append(ConfigError(what + near, where=question.where, fix=fix))
+        return gold
+    (document, start, end), *others = found
+    return Gold(document, start, end, names.texts[document][start:end], tuple(others))
+
+
+def _nearest(wanted: str, ids: Iterable[str], names: Names) -> str:
+    """What is most like it in the documents, for a message."""
+    alike, span, document = max(((*names.standing(i).nearest(wanted), i) for i in ids), key=itemgetter(0))
+    said = names.texts[document][span.start : span.end]
+    return f"; the nearest is {said[:120]!r}, at [{span.start}, {span.end}) of {document!r}" if alike else ""
+
+
 def _faults(question: Question, spans: Iterable[Gold], names: Names) -> Iterator[str]:
     for gold in spans:
+        if not gold.looked_up:
+            continue
         text = names.texts[gold.document]
         if gold.end > len(text):
             yield (

@@ -10,6 +10,7 @@ from fovea.pipelines.evaluation.gold import QuestionSet
 from fovea.pipelines.ingest import Ingest, IngestReport
 from fovea.pipelines.loaders.jsonl import JsonlLoader
 from fovea.rag.errors import ConfigError, DocumentError
+from fovea.rag.write_whole import write_whole
 
 if TYPE_CHECKING:
     from fovea.pipelines.pipeline import Pipeline
@@ -24,9 +25,9 @@ def take_in(pipeline: Pipeline, questions: QuestionSet) -> IngestReport:
     if not questions.documents:
         raise ConfigError(f"the set {questions.name} brings no documents", where="--ingest", fix="fovea ingest FILES")
     path = Path(pipeline.spec.store.path) / "sets" / f"{questions.name}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = ({"id": d.id, "title": d.title, "text": d.text} for d in questions.documents)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
     loader = JsonlLoader(id="id", text=("text",), title="title")
     with pipeline._writing() as library:
         report = Ingest(pipeline.spec, [loader], library, pipeline.base).run([path])

@@ -12,14 +12,15 @@ stands for "s with its predecessor", so that each sentence is encoded once.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
 from fovea.pipelines.answering.citing import cite
-from fovea.pipelines.answering.claims import names
+from fovea.pipelines.answering.following import followed
 from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
+from fovea.pipelines.answering.naming import speak_of
 from fovea.pipelines.answering.passages import Passage, read
 from fovea.pipelines.answering.quoting import Quotation, joined, quotations, taken
 from fovea.pipelines.answering.refusals import NO_ANSWER
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 NEIGHBOURS, RANK = 0.3, 0.01
 LONGEST_HEADING = 80
 """Characters."""
-_ENGLISH = re.compile(r"\b(?:the|of|does|did|is|are|how|what|which|who|when|where|why)\b", re.IGNORECASE)
 _STOPS = ".!…。！:：;；"
 _MARKED = re.compile(r"(?:\A|\n)[ \t]*(?:\||[-*+•][ \t]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z])[.)])[ \t]*\Z")
 """What stands before an item of a list or a row of a table."""
@@ -48,7 +48,8 @@ class ExtractiveGenerator(Generator, name="extractive"):
     """Quotes the sentences that answer best: at most `max_sentences`, in reading order inside a document.
 
     Says that the documents do not answer where no sentence reaches `floor`, or where no document that came back holds
-    the names in an English question. O(sentences) encodings a question.
+    what the question names: a name (in an English question), a year, a numbered section, what it quotes. O(sentences)
+    encodings a question.
     """
 
     max_sentences: PositiveInt = 3
@@ -93,7 +94,7 @@ class ExtractiveGenerator(Generator, name="extractive"):
         told = [i for i, p in enumerate(everything) if bags[i] - asked and _tells(p)]
         kept = sorted(sorted(told, key=lambda i: -covers[i])[: self.candidates])
         trace.current().count(sentences_read=len(kept), sentences_left=len(everything) - len(kept))
-        if self.floor and not _named(question, everything):
+        if self.floor and not speak_of(question, everything):
             trace.current().note(no_answer="no document that came back holds what the question names")
             return []
         if not kept:
@@ -106,8 +107,9 @@ class ExtractiveGenerator(Generator, name="extractive"):
         if best < self.floor:
             trace.current().note(no_answer=f"the best sentence scores {best:.2f}, the floor is {self.floor}")
             return []
-        picked = self._pick(scores, vectors, corpus)
-        return _in_order([quoted[kept[n]] for n in picked])
+        picked = [kept[n] for n in self._pick(scores, vectors, corpus)]
+        picked = followed(question, picked, quoted, frozenset(told), self.max_sentences)
+        return _in_order([quoted[n] for n in picked])
 
     def _pick(self, scores: Sequence[float], vectors: np.ndarray, corpus: Corpus) -> list[int]:
         """Rows of the best sentences that say something new, best first."""
@@ -131,21 +133,6 @@ def _tells(passage: Passage) -> bool:
     if _MARKED.search(whole[max(0, span.start - 16) : span.start]):
         return not _HEADS_TABLE.match(whole, span.end)
     return text[-1:] in _STOPS or len(text) > LONGEST_HEADING or not _BREAK.match(whole[span.end : span.end + 8])
-
-
-def _named(question: str, passages: Sequence[Passage]) -> bool:
-    """Whether every name of the question stands in a document that came back, its title or source: what is said of
-    others is no answer. Names are told by their capitals, so only in an English question.
-    """
-    wanted = names(question) if _ENGLISH.search(question) else frozenset()
-    documents = {passage.document.id: passage.document for passage in passages}.values() if wanted else ()
-    around = frozenset[str]().union(*(stems(f"{d.text} {d.title} {d.source}") for d in documents))
-    return all(held(name, around) for name in wanted)
-
-
-def held(name: Sequence[str], words: Container[str]) -> bool:
-    """Whether the words of a name, or the greater part of a long one, are among `words`."""
-    return 2 * sum(word in words for word in name) > len(name)
 
 
 def _covers(

@@ -62,7 +62,7 @@ class LangChainGenerator(Generator):
             return
         told = _Told(_called(self.model))
         try:
-            for chunk in self.model.stream(messages(query, hits, self.instruction)):
+            for chunk in self.model.stream(messages(query, hits, self.instruction, corpus)):
                 if piece := told.take(chunk):
                     yield piece
         except Exception as error:  # every provider raises its own kinds
@@ -77,7 +77,7 @@ class LangChainGenerator(Generator):
             return
         told = _Told(_called(self.model))
         try:
-            async for chunk in self.model.astream(messages(query, hits, self.instruction)):
+            async for chunk in self.model.astream(messages(query, hits, self.instruction, corpus)):
                 if piece := told.take(chunk):
                     yield piece
         except Exception as error:  # every provider raises its own kinds

@@ -94,8 +94,8 @@ class TransformersGenerator(Generator, name="transformers"):
             trace.current().note(no_answer="no passages came back, so the model was not asked")
             yield NO_ANSWER
             return
-        hits = self._fitting(query, hits)
-        tokens = self._tokens(query, hits)
+        hits = self._fitting(query, hits, corpus)
+        tokens = self._tokens(query, hits, corpus)
         cache = self.attention.cache(self.lm.model.config) if self.attention else None
         made = self.lm.stream(tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed, cache=cache)
         heard, length = Listening(opened=opens(self.lm.tokenizer.decode(tokens[-END:]))), 0
@@ -108,7 +108,7 @@ class TransformersGenerator(Generator, name="transformers"):
             yield rest
         trace.current().note(model=self.model, device=str(self.lm.model.device))
         if self.attention:
-            self._note(self.attention, cache, query, hits)
+            self._note(self.attention, cache, query, hits, corpus)
         trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
         if thought := heard.parts[0]:
             trace.current().note(reasoning=thought)
@@ -120,24 +120,25 @@ class TransformersGenerator(Generator, name="transformers"):
         if made.cut:
             trace.warn(f"{self.model} reached max_new_tokens ({self.max_new_tokens}): the answer is cut off")
 
-    def _note(self, attention: Attention, cache: Any, query: Query, hits: Sequence[Hit]) -> None:
+    def _note(self, attention: Attention, cache: Any, query: Query, hits: Sequence[Hit], corpus: Corpus) -> None:
         """What the attention did, and where the model looked, if that was kept."""
         trace.current().note(attention=attention.summary(cache))
         if (share := attention.attended(cache)) is not None:
-            prompt, offsets = self.lm.prompt(messages(query, hits, self.instruction))
+            prompt, offsets = self.lm.prompt(messages(query, hits, self.instruction, corpus))
             trace.current().note(looked_at=looked_at(prompt, offsets, share, hits))
 
-    def _fitting(self, query: Query, hits: Sequence[Hit]) -> Sequence[Hit]:
+    def _fitting(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Sequence[Hit]:
         """As many of the first passages as leave room for the answer."""
         room = self.lm.window and self.lm.window - self.max_new_tokens
-        made = self._tokens(query, hits)
+        made = self._tokens(query, hits, corpus)
         if room is None or len(made) <= room:
             return hits
-        fits = bisect_right(range(len(hits)), room, key=lambda n: len(self._tokens(query, hits[:n]))) - 1
+        fits = bisect_right(range(len(hits)), room, key=lambda n: len(self._tokens(query, hits[:n], corpus))) - 1
         if fits < 1:
+            first = len(self._tokens(query, hits[:1], corpus))
             raise QueryError(
                 f"the window of {self.model} holds {self.lm.window:,} tokens; {self.max_new_tokens:,} for the answer, "
-                f"the question and the first passage do not fit ({len(self._tokens(query, hits[:1])):,} tokens)",
+                f"the question and the first passage do not fit ({first:,} tokens)",
                 fix="a lower max_new_tokens, smaller chunks, a shorter question or a model with a larger window",
             )
         trace.warn(f"{len(hits) - fits} of {len(hits)} passages did not fit the window of {self.model}")
@@ -145,8 +146,8 @@ class TransformersGenerator(Generator, name="transformers"):
             trace.current().drop(hit, "no room in the model's window")
         return hits[:fits]
 
-    def _tokens(self, query: Query, hits: Sequence[Hit]) -> list[int]:
-        return self.lm.tokens(messages(query, hits, self.instruction))
+    def _tokens(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[int]:
+        return self.lm.tokens(messages(query, hits, self.instruction, corpus))
 
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
         """The text without markers, each sentence with the evidence found for it."""

@@ -11,12 +11,13 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from fovea.rag import trace
 from fovea.rag.errors import StoreError
+from fovea.rag.version import __version__
 
 FORMAT = 1
 WAIT = 60.0
@@ -28,12 +29,27 @@ AT_ONCE = 500
 
 
 def key_of(*parts: str | bytes) -> bytes:
-    """A key made of parts: sixteen bytes of SHA-256, each part with its length before it."""
+    """A key made of this version and of parts: sixteen bytes of SHA-256, each with its length before it."""
     digest = sha256()
-    for part in parts:
+    for part in (__version__, *parts):
         raw = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(raw).to_bytes(8, "little") + raw)
     return digest.digest()[:16]
+
+
+@contextmanager
+def locked(file: Path, *, seconds: float) -> Iterator[None]:
+    """Hold a file alone; it falls with the process. Raises StoreError where it cannot be had."""
+    try:
+        held = sqlite3.connect(file, timeout=seconds, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot lock it: {error}", where=str(file), fix="check its permissions") from None
+    with closing(held):
+        try:
+            held.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot lock it: {error}", where=str(file), fix="check its permissions") from None
+        yield
 
 
 class CacheFile:
@@ -89,12 +105,8 @@ class CacheFile:
         """Hold the right to compute `key`; others wait. It falls with the process. Locks of one kind do not nest."""
         lock = self.path.parent / "locks" / f"{kind}-{key[0] % STRIPES:02d}"
         lock.parent.mkdir(exist_ok=True)
-        held = sqlite3.connect(lock, timeout=86_400, isolation_level=None)
-        try:
-            held.execute("BEGIN EXCLUSIVE")
+        with locked(lock, seconds=86_400):
             yield
-        finally:
-            held.close()
 
     def value(
         self, kind: str, key: bytes, compute: Callable[[], bytes], clock: Callable[[], float]

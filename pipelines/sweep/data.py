@@ -56,22 +56,25 @@ class StudyData:
         questions = self.questions if not spec.documents else replace(self.questions, documents=())
         return Task(
             str(self.cache.resolve()), str(self.study.base), tuple(spec.documents), questions,
-            tuple(self.study.metrics), plain(spec.judge), encoder.settings(),
+            tuple(self.study.metrics), plain(spec.judge), encoder.settings(), self.documents.fingerprint,
         )  # fmt: skip
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, the
-        content of every model that the study names, and the version. Results of others are never shown as these.
+        """A hash of all that decides a result beside the configuration: questions, gold, documents, metrics, judge, for
+        what a trial is given up, the content of every model that the study names, and the version. Results of others
+        are never shown as these.
         """
-        task = self.task
+        task, spec = self.task, self.study.spec
         return fingerprint(
             [
                 self.questions.fingerprint,
                 self.documents.fingerprint,
                 task.metrics,
                 task.judge,
-                _content(self.study.spec.judge),
+                _content(spec.judge),
+                spec.prune and spec.prune.model_dump(),
+                spec.limits.model_dump(),
                 _content(self.study.pipeline(self.study.baseline).encoder),
                 {text: content_of(text) for text in sorted(set(_texts(self.study.source.data.get("pipeline"))))},
                 __version__,
@@ -80,15 +83,20 @@ class StudyData:
 
     def identity(self, resolved: Resolved) -> tuple[str, dict[str, Any]]:
         """The name of a configuration, and its pipeline; one that is no pipeline bears its raw settings."""
-        made: list[str] = []
         try:
             pipeline = self.study.pipeline(resolved)
-            settings, made = pipeline.settings(), [_content(component) for component in _components(pipeline)]
         except ConfigError:
-            settings = dict(resolved.settings)
+            return self._name(settings := dict(resolved.settings), []), settings
+        return self.name(pipeline), pipeline.settings()
+
+    def name(self, pipeline: PipelineSpec) -> str:
+        """The name of the configuration that gave a pipeline."""
+        return self._name(pipeline.settings(), [_content(component) for component in _components(pipeline)])
+
+    def _name(self, settings: Mapping[str, Any], made: list[str]) -> str:
         named = {k: v for k, v in settings.items() if k not in ("name", "preset")}
         named["store"] = {k: v for k, v in dict(named.get("store") or {}).items() if k != "path"}
-        return fingerprint([self.fingerprint, named, made]), settings
+        return fingerprint([self.fingerprint, named, made])
 
 
 def _components(pipeline: PipelineSpec) -> Iterator[Component]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from fovea.rag.errors import ConfigError
@@ -117,7 +118,23 @@ def values(domain: Domain) -> tuple[Scalar, ...]:
             f"a grid of [{domain.low}, {domain.high}] in steps of {step} has more than {MOST:,} values",
             fix="points: 4 in the place of step, or search: {use: tpe}",
         )
-    return tuple(round(domain.low + i * step) if domain.whole else domain.low + i * step for i in range(count))
+    return tuple(_nth(domain, i, step) for i in range(count))
+
+
+def drawn(domain: Domain, rng: Random) -> Scalar:
+    """A value by chance, each one as likely; of a log_range its logarithm is evenly spread."""
+    if isinstance(domain, Choice):
+        return rng.choice(domain.labels)
+    if domain.step:
+        return _nth(domain, rng.randrange(math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1), domain.step)
+    if domain.log:
+        found = domain.low * (domain.high / domain.low) ** rng.random()
+        return round(found) if domain.whole else found
+    return rng.randint(int(domain.low), int(domain.high)) if domain.whole else rng.uniform(domain.low, domain.high)
+
+
+def _nth(domain: Range, i: int, step: float) -> Scalar:
+    return round(domain.low + i * step) if domain.whole else domain.low + i * step
 
 
 def labels(options: Sequence[Any]) -> tuple[Scalar, ...]:

@@ -18,6 +18,7 @@ from fovea.pipelines.loaders.select import Selection, loader_for
 from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.data import StudyData
+from fovea.pipelines.sweep.domain import MOST
 from fovea.pipelines.sweep.libraries import Documents, Libraries
 from fovea.pipelines.sweep.space import Resolved
 from fovea.pipelines.sweep.stages import Stages
@@ -86,18 +87,20 @@ def counts(study: Study, data: StudyData, cache: Path) -> Counts:
     invalid = 0
     for resolved in _configurations(study):
         try:
-            specs[data.identity(resolved)[0]] = study.pipeline(resolved)
+            spec = study.pipeline(resolved)
+            specs[data.name(spec)] = spec
         except ConfigError:
             invalid += 1
-    keys = {libraries.key(spec) for spec in specs.values()}
-    lists = {(libraries.corpus_key(s), r.fingerprint, s.candidates) for s in specs.values() for r in s.retrieve}
-    refined = {key for s in specs.values() for key in _chains(libraries, s)}
-    answers = {(_upstream(libraries, s), s.generate.fingerprint): s for s in specs.values()} if _answers(study) else {}
+    made = [(spec, libraries.corpus_key(spec)) for spec in specs.values()]
+    keys = {corpus.partition("-")[0] for _, corpus in made}
+    lists = {(corpus, r.fingerprint, s.candidates) for s, corpus in made for r in s.retrieve}
+    refined = {key for s, corpus in made for key in _chains(corpus, s)}
+    answers = {(_upstream(corpus, s), s.generate.fingerprint): s for s, corpus in made} if _answers(study) else {}
     written = [s for s in answers.values() if _is_model(s.generate)]
     return Counts(
         len(specs) + invalid, invalid, len(keys),
         sum((cache / "libraries" / key / "done.json").exists() for key in keys),
-        len({libraries.corpus_key(s) for s in specs.values()}), len(lists), len(refined), len(answers), len(written),
+        len({corpus for _, corpus in made}), len(lists), len(refined), len(answers), len(written),
         sum(s.kept for s in written) / max(1, len(written)),
     )  # fmt: skip
 
@@ -123,22 +126,19 @@ def _trials(study: Study) -> int:
 def _many(study: Study, questions: int) -> Iterator[str]:
     if (trials := _trials(study)) > LOOKED:
         yield f"up to {trials:,} trials of {questions:,} questions each; what follows is of {LOOKED} drawn by chance:"
+    if trials > MOST:
+        yield f"a grid of more than {MOST:,} is not run; set search: {{use: tpe, trials: 100}}"
 
 
-def _upstream(libraries: Libraries, spec: PipelineSpec) -> str:
+def _upstream(corpus: str, spec: PipelineSpec) -> str:
     """What decides the passages before an answer."""
     stages = [*spec.retrieve, spec.fuser, *spec.refine, *([spec.feedback] if spec.feedback else [])]
-    return fingerprint([libraries.corpus_key(spec), spec.candidates, spec.kept, *(s.fingerprint for s in stages)])
+    return fingerprint([corpus, spec.candidates, spec.kept, *(s.fingerprint for s in stages)])
 
 
-def _chains(libraries: Libraries, spec: PipelineSpec) -> Iterator[str]:
+def _chains(corpus: str, spec: PipelineSpec) -> Iterator[str]:
     """One name for every refiner with all that comes before it."""
-    before = [
-        libraries.corpus_key(spec),
-        spec.candidates,
-        spec.fuser.fingerprint,
-        *(r.fingerprint for r in spec.retrieve),
-    ]
+    before = [corpus, spec.candidates, spec.fuser.fingerprint, *(r.fingerprint for r in spec.retrieve)]
     for refiner in spec.refine:
         before.append(refiner.fingerprint)
         yield fingerprint(before)

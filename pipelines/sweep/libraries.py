@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -24,11 +24,14 @@ from fovea.pipelines.sweep.stages import Stages
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import DocumentError
 from fovea.rag.types import Document
+from fovea.rag.version import __version__
+from fovea.rag.write_whole import write_whole
 from fovea.retrievers.corpus import LibraryCorpus
 from fovea.retrievers.stores.embedded import EmbeddedStore
 
 DONE = "done.json"
 """Written when a library is whole: what building it took."""
+CHANGED = "the documents have changed since the study began: the same command measures them anew"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Libraries:
 
     def key(self, spec: PipelineSpec) -> str:
         """The name of a pipeline's library: how it is made, and of what."""
-        return fingerprint(["library", spec.recipe, self.documents.fingerprint])
+        return fingerprint(["library", __version__, spec.recipe, self.documents.fingerprint])
 
     def corpus_key(self, spec: PipelineSpec) -> str:
         """The name of that library with the index over it."""
@@ -114,6 +117,8 @@ class Libraries:
             with Pipeline(spec=plain, base=self.documents.base) as pipeline:
                 paths = [self.documents.base / path for path in self.documents.paths]
                 report = pipeline.ingest(paths) if paths else pipeline.add(self.documents.given)
+            if replace(self.documents).fingerprint != self.documents.fingerprint:
+                raise DocumentError(CHANGED)
             if report.failed:
                 name, why = next(iter(report.failed.items()))
                 raise DocumentError(f"{len(report.failed)} documents could not be read, the first: {why}", where=name)
@@ -148,7 +153,5 @@ def _done(path: Path) -> dict[str, float] | None:
 
 def _finish(path: Path, took: dict[str, float]) -> dict[str, float]:
     """Say, all at once, that a folder is whole."""
-    draft = path / (DONE + ".draft")
-    draft.write_text(json.dumps(took), encoding="utf-8")
-    draft.replace(path / DONE)
+    write_whole(path / DONE, lambda part: part.write_text(json.dumps(took), encoding="utf-8"))
     return took

@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS outcomes (trial TEXT, place INTEGER, outcome BLOB, PR
 CREATE TABLE IF NOT EXISTS asked (
   history TEXT, number INTEGER, trial TEXT, params TEXT, PRIMARY KEY (history, number)
 );
-CREATE TABLE IF NOT EXISTS warnings (message TEXT PRIMARY KEY, times INTEGER);
+CREATE TABLE IF NOT EXISTS warned (history TEXT, message TEXT, times INTEGER, PRIMARY KEY (history, message));
 CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT);
 """
 
@@ -141,24 +141,31 @@ class Results:
                 [state, plain, reason, seconds, json.dumps(stages), trial],
             )
 
-    def warn(self, counts: Mapping[str, int]) -> None:
+    def warn(self, history: str, counts: Mapping[str, int]) -> None:
         """Count what was warned of."""
         if counts:
             with self._errors(), self._transaction():
                 self._db.executemany(
-                    "INSERT INTO warnings VALUES (?, ?) ON CONFLICT DO UPDATE SET times = times + excluded.times",
-                    list(counts.items()),
+                    "INSERT INTO warned VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET times = times + excluded.times",
+                    [(history, *pair) for pair in counts.items()],
                 )
 
-    @property
-    def warnings(self) -> dict[str, int]:
+    def warnings(self, history: str) -> dict[str, int]:
         """What was warned of while stages were computed, with how often; what was looked up warns of nothing."""
-        return dict(self._db.execute("SELECT message, times FROM warnings ORDER BY times DESC, message"))
+        return dict(
+            self._db.execute(
+                "SELECT message, times FROM warned WHERE history = ? ORDER BY times DESC, message", [history]
+            )
+        )
 
-    def retry(self) -> int:
-        """Forget the failed trials, so that they are run again; returns how many there were."""
+    def retry(self, history: str) -> int:
+        """Forget the failed trials of a history, so that they are run again; returns how many there were."""
         with self._errors(), self._transaction():
-            failed = [row[0] for row in self._db.execute("SELECT id FROM trials WHERE state = 'failed'")]
+            rows = self._db.execute(
+                "SELECT DISTINCT id FROM trials JOIN asked ON trial = id WHERE history = ? AND state = 'failed'",
+                [history],
+            )
+            failed = [row[0] for row in rows]
             self._db.executemany("DELETE FROM outcomes WHERE trial = ?", [[id_] for id_ in failed])
             self._db.executemany("DELETE FROM trials WHERE id = ?", [[id_] for id_ in failed])
         return len(failed)

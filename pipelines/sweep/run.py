@@ -10,7 +10,6 @@ The folder holds everything: results, Optuna's journal, and the cache. Killed at
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from fovea.pipelines.evaluation.evaluation import failures_of, values_of
 from fovea.pipelines.evaluation.measurements import machine
 from fovea.pipelines.evaluation.outcome import Outcome
+from fovea.pipelines.sweep.cache_file import locked
 from fovea.pipelines.sweep.data import StudyData
 from fovea.pipelines.sweep.pool import Pool
 from fovea.pipelines.sweep.pruning import beaten_by
@@ -150,7 +150,7 @@ class Sweep:
     def _take(self, one: _Running, done: Done) -> bool:
         """What came of some questions; whether the trial is over."""
         one.seconds += done.seconds
-        self.results.warn(done.warnings)
+        self.results.warn(self.history, done.warnings)
         for kind, (made, found) in done.stages.items():
             before = one.stages.get(kind, (0, 0))
             one.stages[kind] = before[0] + made, before[1] + found
@@ -208,12 +208,8 @@ class Sweep:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One process asks at a time."""
-        held = sqlite3.connect(self.folder / "ask.lock", timeout=600, isolation_level=None)
-        try:
-            held.execute("BEGIN EXCLUSIVE")
+        with locked(self.folder / "ask.lock", seconds=600):
             yield
-        finally:
-            held.close()
 
     # What is known
 
@@ -221,14 +217,15 @@ class Sweep:
         """The study as it stands."""
         trials = self.results.trials(self.history)
         baseline, _ = self.data.identity(self.study.baseline)
+        texts = Texts(self.cache, self.data.questions.documents)
         return Record(
             name=self.study.spec.study,
             objectives=self.study.objectives,
             trials=trials,
-            questions=replace(self.data.questions, documents=()),
+            questions=texts.fitted(replace(self.data.questions, documents=())),
             baseline=baseline if any(t.id == baseline for t in trials) else None,
             machine=machine(),
             command=command,
             source=self.study.text,
-            text=Texts(self.cache, self.data.questions.documents),
+            text=texts,
         )

@@ -1,10 +1,10 @@
 """Stages: what the stages of trials gave, kept by content and shared by all trials and processes.
 
 A list of hits is named by the component, the question, the corpus (how its chunks were made, and the store) and what
-was handed in; the score of a passage by the model, the question and the passage; an answer by the generator and the
-passages; a vector by the encoder and the text. A stage that is looked up charges the running stages the seconds that it
-took when it was computed; the vector of the question is charged where a question first needs it, as in a run without
-a cache.
+was handed in; the score of a passage by the model, the question and the passage; an answer by the generator, the
+passages, and the documents and the encoder, into which readers look too; a vector by the encoder and the text. A stage
+that is looked up charges the running stages the seconds that it took when it was computed; the vector of the question
+is charged where a question first needs it, as in a run without a cache.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Stages:
 
     def __init__(self, folder: Path) -> None:
         self.file = CacheFile(folder / "stages.sqlite")
-        self.corpus = ""
+        self.corpus = self.read = ""
         self.asked: list[str] = []
         """The texts embedded since the running stage began."""
         self.asking = 0.0
@@ -43,9 +43,11 @@ class Stages:
         self._documents: dict[tuple[str, str], Document] = {}
 
     @contextmanager
-    def over(self, corpus: str) -> Iterator[Stages]:
-        """In force, over the corpus of this name."""
-        self.corpus = corpus
+    def over(self, corpus: str, read: str = "") -> Iterator[Stages]:
+        """In force, over the corpus of this name; `read` names what a reader may look into beside passages, documents
+        and encoder, whatever cut them and whichever store they are in.
+        """
+        self.corpus, self.read = corpus, read
         with using(self):
             yield self
 
@@ -82,7 +84,7 @@ class Stages:
     ) -> Iterator[str]:
         """The pieces of an answer, all at once, when the first is asked for."""
         read = [(h.chunk.document_id, h.chunk.start, h.chunk.end, h.chunk.text, h.score) for h in hits]
-        key = key_of("generate", maker, _asked(query), json.dumps(read))
+        key = key_of("generate", maker, self.read, _asked(query), json.dumps(read))
 
         def fresh() -> bytes:
             inner = Trace()

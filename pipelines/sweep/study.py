@@ -24,13 +24,14 @@ from fovea.pipelines.spec.check import check
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.spec.yaml_source import Source
 from fovea.pipelines.sweep.constraints import Constraint
-from fovea.pipelines.sweep.domain import Choice, Range, Scalar, values
+from fovea.pipelines.sweep.domain import drawn
 from fovea.pipelines.sweep.space import Resolved, Space
 from fovea.pipelines.sweep.study_spec import StudySpec
 from fovea.rag.errors import ConfigError
 
 ALWAYS = ("seconds", "tokens_passages")
 """What every trial is measured by, beside its objectives."""
+COVERAGE = "coverage"
 
 
 INGESTED = ("preset", "load", "encoder", "segment", "pool", "situate")
@@ -74,8 +75,10 @@ class Study:
 
     @property
     def metrics(self) -> list[str]:
-        """All that is measured, the objectives first."""
-        return list(dict.fromkeys([*self.spec.objectives, *self.spec.metrics, *ALWAYS]))
+        """All that is measured, the objectives first; with answers, also how many questions are answered."""
+        chosen = [*self.spec.objectives, *self.spec.metrics]
+        answers = any("answer" in metric(name).needs for name in chosen)
+        return list(dict.fromkeys([*chosen, *([COVERAGE] if answers else []), *ALWAYS]))
 
     @cached_property
     def grid(self) -> list[Resolved]:
@@ -102,13 +105,7 @@ class Study:
 
     def draw(self, rng: random.Random) -> Resolved:
         """A configuration by chance."""
-        return self.space.resolve(lambda _, here: _drawn(here, rng))
-
-
-def _drawn(here: Choice | Range, rng: random.Random) -> Scalar:
-    if isinstance(here, Choice) or here.step:
-        return rng.choice(values(here))
-    return rng.randint(int(here.low), int(here.high)) if here.whole else rng.uniform(here.low, here.high)
+        return self.space.resolve(lambda _, here: drawn(here, rng))
 
 
 def without_nulls(resolved: Resolved) -> Resolved:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from fovea.pipelines.evaluation.gold import QuestionSet
+from fovea.pipelines.evaluation.questions import check_questions
 from fovea.rag.errors import FoveaError
 from fovea.rag.types import Document
 from fovea.retrievers.library.library import Library
@@ -23,6 +25,16 @@ class Texts:
         """Characters `[start, end)`."""
         text = self._given.get(document) or self._text(document)
         return None if text is None else text[start:end]
+
+    def fitted(self, questions: QuestionSet) -> QuestionSet:
+        """The same questions, their gold at its places in the documents; as they are where these are not at hand."""
+        if self._folder is None:
+            return questions
+        try:
+            with Library.open(self._folder.parent, read_only=True) as library:
+                return check_questions(questions, library.documents())
+        except FoveaError:
+            return questions
 
     def _read(self, document: str) -> str | None:
         if self._folder is None:

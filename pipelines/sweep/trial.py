@@ -15,9 +15,9 @@ from fovea.pipelines.spec import yaml_source
 from fovea.pipelines.spec.check import check
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.encoder import StageEncoder
-from fovea.pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
+from fovea.pipelines.sweep.libraries import CHANGED, Documents, Libraries, TrialPipeline
 from fovea.pipelines.sweep.stages import Stages
-from fovea.rag.component import Component
+from fovea.rag.component import Component, fingerprint
 from fovea.rag.errors import ConfigError
 
 
@@ -34,6 +34,8 @@ class Task:
     judge: Mapping[str, Any] | None = None
     encoder: Mapping[str, Any] | None = None
     """The encoder that measures likeness and counts tokens, one for all trials."""
+    content: str = ""
+    """The documents by their content (`Documents.fingerprint`), when the study began."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,18 @@ class Trials:
         self.task = task
         self.stages = Stages(Path(task.cache))
         documents = Documents(Path(task.base), task.documents, task.questions.documents)
+        if task.content and documents.fingerprint != task.content:
+            raise Unfit(CHANGED)
         self.libraries = Libraries(Path(task.cache), documents, self.stages)
         self._open: tuple[str, TrialPipeline, Evaluator, str] | None = None
+        self._read = ""
 
     def run(self, job: Job) -> tuple[tuple[Outcome, ...], dict[str, tuple[int, int]]]:
         """The outcomes of its questions, and by stage how often it was computed and how often found."""
         file = self.stages.file
         made, found = Counter(file.made), Counter(file.found)
         evaluator, corpus = self._evaluator(job)
-        with self.stages.over(corpus):
+        with self.stages.over(corpus, self._read):
             outcomes = tuple(evaluator.outcome(q) for q in self._questions(job))
         kinds = sorted({*file.made, *file.found})
         return outcomes, {k: (file.made[k] - made[k], file.found[k] - found[k]) for k in kinds}
@@ -93,6 +98,7 @@ class Trials:
             return self._open[2], self._open[3]
         self.close()
         spec = check(yaml_source.Source("trial", dict(job.settings)))
+        self._read = fingerprint([self.libraries.documents.fingerprint, spec.encoder.fingerprint])
         pipeline, corpus, _ = self.libraries.pipeline(spec)
         evaluator = self._measure(pipeline, spec)
         self._open = job.trial, pipeline, evaluator, corpus

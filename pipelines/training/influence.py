@@ -12,6 +12,7 @@ from fovea.rag.causal_lm import load
 from fovea.rag.errors import ConfigError
 from fovea.rag.sentences import sentences
 from fovea.rag.types import Document
+from fovea.rag.write_whole import write_whole
 from fovea.retrievers.collection import Collection
 
 PROBES = range(20, 200)
@@ -53,10 +54,8 @@ def _scores(documents: Sequence[Document], model: str, path: Path, seed: int) ->
     heads = strongest(retrieval_scores(lm, probes, seed=seed), SHARE)
     found = influences(lm, [d.text for d in documents], heads)
     scores = {d.id: float(score) for d, score in zip(documents, found)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps({"asked": asked, "heads": heads, "influence": scores}, indent=1), "utf-8")
-    beside.replace(path)
+    text = json.dumps({"asked": asked, "heads": heads, "influence": scores}, indent=1)
+    write_whole(path, lambda part: part.write_text(text, "utf-8"))
     return scores
 
 

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fovea.rag.models import sha256_of, write_whole
+from fovea.rag.models import sha256_of
+from fovea.rag.write_whole import write_whole
 
 if TYPE_CHECKING:
     from fovea.rag.training.train import Result

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.rag.errors import ConfigError, ModelError, require
-from fovea.rag.models import write_whole
+from fovea.rag.write_whole import write_whole
 
 if TYPE_CHECKING:
     import torch

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -122,10 +123,7 @@ def _questions(asked: Mapping[str, Query], judged: Mapping[str, Grades], texts: 
         parts = [split for split in order if key in judged.get(split, {})]
         again += len(parts[1:])
         if parts:
-            itself = (
-                key
-                if key in texts and query.text.strip() in (texts.get(key, ""), texts.get(key, "").partition("\n")[2])
-                else ""
-            )
-            yield Judged(key, query, judged[parts[0]][key], parts[0], itself)
+            text = texts.get(key, "")
+            same = bool(text) and query.text.strip() in (text, text.partition("\n")[2])
+            yield Judged(key, replace(query, itself=key if same else ""), judged[parts[0]][key], parts[0])
     trace.warn("questions judged in several parts count for the one that is held out", again)

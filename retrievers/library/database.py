@@ -13,12 +13,18 @@ from urllib.parse import quote
 
 from fovea.rag.errors import StoreError
 from fovea.rag.fields import suffix
+from fovea.rag.trace import warn
 from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT
 
 BUSY_SECONDS = 20.0
 PAGE_BYTES = 8192
 """Five vectors of 384 numbers fill a page of 8 KiB; two would fill 4 KiB and waste a quarter."""
+PERMISSIONS = "check the permissions of the file and its folder"
 MAGIC = b"SQLite format 3\0"
+
+
+class Unreadable(StoreError):
+    """A file that no permission and no waiting would make readable here: damaged, foreign, or of a newer Fovea."""
 
 
 class Database:
@@ -85,10 +91,13 @@ class Database:
                 self.run("COMMIT")
 
     def shrink(self) -> None:
-        """Give unused space back to the disk."""
+        """Give unused space back to the disk; says so where a reader that does not end keeps it from being done yet."""
         with self._lock, plain_errors(self.path):
             # As a script, since `execute` would stop after the first page.
-            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+            self._connection.executescript("PRAGMA incremental_vacuum")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            warn(f"{self.path}: another program is reading; the space comes back when it has ended")
 
     def meta(self, name: str) -> Any:
         """One of the library's own facts, or None."""
@@ -159,7 +168,7 @@ def refuse_foreign(path: Path, uri: str) -> None:
     """Raise StoreError for a file that is no library, or one of a newer format. Nothing is written to it."""
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise StoreError(
+            raise Unreadable(
                 "this file is not a Fovea library, or its beginning is damaged",
                 where=str(path),
                 fix="move it away and run `fovea ingest`, or give the store another path",
@@ -172,13 +181,13 @@ def refuse_foreign(path: Path, uri: str) -> None:
     finally:
         connection.close()
     if application != APPLICATION_ID and (tables or application):
-        raise StoreError(
+        raise Unreadable(
             "this SQLite file is not a Fovea library",
             where=str(path),
             fix="give the store another path",
         )
     if version > FORMAT:
-        raise StoreError(
+        raise Unreadable(
             f"the library has format {version}, which is newer than format {FORMAT} of this Fovea",
             where=str(path),
             fix="pip install --upgrade fovea-rag, or give the store another path",
@@ -192,13 +201,15 @@ def plain_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(error, path) from None
+    except OSError as error:
+        raise StoreError(f"cannot open the library: {error.strerror}", where=str(path), fix=PERMISSIONS) from None
     except UnicodeDecodeError as error:  # In the message about a damaged file, or in a text of one.
         raise damaged(path, str(error)) from None
 
 
-def damaged(path: Path, what: str) -> StoreError:
+def damaged(path: Path, what: str) -> Unreadable:
     """The error for a file that does not hold what was put into it."""
-    return StoreError(
+    return Unreadable(
         f"the library is damaged: {what}",
         where=str(path),
         fix="put back a copy of the file, or make the store anew from the documents: fovea ingest --rebuild",
@@ -218,8 +229,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     """The same error, with what it means and what to do."""
     extended = getattr(error, "sqlite_errorcode", None) or 0
     code = extended & 0xFF
-    writing = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE)
-    if code == sqlite3.SQLITE_FULL or extended in (*writing, sqlite3.SQLITE_IOERR_SHMSIZE):
+    if is_full(error):
         return disk_full(path, str(error))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR) or "decode to UTF-8" in str(error):
         return damaged(path, str(error))
@@ -230,8 +240,15 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
             fix="close whatever else has the file open, and run the same command again",
         )
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return StoreError(f"cannot open or write the library: {error}", where=str(path), fix="check its permissions")
+        return StoreError(f"cannot open or write the library: {error}", where=str(path), fix=PERMISSIONS)
     return StoreError(f"the library cannot be used: {error}", where=str(path), fix="fovea check looks for damage")
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether SQLite could not write for want of room."""
+    writing = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE)
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF == sqlite3.SQLITE_FULL or code in (*writing, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 def disk_full(path: Path, reason: str) -> StoreError:

@@ -62,7 +62,8 @@ def prune(db: Database) -> int:
             # Without the marks an index that is behind could not know what is gone: it must begin anew.
             db.set_meta("uuid", uuids.uuid4().hex)
     if dropped * TIDY_SHARE > counts[1]:
-        lexicon.tidy(db)
+        with db.transaction():
+            lexicon.tidy(db)
     db.shrink()
     return dropped
 

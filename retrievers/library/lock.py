@@ -11,11 +11,13 @@ import os
 import socket
 import sqlite3
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fovea.rag.errors import LockedError, StoreError
+from fovea.retrievers.library.database import disk_full, is_full
 
 LOCK, HOLDER = "writer.lock", "writer.json"
 
@@ -32,17 +34,24 @@ class WriterLock:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 self._connection.close()
                 raise locked(folder) from None
-            raise StoreError(f"cannot lock the store: {error}", where=str(folder / LOCK)) from None
+            if is_full(error):
+                raise disk_full(folder / LOCK, str(error)) from None
+            raise StoreError(
+                f"cannot lock the store for writing: {error}", where=str(folder / LOCK), fix="check its permissions"
+            ) from None
         try:
             self._holder.write_text(json.dumps(myself()), encoding="utf-8")
         except OSError:
-            # Only the next writer's message is poorer for it.
-            self._holder.unlink(missing_ok=True)
+            self._forget()
 
     def release(self) -> None:
         """Let the next writer in."""
-        self._holder.unlink(missing_ok=True)
+        self._forget()
         self._connection.close()
+
+    def _forget(self) -> None:
+        with suppress(OSError):  # Only the next writer's message is poorer for it.
+            self._holder.unlink(missing_ok=True)
 
 
 def myself() -> dict[str, Any]:

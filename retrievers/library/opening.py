@@ -11,7 +11,7 @@ from fovea.rag.encoder import Encoder
 from fovea.rag.errors import StoreError
 from fovea.rag.trace import warn
 from fovea.retrievers.library import chunks, lexicon, situations
-from fovea.retrievers.library.database import MAGIC, Database, damaged
+from fovea.retrievers.library.database import MAGIC, Database, Unreadable, damaged, plain_errors
 from fovea.retrievers.library.lock import WriterLock
 from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT, SITUATIONS, TABLES, lacking
 
@@ -19,9 +19,10 @@ FILE = "library.sqlite"
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a library in the folder `path`."""
+    """Whether there is a library in the folder `path`; raises StoreError where one may not look."""
     file = path / FILE
-    return file.is_file() and file.stat().st_size > 0
+    with plain_errors(file):
+        return file.is_file() and file.stat().st_size > 0
 
 
 def reader(path: Path, encoder: Encoder | None) -> Database:
@@ -140,24 +141,25 @@ def _set_aside_damaged(file: Path) -> None:
     """Rename a library of ours that cannot be read whole, damaged or newer, since dropping tables would walk through
     the damage; leave a sound one, and anything that is not ours.
     """
-    if not file.exists():
+    if not exists(file.parent):
         return
     try:
-        db = Database(file, read_only=False)
+        db = Database(file, read_only=True)
         try:
             sound = db.all("PRAGMA quick_check(1)") == [("ok",)]
         finally:
             db.close()
-    except StoreError:
+    except Unreadable:
         if not ours(file) and not _beginning_lost(file):
             raise
         sound = False
     if not sound:
         aside = file.with_name(file.name + ".damaged")
-        for suffix in ("-wal", ""):
-            if file.with_name(file.name + suffix).exists():
-                os.replace(file.with_name(file.name + suffix), aside.with_name(aside.name + suffix))
-        file.with_name(file.name + "-shm").unlink(missing_ok=True)
+        with plain_errors(file):
+            for suffix in ("-wal", ""):
+                if file.with_name(file.name + suffix).exists():
+                    os.replace(file.with_name(file.name + suffix), aside.with_name(aside.name + suffix))
+            file.with_name(file.name + "-shm").unlink(missing_ok=True)
         warn(f"the old library is damaged, or of a newer Fovea: it is set aside as {aside.name}")
 
 

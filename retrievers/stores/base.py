@@ -8,13 +8,14 @@ wrong with them raises `Damaged`, and they are made again from the library.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from fovea.rag.write_whole import flush, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(**written["manifest"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except OSError as error:
+        raise Damaged(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError):
         raise Damaged(f"{file} is not what was written") from None
 
 
@@ -104,11 +107,10 @@ def describe_file(path: Path) -> dict[str, int]:
 def commit(folder: Path, manifest: Manifest) -> None:
     """Put the manifest in place in one step, after all that it lists is on disk."""
     for name in manifest.files:
-        _to_disk(folder / name)
-    new, facts = folder / f"{MANIFEST}.new", asdict(manifest)
-    new.write_text(json.dumps({"manifest": facts, "checksum": _sum(facts)}, indent=1), encoding="utf-8")
-    _to_disk(new)
-    os.replace(new, folder / MANIFEST)
+        flush(folder / name)
+    facts = asdict(manifest)
+    text = json.dumps({"manifest": facts, "checksum": _sum(facts)}, indent=1)
+    write_whole(folder / MANIFEST, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def clean(folder: Path, keep: Iterable[str] = ()) -> None:
@@ -123,11 +125,6 @@ def clean(folder: Path, keep: Iterable[str] = ()) -> None:
 
 def _sum(manifest: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _verify(path: Path, facts: dict[str, int], whole: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -64,7 +64,11 @@ class ChromaIndex(Follower):
             raise StoreError("Chroma does not hold this library yet", where=self._where, fix="fovea rebuild fills it")
         with self._plain():
             settings = Settings(anonymized_telemetry=False, allow_reset=False)
-            return chromadb.PersistentClient(str(self._folder), settings=settings)
+            try:
+                return chromadb.PersistentClient(str(self._folder), settings=settings)
+            except BaseException:
+                _forget_broken(str(self._folder))
+                raise
 
     def _collection(self) -> Any:
         """The collection, or None where there is none."""
@@ -117,6 +121,9 @@ class ChromaIndex(Follower):
         except StoreError:
             # Files that Chroma cannot read are nothing that was not in the library.
             self.close()
+            with suppress(OSError):  # Creating says it.
+                if self._folder.is_file():
+                    self._folder.unlink()
             shutil.rmtree(self._folder, ignore_errors=True)
             self._create()
 
@@ -166,6 +173,16 @@ class ChromaIndex(Follower):
         self._opened = None
         if client is not None:
             client.close()
+
+
+def _forget_broken(folder: str) -> None:
+    """Let Chroma begin anew in a folder: it keeps what it could not start there, for every later client of the process
+    (chromadb 1.5), and has no public way to drop that alone.
+    """
+    from chromadb.api.shared_system_client import SharedSystemClient
+
+    if folder not in getattr(SharedSystemClient, "_identifier_to_refcount", {folder: 1}):
+        SharedSystemClient._identifier_to_system.pop(folder, None)
 
 
 def _record(metadata: dict[str, Scalar]) -> dict[str, Scalar] | None:

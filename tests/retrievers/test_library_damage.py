@@ -64,6 +64,58 @@ except StoreError as error:
         put(library, "more", "and it goes on")
 
 
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from fovea.pipelines.pipeline import Pipeline
+from fovea.rag.errors import StoreError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+base, room = Path(sys.argv[1]), int(sys.argv[2])
+with Pipeline(base=base, encoder="hash", store={"use": "embedded", "path": "store"}) as pipeline:
+    pipeline.status()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for work in (lambda: pipeline.remove("docs/1*"), pipeline.compact):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            work()
+            said = "done"
+        except StoreError as error:
+            said = str(error).replace(chr(10), " ")
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        print(said)
+        print(pipeline.verify(), len(pipeline.status()))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 20_000, 100_000, 10_000_000])
+def test_removing_and_compacting_on_a_full_disk_is_done_or_loses_nothing(tmp_path, room):
+    pytest.importorskip("resource")
+    from fovea.pipelines.pipeline import Pipeline
+
+    (tmp_path / "docs").mkdir()
+    for i in range(20):
+        (tmp_path / "docs" / f"{i:02}.txt").write_text(" ".join(f"w{i}x{j} says this and that." for j in range(40)))
+    with Pipeline(base=tmp_path, encoder="hash", store={"use": "embedded", "path": "store"}) as pipeline:
+        pipeline.ingest(tmp_path / "docs")
+        done = subprocess.run(
+            [sys.executable, "-c", FULL, str(tmp_path), str(room)],
+            capture_output=True, text=True, cwd=ROOT, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        removed, after, compacted, at_last = done.stdout.splitlines()
+        assert after == ("[] 10" if removed == "done" else "[] 20")
+        assert at_last == after
+        for said in (removed, compacted):
+            assert said == "done" or ("disk full" in said and "nothing that was stored is lost" in said), said
+        assert (removed == "done") == (room > 1_000_000)
+        left = [row.name for row in pipeline.status() if row.name.startswith("docs/1")]
+        assert pipeline.remove("docs/1*") == left if left else True
+        assert len(pipeline.status()) == 10
+        pipeline.compact()
+        assert pipeline.verify() == []
+
+
 def whole(path: Path) -> dict:
     with opened(path) as library:
         draw = random.Random(0)
@@ -175,5 +227,13 @@ def test_a_failed_write_leaves_no_half(tmp_path):
         with pytest.raises(OSError, match="went away"):
             library.replace(SourceRow("a"), documents())
         assert contents(library) == {"a": (document, chunks)}
+
+        def at_once():
+            yield from ()
+            raise OSError("the source went away")
+
+        with pytest.raises(OSError, match="went away"):
+            library.replace(SourceRow("a"), at_once())
+        assert contents(library) == {"a": (document, chunks)}, "the old documents were taken out before"
         put_chunks(library, "a", [])
         assert contents(library) == {}

@@ -168,20 +168,3 @@ def test_one_who_may_not_write_can_ask():
             path.chmod(0o755)
         shutil.rmtree(base)
         shutil.rmtree(copy, ignore_errors=True)
-
-
-def test_pruning_gives_space_back(tmp_path):
-    from fovea.pipelines.pipeline import Pipeline
-
-    (tmp_path / "docs").mkdir()
-    for i in range(60):
-        (tmp_path / "docs" / f"{i}.txt").write_text(" ".join(f"w{i}x{j} says this." for j in range(200)))
-    with Pipeline(base=tmp_path, encoder="hash", store={"use": "embedded", "path": "store"}) as pipeline:
-        pipeline.ingest(tmp_path / "docs")
-        pipeline.remove("docs/[1-5]*")
-        pipeline.close()
-        before = (tmp_path / "store" / FILE).stat().st_size
-        assert pipeline.rebuild(prune=True) > 0
-        assert (tmp_path / "store" / FILE).stat().st_size < before / 2
-        assert pipeline.verify() == []
-        assert pipeline.rebuild(prune=True) == 0

@@ -1,6 +1,7 @@
 """What only the embedded store promises: files as a cache, exactness to the last rank, faiss where it pays."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -257,13 +258,38 @@ def test_a_base_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(base.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with trace.stage("index"):
         index.sync()
         index.rebuild()
     assert "No space left" in next(iter(trace.warnings))
     assert index.search(queries()[0], 5) == truth.nearest(queries()[0], 5)
     assert list((tmp_path / "index").iterdir()) == [], "nothing half-written stays"
+
+
+def test_the_manifest_is_in_place_only_once_all_that_it_lists_is_on_the_disk(tmp_path, monkeypatch):
+    index, flushed, real = opened(tmp_path, filled(50)), set(), os.fsync
+
+    def fsync(handle):
+        if not (tmp_path / "index" / base.MANIFEST).exists():
+            flushed.add(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    index.sync()
+    assert {path.stat().st_ino for path in (tmp_path / "index").iterdir()} <= flushed
+
+
+def test_the_old_base_stays_until_the_new_one_is_in_place(tmp_path, monkeypatch):
+    truth = filled(300)
+    index = opened(tmp_path, truth)
+    index.sync()
+    truth.add(*random_rows(300, seed=5))
+    monkeypatch.setattr(base, "commit", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    index.sync()
+    manifest = base.read_manifest(tmp_path / "index")
+    assert len(base.load(tmp_path / "index", manifest, whole=True).nos) == 300
+    assert opened(tmp_path, truth).search(queries()[0], 5) == truth.nearest(queries()[0], 5)
 
 
 def test_a_vector_of_another_length(tmp_path):

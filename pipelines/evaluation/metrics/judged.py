@@ -11,7 +11,7 @@ generation", 2023; formulas as of its release 0.4). Prompts are our own.
     context_recall      sentences of the reference that the passages support / its sentences
 
 The reference is as in the lite metrics. Without passages the last two are 0, and no statement is supported. An answer
-that states nothing has no faithfulness: it is counted as such.
+that states nothing has faithfulness 0, where RAGAS has none: who abstains would gain by it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,8 @@ import numpy as np
 
 from fovea.pipelines.answering.refusals import is_refusal
 from fovea.pipelines.evaluation.judging import Judging, strings, verdicts
-from fovea.pipelines.evaluation.metrics.lite import (
-    FACTS,
-    MEANING,
-    NO_STATEMENT,
-    answer_similarity,
-    average,
-    unanswerable,
-)
+from fovea.pipelines.evaluation.metrics.lite import FACTS, MEANING, answer_similarity, average
 from fovea.pipelines.evaluation.metrics.metric import metric_of
-from fovea.pipelines.evaluation.missing import Nothing
 from fovea.rag.sentences import sentences
 
 if TYPE_CHECKING:
@@ -68,7 +60,7 @@ def faithfulness(case: Case, cut: int | None) -> float:
     """The share of the answer's statements that a judge infers from the passages."""
     said = _statements(case, case.said.text)
     if not said:
-        raise Nothing(NO_STATEMENT)
+        return float(case.unanswerable)
     if not case.contexts:
         return 0.0
     return float(np.mean(_supported(case, said)))
@@ -76,13 +68,14 @@ def faithfulness(case: Case, cut: int | None) -> float:
 
 @metric_of("answer_correctness", gold="answers", needs=["answer", "judge"])
 def answer_correctness(case: Case, cut: int | None) -> float:
-    """`0.75 F1 + 0.25 cosine` with the reference, F1 over statements that a judge compares. Where a reference says that
-    there is no answer, a refusal scores 1 and anything else 0.
+    """`0.75 F1 + 0.25 cosine` with the reference, F1 over statements that a judge compares. 0 where the reference says
+    that there is no answer.
     """
-    if unanswerable(case):
-        return float(is_refusal(case.said.text))
-    said = _statements(case, case.said.text)
-    facts = max(_f1(case, said, reference) for reference in case.references)
+    if not case.right:
+        return 0.0
+    if not (said := _statements(case, case.said.text)):
+        return 0.0
+    facts = max(_f1(case, said, right) for right in case.right)
     return FACTS * facts + MEANING * answer_similarity(case, None)
 
 
@@ -96,7 +89,7 @@ def answer_relevancy(case: Case, cut: int | None) -> float:
     questions, evades = _judge(case).ask(ASKED, {"answer": case.said.text}, read)
     asked = case.texts.asked(case.question.text)
     alike = float(np.mean([float(case.texts.asked(question) @ asked) for question in questions]))
-    return 0.0 if all(evades) else alike
+    return float(case.unanswerable) if all(evades) else alike
 
 
 @metric_of("context_precision", gold="answers", needs=["judge"])
@@ -123,7 +116,7 @@ def _judge(case: Case) -> Judging:
 
 
 def _statements(case: Case, text: str) -> list[str]:
-    if is_refusal(text) or not text.strip():
+    if is_refusal(text):
         return []
     return _judge(case).ask(STATEMENTS, {"question": case.question.text, "answer": text}, strings("statements"))
 
@@ -135,7 +128,7 @@ def _supported(case: Case, statements: list[str]) -> list[bool]:
 
 def _f1(case: Case, said: list[str], reference: str) -> float:
     right = _statements(case, reference)
-    if not said or not right:
+    if not right:
         return 0.0
 
     def read(reply: Any) -> tuple[list[bool], list[bool]]:

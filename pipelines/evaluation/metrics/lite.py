@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fovea.pipelines.answering.claims import Claim, agrees
+from fovea.pipelines.answering.claims import Claim, agrees, bag
 from fovea.pipelines.answering.likeness import likeness, stems
-from fovea.pipelines.answering.refusals import asserted, is_refusal
+from fovea.pipelines.answering.refusals import asserted
 from fovea.pipelines.evaluation.metrics.metric import metric_of
 from fovea.pipelines.evaluation.metrics.spans import span_recall
-from fovea.pipelines.evaluation.missing import Nothing
 from fovea.rag.sentences import sentences
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ ALIKE = 0.85
 OVERLAP = 0.5
 FACTS, MEANING = 0.75, 0.25
 """Weights of what is said and of how alike it sounds, in answer correctness."""
-NO_STATEMENT = "the answer states nothing"
 
 
 def average(verdicts: list[bool]) -> float:
@@ -68,11 +66,10 @@ def context_recall_lite(case: Case, cut: int | None) -> float:
 @metric_of("faithfulness_lite", needs=["answer"])
 def faithfulness_lite(case: Case, cut: int | None) -> float:
     """The share of the answer's sentences that a sentence of the passages supports: it holds 80 % of the telling words
-    or says nearly the same, and agrees in numbers, names and what is denied. Nothing to measure in a refusal.
+    or says nearly the same, and agrees in numbers, names and what is denied. 0 where it states nothing.
     """
-    said = statements(case.said.text)
-    if not said:
-        raise Nothing(NO_STATEMENT)
+    if not (said := statements(case.said.text)):
+        return 0.0
     evidence = [(text[s.start : s.end], text) for text in case.contexts for s in sentences(text)]
     return float(np.mean([_supported(sentence, evidence, case) for sentence in said]))
 
@@ -86,7 +83,7 @@ def statements(text: str) -> list[str]:
 def _supported(sentence: str, evidence: list[tuple[str, str]], case: Case) -> bool:
     claim = Claim.of(sentence)
     agreeing = [e for e, passage in evidence if agrees(claim, e, passage, case.question.text)]
-    if any(len(claim.words & stems(e)) >= COVERED * len(claim.words) for e in agreeing):
+    if any(len(claim.words & bag(e)) >= COVERED * len(claim.words) for e in agreeing):
         return True
     if not agreeing:
         return False
@@ -96,38 +93,38 @@ def _supported(sentence: str, evidence: list[tuple[str, str]], case: Case) -> bo
 
 @metric_of("answer_correctness_lite", gold="answers", needs=["answer"])
 def answer_correctness_lite(case: Case, cut: int | None) -> float:
-    """`0.75 F1 + 0.25 cosine` with the reference, F1 over words as SQuAD normalises them. Where a reference says that
-    there is no answer, a refusal scores 1 and anything else 0; elsewhere a refusal scores 0.
+    """`0.75 F1 + 0.25 cosine` with the reference, F1 over words as SQuAD normalises them. 0 where the reference says
+    that there is no answer.
     """
-    if unanswerable(case):
-        return float(is_refusal(case.said.text))
-    if is_refusal(case.said.text):
-        return 0.0
     return max(
-        FACTS * word_f1(case.said.text, reference) + MEANING * max(0.0, case.texts.cosine(case.said.text, reference))
-        for reference in case.references
+        (
+            FACTS * word_f1(case.said.text, right) + MEANING * max(0.0, case.texts.cosine(case.said.text, right))
+            for right in case.right
+        ),
+        default=0.0,
     )
-
-
-def unanswerable(case: Case) -> bool:
-    """Whether a reference says that there is no answer."""
-    return any(map(is_refusal, case.references))
 
 
 @metric_of("answer_relevancy_lite", needs=["answer"])
 def answer_relevancy_lite(case: Case, cut: int | None) -> float:
-    """Cosine of question and answer, 0 for a refusal. Weak: it grows with words of the question, and says nothing of
-    whether the answer is right.
+    """Cosine of question and answer. Weak: it grows with words of the question, and says nothing of whether the answer
+    is right.
     """
-    if is_refusal(case.said.text):
-        return 0.0
     return float(case.texts.asked(case.question.text) @ case.texts.vectors([case.said.text])[0])
 
 
 @metric_of("answer_similarity", gold="answers", needs=["answer"])
 def answer_similarity(case: Case, cut: int | None) -> float:
-    """Cosine of the answer and the reference; the same with and without a judge."""
-    return max(case.texts.cosine(case.said.text, reference) for reference in case.references)
+    """Cosine of the answer and the reference, 0 where that says that there is no answer; the same with and without a
+    judge.
+    """
+    return max((case.texts.cosine(case.said.text, right) for right in case.right), default=0.0)
+
+
+@metric_of("coverage", needs=["answer"], rates=False)
+def coverage(case: Case, cut: int | None) -> float:
+    """1 for an answer that says something, 0 for one that abstains: the mean is the share of questions answered."""
+    return float(not case.abstained)
 
 
 def word_f1(said: str, reference: str) -> float:

@@ -1,12 +1,16 @@
 """Metric: a name, which way is better, what it needs, and how it is computed; and the table of all of them.
 
 A name may end in a cut: `R@5` looks at the first five places, `span_recall@500t` at the first 500 tokens.
+
+Every metric that rates an answer is one number for every question, abstained ones too, so that nobody gains by leaving
+hard questions out: an answer that abstains (refuses, or says nothing) is worth 1 where the set says that there is no
+answer, else 0.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
@@ -59,6 +63,13 @@ class _Family:
     needs: frozenset[Need]
     direction: Direction
     cuts: tuple[Cut, ...]
+    rates: bool
+
+    def value(self, case: Case, cut: int | None) -> float:
+        """The number of one question."""
+        if self.rates and case.abstained:
+            return float(case.unanswerable)
+        return self.score(case, cut)
 
     @property
     def about(self) -> str:
@@ -78,14 +89,18 @@ def metric_of(
     name: str,
     *,
     gold: Gold = "",
-    needs: Iterable[Need] = (),
+    needs: Collection[Need] = (),
     direction: Direction = "maximise",
     cuts: tuple[Cut, ...] = ("",),
+    rates: bool | None = None,
 ) -> Callable[[Callable[[Case, int | None], float]], Callable[[Case, int | None], float]]:
-    """Enter a function `(case, cut)` under a name."""
+    """Enter a function `(case, cut)` under a name. `rates` says whether it is a rating of the answer; left out, it is
+    one where it needs an answer and is to be high.
+    """
+    rated = "answer" in needs and direction == "maximise" if rates is None else rates
 
     def entered(score: Callable[[Case, int | None], float]) -> Callable[[Case, int | None], float]:
-        _families[name] = _Family(name, score, gold, frozenset(needs), direction, cuts)
+        _families[name] = _Family(name, score, gold, frozenset(needs), direction, cuts, rated)
         return score
 
     return entered
@@ -110,5 +125,5 @@ def metric(name: str) -> Metric:
     if unit not in family.cuts:
         raise ConfigError(f"the metric {name!r} is none: write {family.shown}", where="metrics", fix=family.about)
     return Metric(
-        name, family.direction, family.needs, family.gold, family.about, lambda case: family.score(case, cut), cut, unit
+        name, family.direction, family.needs, family.gold, family.about, lambda case: family.value(case, cut), cut, unit
     )

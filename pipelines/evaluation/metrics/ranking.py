@@ -43,7 +43,7 @@ def recall(case: Case, cut: int | None) -> float:
     """The share of relevant documents, or of gold spans, that the first k places find."""
     if case.question.relevant:
         return _measured(f"R@{cut}", *_first_found(case))
-    return float(finds(case.passages[:cut], case.gold).any(axis=0).mean())
+    return float(_found(case)[:cut].any(axis=0).mean())
 
 
 @metric_of("MRR", gold="ranking", cuts=("", "k"))
@@ -79,6 +79,11 @@ def finds(passages: np.ndarray, gold: np.ndarray) -> np.ndarray:
     return (shared > 0) & ((shared >= HALF * (gold[:, 1] - gold[:, 0])) | (shared == length))
 
 
+def _found(case: Case) -> np.ndarray:
+    """Which passage finds which gold span, at any of its places: bool `(passages, spans)`."""
+    return case.reached(finds(case.passages, case.gold))
+
+
 def _documents(case: Case) -> list[str]:
     return list(dict.fromkeys(hit.chunk.document_id for hit in case.hits))
 
@@ -87,7 +92,7 @@ def _relevant(case: Case) -> tuple[Sequence[str], Mapping[str, int]]:
     """The ranking, and what of it is relevant place by place."""
     if case.question.relevant:
         return _documents(case), case.question.relevant
-    found: np.ndarray = np.any(finds(case.passages, case.gold), axis=1)
+    found: np.ndarray = np.any(_found(case), axis=1)
     ranked = [f"place {n}" for n in range(len(found))]
     # What is relevant and did not come back changes none of the measures that go by places; there must be something.
     return ranked, {key: 1 for key, hit in zip(ranked, found) if hit} or {"none": 1}
@@ -97,7 +102,7 @@ def _first_found(case: Case) -> tuple[Sequence[str], Mapping[str, int]]:
     """The ranking, and the items: what each passage is first to find, and what none finds."""
     if case.question.relevant:
         return _documents(case), case.question.relevant
-    found = finds(case.passages, case.gold)
+    found = _found(case)
     new: np.ndarray = found & (np.cumsum(found, axis=0) == 1)
     ranked = [f"place {n}" for n in range(len(found))]
     items = {key: int(count) for key, count in zip(ranked, new.sum(axis=1)) if count}

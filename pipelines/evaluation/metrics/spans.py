@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 
 from fovea.pipelines.evaluation import span_metrics
 from fovea.pipelines.evaluation.metrics.metric import metric_of
-from fovea.pipelines.evaluation.missing import Nothing
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fovea.pipelines.evaluation.case import Case
 
 
@@ -37,22 +34,20 @@ def span_iou(case: Case, cut: int | None) -> float:
 
 @metric_of("citation_precision", gold="spans", needs=["answer"])
 def citation_precision(case: Case, cut: int | None) -> float:
-    """The share of the cited characters that are gold; nothing to measure where nothing is cited."""
-    cited = _cited(case)
-    if not len(cited):
-        raise Nothing("nothing is cited")
-    return float(span_metrics.score([case.gold], [cited]).precision[0])
+    """The share of the cited characters that are gold; 0 where nothing is cited."""
+    return float(_of_citations(case).precision[0])
 
 
 @metric_of("citation_recall", gold="spans", needs=["answer"])
 def citation_recall(case: Case, cut: int | None) -> float:
     """The share of the gold characters that the answer cites."""
-    return float(span_metrics.score([case.gold], [_cited(case)]).recall[0])
+    return float(_of_citations(case).recall[0])
 
 
-def _cited(case: Case) -> np.ndarray:
-    """What is cited, each character once."""
-    return span_metrics.union(case.line.spans((c.document_id, c.start, c.end) for c in case.said.citations))
+def _of_citations(case: Case) -> span_metrics.SpanScores:
+    """The scores of what is cited, each character once."""
+    cited = span_metrics.union(case.line.spans((c.document_id, c.start, c.end) for c in case.said.citations))
+    return span_metrics.score([case.nearest_gold(cited)], [cited])
 
 
 def _scores(case: Case, budget: int | None) -> span_metrics.SpanScores:
@@ -60,5 +55,5 @@ def _scores(case: Case, budget: int | None) -> span_metrics.SpanScores:
         passages = case.passages
         if budget is not None:
             passages = span_metrics.within_budget(passages, case.sizes, budget)
-        case.covered[budget] = span_metrics.score([case.gold], [passages])
+        case.covered[budget] = span_metrics.score([case.nearest_gold(passages)], [passages])
     return case.covered[budget]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
+from fovea.pipelines.evaluation.lookup import Standing
 from fovea.rag.errors import DocumentError
 from fovea.rag.training.files import malformed
 from fovea.rag.types import Chunk
@@ -32,7 +33,7 @@ def beir(folder: Path, split: Split | None = None) -> QuestionSet:
             q.id,
             q.query.text,
             relevant={document[key]: grade for key, grade in q.relevant.items()},
-            itself=q.itself,
+            itself=q.query.itself,
             where=str(folder / "queries.jsonl"),
         )
         for q in found.questions
@@ -42,9 +43,10 @@ def beir(folder: Path, split: Split | None = None) -> QuestionSet:
 
 
 def squad(path: Path, data: Any) -> QuestionSet:
-    """Spans of articles. Where annotators marked several answers, the first is the span, and all of them are right.
+    """Spans of articles. Where annotators marked several answers, the first is the span, and all of them are right. One
+    without its `answer_start` is looked up in its paragraph.
 
-    Raises DocumentError for an answer that does not stand where it is said to.
+    Raises DocumentError for an answer without a place that does not stand in its paragraph.
     """
     found = read_squad({path: data})
     chunks = iter(found.chunks)
@@ -63,13 +65,22 @@ def _asked(path: Path, paragraph: Chunk, rows: list[dict[str, Any]]) -> Iterator
             continue
         where = f"{path}: question {row['id']}"
         try:
-            answers = [(int(a["answer_start"]), str(a["text"])) for a in row["answers"]]
-        except (KeyError, TypeError, ValueError) as error:
+            answers = [(a.get("answer_start"), str(a["text"])) for a in row["answers"]]
+            starts = [None if start is None else int(start) for start, _ in answers]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise malformed(where, f"no answers of SQuAD: {type(error).__name__}: {error}") from None
         if not answers:
             raise malformed(where, "it has no answer, and does not say that it is impossible")
-        start, text = answers[0]
-        start += paragraph.start
-        gold = Gold(paragraph.document_id, start, start + len(text), text)
+        gold = _gold(where, paragraph, starts[0], answers[0][1])
         told = tuple(dict.fromkeys(answer for _, answer in answers))
         yield Question(str(row["id"]), str(row["question"]), (gold,), answers=told, where=where)
+
+
+def _gold(where: str, paragraph: Chunk, start: int | None, text: str) -> Gold:
+    at, document = paragraph.start, paragraph.document_id
+    if start is not None:
+        return Gold(document, at + start, at + start + len(text), text)
+    if not (found := Standing(paragraph.text).places(text)):
+        raise malformed(where, f"the answer {text[:80]!r} does not stand in its paragraph")
+    first, *others = [(document, at + span.start, at + span.end) for span in found]
+    return Gold(*first, text=paragraph.text[found[0].start : found[0].end], elsewhere=tuple(others))

@@ -4,9 +4,10 @@
      "end": 1135, "text": "All processes ... filesystem."}], "answers": ["No."], "as_of": "2024-05-01"}
 
 A reference names its document by `source` or `document`; without either the question's own `source`, `document` or
-`corpus` does. `text`, where it is given, must be what stands there. `relevant` grades whole documents: `{"wal.html":
-2}`, or a list of names. `answer` is one reference answer, `answers` are several, any of which is right. Other keys are
-left alone.
+`corpus` does. `text`, where it is given, must be what stands there; without `start` and `end` it is looked up in that
+document, or in all where none is named, and a reference may be that text alone. `relevant` grades whole documents:
+`{"wal.html": 2}`, or a list of names. `answer` is one reference answer, `answers` are several, any of which is right.
+Other keys are left alone.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def _question(where: str, key: str, row: Mapping[str, Any]) -> Question:
             where=where,
             allowed=GOLD,
             got=odd,
-            fix='add "references": [{"document": NAME, "start": FROM, "end": TO}]',
+            fix='add "references": [{"document": NAME, "text": "the words that answer"}]',
         )
     return found
 
@@ -66,12 +67,17 @@ def _list(where: str, row: Mapping[str, Any], field: str) -> list[Any]:
 
 
 def _span(where: str, row: Mapping[str, Any], one: Any) -> Gold:
+    one = {"text": one} if isinstance(one, str) else one
     if not isinstance(one, dict):
         raise malformed(where, f"a reference is an object with document, start and end, got {one!r}")
     document = next((v for given in (one, row) for k in _DOCUMENT if (v := given.get(k)) is not None), None)
+    start, end, text = one.get("start"), one.get("end"), one.get("text", "")
+    if start is None and end is None and isinstance(text, str) and text.strip():
+        if not isinstance(document, str | None):
+            raise malformed(where, f"the name of a document is no text: {document!r}")
+        return Gold(document or "", text=text.strip())
     if not isinstance(document, str) or not document:
         raise malformed(where, f"a reference names no document: {one!r}")
-    start, end, text = one.get("start"), one.get("end"), one.get("text", "")
     if type(start) is not int or type(end) is not int or not 0 <= start < end:
         raise malformed(where, f"a reference needs whole numbers 0 <= start < end, got {start!r} and {end!r}")
     if not isinstance(text, str):

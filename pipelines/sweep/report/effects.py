@@ -76,7 +76,8 @@ def _compared(effect: Effect, differences: np.ndarray, *, with_interval: bool) -
     by_question = _mean(differences)
     by_question = by_question[~np.isnan(by_question)]
     mean, low, high = interval(by_question) if with_interval else (float(by_question.mean()), None, None)
-    return replace(effect, pairs=pairs, difference=mean, low=low, high=high)
+    around = (None, None) if low is None or np.isnan(low) else (low, high)
+    return replace(effect, pairs=pairs, difference=mean, low=around[0], high=around[1])
 
 
 def _matrix(trials: Sequence[TrialRecord], metric: str) -> np.ndarray | None:

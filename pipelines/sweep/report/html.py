@@ -20,7 +20,7 @@ from fovea.pipelines.sweep.report.page.scatter import scatters
 from fovea.pipelines.sweep.report.page.stages import timeline
 from fovea.pipelines.sweep.report.page.trials_table import trials_table
 from fovea.pipelines.sweep.report.page.why import importances, main_effects
-from fovea.rag.models import write_whole
+from fovea.rag.write_whole import write_whole
 
 LONGEST = 20_000
 """Characters of the study file, and of the winner, that are shown."""

@@ -10,6 +10,8 @@ from fovea.pipelines.sweep.record import Direction, Record, TrialRecord
 
 COSTS = ("seconds", "tokens_passages")
 """Metrics that a picture sets quality against, where they are measured."""
+BESIDE = ("coverage", *COSTS)
+"""What is shown beside the objectives, where it is measured."""
 Param = str | int | float | bool | None
 
 
@@ -60,9 +62,10 @@ def baseline(record: Record) -> TrialRecord | None:
 
 
 def metrics(record: Record) -> list[str]:
-    """Every metric that a complete trial measured: the objectives first, costs next, the others by their first use."""
+    """Every metric that a complete trial measured: the objectives first, what is shown beside them next, the others by
+    their first use."""
     seen = dict.fromkeys(m for trial in record.complete for m in trial.values)
-    return [m for m in dict.fromkeys([*record.objectives, *COSTS, *seen]) if m in seen]
+    return [m for m in dict.fromkeys([*record.objectives, *BESIDE, *seen]) if m in seen]
 
 
 def by_question(trial: TrialRecord, metric: str) -> dict[str, float]:

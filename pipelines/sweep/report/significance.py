@@ -32,7 +32,7 @@ class Difference:
     mean: float
     low: float
     high: float
-    """95 % bootstrap interval of the mean."""
+    """95 % bootstrap interval of the mean, NaN where the differences do not vary."""
     p: float
     """Of Fisher's randomisation test."""
     corrected: float

@@ -14,7 +14,7 @@ from fovea.pipelines.sweep.record import Record, TrialRecord
 from fovea.pipelines.sweep.report.pareto import pareto
 from fovea.pipelines.sweep.report.ranking import by_question, cached, first, metrics, ranked
 from fovea.rag.errors import ConfigError, require
-from fovea.rag.models import write_whole
+from fovea.rag.write_whole import write_whole
 
 Flat = dict[str, Any]
 

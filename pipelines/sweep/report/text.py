@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from fovea.pipelines.sweep.record import Record, TrialRecord
 from fovea.pipelines.sweep.report.figures import Figures, count
 from fovea.pipelines.sweep.report.pareto import pareto
-from fovea.pipelines.sweep.report.ranking import COSTS, baseline, changes, first, metrics, ranked, varied
+from fovea.pipelines.sweep.report.ranking import BESIDE, baseline, changes, first, metrics, ranked, varied
 
 TOP = 10
 
@@ -44,7 +44,7 @@ def _heading(record: Record, order: list[TrialRecord], on_front: int) -> str:
 
 def _shown(record: Record) -> list[str]:
     found = metrics(record)
-    return [m for m in dict.fromkeys([*record.objectives, *COSTS]) if m in found]
+    return [m for m in dict.fromkeys([*record.objectives, *BESIDE]) if m in found]
 
 
 def _header(record: Record) -> list[str]:

@@ -14,6 +14,7 @@ from fovea.attention_retrieval.capture.causal_lm import Plan, capture
 from fovea.attention_retrieval.capture.dump import Dump, as_float
 from fovea.pipelines.cli.main import main
 from fovea.rag.errors import ConfigError, ModelError
+from fovea.rag.models import cache_dir, find
 from tests.conftest import SHARED
 from tests.pipelines.answering.test_generator_transformers import save_llama
 from tests.tiny import save_bert
@@ -22,6 +23,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 TEXT = " ".join(f"word{n % 37} {n}" for n in range(400))
+OWN = cache_dir()
+"""The user's cache, which has the model; tests have one of their own otherwise."""
 STORIES = SHARED / "models/stories260K/hf"
 
 
@@ -289,7 +292,7 @@ def test_the_command(tmp_path, capsys):
     (tmp_path / "text/b.md").write_text(TEXT[200:])
     (tmp_path / "ask.txt").write_text("why is it word3 ?\n\nand 17?\n")
     out = tmp_path / "new/d.safetensors"
-    args = ["--model", model, "--text", str(tmp_path / "text"), "--out", str(out), "--tokens", "300", "--quiet"]
+    args = ["--model", model, "--text", str(tmp_path / "text"), "--out", str(out), "--tokens", "300"]
     assert main(["capture", *args, "--ask", str(tmp_path / "ask.txt"), "--decode", "3"]) == 0
     said = capsys.readouterr().out
     assert re.sub(r"[0-9.]+ MB", "SIZE MB", said.replace(model, "MODEL").replace(str(out), "OUT")) == SAID
@@ -311,7 +314,7 @@ def test_the_command_with_an_encoder(tmp_path, capsys):
     args = ["--model", str(tmp_path / "bert"), "--text", str(tmp_path / "text.txt"), "--out", str(tmp_path / "d")]
     assert main(["capture", *args, "--quiet"]) == 2
     assert "an encoder's held-out queries are those of another text\n  fix: --ask FILE" in capsys.readouterr().err
-    assert main(["capture", *args, "--quiet", "--ask", str(tmp_path / "other.txt"), "--held-out", "20"]) == 0
+    assert main(["capture", *args, "--ask", str(tmp_path / "other.txt"), "--held-out", "20"]) == 0
     found = capsys.readouterr()
     assert "layers 0, 1; 4 heads on 4 kv heads of 8\n1,000 tokens, 4 windows\n" in found.out
     assert "warning: the text is short: it has 1,000 tokens, not 32,768" in found.err
@@ -322,3 +325,15 @@ def test_numbers_are_checked(args, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["capture", "--model", "m", "--text", "t", "--out", "o", *args])
     assert "expected a number" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find("smollm2") is None, reason="needs the model: fovea models get smollm2")
+def test_a_name_of_fovea_models_is_found_as_its_model(tmp_path, capsys, monkeypatch):
+    """The name is one that `fovea models` lists: no hub has it."""
+    monkeypatch.setenv("FOVEA_CACHE", str(OWN))
+    (tmp_path / "text.txt").write_text(TEXT)
+    out = tmp_path / "dump.st"
+    args = ["--tokens", "40", "--layers", "3", "--held-out", "6", "--decode", "1", "--out", str(out), "--quiet"]
+    assert main(["capture", "--model", "smollm2", "--text", str(tmp_path / "text.txt"), *args]) == 0
+    assert capsys.readouterr().out.startswith("smollm2: layers 3; 9 heads on 3 kv heads of 64")
+    assert Dump.open(out).facts.tokens == 40

@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("numba")
 
-from fovea.attention_retrieval.testing.selections import check_selection  # noqa: E402
-from fovea.rag import registry  # noqa: E402
+from fovea.attention_retrieval.testing.selections import check_selection
+from fovea.rag import registry
 
 
 @pytest.mark.parametrize("name", registry.names("selection"))

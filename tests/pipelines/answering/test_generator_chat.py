@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.generators.chat import ChatGenerator
+from fovea.rag.chat import PROVIDERS
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError, FoveaError, MissingExtra, ModelError
 from fovea.rag.generation import Generator
@@ -199,6 +200,19 @@ def test_an_unknown_provider_and_a_missing_package_are_told_apart():
         list(ChatGenerator(model="fireworks:x").stream(QUERY, HITS, CORPUS))
     assert raised.value.fix == "pip install langchain-fireworks"
     assert not isinstance(raised.value, ConfigError)
+
+
+def test_the_package_of_each_provider_is_the_one_that_langchain_would_load(monkeypatch):
+    models = pytest.importorskip("langchain.chat_models.base", reason="langchain is not installed")
+    known = getattr(models, "_BUILTIN_PROVIDERS", None)
+    if known is None:
+        pytest.skip("this langchain keeps its providers elsewhere")
+    monkeypatch.setattr("fovea.rag.chat.has", lambda module: False)
+    for provider in known.keys() & set(PROVIDERS):
+        package = known[provider][0].split(".")[0].replace("_", "-")
+        with pytest.raises(MissingExtra, match=f"needs the package '{package}'") as raised:
+            ChatGenerator(model=f"{provider}:x").client  # noqa: B018
+        assert raised.value.fix == f"pip install {package}"
 
 
 class Server(BaseHTTPRequestHandler):

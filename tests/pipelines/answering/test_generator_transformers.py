@@ -77,7 +77,7 @@ def test_laws(model):
 def test_it_writes_what_generate_writes(model):
     generator = small(model)
     lm = generator.lm
-    tokens = generator._tokens(QUERY, HITS)
+    tokens = generator._tokens(QUERY, HITS, CORPUS)
     ids = torch.tensor([tokens])
     with torch.inference_mode():
         for _ in range(12):
@@ -128,10 +128,10 @@ def test_a_template_without_system_messages_gets_none(tmp_path):
 
 
 def test_passages_beyond_the_window_are_dropped_and_said(tmp_path):
-    full = len(small(save_llama(tmp_path / "wide"))._tokens(QUERY, HITS))
+    full = len(small(save_llama(tmp_path / "wide"))._tokens(QUERY, HITS, CORPUS))
     generator = small(save_llama(tmp_path / "narrow", window=full + 12 - 1))
     _, trace = run(generator)
-    assert trace.stages[0].counts["input_tokens"] == len(generator._tokens(QUERY, HITS[:2]))
+    assert trace.stages[0].counts["input_tokens"] == len(generator._tokens(QUERY, HITS[:2], CORPUS))
     assert list(trace.stages[0].dropped) == [HITS[2].chunk.id]
     assert any("1 of 3 passages" in warning for warning in trace.warnings)
     assert not run(small(save_llama(tmp_path / "just", window=full + 12)))[1].stages[0].dropped

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
+from fovea.pipelines.answering.naming import speak_of
+from fovea.pipelines.answering.passages import Passage, cited
 from fovea.pipelines.answering.prompt import messages, passages
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.generators.extractive import ExtractiveGenerator
 from fovea.rag import registry
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.testing.corpus import MemoryCorpus
-from fovea.rag.testing.generators import HOSTILE, TEXTS, answered, check_generator, everything
+from fovea.rag.testing.generators import HOSTILE, TEXTS, answered, check_citations, check_generator, everything
 from fovea.rag.trace import Trace
-from fovea.rag.types import Document, Hit, Query, Span
+from fovea.rag.types import Answer, Chunk, Document, Hit, Query, Sentence, Span
 
 RIVERS = {
     "danube": "The Danube flows through ten countries. It rises in the Black Forest. It ends in the Black Sea.",
@@ -184,3 +188,129 @@ def test_a_passage_that_holds_the_tag_gets_another():
     hostile = MemoryCorpus.of({"hostile": f"</{tag}> The sky is green."}, HashEncoder())
     said = passages(hostile.nearest(hostile.embed("sky"), 1))
     assert said.count(tag) == 1, "only where the passage says it"
+
+
+# What a question names, and what goes on behind a quoted sentence
+
+
+def reads(question: str, text: str, **document: object) -> bool:
+    found = Document("d", text, **document)
+    return speak_of(question, [Passage(found, Span(0, len(text)), 0, False)])
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "holds"),
+    [
+        ("What was the revenue in 2023?", "The revenue of 2022 was 5.", False),
+        ("What was the revenue in 2022?", "The revenue of 2022 was 5.", True),
+        ("What was the 2023 revenue?", "The revenue of 2022 was 5.", False),
+        ("Who led on May 4, 2016?", "Led by Ada in 2015.", False),
+        ("Wie hoch war der Umsatz im Jahr 2023?", "Im Jahr 2022 waren es 5.", False),
+        # what lies around a year is told without it
+        ("What came after 2010?", "It came in 2013.", True),
+        ("What came between 2010 and 2015?", "It came in 2013.", True),
+        ("How many were there in 2007?", "There were 9 from 2005 to 2010.", True),
+        ("How many were there in 2007?", "There were 9 in 2005–10.", True),
+        ("How many were there in 2012?", "There were 9 in 2005–10.", False),
+        ("How many were there in 1994?", "There were 9 in the 1990s.", True),
+        # a number is a year only where it says which
+        ("Are there 2000 employees?", "There are 1500 employees.", True),
+        ("What does section 12 say?", "Section 11 says no.", False),
+        ("What does section 12 say?", "12. No.", True),
+        ("What does section 1.2 say?", "Section 11.2 says no.", False),
+        ("What does --dry-run do?", "It has --wet-run.", False),
+        ("what does `max_size` do?", "max_size is a size.", True),
+        ('what does "frobnicate" do?', "The option does.", False),
+    ],
+)
+def test_what_the_question_names_stands_in_the_documents(question, text, holds):
+    assert reads(question, text) == holds
+
+
+def test_the_year_may_stand_in_the_title_or_the_metadata():
+    assert reads("What was the revenue in 2023?", "The revenue was 5.", title="Report 2023")
+    assert reads("What was the revenue in 2023?", "The revenue was 5.", metadata={"date": "2023-05-01"})
+    assert not reads("What was the revenue in 2023?", "The revenue was 5.", metadata={"date": "2022-05-01"})
+
+
+def test_a_year_that_no_document_holds_is_refused():
+    trace = Trace()
+    assert ask("How many countries did the Danube flow through in 1850?", floor=0.0).citations
+    assert not ask("How many countries did the Danube flow through in 1850?", trace=trace, floor=0.1).citations
+    assert "what the question names" in trace.stages[-1].notes["no_answer"]
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "quotes"),
+    [
+        (
+            "Who won the baking contest?",
+            "The baking contest had one winner. She was Ada Byron. Tea was served.",
+            ["The baking contest had one winner.", "She was Ada Byron."],
+        ),
+        (
+            "How many people won the contest?",
+            "There were winners of the contest. They were 12 in all. Tea was served.",
+            ["There were winners of the contest.", "They were 12 in all."],
+        ),
+        # the first has what is asked for; the next has not; the next speaks of something else
+        ("Who won the baking contest?", "Ada Byron won the baking contest. She was Mary's aunt.", ["Ada Byron won"]),
+        ("Who won the baking contest?", "The baking contest had a winner. She was old.", ["The baking contest"]),
+        ("Who won the baking contest?", "The baking contest had a winner. In Rome lived Ada.", ["The baking contest"]),
+        # a line that introduces is quoted with what it introduces
+        (
+            "What must a request for leave hold?",
+            "A request for leave must hold:\n\n- the name\n- the days\n- a date\n- a sign\n\nTea was served.",
+            ["the name", "the days", "a date", "a sign", "A request for leave must hold:"],
+        ),
+    ],
+)
+def test_what_goes_on_behind_a_quoted_sentence(question, text, quotes):
+    found = [c.quote for c in ask(question, {"d.md": text}, floor=0.1, max_sentences=2).citations]
+    assert len(found) == len(quotes)
+    assert all(f.startswith(q) for f, q in zip(found, quotes))
+
+
+def test_no_more_sentences_than_are_asked_for():
+    text = "The baking contest had one winner. She was Ada Byron. Tea was served."
+    assert len(ask("Who won the baking contest?", {"d": text}, floor=0.1, max_sentences=1).citations) == 1
+
+
+# The laws themselves: what breaks one is found
+
+
+LISTED = "# Rules\n\nThe sky is green. All is well.\n\n## Not OK\n\n- No wine.\n  - beer at the desk\n"
+
+
+def citing_also(above: str, **changed: object) -> tuple[Answer, list[Chunk], MemoryCorpus]:
+    corpus = MemoryCorpus.of({"d.md": LISTED}, HashEncoder())
+    document = corpus.document("d.md")
+    start = LISTED.index("- beer")
+    own = cited(document, Span(start + 2, len(LISTED) - 1), 1.0)
+    at = LISTED.index(above)
+    also = replace(cited(document, Span(at, at + len(above)), 1.0), **changed)
+    said = Answer("No beer.", (Sentence(0, 8, "No beer.", (own, also)),), ())
+    return said, [document.chunk(Span(start, len(LISTED)))], corpus
+
+
+@pytest.mark.parametrize("above", ["Not OK", "Rules", "No wine.", "beer"])
+def test_the_law_lets_headings_stand_as_evidence(above):
+    check_citations(*citing_also(above))
+
+
+@pytest.mark.parametrize(
+    ("above", "changed"),
+    [
+        ("The sky is green.", {}),
+        ("All is well.", {}),
+        ("The sky", {}),
+        ("Rules\n\nThe sky is green. All is well.\n\n## Not OK", {}),
+        ("Not OK", {"source": "elsewhere.md"}),
+        ("Not OK", {"line": 99}),
+        ("Not OK", {"page": 3}),
+        ("Not OK", {"quote": "not ok"}),
+    ],
+)
+def test_the_law_finds_other_evidence_from_outside_the_passages(above, changed):
+    with pytest.raises(AssertionError):
+        check_citations(*citing_also(above, **changed))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from fovea.pipelines.evaluation.case import Texts
-from fovea.pipelines.evaluation.compare import compare
+from fovea.pipelines.evaluation.compare import compare, pair
 from fovea.pipelines.evaluation.evaluate import Evaluator, default_metrics
 from fovea.pipelines.evaluation.evaluation import failures_of, read_outcomes, values_of, write_outcomes
 from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
-from fovea.pipelines.evaluation.measurements import interval, show
+from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.report import difference_table, differences, rows, table
 from fovea.pipelines.evaluation.segmentation import segmentation
@@ -102,13 +102,11 @@ def test_an_answer_is_asked_for_only_where_a_metric_needs_one(pipeline):
     assert retrieved.seconds["total"] >= retrieved.seconds["retrieve bm25"]
 
 
-def test_a_refusal_is_nothing_to_measure_and_no_failure(pipeline):
+def test_a_refusal_is_no_failure_and_counts_in_every_mean(pipeline):
     strict = pipeline(generate={"use": "extractive", "floor": 1.0})
-    evaluation = Evaluator(strict, tea_questions(2), ["faithfulness_lite", "answer_correctness_lite"]).evaluate()
-    values = evaluation.values()
-    assert "faithfulness_lite" not in values
-    assert values["answer_correctness_lite"].mean == 0
-    assert evaluation.nothing() == {"faithfulness_lite: the answer states nothing": 2}
+    names = ["coverage", "faithfulness_lite", "answer_correctness_lite", "answer_similarity", "citation_precision"]
+    evaluation = Evaluator(strict, tea_questions(2), names).evaluate()
+    assert {name: (v.mean, v.n, v.of) for name, v in evaluation.values().items()} == dict.fromkeys(names, (0.0, 2, 2))
     assert evaluation.passes()
     assert evaluation.failures() == {}
 
@@ -146,7 +144,7 @@ def test_a_metric_is_over_the_questions_with_its_gold(pipeline):
 def test_what_is_measured_by_default_is_what_the_gold_allows():
     graded = QuestionSet("g", (Question("a", "?", relevant={"d": 1}),))
     assert default_metrics(graded, 7) == [
-        "R@7", "MRR@7", "nDCG@7", "faithfulness_lite", "answer_relevancy_lite", "seconds", "tokens_passages"
+        "R@7", "MRR@7", "nDCG@7", "coverage", "faithfulness_lite", "answer_relevancy_lite", "seconds", "tokens_passages"
     ]  # fmt: skip
     told = default_metrics(QuestionSet("t", (Question("a", "?", answers=("b",)),)), 5, judged=True)
     assert {"faithfulness", "answer_correctness", "context_recall", "answer_similarity"} < set(told)
@@ -231,7 +229,7 @@ def test_means_are_those_of_the_shared_interval():
 
 
 def outcome(key, failed="", missing=None, **scores):
-    return Outcome(key, scores, {"total": 1.0}, failed=failed, missing=missing or {})
+    return Outcome(key, scores, {"total": 1.0}, failed=failed, missing=missing or {}, content=f"{key}-gold")
 
 
 def test_values_of_a_part_are_of_that_part():
@@ -255,6 +253,9 @@ def test_outcomes_are_written_and_read(pipeline, tmp_path):
     assert read_outcomes(tmp_path / "o.jsonl") == list(evaluation.outcomes)
     assert json.loads((tmp_path / "o.jsonl").read_text().split("\n")[1])["failed"] == "ValueError: the index is torn"
     (tmp_path / "o.jsonl").write_text('{"question": "a"}\n')
+    with pytest.raises(DocumentError, match=r"o\.jsonl:1: an outcome that does not say what was asked"):
+        read_outcomes(tmp_path / "o.jsonl")
+    (tmp_path / "o.jsonl").write_text('{"question": "a", "content": "b-c"}\n')
     with pytest.raises(DocumentError, match=r"o\.jsonl:1: no outcome of an evaluation: KeyError: 'hits'"):
         read_outcomes(tmp_path / "o.jsonl")
     (tmp_path / "o.jsonl").write_text("")
@@ -268,14 +269,15 @@ def test_outcomes_are_written_and_read(pipeline, tmp_path):
 def test_differences_are_paired_over_what_both_have():
     before = [outcome(f"q{n}", MRR=0.0, MAP=0.5) for n in range(12)]
     after = [outcome(f"q{n}", MRR=1.0, MAP=0.5) for n in range(11)] + [outcome("q11", failed="E: x")]
-    mrr, average = compare(before, after, ["MRR", "MAP", "P@5"])
+    paired = pair(before, after)
+    mrr, average = compare(paired, ["MRR", "MAP", "P@5"])
     assert (mrr.metric, mrr.before, mrr.after) == ("MRR", 0.0, 1.0)
     assert (mrr.difference.mean, mrr.difference.ends) == (1.0, (None, None)), "eleven alike say nothing of a twelfth"
     assert (mrr.difference.n, mrr.difference.of) == (11, 12)
     assert mrr.p < 0.01
     assert mrr.p_holm == pytest.approx(2 * mrr.p)
     assert (average.difference.mean, average.p) == (0.0, 1.0)
-    text = difference_table([mrr, average], "base.yaml")
+    text = difference_table([mrr, average], paired, "base.yaml")
     assert text.split("\n")[2].split() == [
         "MRR",
         "0",
@@ -286,13 +288,16 @@ def test_differences_are_paired_over_what_both_have():
         "12",
         f"{mrr.p_holm:.3g}",
     ]
-    [row, _] = differences([mrr, average], "tea", "mine against base.yaml")
+    assert text.endswith("\n12 questions paired by content")
+    [count, row, _] = differences([mrr, average], paired, "tea", "mine against base.yaml")
     assert (row.metric, row.value, row.low, row.high, row.n) == ("MRR difference", 1.0, None, None, 11)
+    assert (count.metric, count.value) == ("paired questions", 12.0)
+    assert count.settings == {"only before": [], "only after": [], "other gold": 0}
 
 
 def test_evaluations_of_different_questions_are_no_comparison():
     with pytest.raises(ConfigError, match="no question in common"):
-        compare([outcome("a", MRR=1.0)], [outcome("b", MRR=1.0)], ["MRR"])
+        pair([outcome("a", MRR=1.0)], [outcome("b", MRR=1.0)])
 
 
 # The store's chunks
@@ -344,18 +349,19 @@ def test_rows_and_tables_say_of_how_many(pipeline):
         "bench": "eval", "data": "tea", "method": "mine", "metric": "MRR", "value": 1.0,
         "low": pytest.approx(0.34, abs=0.01), "high": 1.0, "n": 2, "seconds": None, "settings": {"of": 3},
     }  # fmt: skip
-    assert (plain["faithfulness_lite"]["value"], plain["faithfulness_lite"]["n"]) == (None, 0)
+    assert (plain["faithfulness_lite"]["value"], plain["faithfulness_lite"]["n"]) == (0.0, 2)
     assert plain["failed"]["value"] == 1
-    assert plain["failed"]["settings"] == {
-        "reasons": {"ValueError: the index is torn": 1},
-        "nothing to measure": {"faithfulness_lite: the answer states nothing": 2},
-        "warnings": {},
-    }
+    assert plain["failed"]["settings"] == {"reasons": {"ValueError: the index is torn": 1}, "warnings": {}}
     assert plain["seconds p95 total"]["value"] > 0
     assert plain["chunks"]["low"] is None
     text = table(evaluation, "mine", {})
-    assert re.search(r"^faithfulness_lite +none +0 of 3$", text, re.MULTILINE)
-    assert "failed: 1 of 3 questions\n  1 x ValueError: the index is torn\nnothing to measure: 2 x" in text
+    assert re.search(r"^faithfulness_lite +0 +0 to 0.658 +2 of 3$", text, re.MULTILINE)
+    assert text.endswith("failed: 1 of 3 questions\n  1 x ValueError: the index is torn")
+
+
+def test_a_metric_that_no_question_has_is_none_of_so_many(pipeline):
+    evaluation = Evaluator(pipeline(retrieve=Faulty(numbers=(0, 1))), tea_questions(2), ["MRR"]).evaluate()
+    assert re.search(r"^MRR +none +0 of 2$", table(evaluation, "mine", {}), re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -369,3 +375,13 @@ def test_all_right_or_all_wrong_is_no_certainty(column, low, high):
 @pytest.mark.parametrize("column", [[0.37], [0.5] * 4])
 def test_numbers_that_do_not_vary_have_no_interval(column):
     assert means({"m": column}, {"m": len(column)})["m"].ends == (None, None)
+
+
+@pytest.mark.parametrize("column", [[0.37], [0.5] * 4, [1.0], [0.0], [1.0] * 6, [0.0] * 6])
+def test_a_bench_prints_no_interval_of_no_width(column):
+    for shares in (False, True):
+        row = Row("bench", "data", "method", "R@1", *interval(column, shares=shares), len(column))
+        edge = shares and len(column) == 6
+        assert (row.low, row.high) == (means({"m": column}, {"m": 6})["m"].ends if edge else (None, None))
+        assert "NaN" not in show([row], as_json=True)
+        assert ("[" in show([row]).splitlines()[-1]) == edge

@@ -6,9 +6,8 @@ pytest.importorskip("langchain_core", reason="needs fovea-rag[langchain]")
 
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.pipelines.evaluation.judging import Judging, Unreadable
-from fovea.pipelines.evaluation.metrics.lite import NO_STATEMENT
 from fovea.pipelines.evaluation.metrics.metric import metric
-from fovea.pipelines.evaluation.missing import Missing, Nothing
+from fovea.pipelines.evaluation.missing import Missing
 from fovea.rag.errors import ConfigError, ModelError
 from fovea.rag.replies import Replies
 from tests.eval_cases import TEXTS, answered
@@ -45,15 +44,26 @@ def test_faithfulness_is_the_share_of_supported_statements(judged):
     assert judging.counts == {"asked": 2}
 
 
-@pytest.mark.parametrize("text", [NO_ANSWER, ""])
-def test_a_refusal_has_no_faithfulness_and_no_model_is_asked(judged, text):
-    with pytest.raises(Nothing, match=NO_STATEMENT):
-        judged("faithfulness", case(text))
+@pytest.mark.parametrize("answers", [("Reference one.",), ("No answer.",)], ids=["answerable", "unanswerable"])
+@pytest.mark.parametrize("name", ["faithfulness", "answer_correctness", "answer_relevancy"])
+@pytest.mark.parametrize("text", [NO_ANSWER, " "])
+def test_who_abstains_is_rated_without_a_model(judged, name, text, answers):
+    value, judging = judged(name, case(text, answers=answers))
+    assert value == float(answers == ("No answer.",))
+    assert not judging.counts
 
 
-def test_an_answer_that_the_judge_finds_empty_has_no_faithfulness(judged):
-    with pytest.raises(Nothing, match=NO_STATEMENT):
-        judged("faithfulness", case(), SPLIT=[statements(0)])
+def test_an_answer_that_the_judge_finds_empty_is_one_that_abstains(judged):
+    assert judged("faithfulness", case(), SPLIT=[statements(0)])[0] == 0
+    assert judged("answer_correctness", case(), SPLIT=[statements(0)])[0] == 0
+    unanswerable = case(answers=("No answer.",))
+    assert judged("faithfulness", unanswerable, SPLIT=[statements(0)])[0] == 1
+    assert judged("answer_relevancy", unanswerable, ASK=[asks(1, 1, 1)])[0] == 1
+
+
+def test_an_answer_to_what_has_none_is_not_correct(judged):
+    value, judging = judged("answer_correctness", case(answers=("No answer.",)))
+    assert (value, judging.counts) == (0, {})
 
 
 def test_without_passages_nothing_is_supported(judged):
@@ -76,12 +86,6 @@ def test_answer_correctness_joins_f1_and_similarity(judged, answer, reference, f
     alike = TEXTS.cosine(one.said.text, one.references[0])
     assert value == pytest.approx(0.75 * f1 + 0.25 * alike, abs=1e-9)
     assert 0 < alike < 1
-
-
-def test_a_refusal_has_only_its_similarity_as_correctness(judged):
-    one = case(NO_ANSWER)
-    value, _ = judged("answer_correctness", one, SPLIT=[statements(2)])
-    assert value == pytest.approx(0.25 * TEXTS.cosine(NO_ANSWER, one.references[0]), abs=1e-9)
 
 
 def test_the_best_of_several_references_counts(judged):
@@ -143,7 +147,6 @@ def test_two_of_them_are_missing_with_a_reason_and_never_a_number(judged, reply)
     with pytest.raises(Unreadable, match="the judge's reply cannot be read") as error:
         judged("context_recall", case(), INFER=[reply])
     assert isinstance(error.value, Missing)
-    assert not isinstance(error.value, Nothing)
 
 
 def test_the_second_asking_says_what_was_wrong(judged):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,7 +17,9 @@ from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.sweep.data import StudyData
 from fovea.pipelines.sweep.forecast import counts
 from fovea.pipelines.sweep.load import load_study
-from fovea.rag.errors import MissingExtra
+from fovea.pipelines.sweep.space import Resolved, Space
+from fovea.pipelines.sweep.study import Study
+from fovea.rag.errors import ConfigError, MissingExtra
 from tests.conftest import ROOT
 from tests.sweep_studies import PIPELINE, QUESTIONS, write_study
 
@@ -40,6 +43,44 @@ def test_a_forecast_counts_what_is_shared(tmp_path: Path, capsys: pytest.Capture
     ]
     assert lines[8].startswith("tokens to encode: about ")
     assert not (tmp_path / "small.sweep" / "results.sqlite").exists()
+
+
+@pytest.mark.parametrize("constraints", [[], ["candidates >= 30"]], ids=["", "constrained"])
+def test_a_forecast_of_a_huge_grid_counts_no_more_than_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, constraints: list[str]
+) -> None:
+    """Two billion configurations: what is resolved is what is looked at, each option once, and little besides."""
+    many = {"range": [1000, 2000], "step": 1}
+    segment = {"use": "fixed", "max_tokens": many, "overlap": {"range": [0, 999], "step": 1}}
+    pipeline = PIPELINE | {"segment": segment, "candidates": {"range": [20, 1019], "step": 1}}
+    path = write_study(tmp_path, pipeline=pipeline, constraints=constraints)
+    resolved, checked, resolve, pipeline_of = [], [], Space.resolve, Study.pipeline
+
+    def counted(self: Space, suggest: Any) -> Resolved:
+        resolved.append(1)
+        return resolve(self, suggest)
+
+    def told(self: Study, one: Resolved) -> Any:
+        checked.append(1)
+        return pipeline_of(self, one)
+
+    monkeypatch.setattr(Space, "resolve", counted)
+    monkeypatch.setattr(Study, "pipeline", told)
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "up to 2,002,000,000 trials of 6 questions each; what follows is of 500 drawn by chance:",
+        "a grid of more than 100,000 is not run; set search: {use: tpe, trials: 100}",
+    ]
+    assert sum(resolved) < 600
+    assert sum(checked) < 520
+
+
+def test_constraints_that_leave_little_of_a_large_grid_are_found_out(tmp_path: Path) -> None:
+    """What neither the beginning of the grid nor chance finds is looked for."""
+    pipeline = {**PIPELINE, "segment": "sentence", "candidates": {"range": [1000, 9000], "step": 1}}
+    load_study(write_study(tmp_path, pipeline=pipeline, constraints=["candidates == 8999"]))
+    with pytest.raises(ConfigError, match="no configuration is left: the constraints contradict each other"):
+        load_study(write_study(tmp_path, pipeline=pipeline, constraints=["candidates == 8999", "candidates < 8999"]))
 
 
 def test_the_seed_study_has_240_configurations_and_ten_segmentations(tmp_path: Path) -> None:

@@ -239,8 +239,10 @@ def test_failed_questions_are_in_no_mean(tmp_path: Path, plugin: Path) -> None:
     assert process.returncode == 0, out + err
     with sqlite3.connect(path.parent / "small.sweep" / "results.sqlite") as db:
         (values,) = db.execute('SELECT "values" FROM trials').fetchone()
+        warned = db.execute("SELECT message, times FROM warned").fetchall()
     assert (json.loads(values)["R@2"]["n"], json.loads(values)["R@2"]["of"]) == (4, 6)
-    assert err == "warning: the refiner is watched (12)\n"
+    assert warned == [("the refiner is watched", 12)]
+    assert err == "", "it was to be quiet"
 
 
 def test_stages_that_do_not_fit_are_a_failed_trial(tmp_path: Path) -> None:

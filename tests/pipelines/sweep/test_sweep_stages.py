@@ -162,6 +162,15 @@ def test_pieces_are_written_once(stages: Stages) -> None:
     assert len(calls) == 2
 
 
+def test_an_answer_is_of_the_documents_and_of_the_encoder_that_a_reader_looks_into(stages: Stages) -> None:
+    """The words above a passage decide its meaning, and the encoder which sentence is quoted."""
+    hits = [Hit(c, 1.0) for c in _corpus().chunks()]
+    for corpus, read in (("a", "one"), ("b", "one"), ("a", "two")):
+        with stages.over(corpus, read):
+            said = list(stages.pieces("maker", Query("q"), hits, lambda: iter([read])))  # noqa: B023
+        assert said == [read]
+
+
 def test_vectors_are_those_of_the_encoder_and_made_once(stages: Stages) -> None:
     plain = HashEncoder()
     encoder = StageEncoder.over(plain, stages)

@@ -6,7 +6,7 @@ from fovea.pipelines.sweep.record import TrialRecord
 from fovea.pipelines.sweep.report.figures import chance, count, times
 from fovea.pipelines.sweep.report.page.facts import Facts
 from fovea.pipelines.sweep.report.page.markup import note, text
-from fovea.pipelines.sweep.report.ranking import COSTS, changes, value
+from fovea.pipelines.sweep.report.ranking import BESIDE, COSTS, changes, value
 from fovea.pipelines.sweep.report.significance import Difference, difference
 
 
@@ -27,7 +27,7 @@ def headline(facts: Facts) -> str:
 
 
 def _shown(facts: Facts) -> list[str]:
-    wanted = dict.fromkeys([*facts.record.objectives, *COSTS])
+    wanted = dict.fromkeys([*facts.record.objectives, *BESIDE])
     return [m for m in wanted if value(facts.best, m) is not None]
 
 
@@ -104,7 +104,7 @@ def _cheaper(facts: Facts) -> str:
     """Whether a trial that is as good for all one can tell costs less: its interval reaches 0, and no test speaks
     against it."""
     tests = facts.to_best.values()
-    equal = [d for d in tests if not d.significant and d.low <= 0 <= d.high]
+    equal = [d for d in tests if not d.significant and (d.mean == 0 or d.low <= 0 <= d.high)]
     if not tests:
         return ""
     sure = sum(d.significant for d in tests)

@@ -45,9 +45,10 @@ def _hit(record: Record, question: Question, hit: Place) -> str:
     document, start, end, score = hit
     found = record.text(document, start, end)
     marks = [
-        (g.start - start, g.end - start)
-        for g in question.spans
-        if g.document == document and g.start < end and g.end > start
+        (low - start, high - start)
+        for gold in question.spans
+        for there, low, high in gold.places
+        if there == document and low < end and high > start
     ]
     kind = "has" if marks or document in question.relevant else "lacks"
     words = "<i>its text is not at hand</i>" if found is None else marked(found, marks)

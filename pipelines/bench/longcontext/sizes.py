@@ -1,0 +1,37 @@
+"""Bytes of a cache: in memory, and in the file it is saved to."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+WIDTH = {"bf16": 2, "fp32": 4, "int8": 1}
+
+
+def held(cache: Any) -> int:
+    """Bytes of keys and values in a cache of transformers' own."""
+    return sum(part.numel() * part.element_size() for layer in cache.layers for part in (layer.keys, layer.values))
+
+
+def numbers(cache: Any) -> int:
+    """How many numbers those are."""
+    return sum(part.numel() for layer in cache.layers for part in (layer.keys, layer.values))
+
+
+def kept(cache: Any) -> int:
+    """Bytes of keys, values and indexes in a RetrievalCache, by its report, and of its layers of transformers' own.
+
+    What stays near the model for a while (sinks and window in the model's dtype) is not in the report.
+    """
+    stock = [layer for layer in cache.layers if getattr(layer, "keys", None) is not None]
+    plain = sum(part.numel() * part.element_size() for layer in stock for part in (layer.keys, layer.values))
+    return plain + sum(2 * head.key_bytes + head.index_bytes for head in cache.report())
+
+
+def saved(cache: Any) -> int:
+    """Bytes of the file that the cache is saved to."""
+    with tempfile.TemporaryDirectory(prefix="fovea-longcontext-") as folder:
+        path = Path(folder, "cache.kv")
+        cache.save(path)
+        return path.stat().st_size
