@@ -38,10 +38,10 @@ class WaveSelection(Selection, name="wave"):
     """Rows a cluster, on average: each costs a mean key and a mean value, in bf16."""
 
     rest: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """The share of a token's attention that may be estimated; with 0 every row is read that weighs at all."""
+    """The share of a token's attention that may be estimated; with 0 every row is read, up to `most`."""
 
-    most: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """The share of the rows that a query reads at most, whatever is left then."""
+    most: PositiveInt = 512
+    """Rows that a query reads at most, whatever is left then: a head that looks everywhere is estimated well."""
 
     steps: PositiveInt = 3
     """Steps of k-means."""
@@ -148,9 +148,8 @@ class WaveSelected(Selected):
         """The heaviest clusters of each query row by row, for the whole group of a head, and the others as one each."""
         from fovea.attention_retrieval.kernels.wave import attend_waves
 
-        most = max(int(self.settings.most * (self.stop - self.start)), 1)
-        keys, values, rest = self.keys.table, self.values.table, self.settings.rest
-        out, lse, rows = attend_waves(keys, values, self.waves, q, near, rest, most)
+        rest, most = self.settings.rest, self.settings.most
+        out, lse, rows = attend_waves(self.keys.table, self.values.table, self.waves, q, near, rest, most)
         counts = np.diff(self.waves.first)
         return Read(Partial(out, lse), rows + counts, rows * self._row_bytes + counts * 4 * self.keys.d)
 

@@ -35,7 +35,7 @@ def test_the_kernel_is_the_reference(dtype, rest, group):
 @pytest.mark.parametrize("scale", [0.1, 1, 30])
 def test_with_nothing_left_to_estimates_it_is_exact(scale):
     text = layer(1200)
-    selected = WaveSelection(rest=0, most=1).over(text.keys, text.values, START, 1200, seed=1)
+    selected = WaveSelection(rest=0, most=2000).over(text.keys, text.values, START, 1200, seed=1)
     q = text.asked(3, seed=2) * np.float32(scale)
     exact = text.exact(q, START, 1200)
     np.testing.assert_allclose(selected.attend(q, nothing(q)).part.out, exact.out, atol=1e-4)
@@ -44,13 +44,13 @@ def test_with_nothing_left_to_estimates_it_is_exact(scale):
 
 def test_a_head_that_looks_at_few_rows_reads_few():
     text = layer(3000)
-    selected = WaveSelection().over(text.keys, text.values, START, 3000, seed=1)
+    selected = WaveSelection(most=3000).over(text.keys, text.values, START, 3000, seed=1)
     q = text.asked(1, seed=2)
     wide, narrow = (selected.attend(q * np.float32(s), nothing(q)).rows.mean() for s in (0.3, 6))
     assert narrow < wide / 3
-    few = WaveSelection(most=0.02).over(text.keys, text.values, START, 3000, seed=1)
+    few = WaveSelection(most=60).over(text.keys, text.values, START, 3000, seed=1)
     clusters = np.diff(few.waves.first)
-    assert (few.attend(q, nothing(q)).rows - clusters).max() <= 0.02 * 3000
+    assert (few.attend(q, nothing(q)).rows - clusters).max() <= 60
 
 
 def test_what_is_near_counts_against_the_rest():
@@ -66,7 +66,7 @@ def test_what_is_near_counts_against_the_rest():
 
 def test_heads_of_one_cluster_and_of_many_lie_side_by_side():
     text = layer(600)
-    selected = WaveSelection(size=512, most=1).over(text.keys, text.values, START, 600, seed=1)
+    selected = WaveSelection(size=512, most=2000).over(text.keys, text.values, START, 600, seed=1)
     q = text.asked(2, seed=2)
     assert np.diff(selected.waves.first).tolist() == [1, 1]
     part = selected.attend(q, nothing(q)).part
