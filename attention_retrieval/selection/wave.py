@@ -40,7 +40,7 @@ class WaveSelection(Selection, name="wave"):
     rest: Annotated[float, Field(ge=0, le=1)] = 0.02
     """The share of a token's attention that may be estimated; with 0 every row is read, up to `most`."""
 
-    most: PositiveInt = 512
+    most: PositiveInt = 1024
     """Rows that a query reads at most, whatever is left then: a head that looks everywhere is estimated well."""
 
     steps: PositiveInt = 3
