@@ -36,7 +36,7 @@ class TailCorrection(Correction, name="tail"):
     s = t = 0 this is RetroInfer's estimation zone (arXiv 2505.02922), which is wrong where a cluster is wide for the
     query: its tokens of large logit weigh more than its mean does, and have other values. The two covariances, one
     matrix each for a head, say how much; as clusters are not quite Gaussian, the numbers s and t are fitted to exact
-    attention of 32 of the prompt's queries, and are 3/4 without. Clusters are those of the wave index, only
+    attention of 32 of the prompt's queries, and are 3/4 without. Clusters are those of RetroInfer's wave index, only
     larger, of their own over any engine; rows that are not clustered yet are attended to exactly. The estimate is
     close, not unbiased.
     """

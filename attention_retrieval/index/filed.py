@@ -1,4 +1,4 @@
-"""Filed: rows in cells around centroids, and the rows of each cell side by side. What `ivf` and `wave` share."""
+"""Filed: rows in cells around centroids, and the rows of each cell side by side. What `ivf` is made of."""
 
 from __future__ import annotations
 

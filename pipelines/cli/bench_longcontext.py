@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def configure_longcontext(one: argparse.ArgumentParser) -> None:
     """The bench's arguments."""
     one.add_argument("--model", required=True, help="a causal language model: a name of fovea models, a folder")
-    methods = "beside full and near: default (shipped settings; alone if left out), {use: retrieval, engine: wave}"
+    methods = "beside full and near: default (shipped settings; alone if left out), {use: retrieval, engine: ivf}"
     one.add_argument("--methods", metavar="A,B,...", help=methods)
     one.add_argument("--lengths", type=numbers, default=(2048, 4096), metavar="N,M,...", help="tokens (2048,4096)")
     reads = "shared: a text is read once for all; own: by each method; drawn: not at all, for speed alone (shared)"

@@ -55,7 +55,7 @@ class Method:
 def chosen(text: str | None, threads: int) -> list[Method]:
     """`full` and `near`, then the methods of `--methods`: a YAML flow sequence without its brackets.
 
-    An entry is `default`, the name of an attention, or its settings: `{use: retrieval, engine: wave}`. Each searches on
+    An entry is `default`, the name of an attention, or its settings: `{use: retrieval, engine: ivf}`. Each searches on
     `threads` threads. Raises ConfigError for a name or setting that does not exist, and for the same method twice.
     """
     found = [Method(FULL), Method(NEAR)]

@@ -18,7 +18,7 @@ from fovea.attention_retrieval.cache import tensorfile  # noqa: E402
 from fovea.rag.errors import FoveaError, ModelError  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
 
-ENGINES = ("flat", "ivf", "hnsw", "query_ivf", "roar", "wave", "fast_scan")
+ENGINES = ("flat", "ivf", "hnsw", "query_ivf", "roar", "fast_scan")
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def read(lm, ids, **settings) -> RetrievalCache:
 
 KEPT = [
     *((engine, dtype, None) for engine in registry.names("engine") for dtype in ("bf16", "int8", "fp32")),
-    *((engine, "bf16", name) for engine in ("flat", "query_ivf", "wave") for name in registry.names("correction")),
+    *((engine, "bf16", name) for engine in ("flat", "query_ivf") for name in registry.names("correction")),
 ]
 """Corrections know neither engines nor types, so they need not be crossed with all."""
 

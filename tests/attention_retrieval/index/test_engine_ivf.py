@@ -1,4 +1,4 @@
-"""IVF and wave: lists of rows, what is read of them, and what a damaged state meets."""
+"""IVF: lists of rows, what is read of them, and what a damaged state meets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.index.ivf import IvfEngine
 from fovea.attention_retrieval.index.kmeans import kmeans, nearest
-from fovea.attention_retrieval.index.wave import LEAST, WaveEngine
 from fovea.attention_retrieval.kernels import reference
 from fovea.attention_retrieval.testing.engines import D, asked, built, topics
 from fovea.attention_retrieval.vectors import Rows
@@ -97,36 +96,7 @@ def test_lists_are_made_anew_when_the_text_has_grown():
     np.testing.assert_array_equal(index.cells, grown.cells)
 
 
-def test_what_is_not_clustered_yet_is_scanned():
-    keys = topics(9500, seed=0)
-    index = WaveEngine(size=20).build(Keys(Rows.of(keys, "bf16"), 0, 9000), None, seed=3)
-    assert len(index.cells) == 8192
-    q = asked(keys, 1, seed=4)
-    clusters = len(index.centroids)
-    assert clusters <= 8192 // 20
-    found = index.search(q, 4)
-    assert found.scanned == clusters + 808 + len(_rows_of(index, q, 4))
-    index.insert(9500)
-    assert len(index.cells) == 9500, "a new segment of 1,308 rows"
-    assert len(index.centroids) > clusters
-    assert index.search(q, 4).scanned < found.scanned
-
-
-def _rows_of(index, q, k):
-    probes = max(1, round(index.engine.share * len(index.centroids)))
-    return reference.wanted_rows(index.centroids, q, probes, LEAST * k, index.cells)
-
-
-def test_segments_are_clustered_alike_whenever_they_come():
-    keys = topics(16384, seed=0)
-    whole = WaveEngine().build(Keys(Rows.of(keys), 0, 16384), None, seed=3)
-    parts = WaveEngine().build(Keys(Rows.of(keys), 0, 8192), None, seed=3)
-    parts.insert(16384)
-    np.testing.assert_array_equal(whole.cells, parts.cells)
-    np.testing.assert_array_equal(whole.centroids, parts.centroids)
-
-
-@pytest.mark.parametrize("engine", [IvfEngine(), WaveEngine()], ids=lambda engine: engine.name)
+@pytest.mark.parametrize("engine", [IvfEngine()], ids=lambda engine: engine.name)
 def test_a_state_that_does_not_fit_is_refused(engine):
     index = built(engine, topics(3000, seed=0))
     state = index.state()
@@ -137,7 +107,7 @@ def test_a_state_that_does_not_fit_is_refused(engine):
         engine.restore(Keys(index.keys.rows, 8, 2000), state)
 
 
-@pytest.mark.parametrize("engine", [IvfEngine(), WaveEngine()], ids=lambda engine: engine.name)
+@pytest.mark.parametrize("engine", [IvfEngine()], ids=lambda engine: engine.name)
 def test_an_index_takes_a_quarter_of_its_keys_at_most(engine):
     keys = np.random.default_rng(0).normal(size=(16384, 64)).astype(np.float32)
     index = built(engine, keys, start=0)

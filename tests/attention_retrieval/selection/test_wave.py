@@ -72,3 +72,13 @@ def test_heads_of_one_cluster_and_of_many_lie_side_by_side():
     part = selected.attend(q, nothing(q)).part
     np.testing.assert_allclose(part.out, text.exact(q, START, 600).out, atol=1e-4)
     assert sorted(selected.waves.members[:592].tolist()) == list(range(START, 600))
+
+
+def test_segments_are_clustered_alike_whenever_they_come():
+    text = layer(4000)
+    whole = WaveSelection().over(text.keys, text.values, START, START + 3000, seed=1)
+    parts = WaveSelection().over(text.keys, text.values, START, START + 1024, seed=1)
+    parts.insert(START + 2048)
+    parts.insert(START + 3000)
+    for name, array in whole.state().items():
+        np.testing.assert_array_equal(parts.state()[name], array, err_msg=name)

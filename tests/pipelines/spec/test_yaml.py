@@ -188,7 +188,7 @@ UNIONS = {
     "a name that no way of a union knows": (
         "generate: {use: transformers, model: m, attention: {use: retrieval, engine: fast}}\n",
         "p.yaml:1:77: generate.attention.engine: unknown engine 'fast'\n"
-        "  allowed: fast_scan, flat, hnsw, ivf, joined, query_ivf, roar, wave, auto\n",
+        "  allowed: fast_scan, flat, hnsw, ivf, joined, query_ivf, roar, auto\n",
     ),
     "a value of a type that no way takes": (
         "segment: {use: topical_change, weights: 3}\n",
