@@ -1,4 +1,4 @@
-# Targets: demo, test, install, lint, types, unit, format, bench, clean. `make help` lists them.
+# Targets: demo, test, install, lint, types, unit, format, clean. `make help` lists them.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin

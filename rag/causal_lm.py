@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.rag.attention_interface import check_attention
 from fovea.rag.content import state_of
+from fovea.rag.engines import no_bars
 from fovea.rag.errors import FoveaError, ModelError, require
 from fovea.rag.generation import is_cancelled
 from fovea.rag.models import locate
@@ -56,9 +57,10 @@ def _load(path: str, state: object, name: str, dtype: str, device: str, attentio
         if attention not in (None, "eager"):
             check_attention(transformers.AutoConfig.from_pretrained(path, local_files_only=True), attention)
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, local_files_only=True, use_safetensors=True, attn_implementation=attention
-        )
+        with no_bars():
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                path, dtype=dtype, local_files_only=True, use_safetensors=True, attn_implementation=attention
+            )
         model = model.to(device).eval()
     except FoveaError:
         raise

@@ -18,6 +18,7 @@ import numpy as np
 from fovea.attention_retrieval.capture.causal_lm import Plan, tokenizer_hash
 from fovea.attention_retrieval.capture.dump import Facts, write
 from fovea.attention_retrieval.capture.recording import Recording, recorded
+from fovea.rag.engines import no_bars
 from fovea.rag.errors import ConfigError, ModelError, require
 from fovea.rag.models import locate
 from fovea.rag.progress import bar
@@ -41,9 +42,10 @@ def load_encoder(model: str) -> EncoderLM:
     files = locate(model)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(files.path, local_files_only=True)
-        loaded = transformers.AutoModel.from_pretrained(
-            files.path, dtype="float32", local_files_only=True, use_safetensors=True
-        )
+        with no_bars():
+            loaded = transformers.AutoModel.from_pretrained(
+                files.path, dtype="float32", local_files_only=True, use_safetensors=True
+            )
     except Exception as error:  # files and settings fail in many kinds
         words = " ".join(str(error).split())[:400]
         raise ModelError(f"cannot load {files.name!r} as an encoder: {type(error).__name__}: {words}") from error

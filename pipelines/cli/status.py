@@ -62,7 +62,7 @@ def _since(found: Survey, pipeline: str) -> Iterator[str]:
         yield printable(f"  if moved, ingest the new place; to remove them: fovea remove {pipeline} {names}")
     yield from _some("changed since", found.changed)
     if found.changed:
-        yield f"  fovea ingest {pipeline} brings them in step"
+        yield f"  fovea ingest {pipeline} PATH... brings them in step: their files, or the folder"
     yield from _some("of unknown type, not read", found.unknown)
     yield from _some("cannot be looked at", [f"{name}: {reason}" for name, reason in found.unseen.items()])
     if found.settings:
