@@ -40,7 +40,8 @@ pool:
 # situate:
 #   use: headings
 
-# For `segment` and `pool`: `passages`, small chunks; `topics`, the same and never across the end of a topic.
+# In the place of `segment` and `pool`: `passages`, small chunks; `topics`, the same and never across the end of a
+# topic. Take out the two above then: a stage that stands here counts, whatever the preset says of it.
 # preset: passages
 
 # Where documents and vectors are kept; a relative path starts from this file's folder.

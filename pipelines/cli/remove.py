@@ -12,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("pipeline", help="the pipeline's YAML file")
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="names as `fovea status PIPELINE --all` lists them, folders and globs"
+        "sources", nargs="+", metavar="SOURCE", help="names as `fovea status --all` lists them, folders and globs"
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     add_quiet(parser)

@@ -92,6 +92,8 @@ def write_outcomes(path: Path, evaluation: Evaluation) -> None:
 
 def read_outcomes(path: Path) -> list[Outcome]:
     """The outcomes of a file that `write_outcomes` made; raises DocumentError with the line for what is none."""
+    if not path.exists():
+        raise DocumentError("there is no such file", where=str(path), fix="fovea eval ... --out DIR writes it")
     found = [_outcome(where, row) for where, row in json_lines(path)]
     if not found:
         raise DocumentError("no outcomes", where=str(path), fix="fovea eval ... --out DIR writes them")

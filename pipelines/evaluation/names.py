@@ -49,7 +49,7 @@ class Names:
         if len(near) == 1:
             return near[0]
         what = "names several documents" if near else "is no document of the store"
-        fix = "name it by its whole id" if near else "fovea status PIPELINE.yaml --all lists them; fovea ingest takes more in"
+        fix = "name it by its whole id" if near else "fovea status p.yaml --all lists them; fovea ingest takes more in"
         raise ConfigError(f"{name!r} {what}", got=name, allowed=sorted(near or self._all)[:10], fix=fix)
 
 

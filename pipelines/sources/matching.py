@@ -30,5 +30,5 @@ def chosen(wanted: str, names: Sequence[str], known: Known) -> list[str]:
         f"the store has no source {wanted!r}, and none below a folder of that name",
         got=wanted,
         allowed=get_close_matches(wanted, names, n=3) or names[:SHOWN],
-        fix="fovea status PIPELINE.yaml --all lists them",
+        fix="fovea status p.yaml --all lists them",
     )

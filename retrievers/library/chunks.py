@@ -29,7 +29,7 @@ def document(db: Database, name: str) -> Document:
         found = _document(db, row) if row else None
     if found is None:
         raise QueryError(
-            f"there is no document {name!r}", where=str(db.path), fix="fovea status PIPELINE.yaml --all lists the sources"
+            f"there is no document {name!r}", where=str(db.path), fix="fovea status p.yaml --all lists sources"
         )
     return found
 

@@ -57,6 +57,13 @@ def model(tmp_path_factory) -> str:
     return save_llama(tmp_path_factory.mktemp("llama"), window=4096)
 
 
+def test_no_bar_is_drawn_while_a_model_loads(tmp_path, capfd):
+    folder = save_llama(tmp_path / "fresh")
+    capfd.readouterr()
+    load(folder)
+    assert capfd.readouterr().err == ""
+
+
 def small(model: str, **settings) -> TransformersGenerator:
     return TransformersGenerator(model=model, **{"max_new_tokens": 12, "instruction": "Answer.", **settings})
 

@@ -177,7 +177,7 @@ def test_what_cannot_be_written_or_read_is_said_before_documents_are_taken_in(ru
     (tmp_path / "file").write_text("mine")
     assert "cannot write a folder of results there" in run(ROWS, "--out", "file", "--ingest", code=2).err
     assert (tmp_path / "file").read_text() == "mine"
-    assert "none" in run(ROWS, "--against", "none", "--ingest", code=1).err
+    assert "none: there is no such file\n  fix: fovea eval" in run(ROWS, "--against", "none", "--ingest", code=1).err
     assert "none.yaml" in run(ROWS, "--against", "none.yaml", "--ingest", code=2).err
 
 

@@ -129,7 +129,7 @@ def test_what_stands_nowhere_is_an_error_with_its_line_and_what_is_near(tmp_path
         f"{path}:3: question 'nowhere': the text 'Xylophones' does not stand in any document\n{fix}"
         f"{path}:4: 'mars' is no document of the store\n"
         "  allowed: docs/moon.txt, docs/tea.md\n"
-        "  fix: fovea status PIPELINE.yaml --all lists them; fovea ingest takes more in"
+        "  fix: fovea status p.yaml --all lists them; fovea ingest takes more in"
     )
 
 

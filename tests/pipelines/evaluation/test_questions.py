@@ -158,7 +158,7 @@ def test_gold_that_does_not_fit_its_documents_is_listed_at_once(tmp_path):
         f"{path}:3: 'mooon.txt' is no document of the store\n"
         "  allowed: docs/drinks/tea.md, docs/moon.txt\n"
         "  did you mean 'docs/moon.txt'?\n"
-        "  fix: fovea status PIPELINE.yaml --all lists them; fovea ingest takes more in"
+        "  fix: fovea status p.yaml --all lists them; fovea ingest takes more in"
     )
 
 
