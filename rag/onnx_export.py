@@ -21,7 +21,7 @@ from fovea.rag.errors import ModelError, require
 from fovea.rag.models import cache_dir, digest, sha256_of
 from fovea.rag.recipe import NO_LIMIT, Recipe
 from fovea.rag.wordpieces import ModelTokenizer
-from fovea.rag.write_whole import part_folder, put
+from fovea.rag.write_whole import LOCK, part_folder, put
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +121,7 @@ def _traced(recipe: Recipe, part: Path, why: str) -> None:
         _trace(model, part)
     except Exception as error:  # an exporter fails in as many ways as there are models
         raise ModelError(f"torch cannot export it to ONNX: {type(error).__name__}: {error}") from error
-    if len(list(part.parent.iterdir())) > 1:
+    if any(other.name != part.name and not other.name.startswith(LOCK) for other in part.parent.iterdir()):
         raise ModelError("it is larger than the 2 GB that one ONNX file holds")
     least = agreement(recipe, model, onnx_engine(part))
     if not least >= AGREEMENT:

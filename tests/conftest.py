@@ -21,6 +21,10 @@ SHARED = ROOT.parent / "shared"
 """Evaluation data beside the checkout; tests that need it skip where it is not."""
 
 
+os.environ.setdefault("SETUPTOOLS_USE_DISTUTILS", "stdlib")
+"""Else setuptools, which torch's compiler imports, fails where a test has imported the standard distutils before."""
+
+
 def pytest_configure() -> None:
     """Each of several workers, and what it starts, computes on its share of the processors: more threads than those
     wait for each other. numpy and torch read this when they are first imported, which is after.

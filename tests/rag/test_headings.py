@@ -90,7 +90,7 @@ def test_headings_are_slices_in_order(text, media_type):
 )
 def test_time_is_linear(piece):
     took = []
-    for times in (20_000, 200_000):
+    for times in (4_000, 40_000):
         began = time.process_time()
         for media_type in ("text/markdown", "text/html"):
             headings("# x" + piece * times, media_type)

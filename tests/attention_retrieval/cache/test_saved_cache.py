@@ -34,10 +34,11 @@ def read(lm, ids, **settings) -> RetrievalCache:
 
 
 KEPT = [
-    *((engine, dtype, None) for engine in registry.names("engine") for dtype in ("bf16", "int8", "fp32")),
+    *((engine, "bf16", None) for engine in registry.names("engine")),
+    *((engine, dtype, None) for engine in ("flat", "query_ivf") for dtype in ("int8", "fp32")),
     *((engine, "bf16", name) for engine in ("flat", "query_ivf") for name in registry.names("correction")),
 ]
-"""Corrections know neither engines nor types, so they need not be crossed with all."""
+"""Corrections know neither engines nor types, and few engines read rows their own way: not all are crossed."""
 
 
 @pytest.mark.parametrize(("engine", "dtype", "correction"), KEPT)

@@ -17,7 +17,7 @@ from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.testing.corrections import check_correction
 from fovea.attention_retrieval.vectors import Rows
 from fovea.rag import registry
-from fovea.rag.errors import ModelError
+from fovea.rag.errors import FoveaError
 
 pytest.importorskip("numba")
 
@@ -172,9 +172,9 @@ def test_a_damaged_tail_is_refused():
         "keys": state["keys"][:-1],
         "across": state["across"][:8],
     }.items():
-        with pytest.raises(ModelError, match="does not fit"):
+        with pytest.raises(FoveaError, match="does not fit|is damaged"):
             correction.restore(keys, held, {**state, name: broken})
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(FoveaError, match="does not fit|is damaged"):
         correction.restore(Keys(known, 0, 1000), held, state)
 
 

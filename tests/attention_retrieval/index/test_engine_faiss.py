@@ -12,7 +12,7 @@ from fovea.attention_retrieval.index.hnsw import HnswEngine
 from fovea.attention_retrieval.kernels import reference
 from fovea.attention_retrieval.testing.engines import D, asked, built, topics
 from fovea.attention_retrieval.vectors import Rows
-from fovea.rag.errors import ModelError
+from fovea.rag.errors import FoveaError
 
 faiss = pytest.importorskip("faiss")
 pytest.importorskip("numba")
@@ -138,7 +138,7 @@ def _without(state, name, change):
 )
 def test_a_state_that_does_not_fit_is_refused(engine, name, change):
     index = built(engine, topics(3000, seed=0))
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(FoveaError, match="does not fit|is damaged"):
         engine.restore(index.keys, _without(index.state(), name, change))
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(FoveaError, match="does not fit|is damaged"):
         engine.restore(Keys(index.keys.rows, 8, 2000), index.state())

@@ -11,7 +11,7 @@ from fovea.attention_retrieval.index.kmeans import kmeans, nearest
 from fovea.attention_retrieval.kernels import reference
 from fovea.attention_retrieval.testing.engines import D, asked, built, topics
 from fovea.attention_retrieval.vectors import Rows
-from fovea.rag.errors import ModelError
+from fovea.rag.errors import FoveaError
 
 lists = pytest.importorskip("fovea.attention_retrieval.kernels.lists", reason="numba is not installed")
 
@@ -101,9 +101,9 @@ def test_a_state_that_does_not_fit_is_refused(engine):
     index = built(engine, topics(3000, seed=0))
     state = index.state()
     for name, broken in {"cells": state["cells"] + 1, "centroids": state["centroids"][:, 1:]}.items():
-        with pytest.raises(ModelError, match="does not fit"):
+        with pytest.raises(FoveaError, match="does not fit|is damaged"):
             engine.restore(index.keys, {**state, name: broken})
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(FoveaError, match="does not fit|is damaged"):
         engine.restore(Keys(index.keys.rows, 8, 2000), state)
 
 

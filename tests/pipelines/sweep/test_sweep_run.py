@@ -125,7 +125,7 @@ def _finished(folder: Path) -> int:
 def test_killed_at_any_time_it_goes_on(tmp_path: Path, search: dict[str, Any]) -> None:
     plain = swept(write_study(tmp_path / "plain", search=search))
     path = write_study(tmp_path / "killed", search=search)
-    for stop in range(3):
+    for stop in range(2):
         process = _fovea(path, start_new_session=True)
         began = time.monotonic()
         while process.poll() is None and _finished(path.parent / "small.sweep") <= stop:
