@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-PREFIX, LOCK = ".fovea-part-", "lock"
+PREFIX = ".fovea-part-"
+LOCK = PREFIX + "lock"
+"""The lock's name in such a folder, where the file that is written stands beside it."""
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -49,8 +51,12 @@ def refuse_unwritable(path: Path) -> None:
 
 
 def put(part: Path, path: Path) -> None:
-    """Move a finished file, on the same disk, to its name: first its bytes are on the disk, then the name is."""
+    """Move a finished file, on the same disk, to its name: first its bytes are on the disk, then the name is. Who may
+    read and write what was there may do so with what is there then.
+    """
     flush(part)
+    if path.is_file():
+        shutil.copymode(path, part)
     part.replace(path)
     _flush_folder(path.parent)
 

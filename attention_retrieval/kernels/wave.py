@@ -67,6 +67,13 @@ def weigh(waves: Waves, head: int, q: np.ndarray, logs: np.ndarray) -> None:
             logs[g, c] += max(wide, np.float32(0)) * waves.spread[first + c]
 
 
+@njit(nogil=True, inline="always")
+def bin_of(log: np.floating, top: np.floating) -> int:
+    """The bin of a weight; the last one where no difference can be told, of infinities."""
+    below = (top - log) * np.float32(PER_NAT)
+    return int(below) if below < BINS - 1 else BINS - 1
+
+
 @njit(nogil=True, cache=True, fastmath=FAST)
 def choose(
     sizes: np.ndarray, logs: np.ndarray, lse: np.floating, rest: float, most_rows: float, chosen: np.ndarray
@@ -84,7 +91,7 @@ def choose(
     mass, rows = np.zeros(BINS, np.float32), np.zeros(BINS, np.float32)
     for c in range(count):
         if logs[c] > -np.inf:
-            place = min(int((top - logs[c]) * np.float32(PER_NAT)), BINS - 1)
+            place = bin_of(logs[c], top)
             mass[place] += exp(logs[c] - top) * sizes[c]
             rows[place] += sizes[c]
     left, taken, cut = mass.sum() if rest > 0 else np.float32(np.inf), np.float32(0), 0
@@ -92,7 +99,7 @@ def choose(
     while cut < BINS and left > allowed and taken + rows[cut] <= most_rows:
         left, taken, cut = left - mass[cut], taken + rows[cut], cut + 1
     for c in range(count):
-        if logs[c] > -np.inf and min(int((top - logs[c]) * np.float32(PER_NAT)), BINS - 1) < cut:
+        if logs[c] > -np.inf and bin_of(logs[c], top) < cut:
             chosen[c] = True
     return float(taken)
 

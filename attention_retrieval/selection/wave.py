@@ -58,7 +58,7 @@ class WaveSelection(Selection, name="wave"):
         self, keys: Vectors, values: Vectors, state: Mapping[str, np.ndarray], start: int, stop: int
     ) -> WaveSelected:
         """Every row of [start, stop) must be in one cluster."""
-        seed = int(part(state, "seed", np.int64, (1,))[0])
+        seed = int(within(part(state, "seed", np.int64, (1,)), "seed", 0, 1 << 62)[0])
         heads = [Clustered.restored(under(f"{n}.", state), keys.d, start, stop) for n in range(keys.heads)]
         return WaveSelected(self, keys, values, heads, start, stop, seed)
 
@@ -117,6 +117,8 @@ class Clustered(NamedTuple):
         if len(np.unique(members)) != rows:
             raise damaged("part 'members' names a row twice")
         keys, values = (part(state, which, np.uint16, (count, d)) for which in ("keys", "values"))
+        if ((np.concatenate([keys, values]) & 0x7F80) == 0x7F80).any():
+            raise damaged("part 'keys' or 'values' holds numbers that are not finite")
         around = part(state, "around", np.float64, (d, d))
         return cls(starts, members, keys, values, part(state, "spread", np.float32, (count,)), around)
 

@@ -15,24 +15,26 @@ Side = Literal["most", "least", ""]
 
 _MORE = r"(?:more|longer|later|greater|higher|larger|older|mehr|länger|später|höher)"
 _LESS = r"(?:less|fewer|lower|shorter|smaller|younger|earlier|weniger|kürzer|niedriger)"
-_NO = r"(?:no|not|never|cannot|nicht|\w+n['’]t)\s+(?:be\s+)?"
-_NO_MORE = rf"{_NO}(?:{_MORE}\s+(?:than|als)|exceed(?:s|ed|ing)?)"
-_NO_LESS = rf"{_NO}{_LESS}\s+(?:than|als)"
+_NO = r"(?:no|not|never|cannot|nicht|\w+n['’]t)\s+(?:(?:be|lie|go|rise|fall|drop)\s+)?"
+_NO_MORE = rf"{_NO}(?:{_MORE}\s+(?:than|als)|exceed(?:s|ed|ing)?|over|above|beyond|über)"
+_NO_LESS = rf"{_NO}(?:{_LESS}\s+(?:than|als)|under|below|unter)"
 _DOOR = {
     "most": rf"{_NO_MORE}|at\s+(?:the\s+)?most|up\s+to|{_LESS}\s+(?:than|als)|under|below|within|bis\s+zu|unter|"
-    r"au\s+plus|jusqu['’]à|moins\s+de|menos\s+de|hasta|max\.",
+    r"innerhalb|binnen|bis(?=\s+\Z)|au\s+plus|jusqu['’]à|moins\s+de|menos\s+de|hasta|max\.",
     "least": rf"{_NO_LESS}|at\s+(?:the\s+)?least|{_MORE}\s+(?:than|als)|over|above|beyond|exceed(?:s|ed|ing)?|über|"
-    r"au\s+moins|plus\s+de|al\s+menos|más\s+de|min\.",
+    r"ab(?=\s+\Z)|au\s+moins|plus\s+de|al\s+menos|más\s+de|min\.",
 }
 """Right before the number, or a word away."""
 _HALL = {
-    "most": rf"{_NO_MORE}|maxim(?:um|al)|höchstens|como\s+máximo",
-    "least": rf"{_NO_LESS}|minimum|mindestens|wenigstens|como\s+mínimo",
+    "most": rf"{_NO_MORE}|maxim(?:um|al)|höchstens|spätestens|como\s+máximo",
+    "least": rf"{_NO_LESS}|minimum|mindestens|wenigstens|frühestens|como\s+mínimo",
 }
 """Anywhere before it in its clause."""
 _BEHIND = {
-    "most": r"or\s+(?:less|fewer|under|below)|at\s+(?:the\s+)?most|max(?:imum|\.)?|oder\s+weniger",
-    "least": r"or\s+(?:more|over|above|older|longer)|at\s+(?:the\s+)?least|minimum|(?:oder|und)\s+mehr",
+    "most": r"or\s+(?:less|fewer|under|below)|at\s+(?:the\s+)?most|max(?:imum|\.)?|at\s+the\s+latest|oder\s+weniger|"
+    r"nicht\s+(?:überschr|überstie?g|überstei)[^\W\d_]+",
+    "least": r"or\s+(?:more|over|above|older|longer)|at\s+(?:the\s+)?least|minimum|at\s+the\s+earliest|"
+    r"(?:oder|und)\s+mehr|nicht\s+unterschr[^\W\d_]+",
 }
 _CLAUSE = re.compile(r"[.;:!?]\s|[,\n()]")
 NEAR, AFTER = 14, 32

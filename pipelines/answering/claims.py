@@ -49,7 +49,7 @@ class Claim:
         """Read a statement."""
         told = quantities(text)
         bare = BOUNDS.sub(" ", text) if any(q.side for q in told) else text
-        return cls(matter(bare), asked_numbers(text), told, names(text), denied(text))
+        return cls(matter(bare), asked_numbers(text), told, names(in_digits(text)), denied(text))
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from fovea.pipelines.evaluation.gold import QuestionSet
 from fovea.pipelines.evaluation.metrics.metric import metric
 from fovea.pipelines.evaluation.outcome import Outcome
@@ -90,6 +92,9 @@ def write_outcomes(path: Path, evaluation: Evaluation) -> None:
     write_whole(path, lambda part: part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
 
 
+_OUTCOME = TypeAdapter(Outcome)
+
+
 def read_outcomes(path: Path) -> list[Outcome]:
     """The outcomes of a file that `write_outcomes` made; raises DocumentError with the line for what is none."""
     if not path.exists():
@@ -105,7 +110,12 @@ def _outcome(where: str, row: Any) -> Outcome:
         what = "an outcome that does not say what was asked"
         raise DocumentError(what, where=where, fix="write it anew: fovea eval ... --out DIR")
     try:
-        return Outcome.from_dict({k: v for k, v in _mapping(row).items() if k != "text"})
+        outcome = Outcome.from_dict({k: v for k, v in _mapping(row).items() if k != "text"})
+        return _OUTCOME.validate_python(vars(outcome))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place, got = ".".join(map(str, wrong["loc"])), repr(wrong["input"])[:60]
+        raise malformed(where, f"no outcome of an evaluation: {place}: {wrong['msg']}, got {got}") from None
     except (TypeError, KeyError, ValueError) as error:
         raise malformed(where, f"no outcome of an evaluation: {type(error).__name__}: {error}") from None
 

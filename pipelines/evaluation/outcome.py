@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import FiniteFloat
+
 Place = tuple[str, int, int, float]
 """A passage that came back: document, start, end, score."""
 
@@ -16,9 +18,9 @@ class Outcome:
 
     question: str
     """The question's id."""
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, FiniteFloat] = field(default_factory=dict)
     """By metric; a metric that does not apply to this question is not there."""
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, FiniteFloat] = field(default_factory=dict)
     """By stage, as the trace names them, and `total`. A stage looked up in a cache has the time that it once took."""
     tokens: Mapping[str, int] = field(default_factory=dict)
     """`passages` (of those that are kept), `in` and `out` (of a model that was asked)."""

@@ -140,3 +140,19 @@ def test_what_only_looks_like_a_part_stays(tmp_path):
         pass
     assert (tmp_path / f"{PREFIX}file").read_text() == "a file of that name"
     assert (tmp_path / "target" / "kept").exists()
+
+
+def test_a_file_may_have_any_name(tmp_path):
+    for name in ("lock", "lock-journal", ".hidden", "ä ö"):
+        write_whole(tmp_path / name, lambda part: part.open("x").close())
+        assert (tmp_path / name).is_file()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    (tmp_path / "f").write_text("old")
+    (tmp_path / "f").chmod(mode)
+    write_whole(tmp_path / "f", lambda part: part.write_text("new"))
+    assert (tmp_path / "f").read_text() == "new"
+    assert (tmp_path / "f").stat().st_mode & 0o777 == mode

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numba")
 
 from fovea.attention_retrieval.kernels import reference
-from fovea.attention_retrieval.kernels.wave import attend_waves
+from fovea.attention_retrieval.kernels.wave import BINS, attend_waves, bin_of
 from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.selection.wave import WaveSelection
 from fovea.attention_retrieval.testing.selections import START, layer, nothing
@@ -82,3 +82,9 @@ def test_segments_are_clustered_alike_whenever_they_come():
     parts.insert(START + 3000)
     for name, array in whole.state().items():
         np.testing.assert_array_equal(parts.state()[name], array, err_msg=name)
+
+
+def test_infinite_weights_stay_inside_the_bins():
+    for log, top in ((np.inf, np.inf), (0, np.inf), (np.nan, 0), (-3e38, 3e38), (-1e9, 0)):
+        assert bin_of(np.float32(log), np.float32(top)) == BINS - 1
+    assert [bin_of(np.float32(log), np.float32(0)) for log in (0, -0.3, -15.8)] == [0, 1, BINS - 1]

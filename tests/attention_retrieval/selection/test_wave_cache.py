@@ -108,6 +108,17 @@ def test_a_forged_file_is_refused(tmp_path):
             tensorfile.write(tmp_path / "forged.kv", forged, about)
             with pytest.raises(FoveaError, match="forged.kv"):
                 RetrievalCache.load(tmp_path / "forged.kv")
+    values = next(name for name in names if name.endswith("values"))
+    for name, number in ((values, 0x7FC0), (values.replace("values", "keys"), 0xFF80)):
+        wild = arrays[name].copy()
+        wild[0, 0] = number
+        tensorfile.write(tmp_path / "forged.kv", {**arrays, name: wild}, about)
+        with pytest.raises(FoveaError, match="numbers that are not finite"):
+            RetrievalCache.load(tmp_path / "forged.kv")
+    seed = {"layer.0.row.0.selected.seed": np.array([-5], np.int64)}
+    tensorfile.write(tmp_path / "forged.kv", {**arrays, **seed}, about)
+    with pytest.raises(FoveaError, match="'seed' has numbers from -5"):
+        RetrievalCache.load(tmp_path / "forged.kv")
     twice = arrays[(members := next(name for name in names if name.endswith("members")))].copy()
     twice[0] = twice[1]
     tensorfile.write(tmp_path / "forged.kv", {**arrays, members: twice}, about)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea.pipelines.answering.claims import Claim, denied
+from fovea.pipelines.answering.claims import Claim, agrees, denied
 from fovea.pipelines.answering.numerals import in_digits, numerals
 from fovea.pipelines.answering.quantities import asked_numbers, misbounded, miscounted, misplaced, numbers, quantities
 
@@ -172,3 +172,47 @@ def test_what_is_copied_is_always_right(words):
     assert not miscounted(told, told)
     assert not misbounded(told, told)
     assert not misplaced(told, told)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("1,2 Mio. Einwohner, 3 Millionen Euro, 2,5 Mrd. Franken", ["1200000", "3000000", "2500000000"]),
+        ("3 millions, 4 milliards, 5 millones", ["3000000", "4000000000", "5000000"]),
+        ("drei, zwölf, dreißig und fünfundzwanzig Tage", ["3", "12", "30", "25"]),
+        ("1\u202f400 Meter, 1\u00a0234\u00a0567,5 und 1'500 oder 12’000", ["1400", "1234567.5", "1500", "12000"]),
+        ("'300' 1'40", ["300", "1", "40"]),
+    ],
+)
+def test_numbers_of_other_languages(text, values):
+    assert [n.digits for n in numerals(text)] == values
+
+
+@pytest.mark.parametrize(
+    ("told", "one", "other"),
+    [
+        ("Die Anzahlung darf 20 Prozent nicht überschreiten.", "höchstens 20 Prozent", "mindestens 20 Prozent"),
+        ("Die Anzahlung soll 20 Prozent nicht unterschreiten.", "mindestens 20 Prozent", "höchstens 20 Prozent"),
+        ("Kinder ab 12 Jahren zahlen voll.", "mindestens 12 Jahre", "unter 12 Jahren"),
+        ("Kinder bis 12 Jahre reisen frei.", "bis zu 12 Jahren", "ab 12 Jahren"),
+        ("Zahlbar innerhalb von 30 Tagen.", "spätestens nach 30 Tagen", "frühestens nach 30 Tagen"),
+        ("Die Quote darf nicht über 5 Prozent liegen.", "höchstens 5 Prozent", "mehr als 5 Prozent"),
+        ("It must not be above 20 degrees.", "at most 20 degrees", "above 20 degrees"),
+        ("It must not fall below 5 degrees.", "at least 5 degrees", "below 5 degrees"),
+        ("Payment is due within 30 days.", "30 days after it at the latest", "30 days after it at the earliest"),
+    ],
+)
+def test_bounds_of_both_languages(told, one, other):
+    assert not misbounded(quantities(one), quantities(told))
+    assert misbounded(quantities(other), quantities(told))
+
+
+def test_a_number_word_is_no_name():
+    told = "Die Stadt hat 1.200.000 Einwohner."
+    assert agrees(Claim.of("Die Stadt hat 1,2 Millionen Einwohner."), told, told)
+    assert not agrees(Claim.of("Die Stadt hat 1,2 Milliarden Einwohner."), told, told)
+
+
+def test_what_looks_like_a_bound_and_is_none():
+    for text in ("Von 2 bis 4 Wochen", "Er lehnte ab, 12 Gäste kamen", "Die Gabe von 12 Euro"):
+        assert quantities(text)[-1].side == ("most" if "bis" in text else "")

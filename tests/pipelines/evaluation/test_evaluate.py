@@ -263,6 +263,24 @@ def test_outcomes_are_written_and_read(pipeline, tmp_path):
         read_outcomes(tmp_path / "o.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(
+            ("scores", value)
+            for value in (None, 5, "x", [], {"MRR": None}, {"MRR": "x"}, {"MRR": [1]}, {"MRR": 10**400})
+        ),
+        *(("scores", {"MRR": float(value)}) for value in ("nan", "inf")),
+        *((name, 5) for name in ("question", "seconds", "tokens", "hits", "answer", "failed", "missing", "content")),
+    ],
+)
+def test_a_forged_outcome_is_refused(tmp_path, field, value):
+    good = Outcome("1", {"MRR": 1.0}, content="a-b").to_dict()
+    (tmp_path / "o.jsonl").write_text(json.dumps(good) + "\n" + json.dumps({**good, field: value}) + "\n")
+    with pytest.raises(DocumentError, match=r"o\.jsonl:2: no outcome of an evaluation: "):
+        read_outcomes(tmp_path / "o.jsonl")
+
+
 # Comparisons
 
 
