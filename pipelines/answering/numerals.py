@@ -42,6 +42,8 @@ _BELOW = rf"(?:(?:{'|'.join(TENS)})(?:[ -](?:{'|'.join(UNITS)}))?|(?:{'|'.join(U
 _POWER = re.compile(rf"[\s-]+({'|'.join(BEHIND)})s?\b(?:(?<=mio|mrd)\.)?", re.IGNORECASE)
 _MORE = re.compile(rf"(?P<and> and)?[ -](?P<below>{_BELOW})\b(?P<power>[ -](?:{'|'.join(POWERS)})\b)?", re.IGNORECASE)
 _BETWEEN = re.compile(r"\b(?:between|both)\s+\Z", re.IGNORECASE)
+LEAD = 24
+"""Characters before a number in which "between" is looked for."""
 _NUMBER = re.compile(
     rf"(?:(?<![\w.,])|(?<=US\$))(?P<digits>(?:\d{{1,3}}(?:[{_SPACES}]\d{{3}}(?!\d))+|\d)[\d.,]*(?<![.,]))|"
     rf"\b(?:(?P<words>{_BELOW})|(?P<alone>{'|'.join(POWERS)}))\b",
@@ -79,10 +81,12 @@ def numerals(text: str) -> Iterator[Numeral]:
 
 def in_digits(text: str) -> str:
     """`text` with each number in its one way of writing; "one of a thousand" is left."""
-    for n in reversed(list(numerals(text))):
+    parts, at = [], 0
+    for n in numerals(text):
         if not (n.spelt and n.digits in LOOSE):
-            text = text[: n.span.start] + n.digits + text[n.span.end :]
-    return text
+            parts += [text[at : n.span.start], n.digits]
+            at = n.span.end
+    return "".join([*parts, text[at:]])
 
 
 def _figures(text: str, match: re.Match[str]) -> Numeral:
@@ -90,7 +94,7 @@ def _figures(text: str, match: re.Match[str]) -> Numeral:
     power, at = 1.0, match.end()
     while more := _POWER.match(text, at):
         power, at = power * BEHIND[more[1].lower()], more.end()
-    if text[: match.start()][-1:] in "$€£¥" and (suffix := _SUFFIX.match(text, at)):
+    if text[max(0, match.start() - 1) : match.start()] in "$€£¥" and (suffix := _SUFFIX.match(text, at)):
         power, at = power * _SUFFIXES[suffix[1].lower()], suffix.end()
     return Numeral(_written(match["digits"]) * power, power, False, Span(match.start(), at))
 
@@ -101,7 +105,7 @@ def _words(text: str, match: re.Match[str]) -> Numeral:
     group = _below(match["words"]) if match["words"] else float(POWERS[match["alone"].lower()])
     if match["alone"]:
         power = group
-    paired = bool(_BETWEEN.search(text, 0, match.start()))
+    paired = bool(_BETWEEN.search(text, max(0, match.start() - LEAD), match.start()))
     while True:
         if more := _POWER.match(text, at):
             power = float(BEHIND[more[1].lower()])

@@ -207,7 +207,7 @@ def test_what_hangs_eats_memory_dies_or_raises_is_counted_and_the_study_goes_on(
         "segment": "sentence", "retrieve": "bm25", "refine": [{"use": "misbehaving", "how": {"choice": ways}}]
     }  # fmt: skip
     path = write_study(
-        tmp_path, pipeline=pipeline, limits={"seconds": 15, "memory_mb": 700, "failures": 0.4}, baseline={}
+        tmp_path, pipeline=pipeline, limits={"seconds": 10, "memory_mb": 700, "failures": 0.4}, baseline={}
     )
     process = _fovea(path, "--json", path=plugin)
     out, err = process.communicate(timeout=180)
@@ -219,7 +219,7 @@ def test_what_hangs_eats_memory_dies_or_raises_is_counted_and_the_study_goes_on(
     found = {json.loads(params)["refine[0].how"]: (state, reason) for params, state, reason in rows}
     assert found["fine"] == ("complete", "")
     assert found["sometimes"] == ("complete", "")
-    assert found["hang"] == ("failed", "stopped: over the limit of 15 seconds")
+    assert found["hang"] == ("failed", "stopped: over the limit of 10 seconds")
     assert found["eat"][0] == "failed"
     assert "MB of memory, over the limit of 700" in found["eat"][1]
     assert found["die"] == ("failed", "the process died with exit code 3")
