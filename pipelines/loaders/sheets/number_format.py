@@ -75,7 +75,7 @@ def _commonly(value: int | float, comma: str, places: int, percent: str) -> str:
 
 
 def _exact(value: int | float) -> Decimal:
-    return Decimal(str(value) if isinstance(value, int) else f"{value:.15g}")
+    return Decimal(str(value) if isinstance(value, int) else f"{value + 0.0:.15g}")  # nought has no sign
 
 
 def _shown(value: Value, parts: tuple[Section, ...]) -> str:

@@ -3,7 +3,7 @@
 from datetime import date, datetime, time, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fovea.pipelines.loaders.sheets.number_format import general, shown
@@ -74,6 +74,7 @@ def test_no_format_fails(value, code):
     assert isinstance(shown(value, code), str)
 
 
+@example(value=-0.0, code="0.0")
 @given(
     value=st.floats(-1e12, 1e12) | st.integers(-(10**15), 10**15),
     code=st.sampled_from(["0", "0.0", "0.00", "#,##0", "#,##0.000", "0%", "#,##0.0%"]),
