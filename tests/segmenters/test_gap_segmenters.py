@@ -1,7 +1,6 @@
 """What holds for every segmenter that scores gaps: hostile texts, exact counts, linear time, bounded memory."""
 
 import tracemalloc
-from time import process_time
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from fovea.rag.types import Document
 from fovea.segmenters.chain import segment
 from fovea.segmenters.units import Units
 from tests.gap_fixtures import CHEAP, gap_segmenters, label, sentences_of
+from tests.growth import MOST, TIMES, growth
 
 ALL = list(gap_segmenters())
 every = pytest.mark.parametrize("segmenter", ALL, ids=label)
@@ -98,21 +98,18 @@ def test_candidates_are_kept_to(segmenter):
     assert only.boundaries(units, CHEAP, 40).sum() == 40, "a known number counts for more"
 
 
-MANY, HALF, SOME = (Units.given(sentences_of(n)) for n in (40_000, 20_000, 7_000))
+MANY, SOME = 8_000, Units.given(sentences_of(7_000))
 MEMORY = 24 * 1024**2
 """Bytes that scoring 7,000 units may take at its peak: a byte for every pair of them would be 46 MiB."""
 
 
-def _seconds(segmenter, units):
-    began = process_time()
-    segmenter.boundaries(units, CHEAP)
-    return process_time() - began
-
-
 @every
 def test_time_is_linear(segmenter):
-    ratios = (_seconds(segmenter, MANY) / _seconds(segmenter, HALF) for _ in range(3))
-    assert any(ratio < 3 for ratio in ratios), "twice the units take at least three times as long"
+    def scoring(size: int):
+        units = Units.given(sentences_of(size))
+        return lambda: segmenter.boundaries(units, CHEAP)
+
+    assert growth(scoring, MANY // TIMES) < MOST
 
 
 @every
