@@ -98,7 +98,7 @@ def test_candidates_are_kept_to(segmenter):
     assert only.boundaries(units, CHEAP, 40).sum() == 40, "a known number counts for more"
 
 
-MANY, SOME = 8_000, Units.given(sentences_of(7_000))
+MANY, SOME = 4_000, Units.given(sentences_of(7_000))
 MEMORY = 24 * 1024**2
 """Bytes that scoring 7,000 units may take at its peak: a byte for every pair of them would be 46 MiB."""
 
