@@ -17,6 +17,7 @@ from fovea.rag.component import Component
 class Attention(Component, kind="attention"):
     """A method of attention for a causal language model of transformers."""
 
+    default: ClassVar[str] = "retrieval"
     packages: ClassVar[Mapping[str, str]] = {"transformers": "attention", "numba": "attention"}
 
     @abstractmethod
