@@ -170,7 +170,10 @@ RULES: dict[str, tuple[Callable[[str], object], list[str]]] = {
         refusals.is_refusal,
         ["The documents do not say. ", "not mentioned, but ", "Sorry, ", "a. ", " ", "not "],
     ),
-    "claims": (claims.Claim.of, [*WORDS, *DATES, "not ", "$1k ", "two million ", "A-", "a, and "]),
+    "claims": (
+        claims.Claim.of,
+        [*WORDS, *DATES, "not ", "$1k ", "two million ", "A-", "a, and ", "1 400 ", "100 ", "8:30 ", "1.500 ", "v1.1"],
+    ),
     "clauses": (claims.clauses, ["a, ", "and ", ", and ", ";", " "]),
     "leads": (leads.Leads, MARKUP),
     "quoting": (quoted, MARKUP),
