@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.corrections.correction import Correction
@@ -76,6 +76,15 @@ class RetrievalSettings(Attention):
 
     seed: NonNegativeInt = 0
     """Decides what the index draws while it is built."""
+
+    @model_validator(mode="after")
+    def _one_way_of_reading(self) -> RetrievalSettings:
+        """Refuse beside `select` what it would take the place of in silence."""
+        asked = {"engine": self.engine != "auto", "top_k": self.top_k is not None, "reuse": self.reuse}
+        if self.select and (idle := [name for name, is_asked in asked.items() if is_asked]):
+            what = f"select: {{use: {self.select.name}}} takes the place of {' and '.join(idle)}"
+            raise ValueError(f"{what}: leave out one or the other")
+        return self
 
     @property
     def k(self) -> int:

@@ -156,7 +156,7 @@ def test_a_forecast_of_a_huge_grid_looks_at_some_of_it(place, capsys):
     assert main(["sweep", "s.yaml", "--dry-run"]) == 0
     assert process_time() - began < 10, "every configuration in turn takes minutes"
     first = capsys.readouterr().out.splitlines()[0]
-    assert first == "up to 40,000 trials of 1 questions each; what follows is of 500 drawn by chance:"
+    assert first == "up to 40,000 trials of 1 question each; what follows is of 500 drawn by chance:"
 
 
 ARGS = st.one_of(
