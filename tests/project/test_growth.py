@@ -168,7 +168,16 @@ RULES: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "opening tags": (reasoning.opens, ["<think>", " ", "<|a|>", "<|"]),
     "refusals": (
         refusals.is_refusal,
-        ["The documents do not say. ", "not mentioned, but ", "Sorry, ", "a. ", " ", "not "],
+        [
+            "The documents do not say. ",
+            "not mentioned, but ",
+            "Sorry, ",
+            "a. ",
+            " ",
+            "not ",
+            "The answer is: ",
+            "According to the text, ",
+        ],
     ),
     "claims": (
         claims.Claim.of,
