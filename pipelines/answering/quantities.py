@@ -22,7 +22,7 @@ century: centuries jahrhundert jahrhunderte; percent: % percentage pct prozent; 
 dollar: $ usd; euro: € eur; pound: £ gbp; yen: ¥ jpy; franc: chf franken
 kilogram: kg kilo; gram: g gramm; milligram: mg; tonne: ton; kilometre: km kilometer; metre: meter
 centimetre: cm centimeter; millimetre: mm millimeter; mile: mi; litre: liter; millilitre: ml milliliter
-kilobyte: kb; megabyte: mb; gigabyte: gb
+kilobyte: kb; megabyte: mb; gigabyte: gb; am: ; pm:
 """
 MEASURES = {
     form: name
@@ -34,7 +34,7 @@ MEASURES = {
 """Words and signs of units, by the unit's name."""
 _NAMES = frozenset(MEASURES.values())
 _BEFORE = re.compile(r"(?:(?P<sign>[$€£¥])|\b(?P<code>usd|eur|gbp|chf|jpy))\s?\Z", re.IGNORECASE)
-_BEHIND = re.compile(r"\s?(per cent\b|[$€£¥%°]|-?[^\W\d_]+)(?:[\s-]([^\W\d_]+))?", re.IGNORECASE)
+_BEHIND = re.compile(r"\s?(per cent\b|[ap]\.m\b\.?|[$€£¥%°]|-?[^\W\d_]+)(?:[\s-]([^\W\d_]+))?", re.IGNORECASE)
 _LINK = re.compile(r"\s*(-|–|—|\b(?:to|or|and|bis|oder|und)\b)\s*(?:US)?[$€£¥]?", re.IGNORECASE)
 _LISTED = ("or", "oder", "and", "und")
 _BETWEEN = re.compile(r"\b(?:between|zwischen)\s+(?:US)?[$€£¥]?\Z", re.IGNORECASE)
@@ -153,7 +153,7 @@ def _things(text: str, span: Span) -> tuple[str, ...]:
         return (MEASURES[sign[0].strip().lower()],)
     if not (behind := _BEHIND.match(text, span.end)):
         return ()
-    one, two = behind[1].lstrip("-").lower().replace("per cent", "percent"), (behind[2] or "").lower()
+    one, two = behind[1].lstrip("-").lower().replace("per cent", "percent").replace(".", ""), (behind[2] or "").lower()
     if one in MEASURES or (one and one in COMMON):
         return (MEASURES[one],) if one in MEASURES else ()
     if two in MEASURES:

@@ -251,6 +251,9 @@ def test_what_is_written_in_another_way(text, values):
         ("It was 15 degrees below zero.", "It was −15 °C.", False),
         ("It was 15 to 20 °C.", "It was 15-20 °C.", False),
         ("Sales fell by 15 percent.", "Sales: -15%", False),
+        ("It opens at 8:30 pm.", "It opens at 8:30 a.m.", True),
+        ("It opens at 8.30 a.m.", "It opens at 8:30am.", False),
+        ("It opens at 8:30.", "It opens at 8:30 a.m.", False),
     ],
 )
 def test_the_same_digits_may_say_something_else(claim, evidence, wrong):
