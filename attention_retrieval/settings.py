@@ -102,8 +102,8 @@ class RetrievalSettings(Attention):
             raise ValueError(f"watch counts tokens that all heads read alike: leave out {' and '.join(own)}, or watch")
         names = [*_BESIDE_SELECT, *(["correct"] if self.select and self.select.name != "retrieval" else [])]
         if self.select and (idle := [name for name in names if getattr(self, name) != self._default(name)]):
-            where = f"select: {{use: {self.select.name}}}"
-            raise ValueError(f"{where} does not look at {', '.join(idle)}: name it under select, or leave out select")
+            what = f"select: {{use: {self.select.name}}} takes the place of {' and '.join(idle)}"
+            raise ValueError(f"{what}: leave out one or the other")
         return self
 
     def _default(self, name: str) -> object:

@@ -16,6 +16,11 @@ def printable(text: str, keep: str = "") -> str:
     return ACTING.sub(lambda m: m[0] if m[0] in keep else _escape(m[0]), text)
 
 
+def counted(number: int, things: str) -> str:
+    """`1 file` and `2,000 files`, of the plural."""
+    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
+
+
 def to_json(data: Any) -> str:
     """Data as JSON that a terminal may show and any program reads back as it was."""
     plain = json.dumps(data, ensure_ascii=False, indent=2)
