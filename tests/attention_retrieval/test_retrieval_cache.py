@@ -126,8 +126,8 @@ def test_answers_are_forgotten_by_crop():
 def test_every_engine_with_all_keys_is_full_attention(engine):
     ours, full = model("llama, 4 to 1", OURS), model("llama, 4 to 1", "sdpa")
     ids = text(200)
-    expected = greedy(full, ids, 40)
-    made = greedy(ours, ids, 40, past_key_values=cache(ours, engine={"use": engine}))
+    expected = greedy(full, ids, 24)
+    made = greedy(ours, ids, 24, past_key_values=cache(ours, engine={"use": engine}))
     assert torch.equal(made[0], expected[0])
     torch.testing.assert_close(made[1], expected[1], atol=3e-5, rtol=1e-5)
 
@@ -137,8 +137,8 @@ def test_every_engine_with_all_keys_is_full_attention(engine):
 def test_every_correction_with_all_keys_is_full_attention(correction, engine):
     ours, full = model("llama, 4 to 1", OURS), model("llama, 4 to 1", "sdpa")
     ids = text(200)
-    expected = greedy(full, ids, 40)
-    made = greedy(ours, ids, 40, past_key_values=cache(ours, engine={"use": engine}, correct={"use": correction}))
+    expected = greedy(full, ids, 24)
+    made = greedy(ours, ids, 24, past_key_values=cache(ours, engine={"use": engine}, correct={"use": correction}))
     assert torch.equal(made[0], expected[0])
     torch.testing.assert_close(made[1], expected[1], atol=3e-5, rtol=1e-5)
 
