@@ -38,5 +38,5 @@ class Retrieval(RetrievalSettings, name="retrieval"):
         return str(cache.report().summary)
 
     def attended(self, cache: Any) -> np.ndarray | None:
-        """The mean over layers, where `watch` is set."""
-        return cache.attention().mean(axis=0) if self.watch else None
+        """The mean over the watched heads, where `watch` is set."""
+        return cache.looked() if self.watch else None
