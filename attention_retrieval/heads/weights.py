@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fovea.attention_retrieval.heads.through import Called, through
-from fovea.rag.causal_lm import CausalLM
+from fovea.rag.causal_lm import CausalLM, cache_argument
 from fovea.rag.errors import ModelError
 
 Head = tuple[int, int]
@@ -21,12 +22,14 @@ Head = tuple[int, int]
 class Weights:
     """Mean weights of groups of rows of one text: `at[layer]` is (heads, groups, tokens), float32.
 
-    `rows` are groups of positions; `heads` are those of each layer, all where it is None. Only these rows' logits are
-    made: O(rows * heads * tokens * d) beside the model's own work.
+    `rows` are groups of positions; `heads` are those of each layer, all where it is None; `start` is the position of the
+    call's first token: those before are in a cache. Only these rows' logits are made: O(rows * heads * tokens * d)
+    beside the model's own work.
     """
 
     rows: Sequence[Sequence[int]]
     heads: Mapping[int, Sequence[int]] | None = None
+    start: int = 0
     at: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __call__(self, called: Called, out: Any) -> Any:
@@ -35,40 +38,104 @@ class Weights:
 
         heads = range(called.query.shape[1]) if self.heads is None else self.heads.get(called.layer, ())
         if len(heads):
-            before = called.key.shape[2] - called.query.shape[2]
-            flat = torch.tensor([row - before for group in self.rows for row in group], device=called.query.device)
+            flat = torch.tensor([row - self.start for group in self.rows for row in group], device=called.query.device)
             chosen = torch.tensor(list(heads), device=called.query.device)
             q = called.query[0, chosen][:, flat].float()
             k = called.key[0, chosen // called.group].float()
             logits = (q @ k.transpose(1, 2) * called.scaling).masked_fill(called.hidden[0, :, flat], float("-inf"))
             parts = logits.softmax(-1).split([len(group) for group in self.rows], dim=1)
-            self.at[called.layer] = torch.stack([part.mean(1) for part in parts], dim=1).cpu().numpy()
+            found = torch.stack([part.mean(1) for part in parts], dim=1).cpu().numpy()
+            gone = self.start + called.query.shape[2] - called.key.shape[2]  # of a layer with a window
+            self.at[called.layer] = np.pad(found, ((0, 0), (0, 0), (gone, 0)))
         return out
 
 
 def weights(
-    lm: CausalLM, ids: Sequence[int], rows: Sequence[Sequence[int]], heads: Iterable[Head] | None = None
+    lm: CausalLM, ids: Sequence[int], rows: Sequence[Sequence[int]], heads: Sequence[Head] | None = None
 ) -> np.ndarray:
     """What rows of a text look at, (heads, groups, tokens): the mean over each group of `rows`, in one pass.
 
-    The heads are in the order of `heads`, or all, layer by layer. Nobody else may run a model meanwhile that is not
-    computed by sdpa. Raises ModelError for a model that cannot be looked at, and for one that fails.
+    The heads are in the order of `heads`, or all, layer by layer; a layer without attention looks at nothing. Nobody
+    else may run the model meanwhile unless it is computed by sdpa. Raises ModelError for a model that cannot be looked
+    at, and for one that fails.
     """
+    return _stacked(lm, _looked(lm, ids, rows, heads), heads)
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """What stands in the place of a text's tokens from `start` on: a question of nothing, and which of it are rows."""
+
+    start: int
+    ids: Sequence[int]
+    rows: Sequence[int]
+
+
+def evidence_weights(
+    lm: CausalLM,
+    ids: Sequence[int],
+    rows: Sequence[Sequence[int]],
+    neutral: Neutral,
+    heads: Sequence[Head] | None = None,
+) -> np.ndarray:
+    """What rows look at beyond what a question of nothing does: max(a - a_neutral, 0), (heads, groups, start).
+
+    So what draws the eye in any case (the first token, full stops, what is near, what is said twice) goes. What stands
+    before `start` is read once: the cost is that of one prefill and of the neutral tokens. (S. Chen et al., "Attention
+    in large language models yields efficient zero-shot re-rankers", 2024, whose calibration by "N/A" this is)
+    """
+    cache = _read(lm, ids[: neutral.start])
+    sliding = any(getattr(layer, "is_sliding", False) for layer in cache.layers)
+    other = deepcopy(cache) if sliding else cache
+    found = _stacked(lm, _looked(lm, ids[neutral.start :], rows, heads, cache), heads)[:, :, : neutral.start]
+    if not sliding:
+        cache.crop(neutral.start - cache.get_seq_length())
+    drawn = _stacked(lm, _looked(lm, neutral.ids, [neutral.rows], heads, other), heads)[:, :, : neutral.start]
+    return np.maximum(found - drawn, 0)
+
+
+def _read(lm: CausalLM, ids: Sequence[int]) -> Any:
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=lm.model.config)
+    _run(lm, ids, cache)
+    return cache
+
+
+def _looked(
+    lm: CausalLM, ids: Sequence[int], rows: Sequence[Sequence[int]], heads: Sequence[Head] | None, cache: Any = None
+) -> Weights:
+    by_layer: dict[int, list[int]] = {}
+    for layer, head in heads or ():
+        by_layer.setdefault(layer, []).append(head)
+    before = 0 if cache is None else cache.get_seq_length()
+    seen = Weights(rows, None if heads is None else by_layer, before)
+    with through(lm.model, seen):
+        _run(lm, ids, cache)
+    return seen
+
+
+def _run(lm: CausalLM, ids: Sequence[int], cache: Any) -> None:
     import torch
 
-    last = {"logits_to_keep": 1} if "logits_to_keep" in signature(lm.model.forward).parameters else {}
-    chosen = None if heads is None else list(heads)
-    by_layer: dict[int, list[int]] | None = None if chosen is None else {}
-    for layer, head in chosen or ():
-        by_layer.setdefault(layer, []).append(head)  # type: ignore[union-attr]
-    seen = Weights(rows, by_layer)
-    with torch.inference_mode(), through(lm.model, seen):
-        try:
-            lm.model(torch.tensor([list(ids)], device=lm.model.device), use_cache=False, **last)
-        except (RuntimeError, MemoryError) as error:
-            words = " ".join(str(error).split())[:400]
-            raise ModelError(f"{lm.name} failed while its heads were looked at: {words}") from error
-    if chosen is None:
-        return np.concatenate([seen.at[layer] for layer in sorted(seen.at)])
-    assert by_layer is not None
-    return np.stack([seen.at[layer][by_layer[layer].index(head)] for layer, head in chosen])
+    given: dict[str, Any] = {"use_cache": False} if cache is None else cache_argument(lm.model, cache)
+    if "logits_to_keep" in signature(lm.model.forward).parameters:
+        given["logits_to_keep"] = 1
+    try:
+        with torch.inference_mode():
+            lm.model(torch.tensor([list(ids)], device=lm.model.device), **given)
+    except (RuntimeError, MemoryError) as error:
+        words = " ".join(str(error).split())[:400]
+        raise ModelError(f"{lm.name} failed while its heads were looked at: {words}") from error
+
+
+def _stacked(lm: CausalLM, seen: Weights, heads: Sequence[Head] | None) -> np.ndarray:
+    """All heads of all layers, or those asked for, in their order."""
+    if heads is None:
+        nothing = np.zeros_like(next(iter(seen.at.values())))
+        layers = range(lm.model.config.get_text_config().num_hidden_layers)
+        return np.concatenate([seen.at.get(layer, nothing) for layer in layers])
+    assert seen.heads is not None
+    if (missing := next((layer for layer, _ in heads if layer not in seen.at), None)) is not None:
+        raise ModelError(f"layer {missing} of {lm.name} calls no attention that can be looked at")
+    return np.stack([seen.at[layer][list(seen.heads[layer]).index(head)] for layer, head in heads])

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fovea.attention_retrieval.heads.through import through  # noqa: E402
-from fovea.attention_retrieval.heads.weights import Weights, weights  # noqa: E402
+from fovea.attention_retrieval.heads.weights import Neutral, Weights, evidence_weights, weights  # noqa: E402
 from fovea.rag.causal_lm import CausalLM  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import CONFIGS, model, text  # noqa: E402
@@ -40,13 +40,27 @@ def test_rows_behind_a_cache_are_found_by_their_place():
     from transformers import DynamicCache
 
     lm, ids = model("qwen3", "sdpa"), text(50)
-    cache, seen = DynamicCache(config=lm.config), Weights([[45], [48, 49]])
+    cache, seen = DynamicCache(config=lm.config), Weights([[45], [48, 49]], start=40)
     with torch.inference_mode():
         lm(ids[:, :40], past_key_values=cache)
         with through(lm, seen):
             lm(ids[:, 40:], past_key_values=cache)
     whole = weights(CausalLM("", lm, None), ids[0].tolist(), [[45], [48, 49]])
     np.testing.assert_allclose(np.concatenate([seen.at[n] for n in range(3)]), whole, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["llama, 4 to 1", "qwen3, hybrid", "mistral, all sliding"])
+def test_what_is_looked_at_beyond_a_question_of_nothing(name):
+    lm, ids = CausalLM(name, model(name, "sdpa"), None), text(60)[0].tolist()
+    neutral, rows = Neutral(50, [7, 8, 9, *ids[56:]], [50, 51, 52]), [[50, 54], [59]]
+    whole, drawn = weights(lm, ids, rows), weights(lm, ids[:50] + list(neutral.ids), [neutral.rows])
+    expected = np.maximum(whole[:, :, :50] - drawn[:, :, :50], 0)
+    np.testing.assert_allclose(evidence_weights(lm, ids, rows, neutral), expected, atol=2e-6)
+    some = [(2, 1), (0, 0)]
+    heads = lm.model.config.num_attention_heads
+    np.testing.assert_allclose(
+        evidence_weights(lm, ids, rows, neutral, some), expected[[2 * heads + 1, 0]], atol=2e-6
+    )
 
 
 def test_a_model_that_is_more_than_a_softmax_is_refused():
