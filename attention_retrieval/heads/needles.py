@@ -68,7 +68,7 @@ class Needle:
     span: tuple[int, int]
 
 
-def needles(seed: int = 0, *, passages: int = 5, each: int = 7) -> Iterator[Needle]:
+def needles(seed: int = 0, *, passages: int = 3, each: int = 6) -> Iterator[Needle]:
     """Needles without end, the same ones for a seed: `passages` of `each` sentences, all of them facts."""
     rng = random.Random(seed)
     while True:

@@ -64,11 +64,12 @@ def weights(
 
 @dataclass(frozen=True)
 class Neutral:
-    """What stands in the place of a text's tokens from `start` on: a question of nothing, and which of it are rows."""
+    """What stands in the place of a text's tokens from `start` on: a question of nothing, and its groups of rows."""
 
     start: int
     ids: Sequence[int]
-    rows: Sequence[int]
+    rows: Sequence[Sequence[int]]
+    """For each group of the text's rows those that it is compared with."""
 
 
 def evidence_weights(
@@ -80,9 +81,24 @@ def evidence_weights(
 ) -> np.ndarray:
     """What rows look at beyond what a question of nothing does: max(a - a_neutral, 0), (heads, groups, start).
 
-    So what draws the eye in any case (the first token, full stops, what is near, what is said twice) goes. What stands
-    before `start` is read once: the cost is that of one prefill and of the neutral tokens. (S. Chen et al., "Attention
-    in large language models yields efficient zero-shot re-rankers", 2024, whose calibration by "N/A" this is)
+    So what draws the eye in any case (the first token, full stops, what is near, what is said twice) goes. (S. Chen et
+    al., "Attention in large language models yields efficient zero-shot re-rankers", 2024, whose calibration by "N/A"
+    this is)
+    """
+    asked, drawn = compared_weights(lm, ids, rows, neutral, heads)
+    return np.maximum(asked - drawn, 0)
+
+
+def compared_weights(
+    lm: CausalLM,
+    ids: Sequence[int],
+    rows: Sequence[Sequence[int]],
+    neutral: Neutral,
+    heads: Sequence[Head] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What rows look at before `start`, and what those of a question of nothing do, (heads, groups, start) each.
+
+    What stands before `start` is read once: the cost is that of one prefill and of the neutral tokens.
     """
     cache = _read(lm, ids[: neutral.start])
     sliding = any(getattr(layer, "is_sliding", False) for layer in cache.layers)
@@ -90,8 +106,8 @@ def evidence_weights(
     found = _stacked(lm, _looked(lm, ids[neutral.start :], rows, heads, cache), heads)[:, :, : neutral.start]
     if not sliding:
         cache.crop(neutral.start - cache.get_seq_length())
-    drawn = _stacked(lm, _looked(lm, neutral.ids, [neutral.rows], heads, other), heads)[:, :, : neutral.start]
-    return np.maximum(found - drawn, 0)
+    drawn = _stacked(lm, _looked(lm, neutral.ids, neutral.rows, heads, other), heads)[:, :, : neutral.start]
+    return found, drawn
 
 
 def _read(lm: CausalLM, ids: Sequence[int]) -> Any:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from fovea.attention_retrieval.heads.weights import Neutral
 from fovea.pipelines.answering.attended import places
 from fovea.pipelines.answering.prompt import INSTRUCTION, messages
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError
 from fovea.rag.types import Hit, Query
+
+NOTHING = " N/A"
+"""The question that asks nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,16 @@ class Layout:
         if start < 0 or not asked:
             raise ModelError(f"the chat template of {lm.name} does not keep the question as it is")
         return cls(text, lm.tokens(said), offsets, (start, start + len(asked)), hits, places(text, hits))
+
+    def neutral(self, lm: CausalLM, sentences: int = 1) -> Neutral:
+        """The same prompt with a question of nothing: what the question's rows, the prompt's last and those of
+        `sentences` of an answer are compared with.
+        """
+        asks = self.tokens(*self.question)
+        nothing = list(lm.tokenizer(NOTHING, add_special_tokens=False)["input_ids"])
+        ids = [*nothing, *self.ids[asks.stop :]]
+        rows, last = range(asks.start, asks.start + len(nothing)), asks.start + len(ids) - 1
+        return Neutral(asks.start, ids, [rows, [last], *[rows] * sentences])
 
     def tokens(self, start: int, end: int) -> range:
         """The tokens that stand for a part of these characters."""

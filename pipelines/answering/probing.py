@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
+from typing import Literal
 
 from fovea.attention_retrieval.heads import table
 from fovea.attention_retrieval.heads.needles import Needle, needles
 from fovea.attention_retrieval.heads.pointing import Probe, pointing_scores
 from fovea.attention_retrieval.heads.retrieval_heads import retrieval_scores
-from fovea.attention_retrieval.heads.table import HeadTable, Kind
+from fovea.attention_retrieval.heads.table import HeadTable
 from fovea.pipelines.answering.layout import Layout
 from fovea.pipelines.answering.prompt import messages
 from fovea.rag import trace
@@ -20,24 +21,26 @@ from fovea.rag.errors import ModelError
 from fovea.rag.sentences import sentences
 from fovea.rag.types import Chunk, Hit, Query
 
+Kind = Literal["evidence", "copy"]
 PROBES = 24
 """Prompts that a table is made by."""
-HEADS = 4
-"""Heads that are looked through: with one, its own habits show; with many, those that do not point blur it."""
+HEADS, NEAR = 4, 0.75
+"""How many heads are looked through, at most, and how good each is beside the best: those that do not point blur what
+the others show."""
 
 
-def made(lm: CausalLM, model: str, kind: Kind = "question") -> HeadTable:
-    """A model's table by `PROBES` prompts, each a prefill of some 800 tokens."""
-    if kind == "question":
+def made(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
+    """A model's table by `PROBES` prompts, each a prefill of some 500 tokens."""
+    if kind == "evidence":
         scores = pointing_scores(lm, (probe(lm, needle) for needle in _needles()), PROBES)
     else:
         texts = [s for needle in _needles() for passage in needle.passages for s in _sentences(passage)]
-        scores = retrieval_scores(lm, texts, probes=PROBES)
-    rows = tuple(tuple(round(float(score), 4) for score in row) for row in scores)
-    return HeadTable(table.identity(model), kind, digest(kind), rows)
+        scores = {"copy": retrieval_scores(lm, texts, probes=PROBES)}
+    rounded = {rows: each.round(4).tolist() for rows, each in scores.items()}
+    return HeadTable(table.identity(model), kind, digest(kind), rounded)
 
 
-def known(lm: CausalLM, model: str, kind: Kind = "question") -> HeadTable:
+def known(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
     """The table, made and kept where there is none yet."""
     if (found := table.find(model, kind, digest(kind))) is not None:
         return found
@@ -57,7 +60,7 @@ def digest(kind: Kind) -> str:
 
 
 def probe(lm: CausalLM, needle: Needle) -> Probe:
-    """A needle in a prompt, as the tokens of this model."""
+    """A needle in a prompt, and its answer behind it, as the tokens of this model."""
     layout = Layout.of(lm, Query(needle.question), _hits(needle))
     spans, gold = [], 0
     for n, (text, start) in enumerate(zip(needle.passages, layout.passages)):
@@ -67,7 +70,14 @@ def probe(lm: CausalLM, needle: Needle) -> Probe:
             gold = len(spans) if n == needle.passage and span.start == needle.span[0] else gold
             tokens = layout.tokens(start + span.start, start + span.end)
             spans.append((tokens.start, tokens.stop))
-    return Probe(layout.ids, layout.tokens(*layout.question), spans, gold)
+    said = list(lm.tokenizer(f"{needle.answer}.", add_special_tokens=False)["input_ids"])
+    prompt = len(layout.ids)
+    rows = {
+        "question": layout.tokens(*layout.question),
+        "start": [prompt - 1],
+        "answer": range(prompt, prompt + len(said)),
+    }
+    return Probe([*layout.ids, *said], rows, layout.neutral(lm), spans, gold)
 
 
 def _needles() -> Iterator[Needle]:

@@ -52,8 +52,8 @@ def test_rows_behind_a_cache_are_found_by_their_place():
 @pytest.mark.parametrize("name", ["llama, 4 to 1", "qwen3, hybrid", "mistral, all sliding"])
 def test_what_is_looked_at_beyond_a_question_of_nothing(name):
     lm, ids = CausalLM(name, model(name, "sdpa"), None), text(60)[0].tolist()
-    neutral, rows = Neutral(50, [7, 8, 9, *ids[56:]], [50, 51, 52]), [[50, 54], [59]]
-    whole, drawn = weights(lm, ids, rows), weights(lm, ids[:50] + list(neutral.ids), [neutral.rows])
+    neutral, rows = Neutral(50, [7, 8, 9, *ids[56:]], [[50, 51, 52], [56]]), [[50, 54], [59]]
+    whole, drawn = weights(lm, ids, rows), weights(lm, ids[:50] + list(neutral.ids), neutral.rows)
     expected = np.maximum(whole[:, :, :50] - drawn[:, :, :50], 0)
     np.testing.assert_allclose(evidence_weights(lm, ids, rows, neutral), expected, atol=2e-6)
     some = [(2, 1), (0, 0)]
