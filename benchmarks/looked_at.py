@@ -3,16 +3,16 @@
     python benchmarks/looked_at.py --data ../shared/data/qa/xquad_en [--model smollm2] [--n 60] [--half second] [--json]
 
 `--data` holds a file in SQuAD's format. A prompt is this project's own: the paragraph that answers among three others
-of its article, in an order drawn by the seed, then the question; behind it stands the right answer, teacher-forced, so that
-nothing is generated. Every sentence of these paragraphs is scored by the attention to its tokens, and its rank among
-them counts: R@1, R@3.
+of its article, in an order drawn by the seed, then the question; behind it stands the right answer, teacher-forced, so
+that nothing is generated. Every sentence of these paragraphs is scored by the attention to its tokens, and its rank
+among them counts: R@1, R@3.
 
 rows: all tokens of the question; the prompt's last token, where the answer starts; the tokens of the answer.
 heads: the mean of all, of the last layer, or of those that `fovea heads MODEL` found on synthetic needles.
 beyond neutral: less what the rows of a question of nothing ("N/A") give the same tokens.
-BM25 and the default encoder's cosine rank the same sentences by the question's words; the probed heads with cosine added
-(each as a share of its largest) are the last row. The heads were chosen on needles, the rest on the first half of the
-articles; reported is the second.
+BM25 and the default encoder's cosine rank the same sentences by the question's words; the probed heads with cosine
+added (each as a share of its largest) are the last row. The heads were chosen on needles, the rest on the first half of
+the articles; reported is the second.
 """
 
 from __future__ import annotations

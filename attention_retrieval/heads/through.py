@@ -40,7 +40,8 @@ _now: ContextVar[Seen | None] = ContextVar("heads", default=None)
 def through(model: Any, seen: Seen) -> Iterator[None]:
     """Within, attention of `model` in this thread goes by `seen`; then the model is as it was.
 
-    Raises ModelError for a model whose attention is not a softmax of q . k, or is not called by transformers' interface.
+    Raises ModelError for a model whose attention is not a softmax of q . k, or does not go through transformers'
+    interface.
     """
     with attending_by(model, NAME, _attention, needed_by="looking at heads"):
         token = _now.set(seen)

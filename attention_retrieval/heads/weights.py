@@ -22,8 +22,8 @@ Head = tuple[int, int]
 class Weights:
     """Mean weights of groups of rows of one text: `at[layer]` is (heads, groups, tokens), float32.
 
-    `rows` are groups of positions; `heads` are those of each layer, all where it is None; `start` is the position of the
-    call's first token: those before are in a cache. Only these rows' logits are made: O(rows * heads * tokens * d)
+    `rows` are groups of positions; `heads` are those of each layer, all where it is None; `start` is the position of
+    the call's first token: those before are in a cache. Only these rows' logits are made: O(rows * heads * tokens * d)
     beside the model's own work.
     """
 

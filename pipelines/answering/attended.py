@@ -58,7 +58,7 @@ def by_character(length: int, offsets: Sequence[tuple[int, int]], attention: np.
 
 
 def places(text: str, hits: Sequence[Hit]) -> list[int | None]:
-    """Where the text of each hit begins in a prompt that holds them in their order; None where a template rewrote it."""
+    """Where the text of each hit begins in a prompt that holds them in their order; None: a template rewrote it."""
     at, found = 0, []
     for hit in hits:
         start = text.find(hit.chunk.text, at)
@@ -71,6 +71,11 @@ def shares(text: str, density: np.ndarray) -> Iterator[tuple[int, int, float]]:
     """The sentences of a passage and what each got: (start, end, share)."""
     for span in sentences(text):
         yield span.start, span.end, round(float(density[span.start : span.end].sum()), 4)
+
+
+def most_of_a_word(text: str, density: np.ndarray) -> float:
+    """What the most attended word of a passage got."""
+    return max((float(density[slice(*word.span())].sum()) for word in _WORD.finditer(text)), default=0.0)
 
 
 def phrases(text: str, density: np.ndarray, floor: float) -> Iterator[tuple[int, int, float]]:

@@ -21,8 +21,8 @@ NOTHING = " N/A"
 
 @dataclass(frozen=True)
 class Layout:
-    """`offsets` are the characters of `text` that each of the tokens `ids` stands for; `passages` say where the texts of
-    `hits` begin in it, None for one that a template rewrote.
+    """`offsets` are the characters of `text` that each of the tokens `ids` stands for; `passages` say where the texts
+    of `hits` begin in it, None for one that a template rewrote.
     """
 
     text: str

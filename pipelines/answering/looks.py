@@ -1,10 +1,11 @@
-"""Where a local model looked: the attention that an answer's sentences, and the question, gave to the passages.
+"""Where a local model looked: the attention that the question, and each sentence of an answer, gave to the passages.
 
-    A(x) = mean over heads of  sum_rows a_h(row, x) / sum_rows sum_x' a_h(row, x')
+    A(x) = mean over heads h of  w_h(x) / sum_x' w_h(x'),    w = max(a - a_neutral, 0)
 
-The answer is read once more behind its prompt, and the chosen heads' softmax is made for the rows of each sentence and
-of the question; `x` are the passages' characters. Of all heads the mean says little: most look at the first token, at
-punctuation and at what is near. Heads that point at evidence are few, and found by a probe (`fovea heads MODEL`).
+`x` are the passages' tokens, `a_h(x)` the mean over the rows of a sentence of softmax_h(row, x), `a_neutral` the same
+of a question of nothing. The answer is read once more behind its prompt, for a few heads' softmax alone. Of all heads
+the mean says little: most look at the first token, at punctuation and at what is near. Heads that point at evidence are
+few, and found by a probe (`fovea heads MODEL`).
 
 Attention is no proof that a passage was used, and its absence is none that it was not.
 """
@@ -12,96 +13,74 @@ Attention is no proof that a passage was used, and its absence is none that it w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fovea.attention_retrieval.heads.weights import Head, weights
-from fovea.pipelines.answering.attended import by_character, phrases, shares
+from fovea.attention_retrieval.heads.table import HeadTable
+from fovea.attention_retrieval.heads.weights import evidence_weights
+from fovea.pipelines.answering.attended import by_character, most_of_a_word, phrases, shares
 from fovea.pipelines.answering.layout import Layout
 from fovea.pipelines.answering.passages import cited
+from fovea.pipelines.answering.probing import HEADS, NEAR
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.corpus import Corpus
+from fovea.rag.look import Look
 from fovea.rag.types import Answer, Citation, Span
 
 SENTENCES, PHRASES = 3, 5
 """How many of each are named, at most."""
+FLOOR = 0.25
+"""What a word of a phrase got, at least, of what the most attended word did."""
 
 
-@dataclass(frozen=True)
-class Look:
-    """Where one sentence of the answer looked, or the question, which has no place in it. A citation's score is its
-    share of the attention to all passages.
-    """
+def looks(lm: CausalLM, table: HeadTable, layout: Layout, answer: Answer, corpus: Corpus) -> list[Look]:
+    """Where the question looked, and each sentence of the answer; one prefill of both.
 
-    said: str
-    start: int | None
-    end: int | None
-    passages: float
-    """Of the heads' attention the part that went to passages: the rest lies on the prompt's other words."""
-    sentences: tuple[Citation, ...]
-    phrases: tuple[Citation, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
-        named = {"sentences": [_plain(c) for c in self.sentences], "phrases": [_plain(c) for c in self.phrases]}
-        return {"said": self.said, "start": self.start, "end": self.end, "passages": self.passages, **named}
-
-
-def looks(lm: CausalLM, heads: Sequence[Head], layout: Layout, answer: Answer, corpus: Corpus) -> list[Look]:
-    """Where the question looked, and each sentence of the answer, through these heads; one prefill of both.
-
+    The question looks from its own tokens, or from the prompt's last, whichever the table's heads point better from.
     Raises ModelError for a model whose attention cannot be looked at.
     """
     encoded = lm.tokenizer(answer.text, add_special_tokens=False, return_offsets_mapping=True)
     prompt, spans = len(layout.ids), encoded["offset_mapping"]
-    said: list[tuple[str, int | None, int | None]] = [(layout.text[slice(*layout.question)], None, None)]
-    rows: list[Sequence[int]] = [layout.tokens(*layout.question)]
+    said: list[tuple[str, int | None, int | None]] = []
+    rows: list[Sequence[int]] = [layout.tokens(*layout.question), [prompt - 1]]
     for sentence in answer.sentences:
         mine = [prompt + n for n, (low, high) in enumerate(spans) if low < sentence.end and high > sentence.start]
         if mine:
             said.append((sentence.text, sentence.start, sentence.end))
             rows.append(mine)
-    found = weights(lm, [*layout.ids, *encoded["input_ids"]], rows, heads)
-    return [_look(layout, found[:, n], each, corpus) for n, each in enumerate(said)]
+    asks = max(("question", "start"), key=lambda kind: np.max(table.scores[kind]))
+    by_kind = {kind: table.strongest(kind, HEADS, near=NEAR) for kind in (asks, "answer")}
+    heads = sorted({head for each in by_kind.values() for head in each})
+    seen = evidence_weights(lm, [*layout.ids, *encoded["input_ids"]], rows, layout.neutral(lm, len(said)), heads)
+
+    def of(group: int, kind: str) -> np.ndarray:
+        return seen[[heads.index(head) for head in by_kind[kind]], group]
+
+    question = (layout.text[slice(*layout.question)], None, None)
+    first = _look(layout, of(("question", "start").index(asks), asks), question, corpus)
+    return [first, *(_look(layout, of(n, "answer"), each, corpus) for n, each in enumerate(said, 2))]
 
 
-def _look(
-    layout: Layout, attention: np.ndarray, said: tuple[str, int | None, int | None], corpus: Corpus
-) -> Look:
+def _look(layout: Layout, attention: np.ndarray, said: tuple[str, int | None, int | None], corpus: Corpus) -> Look:
     """From `attention` (heads, tokens) of one group of rows."""
-    densities = [by_character(len(layout.text), layout.offsets, one[: len(layout.ids)]) for one in attention]
     inside = np.zeros(len(layout.text), bool)
     for start, hit in zip(layout.passages, layout.hits):
         if start is not None:
             inside[start : start + len(hit.chunk.text)] = True
-    parts = [density[inside].sum() for density in densities]
-    density = np.mean([one / part if part > 0 else one for one, part in zip(densities, parts)], axis=0)
-    sentences, words = [], []
-    for start, hit in zip(layout.passages, layout.hits):
-        if start is None:
-            continue
-        mine = density[start : start + len(hit.chunk.text)]
-        document = corpus.document(hit.chunk.document_id)
-        for spans, kept in ((shares(hit.chunk.text, mine), sentences), (phrases(hit.chunk.text, mine), words)):
-            kept += [cited(document, Span(hit.chunk.start + a, hit.chunk.start + b), share) for a, b, share in spans]
-    best = [tuple(_best(kept, most)) for kept, most in ((sentences, SENTENCES), (words, PHRASES))]
-    return Look(*said, round(float(np.mean(parts)), 4), *best)
-
-
-def _best(places: Sequence[Citation], most: int) -> list[Citation]:
-    return sorted(places, key=lambda place: -(place.score or 0))[:most]
-
-
-def _plain(place: Citation) -> dict[str, Any]:
-    return {
-        "document": place.document_id,
-        "source": place.source,
-        "start": place.start,
-        "end": place.end,
-        "line": place.line,
-        "page": place.page,
-        "text": place.quote,
-        "share": place.score,
-    }
+    density, parts = np.zeros(len(layout.text)), []
+    for one in attention:
+        mine = by_character(len(layout.text), layout.offsets, one)
+        parts.append(float(mine[inside].sum()))
+        density += mine / max(parts[-1], 1e-12) / len(attention)
+    found: list[list[Citation]] = [[], []]
+    there = [
+        (hit, density[at : at + len(hit.chunk.text)]) for at, hit in zip(layout.passages, layout.hits) if at is not None
+    ]
+    floor = FLOOR * max((most_of_a_word(hit.chunk.text, mine) for hit, mine in there), default=0.0)
+    for hit, mine in there:
+        text, document = hit.chunk.text, corpus.document(hit.chunk.document_id)
+        for kept, spans in zip(found, (shares(text, mine), phrases(text, mine, floor))):
+            places = ((Span(hit.chunk.start + low, hit.chunk.start + high), share) for low, high, share in spans)
+            kept += [cited(document, span, share) for span, share in places if share > 0]
+    sentences, words = (sorted(kept, key=lambda place: -place.score) for kept in found)
+    return Look(*said, round(float(np.mean(parts)), 4), tuple(sentences[:SENTENCES]), tuple(words[:PHRASES]))

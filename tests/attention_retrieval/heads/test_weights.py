@@ -58,9 +58,7 @@ def test_what_is_looked_at_beyond_a_question_of_nothing(name):
     np.testing.assert_allclose(evidence_weights(lm, ids, rows, neutral), expected, atol=2e-6)
     some = [(2, 1), (0, 0)]
     heads = lm.model.config.num_attention_heads
-    np.testing.assert_allclose(
-        evidence_weights(lm, ids, rows, neutral, some), expected[[2 * heads + 1, 0]], atol=2e-6
-    )
+    np.testing.assert_allclose(evidence_weights(lm, ids, rows, neutral, some), expected[[2 * heads + 1, 0]], atol=2e-6)
 
 
 def test_a_model_that_is_more_than_a_softmax_is_refused():
