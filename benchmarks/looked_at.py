@@ -7,12 +7,12 @@ of its article, in an order drawn by the seed, then the question; behind it stan
 that nothing is generated. Every sentence of these paragraphs is scored by the attention to its tokens, and its rank
 among them counts: R@1, R@3.
 
-rows: all tokens of the question; the prompt's last token, where the answer starts; the tokens of the answer.
+rows: all tokens of the question; the prompt's last token, with which the answer begins; the tokens of the answer.
 heads: the mean of all, of the last layer, or of those that `fovea heads MODEL` found on synthetic needles.
 beyond neutral: less what the rows of a question of nothing ("N/A") give the same tokens.
 BM25 and the default encoder's cosine rank the same sentences by the question's words; the probed heads with cosine
-added (each as a share of its largest) are the last row. The heads were chosen on needles, the rest on the first half of
-the articles; reported is the second.
+added (each as a share of its largest) are the last rows. The heads were chosen on needles, all else on the first half
+of the articles; reported is the second.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.sentences import sentences
 from fovea.rag.types import Chunk, Hit, Query
 
-ROWS = ("question", "start", "answer")
+ROWS = ("question", "answer", "last token")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the methods see of one question: `asked` and `drawn` are (layers, heads, rows, sentences)."""
+    """What the methods see of a question: `asked`, and `beyond` neutral, (layers, heads, rows, sentences)."""
 
     asked: np.ndarray
-    drawn: np.ndarray
+    beyond: np.ndarray
     bm25: np.ndarray
     cosine: np.ndarray
     gold: int
@@ -80,8 +80,8 @@ def case(lm: CausalLM, encoder: Encoder, one: Asked, hits: Sequence[Hit]) -> Cas
             said.append(hit.chunk.text[span.start : span.end])
     answer = list(lm.tokenizer(f"{one.answer}.", add_special_tokens=False)["input_ids"])
     prompt = len(layout.ids)
-    rows = [layout.tokens(*layout.question), [prompt - 1], range(prompt, prompt + len(answer))]
-    both = compared_weights(lm, [*layout.ids, *answer], rows, layout.neutral(lm))
+    rows = [layout.tokens(*layout.question), range(prompt, prompt + len(answer)), [prompt - 1]]
+    both = compared_weights(lm, [*layout.ids, *answer], rows, layout.neutral(lm, 2))
     sums = [np.stack([w[:, :, a:b].sum(-1) for a, b in spans], -1) for w in (both[0], np.maximum(both[0] - both[1], 0))]
     heads = lm.model.config.get_text_config().num_attention_heads
     shaped = [each.reshape(-1, heads, *each.shape[1:]) for each in sums]
@@ -105,9 +105,9 @@ def bm25(question: str, said: Sequence[str], k1: float = 1.2, b: float = 0.75) -
 
 
 def methods(table: HeadTable) -> dict[str, Callable[[Case], np.ndarray]]:
-    def probed(rows: str) -> Callable[[Case], np.ndarray]:
-        heads = table.strongest(rows, HEADS, near=NEAR)
-        return lambda case: shared(np.stack([case.drawn[layer, head, ROWS.index(rows)] for layer, head in heads]))
+    def probed(rows: str, neutral: bool = True) -> Callable[[Case], np.ndarray]:
+        heads, n = table.strongest(rows, HEADS, near=NEAR), ROWS.index(rows)
+        return lambda case: shared(np.stack([(case.beyond if neutral else case.asked)[(*h, n)] for h in heads]))
 
     def combined(rows: str) -> Callable[[Case], np.ndarray]:
         mine = probed(rows)
@@ -117,13 +117,14 @@ def methods(table: HeadTable) -> dict[str, Callable[[Case], np.ndarray]]:
     for n, rows in enumerate(ROWS):
         found[f"{rows}: all heads"] = lambda case, n=n: case.asked[:, :, n].mean((0, 1))  # type: ignore[misc]
         found[f"{rows}: last layer"] = lambda case, n=n: case.asked[-1, :, n].mean(0)  # type: ignore[misc]
-        found[f"{rows}: all heads, beyond neutral"] = lambda case, n=n: case.drawn[:, :, n].mean((0, 1))  # type: ignore[misc]
-        listed = " ".join(f"{layer}.{head}" for layer, head in table.strongest(rows, HEADS, near=NEAR))
-        found[f"{rows}: probed heads ({listed}), beyond neutral"] = probed(rows)
+        found[f"{rows}: all heads, beyond neutral"] = lambda case, n=n: case.beyond[:, :, n].mean((0, 1))  # type: ignore[misc]
+        if rows in table.scores:
+            found[f"{rows}: {HEADS} probed heads"] = probed(rows, neutral=False)
+            found[f"{rows}: {HEADS} probed heads, beyond neutral"] = probed(rows)
     found["BM25"] = lambda case: case.bm25
     found["MiniLM"] = lambda case: case.cosine
-    best = max(("question", "start"), key=lambda rows: np.max(table.scores[rows]))
-    found[f"{best}: probed heads + MiniLM"] = combined(best)
+    for rows in table.scores:
+        found[f"{rows}: {HEADS} probed heads, beyond neutral + MiniLM"] = combined(rows)
     return found
 
 

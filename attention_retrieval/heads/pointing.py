@@ -4,8 +4,8 @@ would have it do.
     score(h) = the share of probes in which  a_h(gold) > a_h(s)  for every other sentence s
     a_h(s)   = sum over the tokens x of sentence s of  max(mean over rows of softmax_h(row, x) - the same, neutral, 0)
 
-Three kinds of rows, each with heads of its own: all tokens of the `question`; the prompt's last token, which makes the
-`start` of the answer; and the tokens of the `answer`. (The idea of scoring heads by where they look is of W. Wu et al.,
+Two kinds of rows, each with heads of its own: all tokens of the `question`, and those of the `answer`. The prompt's
+last token, which begins the answer, points at little. (The idea of scoring heads by where they look is of W. Wu et al.,
 "Retrieval head mechanistically explains long-context factuality", 2024, whose heads copy.)
 """
 

@@ -50,14 +50,13 @@ class Layout:
         return cls(text, lm.tokens(said), offsets, (start, start + len(asked)), hits, places(text, hits))
 
     def neutral(self, lm: CausalLM, sentences: int = 1) -> Neutral:
-        """The same prompt with a question of nothing: what the question's rows, the prompt's last and those of
-        `sentences` of an answer are compared with.
+        """The same prompt with a question of nothing, with whose rows those of the question and of `sentences` of an
+        answer are compared.
         """
         asks = self.tokens(*self.question)
         nothing = list(lm.tokenizer(NOTHING, add_special_tokens=False)["input_ids"])
         ids = [*nothing, *self.ids[asks.stop :]]
-        rows, last = range(asks.start, asks.start + len(nothing)), asks.start + len(ids) - 1
-        return Neutral(asks.start, ids, [rows, [last], *[rows] * sentences])
+        return Neutral(asks.start, ids, [range(asks.start, asks.start + len(nothing))] * (1 + sentences))
 
     def tokens(self, start: int, end: int) -> range:
         """The tokens that stand for a part of these characters."""

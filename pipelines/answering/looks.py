@@ -36,46 +36,38 @@ FLOOR = 0.25
 def looks(lm: CausalLM, table: HeadTable, layout: Layout, answer: Answer, corpus: Corpus) -> list[Look]:
     """Where the question looked, and each sentence of the answer; one prefill of both.
 
-    The question looks from its own tokens, or from the prompt's last, whichever the table's heads point better from.
     Raises ModelError for a model whose attention cannot be looked at.
     """
     encoded = lm.tokenizer(answer.text, add_special_tokens=False, return_offsets_mapping=True)
     prompt, spans = len(layout.ids), encoded["offset_mapping"]
-    said: list[tuple[str, int | None, int | None]] = []
-    rows: list[Sequence[int]] = [layout.tokens(*layout.question), [prompt - 1]]
+    said: list[tuple[str, int | None, int | None]] = [(layout.text[slice(*layout.question)], None, None)]
+    rows: list[Sequence[int]] = [layout.tokens(*layout.question)]
     for sentence in answer.sentences:
         mine = [prompt + n for n, (low, high) in enumerate(spans) if low < sentence.end and high > sentence.start]
         if mine:
             said.append((sentence.text, sentence.start, sentence.end))
             rows.append(mine)
-    asks = max(("question", "start"), key=lambda kind: np.max(table.scores[kind]))
-    by_kind = {kind: table.strongest(kind, HEADS, near=NEAR) for kind in (asks, "answer")}
+    by_kind = {kind: table.strongest(kind, HEADS, near=NEAR) for kind in ("question", "answer")}
     heads = sorted({head for each in by_kind.values() for head in each})
-    seen = evidence_weights(lm, [*layout.ids, *encoded["input_ids"]], rows, layout.neutral(lm, len(said)), heads)
-
-    def of(group: int, kind: str) -> np.ndarray:
-        return seen[[heads.index(head) for head in by_kind[kind]], group]
-
-    question = (layout.text[slice(*layout.question)], None, None)
-    first = _look(layout, of(("question", "start").index(asks), asks), question, corpus)
-    return [first, *(_look(layout, of(n, "answer"), each, corpus) for n, each in enumerate(said, 2))]
+    neutral = layout.neutral(lm, len(said) - 1)
+    seen = evidence_weights(lm, [*layout.ids, *encoded["input_ids"]], rows, neutral, heads)
+    mine = {kind: [heads.index(head) for head in each] for kind, each in by_kind.items()}
+    return [_look(layout, seen[mine["answer" if n else "question"], n], each, corpus) for n, each in enumerate(said)]
 
 
 def _look(layout: Layout, attention: np.ndarray, said: tuple[str, int | None, int | None], corpus: Corpus) -> Look:
     """From `attention` (heads, tokens) of one group of rows."""
+    begun = [(hit, at) for hit, at in zip(layout.hits, layout.passages) if at is not None]
     inside = np.zeros(len(layout.text), bool)
-    for start, hit in zip(layout.passages, layout.hits):
-        if start is not None:
-            inside[start : start + len(hit.chunk.text)] = True
+    for hit, at in begun:
+        inside[at : at + len(hit.chunk.text)] = True
     density, parts = np.zeros(len(layout.text)), []
     for one in attention:
         mine = by_character(len(layout.text), layout.offsets, one)
         parts.append(float(mine[inside].sum()))
         density += mine / max(parts[-1], 1e-12) / len(attention)
     found: list[list[Citation]] = [[], []]
-    there = [
-        (hit, density[at : at + len(hit.chunk.text)]) for at, hit in zip(layout.passages, layout.hits) if at is not None
-    ]
+    there = [(hit, density[at : at + len(hit.chunk.text)]) for hit, at in begun]
     floor = FLOOR * max((most_of_a_word(hit.chunk.text, mine) for hit, mine in there), default=0.0)
     for hit, mine in there:
         text, document = hit.chunk.text, corpus.document(hit.chunk.document_id)

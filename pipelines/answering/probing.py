@@ -72,11 +72,7 @@ def probe(lm: CausalLM, needle: Needle) -> Probe:
             spans.append((tokens.start, tokens.stop))
     said = list(lm.tokenizer(f"{needle.answer}.", add_special_tokens=False)["input_ids"])
     prompt = len(layout.ids)
-    rows = {
-        "question": layout.tokens(*layout.question),
-        "start": [prompt - 1],
-        "answer": range(prompt, prompt + len(said)),
-    }
+    rows = {"question": layout.tokens(*layout.question), "answer": range(prompt, prompt + len(said))}
     return Probe([*layout.ids, *said], rows, layout.neutral(lm), spans, gold)
 
 

@@ -143,8 +143,8 @@ def test_a_table_is_made_once_and_is_of_the_very_weights_and_probes(model, cache
     first = probing.known(lm, model)
     (path,) = (cache / "heads").iterdir()
     assert tables.read(path) == first
-    assert set(first.scores) == {"question", "start", "answer"}
-    assert np.array(first.scores["start"]).shape == (2, 4)
+    assert set(first.scores) == {"question", "answer"}
+    assert np.array(first.scores["question"]).shape == (2, 4)
 
     def never(*_):
         raise AssertionError("probed again")
