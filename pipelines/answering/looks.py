@@ -51,8 +51,8 @@ def looks(lm: CausalLM, table: HeadTable, layout: Layout, answer: Answer, corpus
     heads = sorted({head for each in by_kind.values() for head in each})
     neutral = layout.neutral(lm, len(said) - 1)
     seen = evidence_weights(lm, [*layout.ids, *encoded["input_ids"]], rows, neutral, heads)
-    mine = {kind: [heads.index(head) for head in each] for kind, each in by_kind.items()}
-    return [_look(layout, seen[mine["answer" if n else "question"], n], each, corpus) for n, each in enumerate(said)]
+    places = {kind: [heads.index(head) for head in each] for kind, each in by_kind.items()}
+    return [_look(layout, seen[places["answer" if n else "question"], n], each, corpus) for n, each in enumerate(said)]
 
 
 def _look(layout: Layout, attention: np.ndarray, said: tuple[str, int | None, int | None], corpus: Corpus) -> Look:

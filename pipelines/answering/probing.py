@@ -62,7 +62,8 @@ def digest(kind: Kind) -> str:
 def probe(lm: CausalLM, needle: Needle) -> Probe:
     """A needle in a prompt, and its answer behind it, as the tokens of this model."""
     layout = Layout.of(lm, Query(needle.question), _hits(needle))
-    spans, gold = [], 0
+    spans: list[tuple[int, int]] = []
+    gold = 0
     for n, (text, start) in enumerate(zip(needle.passages, layout.passages)):
         if start is None:
             raise ModelError(f"the chat template of {lm.name} does not keep passages as they are")
