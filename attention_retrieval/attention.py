@@ -6,7 +6,7 @@ generate: {use: transformers, model: ..., attention: {use: retrieval, top_k: 100
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +31,15 @@ class Attention(Component, kind="attention"):
     def summary(self, cache: Any) -> str:
         """What the cache did, in a line for the trace; nothing where there is nothing to say."""
         return ""
+
+    @property
+    def wants_heads(self) -> bool:
+        """Whether it is to watch heads that only a model's table knows."""
+        return False
+
+    def with_heads(self, heads: Sequence[tuple[int, int]]) -> Attention:
+        """The same, watching these, (layer, head) from 0."""
+        return self
 
     def attended(self, cache: Any) -> np.ndarray | None:
         """What each token got of the decoded tokens' attention, (tokens,), at most 1 in all; None if not kept."""

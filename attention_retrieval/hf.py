@@ -12,6 +12,7 @@ RetrievalCache, go the way of `sdpa`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, cast
@@ -60,17 +61,19 @@ class RetrievalCache(DynamicCache):
             raise ConfigError(
                 f"a RetrievalCache needs a model whose attention is {IMPLEMENTATION}, not {implementation}", fix=USE
             )
-        check_attention(config.get_text_config(decoder=True), IMPLEMENTATION)
+        text = config.get_text_config(decoder=True)
+        check_attention(text, IMPLEMENTATION)
         super().__init__(config=config)
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
         if self.settings.heads:
-            text = config.get_text_config(decoder=True)
             kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
             self.settings.heads.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
         self.layers = [
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)
         ]
+        full = [n for n, layer in enumerate(self.layers) if isinstance(layer, RetrievalLayer)]
+        check_watched(self.settings.watch, full, text.num_attention_heads)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -141,16 +144,26 @@ class RetrievalCache(DynamicCache):
     def attention(self, sequence: int = 0) -> np.ndarray:
         """What each token got of the attention of the tokens that were decoded, (full-attention layers, tokens).
 
-        Means over query heads and decoded tokens; a layer's row sums to 1, or to less by what a
-        correction stands for, which is no single token's; it is zero before the first decoded token.
-        Raises ConfigError unless `watch` is set.
+        Means over the query heads that are watched and over decoded tokens; a layer's row sums to 1, or to less by
+        what a correction stands for, which is no single token's; it is zero before the first decoded token, and where
+        none of the layer's heads is watched. Raises ConfigError unless `watch` is set.
         """
         if not self.settings.watch:
             raise ConfigError("attention is not kept", fix="Retrieval(watch=True)")
-        rows = [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
+        rows = self._rows(sequence)
         longest = max((len(row) for row in rows), default=0)
         whole = [np.pad(row.attention, (0, longest))[:longest] / max(row.watched, 1) for row in rows]
         return np.stack(whole) if whole else np.zeros((0, 0))
+
+    def looked(self, sequence: int = 0) -> np.ndarray:
+        """The mean of `attention` over all watched heads, (tokens,): a layer counts by how many of them it has."""
+        rows = self._rows(sequence)
+        heads = [row.chosen(row.group * row.keys.heads).sum() for row in rows]
+        whole = self.attention(sequence)
+        return np.average(whole, axis=0, weights=heads) if sum(heads) else whole.sum(axis=0)
+
+    def _rows(self, sequence: int) -> list[LayerCache]:
+        return [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
 
     def save(self, path: str | Path) -> None:
         """Write text and indexes to one file, whole or not at all; `load` maps it into memory."""
@@ -223,6 +236,18 @@ def make_mask(
             return None
         return attention_mask[:, :kv_length]
     return sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, **kwargs)
+
+
+def check_watched(watch: bool | str | tuple[tuple[int, int], ...], layers: Sequence[int], heads: int) -> None:
+    """Raise ConfigError where `watch` names heads that are not there, or that no table has named yet."""
+    if watch == "auto":
+        what = "watch: auto takes its heads from a table of the model's own, which a pipeline's generator reads"
+        raise ConfigError(what, fix="Retrieval(watch=[[layer, head], ...]) with those of `fovea heads MODEL`")
+    for layer, head in watch if isinstance(watch, tuple) else ():
+        if layer not in layers or head >= heads:
+            what = f"there is no head {head} in a layer {layer} of full attention, so it cannot be watched"
+            allowed = f"layers {', '.join(map(str, layers))} and heads 0 to {heads - 1}"
+            raise ConfigError(what, where="watch", allowed=[allowed], fix="fovea heads MODEL lists them")
 
 
 def _reader(row: LayerCache, head: int) -> str:

@@ -87,8 +87,9 @@ class RetrievalSettings(Attention):
     """At every so many tokens, one head's search is repeated exactly, for the report and so that the index may learn;
     0 never does."""
 
-    watch: bool = False
-    """Whether to keep how much attention each token got while the answer was written: `RetrievalCache.attention`."""
+    watch: bool | Literal["auto"] | tuple[tuple[NonNegativeInt, NonNegativeInt], ...] = False
+    """Whether to keep how much attention each token got while the answer was written: `RetrievalCache.attention`. Of
+    all heads; `auto` of those that point at evidence (`fovea heads MODEL`); or of a list of [layer, head] from 0."""
 
     threads: SpeedOnly[NonNegativeInt] = 0
     """Threads that search, heads side by side; 0 is one a processor."""
@@ -108,6 +109,12 @@ class RetrievalSettings(Attention):
 
     def _default(self, name: str) -> object:
         return type(self).model_fields[name].get_default(call_default_factory=True)
+
+    def watched(self, layer: int, heads: int) -> list[int]:
+        """Which of the `heads` query heads of a layer are watched."""
+        if isinstance(self.watch, tuple):
+            return sorted({head for at, head in self.watch if at == layer and head < heads})
+        return list(range(heads)) if self.watch else []
 
     @property
     def selection(self) -> Selection | None:

@@ -85,7 +85,7 @@ class DecodingRow:
 
     def _decode(self, query: torch.Tensor, scaling: float) -> torch.Tensor:
         """Attention of one token, (heads, d)."""
-        heads, watch = self.cache.keys.heads, self.cache.settings.watch
+        heads, watch = self.cache.keys.heads, bool(self.cache.settings.watched(self.cache.layer, len(query)))
         if self.cache.advance():
             self.near = None
         grouped = (query.float() * scaling).view(heads, -1, query.shape[-1])

@@ -47,7 +47,8 @@ class LayerCache:
         self.found: Sequence[Found] = ()
         self.asked = np.zeros((0, 0, 0), np.float32)
         self.attention = np.zeros(0)
-        """What each token got of the attention of the `watched` decoded ones: mean over query heads, sum over those."""
+        """What each token got of the attention of the `watched` decoded ones: mean over the query heads that the
+        settings name, sum over those tokens."""
         self.watched = 0
 
     def __len__(self) -> int:
@@ -170,24 +171,30 @@ class LayerCache:
 
         `lse` (heads, group) is that of all attention together: what was found weighs exp(logit - lse).
         """
+        chosen = self.chosen(lse.size).reshape(lse.shape)
         if len(self.attention) < len(self):
             self.attention = np.concatenate([self.attention, np.zeros(2 * len(self) - len(self.attention))])
-        queries = lse.size
-        self.attention[near] += weights.sum(axis=(0, 1)) / queries
+        self.attention[near] += weights[chosen > 0].sum(axis=0) / chosen.sum()
         if self.selected is not None and not self.found:
-            self._watch_all(lse)
-        for found, mine in zip(self.found, lse):
-            real = found.ids >= 0
-            np.add.at(self.attention, found.ids[real], np.exp(found.logits - mine[:, None])[real] / queries)
+            self._watch_all(lse, chosen)
+        for found, mine, counts in zip(self.found, lse, chosen):
+            real = (found.ids >= 0) & (counts > 0)[:, None]
+            np.add.at(self.attention, found.ids[real], np.exp(found.logits - mine[:, None])[real] / chosen.sum())
         self.watched += 1
 
-    def _watch_all(self, lse: np.ndarray) -> None:
+    def chosen(self, queries: int) -> np.ndarray:
+        """1 for each query head of the layer that is watched, else 0."""
+        return np.isin(np.arange(queries), self.settings.watched(self.layer, queries)).astype(np.float32)
+
+    def _watch_all(self, lse: np.ndarray, chosen: np.ndarray) -> None:
         """Add the attention to every indexed token: of a selection's estimates nothing is known token by token."""
         from fovea.attention_retrieval.kernels.attend import scan_logits
 
-        for head, (q, mine) in enumerate(zip(self.asked, lse)):
-            logits = scan_logits(self.keys.head(head).stored, q, self.settings.sinks, self.indexed)
-            self.attention[self.settings.sinks : self.indexed] += np.exp(logits - mine[:, None]).sum(axis=0) / lse.size
+        for head, (q, mine, counts) in enumerate(zip(self.asked, lse, chosen > 0)):
+            if counts.any():
+                logits = scan_logits(self.keys.head(head).stored, q[counts], self.settings.sinks, self.indexed)
+                share = np.exp(logits - mine[counts, None]).sum(axis=0) / chosen.sum()
+                self.attention[self.settings.sinks : self.indexed] += share
 
     def can_crop(self, tokens: int) -> bool:
         """Whether all that the first `tokens` tokens were is still there, or nothing is wanted of them."""

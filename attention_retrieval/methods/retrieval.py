@@ -11,6 +11,7 @@ LLM inference via vector retrieval", 2024)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,15 @@ class Retrieval(RetrievalSettings, name="retrieval"):
         """The engine and why, and means over heads."""
         return str(cache.report().summary)
 
+    @property
+    def wants_heads(self) -> bool:
+        """Where `watch` is `auto`."""
+        return self.watch == "auto"
+
+    def with_heads(self, heads: Sequence[tuple[int, int]]) -> Retrieval:
+        """The same, watching these."""
+        return self.model_copy(update={"watch": tuple(heads)})
+
     def attended(self, cache: Any) -> np.ndarray | None:
-        """The mean over layers, where `watch` is set."""
-        return cache.attention().mean(axis=0) if self.watch else None
+        """The mean over the watched heads, where `watch` is set."""
+        return cache.looked() if self.watch else None

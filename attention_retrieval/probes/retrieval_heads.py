@@ -6,23 +6,16 @@ ones in every text (W. Wu et al., "Retrieval head mechanistically explains long-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fovea.attention_retrieval.capture.hooked import attending_by
+from fovea.attention_retrieval.probes.through import Called, through
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.errors import ConfigError
 from fovea.rag.progress import bar
-
-NAME = "fovea_heads"
-Seen = Callable[[int, Any, Any, Any, Any, float], Any]
-"""Called with layer, query, key, value, output and scaling; gives the output."""
-_now: ContextVar[Seen | None] = ContextVar("heads", default=None)
 
 
 @dataclass
@@ -32,15 +25,15 @@ class Looked:
     rows: Sequence[int]
     at: dict[int, np.ndarray] = field(default_factory=dict)
 
-    def __call__(self, layer: int, query: Any, key: Any, value: Any, out: Any, scaling: float) -> Any:
+    def __call__(self, called: Called, out: Any) -> Any:
         """Find the largest logits among the tokens that each row may see."""
         import torch
 
-        rows = torch.tensor(list(self.rows), device=query.device)
-        keys = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-        logits = query[0][:, rows] @ keys[0].transpose(1, 2)
-        later = torch.arange(key.shape[2], device=query.device) > rows[:, None]
-        self.at[layer] = logits.masked_fill(later, float("-inf")).argmax(dim=-1).cpu().numpy()
+        rows = torch.tensor(list(self.rows), device=called.query.device)
+        keys = called.key.repeat_interleave(called.group, dim=1)
+        logits = called.query[0][:, rows] @ keys[0].transpose(1, 2)
+        hidden = called.hidden[0, :, rows]
+        self.at[called.layer] = logits.masked_fill(hidden, float("-inf")).argmax(dim=-1).cpu().numpy()
         return out
 
 
@@ -50,35 +43,15 @@ class Blurred:
 
     heads: Mapping[int, Sequence[int]]
 
-    def __call__(self, layer: int, query: Any, key: Any, value: Any, out: Any, scaling: float) -> Any:
+    def __call__(self, called: Called, out: Any) -> Any:
         """Put running means of the values in the place of these heads' outputs, (batch, tokens, heads, d)."""
         import torch
 
-        group = query.shape[1] // value.shape[1]
+        value = called.value
         many = torch.arange(1, value.shape[2] + 1, device=value.device, dtype=torch.float32)[:, None]
-        for head in self.heads.get(layer, ()):
-            out[:, :, head] = (value[:, head // group].float().cumsum(dim=1) / many).to(out.dtype)
+        for head in self.heads.get(called.layer, ()):
+            out[:, :, head] = (value[:, head // called.group].float().cumsum(dim=1) / many).to(out.dtype)
         return out
-
-
-@contextmanager
-def through(model: Any, seen: Seen) -> Iterator[None]:
-    """Within, attention of `model` in this thread goes by `seen`; then the model is as it was."""
-    with attending_by(model, NAME, _attention, needed_by="looking at heads"):
-        token = _now.set(seen)
-        try:
-            yield
-        finally:
-            _now.reset(token)
-
-
-def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    out, weights = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    if (seen := _now.get()) is not None:
-        out = seen(module.layer_idx, query, key, value, out, kwargs.get("scaling") or query.shape[-1] ** -0.5)
-    return out, weights
 
 
 def retrieval_scores(
