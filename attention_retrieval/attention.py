@@ -41,6 +41,15 @@ class Attention(Component, kind="attention"):
         """The same, watching these, (layer, head) from 0."""
         return self
 
+    @property
+    def wants_scores(self) -> bool:
+        """Whether its policy of heads takes scores that only a model's table knows."""
+        return False
+
+    def with_scores(self, scores: list[list[float]]) -> Attention:
+        """The same, with how well each query head copies, a row a layer."""
+        return self
+
     def attended(self, cache: Any) -> np.ndarray | None:
         """What each token got of the decoded tokens' attention, (tokens,), at most 1 in all; None if not kept."""
         return None

@@ -23,6 +23,15 @@ class Heads(Component, kind="heads"):
         """Raise ConfigError where the policy is of a model of another shape."""
         return
 
+    @property
+    def wants_scores(self) -> bool:
+        """Whether it takes scores that only a model's table knows."""
+        return False
+
+    def with_scores(self, scores: list[list[float]]) -> Heads:
+        """The same, with how well each query head copies, a row a layer."""
+        return self
+
     @abstractmethod
     def windows(self, layer: int, kv_heads: int, tokens: int) -> np.ndarray:
         """The last tokens that each kv head of a layer reads of a text of `tokens`, (kv heads,) int64, 1 or more.

@@ -9,7 +9,7 @@ quantile over all layers is DuoAttention's, arXiv 2410.10819)
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -21,8 +21,9 @@ from fovea.rag.errors import ConfigError
 class RetrievalHeads(Heads, name="retrieval_heads"):
     """Heads by a table of scores."""
 
-    scores: list[list[float]]
-    """How much each query head looks things up: a row a layer."""
+    scores: list[list[float]] | Literal["auto"] = "auto"
+    """How much each query head looks things up, a row a layer; `auto` takes those of the model's own table, made at
+    first use, as `fovea heads MODEL --kind copy` does."""
 
     keep: Annotated[float, Field(ge=0, le=1)] = 0.5
     """The share of kv heads that read the whole text."""
@@ -30,8 +31,22 @@ class RetrievalHeads(Heads, name="retrieval_heads"):
     window: PositiveInt = 256
     """The last tokens that the others read."""
 
+    @property
+    def wants_scores(self) -> bool:
+        """Where they are `auto`."""
+        return self.scores == "auto"
+
+    def with_scores(self, scores: list[list[float]]) -> RetrievalHeads:
+        """The same, by these."""
+        return self.model_copy(update={"scores": scores})
+
     def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
         """Scores must be those of a model of this shape."""
+        if isinstance(self.scores, str):
+            what = "scores: auto takes those of the model's table, which a pipeline's generator reads"
+            raise ConfigError(
+                what, where="heads", fix="give the scores that `fovea heads MODEL --kind copy --json` prints"
+            )
         got = [len(row) for row in self.scores]
         if got != [query_heads] * layers:
             shape = f"{len(got)} layers of {' or '.join(str(n) for n in sorted(set(got)))} heads"

@@ -40,6 +40,18 @@ def test_a_table_of_another_model():
         RetrievalHeads(scores=SCORES).check(30, 9, 3)
 
 
+def test_scores_of_a_table_are_the_generators_to_give():
+    policy = RetrievalHeads()
+    assert policy.wants_scores
+    with pytest.raises(ConfigError, match="scores: auto takes those of the model's table"):
+        policy.check(3, 4, 2)
+    assert policy.with_scores(SCORES) == RetrievalHeads(scores=SCORES)
+    settings = Retrieval(heads={"use": "retrieval_heads", "keep": 0.2})
+    assert settings.wants_scores
+    given = settings.with_scores(SCORES)
+    assert (given.heads, given.wants_scores) == (RetrievalHeads(scores=SCORES, keep=0.2), False)
+
+
 @pytest.mark.parametrize("select", [{"use": "wave", "rest": 0, "most": 10_000}, {"use": "retrieval", "top_k": 500}])
 @pytest.mark.parametrize("scores", [[0.9, 0.1, 0.2], [0.1, 0.9, 0.8], [0.1, 0.1, 0.1]])
 def test_each_head_sees_what_it_should(scores, select):
