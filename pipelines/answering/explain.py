@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fovea.rag.printable import printable
+from fovea.rag.look import Look
+from fovea.rag.printable import counted, printable, shorten
 from fovea.rag.trace import Trace
 
 
@@ -54,6 +55,18 @@ def fate_lines(trace: Trace) -> Iterator[str]:
         yield from (f"    {line}".rstrip() for line in printable(fate.text, keep="\n\t").splitlines())
 
 
+def look_lines(looks: Sequence[Look]) -> Iterator[str]:
+    """Where the model looked: for the question and each sentence of the answer the sentences, then the words."""
+    if looks:
+        yield "\nwhere the model looked (share of its attention to the passages; no proof that they were used):"
+    for look in looks:
+        yield "  " + ("the question" if look.start is None else f"“{shorten(look.said, 80)}”")
+        for place in look.sentences:
+            yield f"    {place.score:.2f}  {printable(place.where)}  “{shorten(place.quote, 100)}”"
+        if words := ", ".join(f"“{shorten(place.quote, 60)}” {place.score:.2f}" for place in look.phrases):
+            yield f"    words: {words}"
+
+
 def _lost(way: list[tuple[str, int, float]]) -> tuple[str, str]:
     return f"the stage after {way[-1][0]}", "not among its best"
 
@@ -65,7 +78,7 @@ def _best(fate: Fate) -> int:
 def stage_lines(trace: Trace, *, quiet: bool = False) -> Iterator[str]:
     """What each stage did and took, a line each, with its warnings below it unless `quiet`."""
     for stage in trace.stages:
-        counts = ", ".join(f"{n:,} {what}" for what, n in stage.counts.items())
+        counts = ", ".join(counted(n, what) for what, n in stage.counts.items())
         notes = ", ".join(f"{k}: {v}" for k, v in stage.notes.items())
         did = printable("; ".join(filter(None, (counts, notes))))
         yield f"{stage.name:<28}{stage.seconds * 1000:>10.1f} ms  {did}".rstrip()

@@ -8,6 +8,8 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
+from fovea.pipelines.cli.arguments import Parser
+
 VERBS = {
     "init": "write a commented pipeline YAML to start from",
     "check": "check a pipeline YAML, what it needs of this machine, and its store",
@@ -27,6 +29,7 @@ VERBS = {
     "sweep": "search the settings of a pipeline over gold questions",
     "bench": "measure on data: segmentation, retrieval, attention, longcontext",
     "models": "list, fetch and find the models that have a short name",
+    "heads": "which heads of a local model point at evidence",
     "doctor": "what is here and what is missing: versions, back-ends, GPU, caches",
     "docs": "the pages of documentation that came with this version",
 }
@@ -60,7 +63,7 @@ def _is_text(arg: str) -> bool:
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fovea",
         description="From documents to cited answers.",
         epilog="fovea VERB --help says what a verb takes.",

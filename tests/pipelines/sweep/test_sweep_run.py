@@ -229,7 +229,9 @@ def test_what_hangs_eats_memory_dies_or_raises_is_counted_and_the_study_goes_on(
     assert (process.communicate(timeout=60), process.returncode)[1] == 0
 
 
-def test_failed_questions_are_in_no_mean(tmp_path: Path, plugin: Path) -> None:
+def test_failed_questions_count_nothing_for_what_is_to_be_high_and_are_in_no_other_mean(
+    tmp_path: Path, plugin: Path
+) -> None:
     pipeline = PIPELINE | {
         "segment": "sentence", "retrieve": "bm25", "refine": [{"use": "misbehaving", "how": {"choice": ["sometimes"]}}]
     }  # fmt: skip
@@ -240,7 +242,9 @@ def test_failed_questions_are_in_no_mean(tmp_path: Path, plugin: Path) -> None:
     with sqlite3.connect(path.parent / "small.sweep" / "results.sqlite") as db:
         (values,) = db.execute('SELECT "values" FROM trials').fetchone()
         warned = db.execute("SELECT message, times FROM warned").fetchall()
-    assert (json.loads(values)["R@2"]["n"], json.loads(values)["R@2"]["of"]) == (4, 6)
+    recall, tokens = json.loads(values)["R@2"], json.loads(values)["tokens_passages"]
+    assert (recall["n"], recall["of"], tokens["n"], tokens["of"]) == (6, 6, 4, 6)
+    assert recall["mean"] == pytest.approx(4 / 6), "the two that failed are no reason to rank it first"
     assert warned == [("the refiner is watched", 12)]
     assert err == "", "it was to be quiet"
 
