@@ -26,7 +26,7 @@ from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.errors import FoveaError, ModelError
 
-FORMAT, READ, ANEW = 3, (2, 3), "read the text anew, and save it again"
+FORMAT, READ, ANEW = 4, (2, 3, 4), "read the text anew, and save it again"
 
 
 class _Said(BaseModel):
@@ -70,7 +70,23 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
             settings = cast(RetrievalSettings, kind.model_validate(about["settings"]))
         with _placed("layers"):
             said = _LAYERS.validate_python(about["layers"])
+        if about["format"] < FORMAT:
+            said = [_renewed(each, settings) for each in said]
         return settings, [_load_layer(n, each, settings, arrays) for n, each in enumerate(said)]
+
+
+def _renewed(said: _Sliding | _Full, settings: RetrievalSettings) -> _Sliding | _Full:
+    """What a file of an earlier format says of a layer, without its clusters, which are made anew at the next token.
+
+    Raises ModelError where rows were rounded in another way.
+    """
+    if isinstance(said, _Sliding):
+        return said
+    if settings.dtype == "int8":
+        raise ModelError("its int8 keys have a scale a token, as before format 4; now one a channel", fix=ANEW)
+    gone = {"selected": False, "indexed": settings.sinks}
+    rows = [row.model_copy(update=gone) if row.selected else row for row in said.rows]
+    return said.model_copy(update={"rows": rows})
 
 
 def _load_layer(n: int, said: _Sliding | _Full, settings: RetrievalSettings, arrays: Arrays) -> Any:

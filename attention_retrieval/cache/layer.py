@@ -40,7 +40,7 @@ class LayerCache:
 
     def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
         self.settings, self.layer = settings, layer
-        self.keys, self.values = Vectors(heads, d, settings.dtype), Vectors(heads, d, settings.dtype)
+        self.keys, self.values = Vectors(heads, d, settings.dtype, "channel"), Vectors(heads, d, settings.dtype)
         self.sample, self.group = QuerySample(settings.queries), 0
         self.indexed = settings.sinks
         self.indexes: list[Index] = []

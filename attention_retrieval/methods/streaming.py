@@ -17,7 +17,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.methods.retrieval import Retrieval
-from fovea.attention_retrieval.vectors import Dtype
+from fovea.attention_retrieval.rounding import Dtype
 
 
 class Streaming(Attention, name="streaming"):
@@ -30,7 +30,7 @@ class Streaming(Attention, name="streaming"):
     """The last tokens, which every query attends to."""
 
     dtype: Dtype = "bf16"
-    """How keys and values are kept: bf16, int8 with one scale a token, or fp32."""
+    """How keys and values are kept: bf16, fp32, or int8 and int4 with a scale a channel (keys) or a token (values)."""
 
     prompt_window: PositiveInt | None = None
     """While the prompt is read, tokens attend to the sinks and to so many tokens before them; to all, if left out."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from fovea.attention_retrieval.index.engine import NO_BIAS, Engine, Found, Index, Keys
 from fovea.attention_retrieval.index.engine import recall as shares
-from fovea.attention_retrieval.vectors import Dtype, Rows
+from fovea.attention_retrieval.rounding import Dtype
+from fovea.attention_retrieval.vectors import Rows
 
 D, K = 32, 16
 

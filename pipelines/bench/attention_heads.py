@@ -15,7 +15,8 @@ import numpy as np
 from fovea.attention_retrieval.capture.dump import Dump, Layer, as_float
 from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.partial import Partial, merge
-from fovea.attention_retrieval.vectors import Dtype, Rows
+from fovea.attention_retrieval.rounding import Dtype
+from fovea.attention_retrieval.vectors import Rows
 from fovea.rag.errors import ConfigError
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.kernels import reference
 from fovea.attention_retrieval.partial import Partial, merge
-from fovea.attention_retrieval.vectors import CODES, SLAB, Rows, Vectors, decode, encode, to_bf16
+from fovea.attention_retrieval.rounding import CODES, decode, encode, to_bf16
+from fovea.attention_retrieval.vectors import SLAB, Rows, Vectors
 from fovea.rag.errors import ModelError
 
 kernels = pytest.importorskip("fovea.attention_retrieval.kernels.attend", reason="numba is not installed")
