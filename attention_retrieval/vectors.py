@@ -2,8 +2,8 @@
 
 Tokens lie in slabs of 4,096, so a step copies one row per head and nothing else (a concatenated tensor is copied
 whole). A kernel finds row `i` of a head at `addresses[i // 4096]`. A row is stored as fp32, bf16, int8 or int4
-(`rounding.py`); the last two have one scale a token, or one a channel of a block of 128 tokens. Such a block is rounded
-once it is full and `RECENT` tokens have come behind it; until then its rows are fp32, as the first `FIRST` stay for good:
+(`rounding.py`); the last two have one scale a token, or one a channel of a block of 128 tokens. A block is rounded once
+it is full and `RECENT` tokens have come behind it; until then its rows are fp32, as the first `FIRST` stay for good:
 
     row     0       FIRST                    coded                    length
             | plain | slabs, blocks of 128   | plain, up to 255 rows  |
@@ -99,7 +99,7 @@ class Vectors:
         self.plain = np.empty((heads, FIRST + RECENT + BLOCK if self.blocked else 0, d), np.float32)
         """The rows before `first`, then those from `coded` on."""
         self.cut = self.first, self.plain[:, :0]
-        """Where a block begins that `crop` cut, and its rows before the cut, which may have been rounded again since."""
+        """Where a block begins that `crop` cut, and its rows before the cut: they may have been rounded again since."""
         self.addresses = np.zeros((heads, 0), np.uint64)
         self.scale_addresses = np.zeros((heads, 0), np.uint64)
         self._length = 0

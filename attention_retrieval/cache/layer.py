@@ -215,6 +215,12 @@ class LayerCache:
         if first < self.indexed:
             self._forget()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values, and of what is made of them."""
+        made = sum(self.bytes_of(head)[1] for head in range(self.keys.heads))
+        return self.keys.nbytes + self.values.nbytes + made
+
     def bytes_of(self, head: int) -> tuple[int, int]:
         """Bytes of one head's keys, and of its index and correction."""
         index = self.indexes[head].nbytes if self.indexes else 0

@@ -35,9 +35,9 @@ class Waves(NamedTuple):
     key_scales: np.ndarray
     """(low, scale) of a channel of a segment's mean keys, bf16, (segments, 2, d)."""
     starts: np.ndarray
-    """Rows of cluster c are low[c] + members[starts[c] : starts[c + 1]], (clusters + 1,) int64."""
+    """Rows of cluster c are low[c] + members[starts[c] : starts[c + 1]], (clusters + 1,) int32."""
     low: np.ndarray
-    """Where the segment of a cluster begins, (clusters,) int64."""
+    """Where the segment of a cluster begins, (clusters,) int32."""
     members: np.ndarray
     """(rows,) uint16"""
     keys: np.ndarray
@@ -48,8 +48,6 @@ class Waves(NamedTuple):
     """(low, scale) of a mean value, bf16, (clusters, 2)."""
     spread: np.ndarray
     """How wide each is, bf16, (clusters,)."""
-    sizes: np.ndarray
-    """Rows of each, (clusters,) uint16."""
     around: np.ndarray
     """A, the upper triangle row by row, (heads, d (d + 1) / 2) float32."""
     factor: np.ndarray
@@ -157,7 +155,7 @@ def read_chosen(
             continue
         for g in range(queries):
             logs[g, c] = -np.inf
-        begin, end, low = waves.starts[first + c], waves.starts[first + c + 1], waves.low[first + c]
+        begin, end, low = waves.starts[first + c], waves.starts[first + c + 1], np.int64(waves.low[first + c])
         read += end - begin
         for at in range(begin, end):
             if at + AHEAD < end:

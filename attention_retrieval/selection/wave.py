@@ -193,10 +193,16 @@ class WaveSelected(Selected):
             "rows": self.heads[0].rows,
             "clusters": np.stack([head.clusters for head in self.heads]),
             "key_scales": waves.key_scales.reshape(heads, -1, *waves.key_scales.shape[1:]),
-            **{name: getattr(waves, name) for name in ("keys", "values", "value_scales", "spread", "sizes", "around")},
+            "sizes": np.concatenate([head.sizes for head in self.heads]),
+            **{name: getattr(waves, name) for name in ("keys", "values", "value_scales", "spread", "around")},
             "members": waves.members.reshape(heads, -1),
             "seed": np.array([self.seed], np.int64),
         }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes beside keys and values, of all heads."""
+        return sum(array.nbytes for array in self.waves)
 
     def _take(self, heads: Sequence[Clustered], stop: int) -> None:
         from fovea.attention_retrieval.kernels.wave import Waves
@@ -205,13 +211,13 @@ class WaveSelected(Selected):
         first, ends = (np.cumsum([0, *each]) for each in zip(*((len(h.keys), len(h.rows)) for h in heads)))
         clusters, key_scales, keys, values, value_scales, spread, sizes, members = side_by_side
         lows = np.concatenate([self.start + np.cumsum(head.rows) - head.rows for head in heads])
-        starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
         around = np.stack([head.around for head in heads])
         diagonal = np.cumsum([0, *range(d, 1, -1)])
         factor = GAUSSIAN / np.maximum(around[:, diagonal].sum(axis=1), 1e-30)
         self.waves = Waves(
-            first, ends, clusters, key_scales, starts, np.repeat(lows, clusters).astype(np.int64), members, keys, values,
-            value_scales, spread, sizes, around, factor.astype(np.float32),
+            first, ends, clusters, key_scales, starts, np.repeat(lows, clusters).astype(np.int32), members,
+            keys, values, value_scales, spread, around, factor.astype(np.float32),
         )  # fmt: skip
         self.stop, self.heads = stop, []
         for n, head in enumerate(heads):

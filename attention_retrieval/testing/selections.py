@@ -48,7 +48,7 @@ class Layer(NamedTuple):
 
 def layer(tokens: int, seed: int = 0, dtype: Dtype = "bf16") -> Layer:
     """A layer of `tokens` easy tokens."""
-    made = Layer(Vectors(HEADS, D, dtype), Vectors(HEADS, D, dtype))
+    made = Layer(Vectors(HEADS, D, dtype, "channel"), Vectors(HEADS, D, dtype))
     made.add(tokens, seed)
     return made
 

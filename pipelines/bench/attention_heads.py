@@ -141,7 +141,7 @@ def one_head(dump: Dump, data: Layer, layer: int, head: int, plan: Plan) -> Head
     found = Head(
         layer=layer,
         head=head,
-        keys=Rows.of(keys, plan.dtype),
+        keys=Rows.of(keys, plan.dtype, "channel"),
         values=Rows.of(values, plan.dtype),
         tokens=tokens,
         start=start,
