@@ -129,44 +129,48 @@ def read_row(stored: Stored, row: int, out: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
+def by_channel(codes: np.ndarray, mask: int, shift: int, lows: np.ndarray, scales: np.ndarray, out: np.ndarray) -> None:
+    """low + scale * code of the first channels; bf16 pairs, a code the bits of a byte under `mask`, from `shift` on."""
+    for j in range(out.shape[0]):
+        code = np.float32((np.int32(codes[j]) & np.int32(mask)) >> np.int32(shift))
+        out[j] = decode(lows[j]) + decode(scales[j]) * code
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def by_token(codes: np.ndarray, mask: int, shift: int, low: float, scale: float, out: np.ndarray) -> None:
+    """The same with one pair for all channels."""
+    for j in range(out.shape[0]):
+        out[j] = low + scale * np.float32((np.int32(codes[j]) & np.int32(mask)) >> np.int32(shift))
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
 def read_rounded(stored: Stored, row: int, out: np.ndarray) -> None:
     """The same where rows are codes of 8 or 4 bits, or wait to be."""
-    d, place = stored.d, row - stored.first
+    d, place = out.shape[0], row - stored.first
     if row < stored.first or row >= stored.coded:
         at = row if row < stored.first else stored.first + row - stored.coded
-        plain = floats_at(stored.plain, at + 1, d)
+        plain = floats_at(stored.plain, at + 1, d)[at]
         for j in range(d):
-            out[j] = plain[at, j]
-        return
-    at, where = place & 4095, stored.scales[place >> 12]
-    if stored.blocked:
-        pairs = halves_at(where + np.uint64((at >> 7) * 4 * d), 2, d)
-        if stored.bits == 8:
-            codes = bytes_at(stored.addresses[place >> 12], 4096, d)
-            for j in range(d):
-                out[j] = decode(pairs[0, j]) + decode(pairs[1, j]) * np.float32(np.int32(codes[at, j]))
-        else:
-            half = (d + 1) >> 1
-            codes = bytes_at(stored.addresses[place >> 12], 4096, half)
-            for j in range(half):
-                out[j] = decode(pairs[0, j]) + decode(pairs[1, j]) * np.float32(np.int32(codes[at, j] & 15))
-            for j in range(d - half):
-                code = np.float32(np.int32(codes[at, j] >> 4))
-                out[half + j] = decode(pairs[0, half + j]) + decode(pairs[1, half + j]) * code
-        return
-    pair = halves_at(where, 4096, 2)
-    low, scale = decode(pair[at, 0]), decode(pair[at, 1])
-    if stored.bits == 8:
-        codes = bytes_at(stored.addresses[place >> 12], 4096, d)
-        for j in range(d):
-            out[j] = low + scale * np.float32(np.int32(codes[at, j]))
+            out[j] = plain[j]
     else:
-        half = (d + 1) >> 1
-        codes = bytes_at(stored.addresses[place >> 12], 4096, half)
-        for j in range(half):
-            out[j] = low + scale * np.float32(np.int32(codes[at, j] & 15))
-        for j in range(d - half):
-            out[half + j] = low + scale * np.float32(np.int32(codes[at, j] >> 4))
+        at, scales, whole = place & 4095, stored.scales[place >> 12], stored.bits == 8
+        codes = bytes_at(stored.addresses[place >> 12], 4096, d if whole else (d + 1) >> 1)[at]
+        if stored.blocked:
+            pairs = halves_at(scales + np.uint64((at >> 7) * 4 * d), 2, d)
+            if whole:
+                by_channel(codes, 255, 0, pairs[0], pairs[1], out)
+            else:
+                half = codes.shape[0]
+                by_channel(codes, 15, 0, pairs[0], pairs[1], out[:half])
+                by_channel(codes, 255, 4, pairs[0, half:], pairs[1, half:], out[half:])
+        else:
+            pair = halves_at(scales, 4096, 2)[at]
+            low, scale = decode(pair[0]), decode(pair[1])
+            if whole:
+                by_token(codes, 255, 0, low, scale, out)
+            else:
+                by_token(codes, 15, 0, low, scale, out[: codes.shape[0]])
+                by_token(codes, 255, 4, low, scale, out[codes.shape[0] :])
 
 
 @intrinsic
