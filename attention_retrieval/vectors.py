@@ -289,7 +289,9 @@ class Rows:
     @property
     def stored(self) -> Stored:
         """What a kernel is given."""
-        return Stored(*(each[self.head] if n in (0, 1, 6) else each for n, each in enumerate(self.vectors.table)))
+        where, scales, like, d, bits, blocked, plain, first, coded = self.vectors.table
+        mine = self.head
+        return Stored(where[mine], scales[mine], like, d, bits, blocked, plain[mine], first, coded)
 
     @property
     def row_bytes(self) -> int:
