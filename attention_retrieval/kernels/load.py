@@ -107,7 +107,7 @@ def _decode(code: Any) -> Any:
 
 
 @njit(nogil=True, inline="always")
-def fetch_ahead(stored: Stored, row: int) -> None:
+def fetch_ahead(stored: Stored, row: int | np.integer) -> None:
     """Ask for row `row`."""
     at = row - stored.first
     if 0 <= at < stored.coded - stored.first:
@@ -118,7 +118,7 @@ def fetch_ahead(stored: Stored, row: int) -> None:
 
 
 @njit(nogil=True, inline="always", fastmath=FAST)
-def read_row(stored: Stored, row: int, out: np.ndarray) -> None:
+def read_row(stored: Stored, row: int | np.integer, out: np.ndarray) -> None:
     """Row `row` as float32 into `out`, (d,)."""
     if stored.bits > 0:
         read_rounded(stored, row, out)
@@ -144,7 +144,7 @@ def by_token(codes: np.ndarray, mask: int, shift: int, low: float, scale: float,
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def read_rounded(stored: Stored, row: int, out: np.ndarray) -> None:
+def read_rounded(stored: Stored, row: int | np.integer, out: np.ndarray) -> None:
     """The same where rows are codes of 8 or 4 bits, or wait to be."""
     d, place = out.shape[0], row - stored.first
     if row < stored.first or row >= stored.coded:

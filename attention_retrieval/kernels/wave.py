@@ -90,7 +90,7 @@ def fold(pairs: np.ndarray, q: np.ndarray, scaled: np.ndarray, base: np.ndarray)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def half_form(around: np.ndarray, q: np.ndarray) -> float:
+def half_form(around: np.ndarray, q: np.ndarray) -> np.floating:
     """q' A q / 2 of a symmetric A, of which the upper triangle is given row by row."""
     total, at, d = np.float32(0), 0, q.shape[0]
     for i in range(d):

@@ -120,7 +120,7 @@ class Clustered(NamedTuple):
     def and_(self, more: Clustered) -> Clustered:
         """These clusters and those of later rows."""
         both = [np.concatenate(pair) for pair in zip(self[:9], more[:9])]
-        return Clustered(*both, around=self.around + more.around)
+        return Clustered._make([*both, self.around + more.around])
 
 
 def restored(state: Mapping[str, np.ndarray], heads: int, d: int, start: int, stop: int) -> list[Clustered]:
@@ -147,8 +147,7 @@ def restored(state: Mapping[str, np.ndarray], heads: int, d: int, start: int, st
     around, ends = part(state, "around", np.float32, (heads, d * (d + 1) // 2)), np.cumsum(clusters.sum(axis=1))[:-1]
     by_head = zip(*(np.split(each, ends) for each in (keys, values, value_scales, spread, sizes)))
     return [
-        Clustered(rows, clusters[n], scales[n], *each, members=members[n], around=around[n])
-        for n, each in enumerate(by_head)
+        Clustered._make([rows, clusters[n], scales[n], *each, members[n], around[n]]) for n, each in enumerate(by_head)
     ]
 
 
@@ -228,5 +227,5 @@ class WaveSelected(Selected):
             mine, taken = slice(first[n], first[n + 1]), slice(starts[first[n]], starts[first[n + 1]])
             shared = [each[mine] for each in (keys, values, value_scales, spread, sizes)]
             scales = key_scales[ends[n] : ends[n + 1]]
-            own = Clustered(head.rows, head.clusters, scales, *shared, members=members[taken], around=around[n])
-            self.heads.append(own)
+            own = [head.rows, head.clusters, scales, *shared, members[taken], around[n]]
+            self.heads.append(Clustered._make(own))
