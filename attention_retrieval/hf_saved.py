@@ -76,16 +76,21 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
 
 
 def _renew(about: dict[str, Any]) -> None:
-    """What a file of format 2 or 3 says, as this one says it; indexes of single heads are made anew when needed."""
+    """What a file of format 2 or 3 says, as this one says it; what was made of its rows is made anew at the next token.
+
+    Raises ModelError where rows were rounded in another way.
+    """
     settings = about["settings"]
+    if settings.get("dtype") == "int8":
+        raise ModelError("its int8 keys have a scale a token, as before format 4; now one a channel", fix=ANEW)
     if (window := settings.pop("prompt_window", None)) is not None:
         settings["prefill"] = {"use": "band", "window": window}
     if "correction" in settings:
         settings["correct"] = settings.pop("correction")
     for row in (row for layer in about["layers"] for row in layer.get("rows", ())):
-        row["built"] = row.pop("selected", False)
-        if row.pop("engine") is not None:
+        if row.pop("selected", False) or row.pop("engine") is not None:
             row["indexed"] = settings["sinks"]
+        row.pop("engine", None)
 
 
 def _load_layer(n: int, said: _Sliding | _Full, settings: RetrievalSettings, arrays: Arrays) -> Any:

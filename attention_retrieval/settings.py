@@ -21,8 +21,8 @@ from fovea.attention_retrieval.eviction.eviction import Eviction
 from fovea.attention_retrieval.heads.heads import Heads
 from fovea.attention_retrieval.index.engine import Engine
 from fovea.attention_retrieval.prefill.prefill import Prefill
+from fovea.attention_retrieval.rounding import Dtype
 from fovea.attention_retrieval.selection.selection import Selection
-from fovea.attention_retrieval.vectors import Dtype
 from fovea.rag.component import SpeedOnly
 
 
@@ -68,7 +68,7 @@ class RetrievalSettings(Attention):
     """What the index of one head may take to build; `auto` takes another engine where it expects more."""
 
     dtype: Dtype = "bf16"
-    """How keys and values are kept: bf16, int8 with one scale a token, or fp32."""
+    """How keys and values are kept: bf16, fp32, or int8 and int4 with a scale a channel (keys) or a token (values)."""
 
     dense_below: NonNegativeInt = 2048
     """Up to this many tokens a decoded token attends to all of them."""

@@ -33,7 +33,7 @@ class LayerCache:
 
     def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
         self.settings, self.layer, self.selection = settings, layer, settings.selection
-        self.keys, self.values = Vectors(heads, d, settings.dtype), Vectors(heads, d, settings.dtype)
+        self.keys, self.values = Vectors(heads, d, settings.dtype, "channel"), Vectors(heads, d, settings.dtype)
         self.sample, self.group = QuerySample(settings.queries), 0
         self.last: np.ndarray | None = None
         """The last queries of a prompt that an eviction will look at, (query heads, n, d)."""
@@ -93,14 +93,13 @@ class LayerCache:
         kept = policy.kept(self.keys, self.values, asked)
         if kept is None:
             return False
-        taken = []
-        for rows in (self.keys, self.values):
-            taken.append(Vectors(heads, rows.d, rows.dtype))
-            taken[-1].append(rows.take(kept))
+        keys, values = self.keys.like_these(), self.values.like_these()
+        keys.append(self.keys.take(kept))
+        values.append(self.values.take(kept))
         tokens = self.tokens
         at = self.evicted.positions(tokens) if self.evicted else np.arange(tokens)[None]
         at = np.take_along_axis(np.broadcast_to(at, (heads, len(self))), kept, axis=1)
-        (self.keys, self.values), self.evicted = taken, Evicted(tokens, at)
+        self.keys, self.values, self.evicted = keys, values, Evicted(tokens, at)
         self._forget()
         return True
 
@@ -248,6 +247,12 @@ class LayerCache:
         self.attention = self.attention[:rows][kept[: len(self.attention)]]
         if first < self.indexed:
             self._forget()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values, and of what is made of them."""
+        made = sum(self.bytes_of(head)[1] for head in range(self.keys.heads))
+        return self.keys.nbytes + self.values.nbytes + made
 
     def bytes_of(self, head: int) -> tuple[int, int]:
         """Bytes of one head's keys, and of what the selection keeps beside them."""

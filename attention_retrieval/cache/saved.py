@@ -1,7 +1,8 @@
 """What one sequence holds in one layer, as arrays of a file: a part of a saved cache.
 
 NAME.keys.S          slab S of keys: mapped from the file when loaded, never copied; `values` likewise
-NAME.keys.S.scales   its scales, for int8
+NAME.keys.S.scales   its scales, for int8 and int4
+NAME.keys.plain      keys that are not rounded, where the others are by channel, fp32
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
 NAME.last            the prompt's last queries, that an eviction looks at, bf16
 NAME.evicted         which of the tokens up to an eviction are there, by head
@@ -20,8 +21,9 @@ from fovea.attention_retrieval.cache.device import DecodingRow
 from fovea.attention_retrieval.cache.evicted import Evicted
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.index.state import damaged, mapped, part, under, within
+from fovea.attention_retrieval.rounding import CODES, decode, to_bf16
 from fovea.attention_retrieval.settings import RetrievalSettings
-from fovea.attention_retrieval.vectors import CODES, SLAB, Vectors, decode, to_bf16
+from fovea.attention_retrieval.vectors import BLOCK, FIRST, RECENT, SLAB, Vectors
 
 Arrays = dict[str, np.ndarray]
 Size = Annotated[int, Field(gt=0, lt=1 << 20)]
@@ -31,10 +33,12 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     """Put what a sequence holds in a layer into `arrays`, under `name`; what arrays do not say is returned."""
     for which, vectors in (("keys", row.keys), ("values", row.values)):
         for n, slab in enumerate(vectors.slabs):
-            filled = min(SLAB, len(vectors) - n * SLAB)
+            filled = min(SLAB, vectors.coded - vectors.first - n * SLAB)
             arrays[f"{name}.{which}.{n}"] = slab[:, :filled]
             if vectors.scales:
-                arrays[f"{name}.{which}.{n}.scales"] = vectors.scales[n][:, :filled]
+                arrays[f"{name}.{which}.{n}.scales"] = vectors.scales[n][:, : filled // vectors.rows_a_scale]
+        if vectors.blocked:
+            arrays[f"{name}.{which}.plain"] = vectors.unrounded
     if row.sample.queries is not None:
         arrays[f"{name}.sample"], arrays[f"{name}.sample.positions"] = to_bf16(row.sample.queries), row.sample.positions
     if row.last is not None:
@@ -125,13 +129,26 @@ def _restore(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> No
 
 def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
     """Full slabs stay in the file; the last one, where more tokens will come, is copied."""
-    full, scaled = tokens // SLAB, vectors.dtype == "int8"
+    rows, shared, pairs = tokens, vectors.rows_a_scale, (2, vectors.d) if vectors.blocked else (2,)
+    if vectors.blocked:
+        plain = part(arrays, f"{name}.plain", np.float32, (vectors.heads, None, vectors.d))
+        rows = tokens - plain.shape[1]
+        if rows < 0 or rows % BLOCK or not (FIRST if rows else 0) <= plain.shape[1] < FIRST + RECENT + BLOCK:
+            raise damaged(f"part '{name}.plain' has {plain.shape[1]} rows of {tokens} tokens")
 
     def slab(n: int, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
-        codes = mapped(arrays, f"{name}.{n}", CODES[vectors.dtype], (vectors.heads, rows, vectors.d))
-        return codes, mapped(arrays, f"{name}.{n}.scales", np.float32, (vectors.heads, rows)) if scaled else None
+        codes = mapped(arrays, f"{name}.{n}", CODES[vectors.dtype], (vectors.heads, rows, vectors.width))
+        if not vectors.bits:
+            return codes, None
+        scales = mapped(arrays, f"{name}.{n}.scales", np.uint16, (vectors.heads, rows // shared, *pairs))
+        if ((scales & 0x7F80) == 0x7F80).any():
+            raise damaged(f"part '{name}.{n}.scales' holds numbers that are not finite")
+        return codes, scales
 
+    full, rest = divmod(rows, SLAB)
     slabs = [slab(n, SLAB) for n in range(full)]
     vectors.adopt([codes for codes, _ in slabs], [s for _, s in slabs if s is not None], full * SLAB)
-    if rest := tokens % SLAB:
+    if rest:
         vectors.append_codes(*slab(full, rest))
+    if vectors.blocked:
+        vectors.adopt_plain(plain)

@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from fovea.attention_retrieval.cache import tensorfile
-from fovea.attention_retrieval.vectors import decode
+from fovea.attention_retrieval.rounding import decode
 from fovea.rag.errors import ModelError
 
 FORMAT, FIX = "fovea dump 1", "fovea capture --model NAME --text PATH --out FILE writes one"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fovea.attention_retrieval.capture.hooked import attending_by
-from fovea.attention_retrieval.vectors import to_bf16
+from fovea.attention_retrieval.rounding import to_bf16
 from fovea.rag.errors import ModelError
 
 NAME = "fovea_capture"

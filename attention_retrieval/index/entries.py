@@ -12,7 +12,7 @@ from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.index.query_cells import restored
 from fovea.attention_retrieval.index.state import part, within
 from fovea.attention_retrieval.kernels.cells import CELL, QueryCells
-from fovea.attention_retrieval.vectors import decode
+from fovea.attention_retrieval.rounding import decode
 
 FIRSTS = 8
 """Keys of each training query's list that a search may start from."""

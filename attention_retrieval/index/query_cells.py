@@ -18,7 +18,7 @@ import numpy as np
 from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.index.state import part
 from fovea.attention_retrieval.kernels.cells import CELL, QueryCells
-from fovea.attention_retrieval.vectors import to_bf16
+from fovea.attention_retrieval.rounding import to_bf16
 
 
 def cells_of(keys: Keys, queries: np.ndarray, rank: int) -> tuple[QueryCells, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fovea.attention_retrieval.vectors import decode, to_bf16
+from fovea.attention_retrieval.rounding import decode, to_bf16
 
 CELL = 16
 """Queries of a cell, and cells of a super cell."""

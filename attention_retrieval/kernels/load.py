@@ -21,26 +21,48 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 """What sums may do: change their order, as SIMD needs. Not `nnan` and `ninf`: minus infinity marks an empty place."""
 
 
+def _view(context: Any, builder: Any, made: Any, args: Any) -> Any:
+    """The array of type `made` and shape `args[1:3]` that begins at the address `args[0]`."""
+    where, rows, width = args[:3]
+    array = arrayobj.make_array(made)(context, builder)
+    size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(made.dtype)))
+    arrayobj.populate_array(
+        array,
+        data=builder.inttoptr(where, array.data.type),
+        shape=[rows, width],
+        strides=[builder.mul(width, size), size],
+        itemsize=size,
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
 @intrinsic
 def rows_at(typingctx: Any, address: Any, count: Any, d: Any, like: Any) -> Any:  # numba calls it with types
     """The array `(count, d)` of `like`'s type that begins at `address`."""
     made = types.Array(like.dtype, 2, "C")
+    return made(types.uint64, types.int64, types.int64, like), lambda c, b, _, args: _view(c, b, made, args)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        where, rows, width, _ = args
-        array = arrayobj.make_array(made)(context, builder)
-        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(made.dtype)))
-        arrayobj.populate_array(
-            array,
-            data=builder.inttoptr(where, array.data.type),
-            shape=[rows, width],
-            strides=[builder.mul(width, size), size],
-            itemsize=size,
-            meminfo=None,
-        )
-        return array._getvalue()
 
-    return made(types.uint64, types.int64, types.int64, like), codegen
+@intrinsic
+def bytes_at(typingctx: Any, address: Any, count: Any, d: Any) -> Any:
+    """The same of uint8."""
+    made = types.Array(types.uint8, 2, "C")
+    return made(types.uint64, types.int64, types.int64), lambda c, b, _, args: _view(c, b, made, args)
+
+
+@intrinsic
+def halves_at(typingctx: Any, address: Any, count: Any, d: Any) -> Any:
+    """The same of uint16."""
+    made = types.Array(types.uint16, 2, "C")
+    return made(types.uint64, types.int64, types.int64), lambda c, b, _, args: _view(c, b, made, args)
+
+
+@intrinsic
+def floats_at(typingctx: Any, address: Any, count: Any, d: Any) -> Any:
+    """The same of float32."""
+    made = types.Array(types.float32, 2, "C")
+    return made(types.uint64, types.int64, types.int64), lambda c, b, _, args: _view(c, b, made, args)
 
 
 @intrinsic
@@ -70,7 +92,7 @@ def prefetch(typingctx: Any, address: Any) -> Any:
 
 
 def decode(code: Any) -> Any:
-    """The float32 of a stored number; an int8 still wants its row's scale."""
+    """The float32 of a number that is fp32 or bf16."""
 
 
 @overload(decode, inline="always")
@@ -85,25 +107,70 @@ def _decode(code: Any) -> Any:
 
 
 @njit(nogil=True, inline="always")
-def fetch_ahead(stored: Stored, row: int) -> None:
+def fetch_ahead(stored: Stored, row: int | np.integer) -> None:
     """Ask for row `row`."""
-    row_bytes = stored.d * stored.like.itemsize
-    start = stored.addresses[row >> 12] + np.uint64((row & 4095) * row_bytes)
-    for line in range(0, row_bytes, 64):
-        prefetch(start + np.uint64(line))
+    at = row - stored.first
+    if 0 <= at < stored.coded - stored.first:
+        row_bytes = ((stored.d + 1) >> 1 if stored.bits == 4 else stored.d) * stored.like.itemsize
+        start = stored.addresses[at >> 12] + np.uint64((at & 4095) * row_bytes)
+        for line in range(0, row_bytes, 64):
+            prefetch(start + np.uint64(line))
 
 
 @njit(nogil=True, inline="always", fastmath=FAST)
-def read_row(stored: Stored, row: int, out: np.ndarray) -> None:
+def read_row(stored: Stored, row: int | np.integer, out: np.ndarray) -> None:
     """Row `row` as float32 into `out`, (d,)."""
-    d, at = out.shape[0], row & 4095
-    codes = rows_at(stored.addresses[row >> 12], 4096, d, stored.like)
-    for j in range(d):
-        out[j] = decode(codes[at, j])
-    if stored.scales.shape[0] > 0:
-        scale = rows_at(stored.scales[row >> 12], 1, 4096, np.empty(0, np.float32))[0, at]
+    if stored.bits > 0:
+        read_rounded(stored, row, out)
+    else:
+        codes = rows_at(stored.addresses[row >> 12], 4096, out.shape[0], stored.like)
+        for j in range(out.shape[0]):
+            out[j] = decode(codes[row & 4095, j])
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def by_channel(codes: np.ndarray, mask: int, shift: int, lows: np.ndarray, scales: np.ndarray, out: np.ndarray) -> None:
+    """low + scale * code of the first channels; bf16 pairs, a code the bits of a byte under `mask`, from `shift` on."""
+    for j in range(out.shape[0]):
+        code = np.float32((np.int32(codes[j]) & np.int32(mask)) >> np.int32(shift))
+        out[j] = decode(lows[j]) + decode(scales[j]) * code
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def by_token(codes: np.ndarray, mask: int, shift: int, low: float, scale: float, out: np.ndarray) -> None:
+    """The same with one pair for all channels."""
+    for j in range(out.shape[0]):
+        out[j] = low + scale * np.float32((np.int32(codes[j]) & np.int32(mask)) >> np.int32(shift))
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def read_rounded(stored: Stored, row: int | np.integer, out: np.ndarray) -> None:
+    """The same where rows are codes of 8 or 4 bits, or wait to be."""
+    d, place = out.shape[0], row - stored.first
+    if row < stored.first or row >= stored.coded:
+        at = row if row < stored.first else stored.first + row - stored.coded
+        plain = floats_at(stored.plain, at + 1, d)[at]
         for j in range(d):
-            out[j] *= scale
+            out[j] = plain[j]
+    else:
+        at, scales, whole = place & 4095, stored.scales[place >> 12], stored.bits == 8
+        codes = bytes_at(stored.addresses[place >> 12], 4096, d if whole else (d + 1) >> 1)[at]
+        if stored.blocked:
+            pairs = halves_at(scales + np.uint64((at >> 7) * 4 * d), 2, d)
+            if whole:
+                by_channel(codes, 255, 0, pairs[0], pairs[1], out)
+            else:
+                half = codes.shape[0]
+                by_channel(codes, 15, 0, pairs[0], pairs[1], out[:half])
+                by_channel(codes, 255, 4, pairs[0, half:], pairs[1, half:], out[half:])
+        else:
+            pair = halves_at(scales, 4096, 2)[at]
+            low, scale = decode(pair[0]), decode(pair[1])
+            if whole:
+                by_token(codes, 255, 0, low, scale, out)
+            else:
+                by_token(codes, 15, 0, low, scale, out[: codes.shape[0]])
+                by_token(codes, 255, 4, low, scale, out[codes.shape[0] :])
 
 
 @intrinsic

@@ -100,14 +100,23 @@ def attend_waves(
     table: tuple[np.ndarray, np.ndarray], waves: Any, head: int, q: np.ndarray, near: Any, rest: float, most_rows: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """One head's: output (queries, d), log-sum-exp (queries,), and rows read; `table` is all its keys and values."""
-    from fovea.attention_retrieval.vectors import decode
+    from fovea.attention_retrieval.rounding import decode, decode_codes
 
-    keys, values = table
+    (keys, values), d = table, q.shape[1]
     mine = range(waves.first[head], waves.first[head + 1])
-    rows = [waves.members[waves.starts[c] : waves.starts[c + 1]] for c in mine]
-    sizes, means, middle = np.array([len(each) for each in rows]), decode(waves.keys[mine]), decode(waves.values[mine])
-    wide = np.maximum(((q @ waves.around[head]) * q).sum(axis=1), 0)
-    logs = q @ means.T + wide[:, None] * waves.spread[mine]
+    rows = [waves.low[c] + waves.members[waves.starts[c] : waves.starts[c + 1]].astype(int) for c in mine]
+    segments = range(waves.segments[head], waves.segments[head + 1])
+    scales = decode(np.repeat(waves.key_scales[segments], waves.clusters[segments], axis=0))
+    own = decode(waves.value_scales[mine])
+    sizes, means = (
+        np.array([len(each) for each in rows]),
+        decode_codes(waves.keys[mine], scales[:, 0], scales[:, 1], 8, d),
+    )
+    middle = decode_codes(waves.values[mine], own[:, :1], own[:, 1:], 8, d)
+    around = np.zeros((d, d), np.float32)
+    around[np.triu_indices(d)] = waves.around[head] * waves.factor[head]
+    wide = np.maximum((q @ (around + np.triu(around, 1).T) * q).sum(axis=1), 0) / 2
+    logs = q @ means.T + wide[:, None] * decode(waves.spread[mine])
     chosen, room = np.zeros(len(rows), bool), np.full(len(q), float(most_rows))
     for _ in range(4):
         read = np.flatnonzero(np.isin(np.arange(len(keys)), np.concatenate([np.zeros(0, int), *_of(rows, chosen)])))

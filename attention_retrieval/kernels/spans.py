@@ -11,12 +11,16 @@ from fovea.attention_retrieval.vectors import Stored, Table
 
 
 @njit(nogil=True, inline="always")
+def stored_of(table: Table, head: int) -> Stored:
+    """One head's keys or values."""
+    where, scales, plain = table.addresses[head], table.scales[head], table.plain[head]
+    return Stored(where, scales, table.like, table.d, table.bits, table.blocked, plain, table.first, table.coded)
+
+
+@njit(nogil=True, inline="always")
 def of_head(keys: Table, values: Table, head: int) -> Rows:
     """One head's rows."""
-    return Rows(
-        Stored(keys.addresses[head], keys.scales[head], keys.like, keys.d),
-        Stored(values.addresses[head], values.scales[head], values.like, values.d),
-    )
+    return Rows(stored_of(keys, head), stored_of(values, head))
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

@@ -24,47 +24,82 @@ AHEAD = 4
 
 
 class Waves(NamedTuple):
-    """Clusters of all kv heads, one head's behind the other's."""
+    """Clusters of all kv heads, one head's behind the other's, and those of a head segment by segment."""
 
     first: np.ndarray
     """Clusters of head h are first[h] to first[h + 1] - 1, (heads + 1,) int64."""
+    segments: np.ndarray
+    """Segments of head h, likewise."""
+    clusters: np.ndarray
+    """Clusters of each segment, (segments,) int64."""
+    key_scales: np.ndarray
+    """(low, scale) of a channel of a segment's mean keys, bf16, (segments, 2, d)."""
     starts: np.ndarray
-    """Rows of cluster c are members[starts[c] : starts[c + 1]], (clusters + 1,) int64."""
+    """Rows of cluster c are low[c] + members[starts[c] : starts[c + 1]], (clusters + 1,) int32."""
+    low: np.ndarray
+    """Where the segment of a cluster begins, (clusters,) int32."""
     members: np.ndarray
-    """Row numbers, (rows,) int32."""
+    """(rows,) uint16"""
     keys: np.ndarray
-    """Mean keys, bf16 codes, (clusters, d)."""
+    """Codes of mean keys, (clusters, d) uint8."""
     values: np.ndarray
-    """Mean values, likewise."""
+    """Codes of mean values, likewise."""
+    value_scales: np.ndarray
+    """(low, scale) of a mean value, bf16, (clusters, 2)."""
     spread: np.ndarray
-    """How wide each is, (clusters,) float32."""
+    """How wide each is, bf16, (clusters,)."""
     around: np.ndarray
-    """A, (heads, d, d) float32: spread q' A q is added to a cluster's logit."""
+    """A, the upper triangle row by row, (heads, d (d + 1) / 2) float32."""
+    factor: np.ndarray
+    """spread factor q' A q / 2 is added to a cluster's logit, (heads,) float32."""
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def weigh(waves: Waves, head: int, q: np.ndarray, logs: np.ndarray) -> None:
     """The log of the mean exp(logit) of each cluster's rows into logs (queries, clusters of the head)."""
-    first, count, (queries, d) = waves.first[head], logs.shape[1], q.shape
+    first, (queries, d), end = waves.first[head], q.shape, 0
     tile, some = np.empty((TILE, d), np.float32), np.empty((queries, TILE), np.float32)
-    for at in range(0, count, TILE):
-        here = min(TILE, count - at)
-        for n in range(here):
-            for j in range(d):
-                tile[n, j] = decode(waves.keys[first + at + n, j])
-        scores(q, tile, here, some)
-        for g in range(queries):
+    scaled, base = np.empty((queries, d), np.float32), np.empty(queries, np.float32)
+    for s in range(waves.segments[head], waves.segments[head + 1]):
+        fold(waves.key_scales[s], q, scaled, base)
+        start, end = end, end + waves.clusters[s]
+        for at in range(start, end, TILE):
+            here = min(TILE, end - at)
             for n in range(here):
-                logs[g, at + n] = some[g, n]
+                for j in range(d):
+                    tile[n, j] = np.float32(np.int32(waves.keys[first + at + n, j]))
+            scores(scaled, tile, here, some)
+            for g in range(queries):
+                for n in range(here):
+                    logs[g, at + n] = some[g, n] + base[g]
     for g in range(queries):
-        wide = np.float32(0)
-        for i in range(d):
-            mine = np.float32(0)
-            for j in range(d):
-                mine += waves.around[head, i, j] * q[g, j]
-            wide += mine * q[g, i]
-        for c in range(count):
-            logs[g, c] += max(wide, np.float32(0)) * waves.spread[first + c]
+        wide = max(half_form(waves.around[head], q[g]) * waves.factor[head], np.float32(0))
+        for c in range(end):
+            logs[g, c] += wide * decode(waves.spread[first + c])
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def fold(pairs: np.ndarray, q: np.ndarray, scaled: np.ndarray, base: np.ndarray) -> None:
+    """q . (low + scale * code) = base + scaled . code, for all codes of these channels' pairs (2, d)."""
+    for g in range(q.shape[0]):
+        total = np.float32(0)
+        for j in range(q.shape[1]):
+            total += q[g, j] * decode(pairs[0, j])
+            scaled[g, j] = q[g, j] * decode(pairs[1, j])
+        base[g] = total
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def half_form(around: np.ndarray, q: np.ndarray) -> np.floating:
+    """q' A q / 2 of a symmetric A, of which the upper triangle is given row by row."""
+    total, at, d = np.float32(0), 0, q.shape[0]
+    for i in range(d):
+        mine = around[at] * q[i] * np.float32(0.5)
+        for j in range(1, d - i):
+            mine += around[at + j] * q[i + j]
+        total += mine * q[i]
+        at += d - i
+    return total
 
 
 @njit(nogil=True, inline="always")
@@ -120,14 +155,14 @@ def read_chosen(
             continue
         for g in range(queries):
             logs[g, c] = -np.inf
-        begin, end = waves.starts[first + c], waves.starts[first + c + 1]
+        begin, end, low = waves.starts[first + c], waves.starts[first + c + 1], np.int64(waves.low[first + c])
         read += end - begin
         for at in range(begin, end):
             if at + AHEAD < end:
-                fetch_ahead(rows.keys, waves.members[at + AHEAD])
-                fetch_ahead(rows.values, waves.members[at + AHEAD])
-            read_row(rows.keys, waves.members[at], keys[count])
-            read_row(rows.values, waves.members[at], values[count])
+                fetch_ahead(rows.keys, low + np.int64(waves.members[at + AHEAD]))
+                fetch_ahead(rows.values, low + np.int64(waves.members[at + AHEAD]))
+            read_row(rows.keys, low + np.int64(waves.members[at]), keys[count])
+            read_row(rows.values, low + np.int64(waves.members[at]), values[count])
             count += 1
             if count == TILE:
                 scores(q, keys, count, logits)
@@ -159,8 +194,9 @@ def add_others(waves: Waves, first: int, sizes: np.ndarray, logs: np.ndarray, su
         sums.total[g] += added
     for c in range(count):
         if logs[:, c].max() > 0:
+            low, scale = decode(waves.value_scales[first + c, 0]), decode(waves.value_scales[first + c, 1])
             for j in range(d):
-                row[j] = decode(waves.values[first + c, j])
+                row[j] = low + scale * np.float32(np.int32(waves.values[first + c, j]))
             for g in range(queries):
                 weight, out = logs[g, c], sums.out[g]
                 for j in range(d):

@@ -18,7 +18,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.methods.retrieval import Retrieval
 from fovea.attention_retrieval.prefill.prefill import Prefill
-from fovea.attention_retrieval.vectors import Dtype
+from fovea.attention_retrieval.rounding import Dtype
 
 
 class Streaming(Attention, name="streaming"):
@@ -31,7 +31,7 @@ class Streaming(Attention, name="streaming"):
     """The last tokens, which every query attends to."""
 
     dtype: Dtype = "bf16"
-    """How keys and values are kept: bf16, int8 with one scale a token, or fp32."""
+    """How keys and values are kept: bf16, fp32, or int8 and int4 with a scale a channel (keys) or a token (values)."""
 
     prefill: Prefill | None = None
     """While the prompt is read, what a token reads of those before it: `{use: band, ...}`; all, if left out."""

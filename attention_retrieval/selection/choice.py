@@ -10,14 +10,11 @@ knows nothing of queries, is built in a moment, and its time grows slowly.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from fovea.attention_retrieval.index.engine import Engine, Keys, recall
-
-if TYPE_CHECKING:
-    from fovea.attention_retrieval.selection.retrieval import RetrievalSelection
 
 SCANNED = 16_384
 """Up to so many keys a scan takes less than a search in an index and what surrounds it."""
@@ -31,23 +28,32 @@ PER_PAIR, PER_NUMBER = 4e-9, 4e-11
 """Seconds for a query and a key, and for each of their d numbers, on one core of a 2-core machine, rounded up."""
 
 
-def chosen(settings: RetrievalSelection, keys: Keys, queries: np.ndarray | None) -> tuple[Engine, str]:
+class Wanted(NamedTuple):
+    """What an engine is chosen for."""
+
+    engine: Engine | Literal["auto"] = "auto"
+    k: int = 100
+    reuse: bool = False
+    build_seconds: float | None = None
+
+
+def chosen(wanted: Wanted, keys: Keys, queries: np.ndarray | None) -> tuple[Engine, str]:
     """The engine for an index over `keys`, and a sentence that says why; `queries` are the prompt's, in order.
 
     An engine that learns is tried first: what it finds for the last queries, having learnt from those before.
     """
     tokens = len(keys)
-    if settings.engine != "auto":
-        return settings.engine, f"{settings.engine.name} was asked for"
+    if wanted.engine != "auto":
+        return wanted.engine, f"{wanted.engine.name} was asked for"
     if tokens <= SCANNED:
         return _engine("flat"), f"flat: a scan of {tokens:,} keys costs less than an index"
     seconds = LEARNED * tokens * (PER_PAIR + PER_NUMBER * keys.rows.d)
     why = "is asked once"
-    if settings.reuse or tokens >= ONE_OFF:
-        if settings.build_seconds is not None and seconds > settings.build_seconds:
+    if wanted.reuse or tokens >= ONE_OFF:
+        if wanted.build_seconds is not None and seconds > wanted.build_seconds:
             why = f"would take about {seconds:.1f} s for query_ivf"
-        elif (found := trial(learning := _learning(), keys, queries, settings.top_k)) >= ENOUGH:
-            again = "will be asked again" if settings.reuse else "is long"
+        elif (found := trial(learning := _learning(), keys, queries, wanted.k)) >= ENOUGH:
+            again = "will be asked again" if wanted.reuse else "is long"
             return (
                 learning,
                 f"query_ivf and ivf: the text of {tokens:,} keys {again}, and they find {found:.0%} in a trial",

@@ -22,7 +22,7 @@ from fovea.attention_retrieval.index.blas import one_thread
 from fovea.attention_retrieval.index.engine import NO_BIAS, Engine, Found, Index, Keys, recall
 from fovea.attention_retrieval.index.state import damaged, part, under
 from fovea.attention_retrieval.partial import Partial, merge
-from fovea.attention_retrieval.selection.choice import chosen
+from fovea.attention_retrieval.selection.choice import Wanted, chosen
 from fovea.attention_retrieval.selection.pool import side_by_side
 from fovea.attention_retrieval.selection.selection import Queries, Read, Selected, Selection
 from fovea.attention_retrieval.vectors import Vectors
@@ -68,7 +68,8 @@ class RetrievalSelection(Selection, name="retrieval"):
     ) -> RetrievalSelected:
         """The engine is chosen by the first head, and builds the index of each; heads side by side."""
         asked = queries or (lambda head: None)
-        engine, why = chosen(self, Keys(keys.head(0), start, stop), asked(0))
+        wanted = Wanted(self.engine, self.top_k, self.reuse, self.build_seconds)
+        engine, why = chosen(wanted, Keys(keys.head(0), start, stop), asked(0))
 
         def one(head: int) -> Searched:
             began = time.perf_counter()

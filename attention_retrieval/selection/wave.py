@@ -20,10 +20,11 @@ from pydantic import Field, PositiveInt
 
 from fovea.attention_retrieval.index.blas import one_thread
 from fovea.attention_retrieval.index.kmeans import kmeans, nearest
-from fovea.attention_retrieval.index.state import damaged, part, under, within
+from fovea.attention_retrieval.index.state import damaged, part, within
 from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.rounding import encode, to_bf16
 from fovea.attention_retrieval.selection.selection import Queries, Read, Selected, Selection
-from fovea.attention_retrieval.vectors import Rows, Vectors, to_bf16
+from fovea.attention_retrieval.vectors import Rows, Vectors
 
 SEGMENT = 1024
 """Rows that are clustered together: keys near in the text are near in space, and time is in proportion to this."""
@@ -35,7 +36,7 @@ class WaveSelection(Selection, name="wave"):
     """Clusters of about `size` rows; a token reads until `rest` of its attention is left to estimates."""
 
     size: PositiveInt = 8
-    """Rows a cluster, on average: each costs a mean key and a mean value, in bf16."""
+    """Rows a cluster, on average: each costs a mean key and a mean value, of 8 bits a number."""
 
     rest: Annotated[float, Field(ge=0, le=1)] = 0.02
     """The share of a token's attention that may be estimated; with 0 every row is read, up to `most`."""
@@ -59,33 +60,32 @@ class WaveSelection(Selection, name="wave"):
     ) -> WaveSelected:
         """Every row of [start, stop) must be in one cluster."""
         seed = int(within(part(state, "seed", np.int64, (1,)), "seed", 0, 1 << 62)[0])
-        heads = [Clustered.restored(under(f"{n}.", state), keys.d, start, stop) for n in range(keys.heads)]
-        return WaveSelected(self, keys, values, heads, start, stop, seed)
+        return WaveSelected(self, keys, values, restored(state, keys.heads, keys.d, start, stop), start, stop, seed)
 
 
 class Clustered(NamedTuple):
-    """One head's clusters."""
+    """One head's clusters, those of a segment behind those of the one before; means are codes of 8 bits."""
 
-    starts: np.ndarray
-    """Rows of cluster c are members[starts[c] : starts[c + 1]], (clusters + 1,) int64."""
-    members: np.ndarray
-    """Row numbers, (rows,) int32."""
+    rows: np.ndarray
+    """Rows of each segment, (segments,) int64."""
+    clusters: np.ndarray
+    """Clusters of each segment, (segments,) int64."""
+    key_scales: np.ndarray
+    """(low, scale) of a channel of a segment's mean keys, bf16, (segments, 2, d)."""
     keys: np.ndarray
-    """Mean keys, bf16 codes, (clusters, d)."""
+    """Mean keys, (clusters, d) uint8."""
     values: np.ndarray
     """Mean values, likewise."""
+    value_scales: np.ndarray
+    """(low, scale) of a mean value, bf16, (clusters, 2)."""
     spread: np.ndarray
-    """Mean square distance of a cluster's keys from its mean, (clusters,) float32."""
+    """Mean square distance of a cluster's keys from its mean, bf16, (clusters,)."""
+    sizes: np.ndarray
+    """Rows of each cluster, (clusters,) uint16."""
+    members: np.ndarray
+    """Rows, cluster by cluster, as places in their segment, (rows,) uint16."""
     around: np.ndarray
-    """Sum over rows of (k - k_c)(k - k_c)', (d, d) float64."""
-
-    @classmethod
-    def none(cls, d: int) -> Clustered:
-        """No rows yet."""
-        table = np.zeros((0, d), np.uint16)
-        return cls(
-            np.zeros(1, np.int64), np.zeros(0, np.int32), table, table, np.zeros(0, np.float32), np.zeros((d, d))
-        )
+    """Sum over rows of (k - k_c)(k - k_c)', the upper triangle row by row, (d (d + 1) / 2,) float32."""
 
     @classmethod
     def of(cls, rows: Rows, values: Rows, low: int, high: int, size: int, steps: int, seed: int) -> Clustered:
@@ -101,32 +101,54 @@ class Clustered(NamedTuple):
         total, sizes = sums(block, cells, int(filled.sum()))
         means, middle = total / sizes[:, None], sums(values.block(low, high), cells, len(sizes))[0] / sizes[:, None]
         off = block - means[cells]
-        spread = (np.bincount(cells, np.square(off).sum(axis=1), len(sizes)) / sizes).astype(np.float32)
-        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        members = (order + low).astype(np.int32)
-        return cls(starts, members, to_bf16(means), to_bf16(middle), spread, (off.T @ off).astype(np.float64))
+        spread = to_bf16((np.bincount(cells, np.square(off).sum(axis=1), len(sizes)) / sizes).astype(np.float32))
+        whole, (codes, key_scales) = (off.T @ off).astype(np.float32), encode(means, 8, -2)
+        return cls(
+            np.array([len(block)]), np.array([len(sizes)]), key_scales[None], codes, *encode(middle, 8, -1),
+            spread, sizes.astype(np.uint16), order.astype(np.uint16), whole[np.triu_indices(rows.d)],
+        )  # fmt: skip
 
     @classmethod
-    def restored(cls, state: Mapping[str, np.ndarray], d: int, start: int, stop: int) -> Clustered:
-        """Raises StoreError where the arrays do not divide the rows [start, stop)."""
-        starts = part(state, "starts", np.int64, (None,))
-        count, rows = len(starts) - 1, stop - start
-        members = within(part(state, "members", np.int32, (rows,)), "members", start, stop)
-        if count < 0 or starts[0] != 0 or starts[-1] != rows or (np.diff(starts) < 1).any():
-            raise damaged(f"part 'starts' does not divide {rows} rows")
-        if len(np.unique(members)) != rows:
-            raise damaged("part 'members' names a row twice")
-        keys, values = (part(state, which, np.uint16, (count, d)) for which in ("keys", "values"))
-        if ((np.concatenate([keys, values]) & 0x7F80) == 0x7F80).any():
-            raise damaged("part 'keys' or 'values' holds numbers that are not finite")
-        around = part(state, "around", np.float64, (d, d))
-        return cls(starts, members, keys, values, part(state, "spread", np.float32, (count,)), around)
+    def none(cls, d: int) -> Clustered:
+        """No rows yet."""
+        codes, count, half = np.zeros((0, d), np.uint8), np.zeros(0, np.int64), np.uint16
+        return cls(
+            count, count, np.zeros((0, 2, d), half), codes, codes, np.zeros((0, 2), half), np.zeros(0, half),
+            np.zeros(0, half), np.zeros(0, half), np.zeros(d * (d + 1) // 2, np.float32),
+        )  # fmt: skip
 
     def and_(self, more: Clustered) -> Clustered:
         """These clusters and those of later rows."""
-        starts = np.concatenate([self.starts, self.starts[-1] + more.starts[1:]])
-        members, keys, values, spread = (np.concatenate(pair) for pair in zip(self[1:5], more[1:5]))
-        return Clustered(starts, members, keys, values, spread, self.around + more.around)
+        both = [np.concatenate(pair) for pair in zip(self[:9], more[:9])]
+        return Clustered._make([*both, self.around + more.around])
+
+
+def restored(state: Mapping[str, np.ndarray], heads: int, d: int, start: int, stop: int) -> list[Clustered]:
+    """Each head's clusters. Raises StoreError where the arrays do not divide the rows [start, stop)."""
+    rows = within(part(state, "rows", np.int64, (None,)), "rows", 1, SEGMENT + 1)
+    clusters = within(part(state, "clusters", np.int64, (heads, len(rows))), "clusters", 1, SEGMENT + 1)
+    if rows.sum() != stop - start:
+        raise damaged(f"part 'rows' does not divide {stop - start} rows")
+    count, half = int(clusters.sum()), np.uint16
+    sizes = within(part(state, "sizes", half, (count,)), "sizes", 1, SEGMENT + 1)
+    members = part(state, "members", half, (heads, stop - start))
+    scales = part(state, "key_scales", half, (heads, len(rows), 2, d))
+    value_scales, spread = part(state, "value_scales", half, (count, 2)), part(state, "spread", half, (count,))
+    for name, each in (("key_scales", scales), ("value_scales", value_scales), ("spread", spread)):
+        if ((each & 0x7F80) == 0x7F80).any():
+            raise damaged(f"part {name!r} holds numbers that are not finite")
+    segment = np.repeat(np.arange(clusters.size), clusters.reshape(-1))
+    if (np.bincount(segment, sizes, clusters.size).reshape(clusters.shape) != rows).any():
+        raise damaged("part 'sizes' does not divide the rows of each segment")
+    for low, high in zip(np.cumsum(rows) - rows, np.cumsum(rows)):
+        if (np.sort(members[:, low:high], axis=1) != np.arange(high - low)).any():
+            raise damaged("part 'members' does not name every row of a segment once")
+    keys, values = (part(state, which, np.uint8, (count, d)) for which in ("keys", "values"))
+    around, ends = part(state, "around", np.float32, (heads, d * (d + 1) // 2)), np.cumsum(clusters.sum(axis=1))[:-1]
+    by_head = zip(*(np.split(each, ends) for each in (keys, values, value_scales, spread, sizes)))
+    return [
+        Clustered._make([rows, clusters[n], scales[n], *each, members[n], around[n]]) for n, each in enumerate(by_head)
+    ]
 
 
 class WaveSelected(Selected):
@@ -154,7 +176,7 @@ class WaveSelected(Selected):
         rest, most = self.settings.rest, self.settings.most
         out, lse, rows = attend_waves(self.keys.table, self.values.table, self.waves, q, near, rest, most)
         counts = np.diff(self.waves.first)
-        return Read(Partial(out, lse), rows + counts, rows * self._row_bytes + counts * 4 * self.keys.d)
+        return Read(Partial(out, lse), rows + counts, rows * self._row_bytes + counts * 2 * self.keys.d)
 
     def insert(self, stop: int) -> None:
         """Cluster the new rows, in segments of 1,024; the last may be shorter."""
@@ -170,21 +192,41 @@ class WaveSelected(Selected):
 
     def state(self) -> dict[str, np.ndarray]:
         """Every head's clusters, and the seed for those to come."""
-        arrays = {f"{n}.{name}": array for n, head in enumerate(self.heads) for name, array in head._asdict().items()}
-        return {**arrays, "seed": np.array([self.seed], np.int64)}
+        waves, heads = self.waves, len(self.heads)
+        return {
+            "rows": self.heads[0].rows,
+            "clusters": np.stack([head.clusters for head in self.heads]),
+            "key_scales": waves.key_scales.reshape(heads, -1, *waves.key_scales.shape[1:]),
+            "sizes": np.concatenate([head.sizes for head in self.heads]),
+            **{name: getattr(waves, name) for name in ("keys", "values", "value_scales", "spread", "around")},
+            "members": waves.members.reshape(heads, -1),
+            "seed": np.array([self.seed], np.int64),
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes beside keys and values, of all heads."""
+        return sum(array.nbytes for array in self.waves)
 
     def _take(self, heads: Sequence[Clustered], stop: int) -> None:
         from fovea.attention_retrieval.kernels.wave import Waves
 
-        self.stop, first = stop, np.cumsum([0, *(len(head.spread) for head in heads)]).astype(np.int64)
-        wide = [max(float(np.trace(head.around)), 1e-30) for head in heads]
-        members, keys, values, spread = (np.concatenate([head[n] for head in heads]) for n in range(1, 5))
-        starts = np.cumsum([0, *(np.concatenate([np.diff(head.starts) for head in heads]))]).astype(np.int64)
-        around = np.stack([GAUSSIAN / 2 * head.around / w for head, w in zip(heads, wide)]).astype(np.float32)
-        self.waves = Waves(first, starts, members, keys, values, spread, around)
-        self.heads = []
+        d, side_by_side = self.keys.d, [np.concatenate([head[n] for head in heads]) for n in range(1, 9)]
+        first, ends = (np.cumsum([0, *each]) for each in zip(*((len(h.keys), len(h.rows)) for h in heads)))
+        clusters, key_scales, keys, values, value_scales, spread, sizes, members = side_by_side
+        lows = np.concatenate([self.start + np.cumsum(head.rows) - head.rows for head in heads])
+        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        around = np.stack([head.around for head in heads])
+        diagonal = np.cumsum([0, *range(d, 1, -1)])
+        factor = GAUSSIAN / np.maximum(around[:, diagonal].sum(axis=1), 1e-30)
+        self.waves = Waves(
+            first, ends, clusters, key_scales, starts, np.repeat(lows, clusters).astype(np.int32), members,
+            keys, values, value_scales, spread, around, factor.astype(np.float32),
+        )  # fmt: skip
+        self.stop, self.heads = stop, []
         for n, head in enumerate(heads):
             mine, taken = slice(first[n], first[n + 1]), slice(starts[first[n]], starts[first[n + 1]])
-            self.heads.append(
-                Clustered(head.starts, members[taken], keys[mine], values[mine], spread[mine], head.around)
-            )
+            shared = [each[mine] for each in (keys, values, value_scales, spread, sizes)]
+            scales = key_scales[ends[n] : ends[n + 1]]
+            own = [head.rows, head.clusters, scales, *shared, members[taken], around[n]]
+            self.heads.append(Clustered._make(own))

@@ -9,8 +9,9 @@ from fovea.attention_retrieval.index.engine import Index, Keys
 from fovea.attention_retrieval.index.flat import FlatEngine
 from fovea.attention_retrieval.kernels.reference import attend
 from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.rounding import Dtype
 from fovea.attention_retrieval.testing.engines import D, K, asked, topics
-from fovea.attention_retrieval.vectors import Dtype, Rows, Vectors
+from fovea.attention_retrieval.vectors import Rows, Vectors
 
 
 class Head:

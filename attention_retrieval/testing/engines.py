@@ -12,7 +12,8 @@ import numpy as np
 
 from fovea.attention_retrieval.index.engine import NO_BIAS, Engine, Found, Index, Keys
 from fovea.attention_retrieval.index.engine import recall as shares
-from fovea.attention_retrieval.vectors import Dtype, Rows
+from fovea.attention_retrieval.rounding import Dtype
+from fovea.attention_retrieval.vectors import Rows
 
 D, K = 32, 16
 
@@ -37,7 +38,7 @@ def built(
     engine: Engine, keys: np.ndarray, *, start: int = 8, dtype: Dtype = "bf16", bias: np.ndarray = NO_BIAS
 ) -> Index:
     """An index over all of `keys` from `start` on."""
-    rows = Rows.of(keys, dtype)
+    rows = Rows.of(keys, dtype, "channel")
     return engine.build(Keys(rows, start, len(keys), bias), asked(keys, 600, seed=1), seed=3)
 
 

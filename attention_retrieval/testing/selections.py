@@ -13,9 +13,10 @@ import numpy as np
 
 from fovea.attention_retrieval.kernels.reference import attend
 from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.rounding import Dtype
 from fovea.attention_retrieval.selection.selection import Selected, Selection
 from fovea.attention_retrieval.testing.engines import asked, topics
-from fovea.attention_retrieval.vectors import Dtype, Vectors
+from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.errors import FoveaError
 
 HEADS, D, START = 2, 32, 8
@@ -47,7 +48,7 @@ class Layer(NamedTuple):
 
 def layer(tokens: int, seed: int = 0, dtype: Dtype = "bf16") -> Layer:
     """A layer of `tokens` easy tokens."""
-    made = Layer(Vectors(HEADS, D, dtype), Vectors(HEADS, D, dtype))
+    made = Layer(Vectors(HEADS, D, dtype, "channel"), Vectors(HEADS, D, dtype))
     made.add(tokens, seed)
     return made
 

@@ -15,7 +15,8 @@ import numpy as np
 from fovea.attention_retrieval.capture.dump import Dump, Layer, as_float
 from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.partial import Partial, merge
-from fovea.attention_retrieval.vectors import Dtype, Rows
+from fovea.attention_retrieval.rounding import Dtype
+from fovea.attention_retrieval.vectors import Rows
 from fovea.rag.errors import ConfigError
 
 
@@ -140,7 +141,7 @@ def one_head(dump: Dump, data: Layer, layer: int, head: int, plan: Plan) -> Head
     found = Head(
         layer=layer,
         head=head,
-        keys=Rows.of(keys, plan.dtype),
+        keys=Rows.of(keys, plan.dtype, "channel"),
         values=Rows.of(values, plan.dtype),
         tokens=tokens,
         start=start,

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-WIDTH = {"bf16": 2, "fp32": 4, "int8": 1}
+BF16 = 2
+"""Bytes of a number that what is held and what is saved are compared with."""
 
 
 def held(cache: Any) -> int:
@@ -20,13 +21,13 @@ def numbers(cache: Any) -> int:
 
 
 def kept(cache: Any) -> int:
-    """Bytes of keys, values and indexes in a RetrievalCache, by its report, and of its layers of transformers' own.
+    """Bytes of keys, values and indexes in a RetrievalCache, and of its layers of transformers' own.
 
-    What stays near the model for a while (sinks and window in the model's dtype) is not in the report.
+    What stays near the model for a while (sinks and window in the model's dtype, beside a device) is not among them.
     """
     stock = [layer for layer in cache.layers if getattr(layer, "keys", None) is not None]
     plain = sum(part.numel() * part.element_size() for layer in stock for part in (layer.keys, layer.values))
-    return plain + sum(2 * head.key_bytes + head.index_bytes for head in cache.report())
+    return plain + sum(row.cache.nbytes for layer in cache.layers for row in getattr(layer, "rows", ()))
 
 
 def saved(cache: Any) -> int:

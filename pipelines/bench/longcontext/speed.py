@@ -110,12 +110,13 @@ def _of(method: Method, found: dict[str, Steps], reader: Reader, plan: Plan) -> 
 
 
 def _bytes(method: Method, reader: Reader) -> Iterator[Cell]:
-    """In memory over full attention's cache; of the file over keys and values as they are kept."""
+    """In memory over full attention's cache, and over what keys and values take as bf16; of the file over the same."""
     full, cache = reader.caches[FULL], reader.caches[method.name]
-    yield "bytes", sizes.kept(cache) / sizes.held(full), None, None, 1
-    width = sizes.WIDTH.get(getattr(method.spec, "dtype", ""))
-    if width and hasattr(cache, "save"):
-        yield "file_share", sizes.saved(cache) / (width * sizes.numbers(full)), None, None, 1
+    kept, bf16 = sizes.kept(cache), sizes.BF16 * sizes.numbers(full)
+    yield "bytes", kept / sizes.held(full), None, None, 1
+    yield "memory_ratio", kept / bf16, None, None, 1
+    if hasattr(cache, "save"):
+        yield "file_share", sizes.saved(cache) / bf16, None, None, 1
 
 
 def warm(twins: Twins, methods: Sequence[Method], ids: Sequence[int]) -> None:

@@ -26,14 +26,17 @@ def files(tmp_path_factory) -> dict[str, Path]:
     """One small saved cache an engine, and one with sliding layers."""
     folder = tmp_path_factory.mktemp("forged")
     settings = {"sinks": 4, "window": 16, "top_k": 12, "dense_below": 50, "insert_every": 8}
-    for name in (*ENGINES, "sliding"):
-        engine = {} if name == "sliding" else {"engine": {"use": name}, "correct": {"use": "tail"}}
+    for name in (*ENGINES, "sliding", "rounded"):
+        engine = {} if name in ("sliding", "rounded") else {"engine": {"use": name}, "correct": {"use": "tail"}}
+        if name == "rounded":
+            engine = {"engine": {"use": "flat"}, "dtype": "int4", "correct": None}
         if name in ("hnsw", "fast_scan"):
             pytest.importorskip("faiss")
         lm = model("qwen3, hybrid" if name == "sliding" else "llama, 4 to 1", "fovea_retrieval")
         made = RetrievalCache(lm.config, Retrieval(**settings, **engine))
         with torch.inference_mode():
-            for piece in (text(100)[:, :97], text(100)[:, 97:98], text(100)[:, 98:99]):
+            tokens = 600 if name == "rounded" else 99  # so many that whole blocks are rounded
+            for piece in text(tokens).split([tokens - 2, 1, 1], dim=1):
                 lm(piece, past_key_values=made, logits_to_keep=1)
         made.save(folder / f"{name}.kv")
     return {path.stem: path for path in folder.iterdir()}
@@ -195,7 +198,7 @@ def forgeries(array: np.ndarray):
             yield "number", wild
 
 
-@pytest.mark.parametrize("kind", [*ENGINES, "sliding"])
+@pytest.mark.parametrize("kind", [*ENGINES, "sliding", "rounded"])
 def test_every_array_of_a_cache_is_checked(files, tmp_path, kind):
     """Those of the first row: other types, shapes and numbers are refused, and so is a file without one of them."""
     arrays, about = tensorfile.read(files[kind])
@@ -225,9 +228,9 @@ def test_every_array_of_a_cache_is_checked(files, tmp_path, kind):
 def test_the_files_that_were_forged_are_sound_before(files):
     for name, path in files.items():
         lm = model("qwen3, hybrid" if name == "sliding" else "llama, 4 to 1", "fovea_retrieval")
-        assert greedy(
-            lm, torch.cat([text(100)[:, :99], text(3, seed=1)], dim=1), 3, past_key_values=RetrievalCache.load(path)
-        )
+        cache = RetrievalCache.load(path)
+        ids = torch.cat([text(cache.get_seq_length()), text(3, seed=1)], dim=1)
+        assert greedy(lm, ids, 3, past_key_values=cache)
 
 
 def test_a_cache_is_saved_to_a_folder_that_is_not_there_yet_and_not_below_a_file(files, tmp_path):

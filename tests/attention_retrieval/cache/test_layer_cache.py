@@ -11,10 +11,9 @@ pytest.importorskip("numba")
 from fovea.attention_retrieval import Retrieval  # noqa: E402
 from fovea.attention_retrieval.cache.device import Near, full_attention, merge  # noqa: E402
 from fovea.attention_retrieval.cache.layer import LayerCache  # noqa: E402
-from fovea.attention_retrieval.index.engine import Keys  # noqa: E402
+from fovea.attention_retrieval.index.engine import Engine, Keys  # noqa: E402
 from fovea.attention_retrieval.index.flat import FlatEngine  # noqa: E402
-from fovea.attention_retrieval.selection.choice import chosen, trial  # noqa: E402
-from fovea.attention_retrieval.selection.retrieval import RetrievalSelection  # noqa: E402
+from fovea.attention_retrieval.selection.choice import Wanted, chosen, trial  # noqa: E402
 from fovea.attention_retrieval.testing.engines import asked, topics  # noqa: E402
 from fovea.attention_retrieval.vectors import Rows  # noqa: E402
 
@@ -101,14 +100,14 @@ def easy(tokens: int) -> tuple[Keys, np.ndarray]:
     [
         (9_000, {"reuse": True}, "flat", "costs less than an index"),
         (20_000, {}, "fast_scan", "is asked once"),
-        (20_000, {"reuse": True, "top_k": 20}, "joined", "will be asked again, and they find"),
+        (20_000, {"reuse": True, "k": 20}, "joined", "will be asked again, and they find"),
         (20_000, {"reuse": True, "build_seconds": 0.1}, "fast_scan", "would take about"),
-        (20_000, {"engine": {"use": "ivf"}}, "ivf", "was asked for"),
+        (20_000, {"engine": Engine.model_validate({"use": "ivf"})}, "ivf", "was asked for"),
     ],
 )
 def test_auto_says_what_it_takes_and_why(tokens, settings, name, why):
     pytest.importorskip("faiss")
-    engine, words = chosen(RetrievalSelection.model_validate(settings), *easy(tokens))
+    engine, words = chosen(Wanted(**settings), *easy(tokens))
     assert engine.name == name, words
     assert why in words
 
@@ -117,7 +116,7 @@ def test_auto_tries_what_it_takes():
     keys, queries = easy(20_000)
     rng = np.random.default_rng(0)
     queries[-32:] = rng.normal(size=(32, queries.shape[1]))  # unlike all that was asked before
-    engine, words = chosen(RetrievalSelection(reuse=True, top_k=20), keys, queries)
+    engine, words = chosen(Wanted(k=20, reuse=True), keys, queries)
     assert "in a trial" in words
     assert engine.name == "joined" or "wants more than query_ivf and ivf find" in words
     assert trial(FlatEngine(), keys, queries, 20) == 1
@@ -126,4 +125,4 @@ def test_auto_tries_what_it_takes():
 
 def test_auto_without_faiss(monkeypatch):
     monkeypatch.setattr("fovea.attention_retrieval.selection.choice.find_spec", lambda name: None)
-    assert chosen(RetrievalSelection(), *easy(20_000))[0].name == "ivf"
+    assert chosen(Wanted(), *easy(20_000))[0].name == "ivf"

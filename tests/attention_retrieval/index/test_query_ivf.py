@@ -20,8 +20,9 @@ from fovea.attention_retrieval.kernels.cells import CELL
 from fovea.attention_retrieval.kernels.joins import joins
 from fovea.attention_retrieval.kernels.keep_best import keep_best, order_all
 from fovea.attention_retrieval.kernels.votes import most_wanted, tally
+from fovea.attention_retrieval.rounding import decode
 from fovea.attention_retrieval.testing.engines import asked, topics
-from fovea.attention_retrieval.vectors import Rows, decode
+from fovea.attention_retrieval.vectors import Rows
 from fovea.rag.errors import StoreError
 from tests.hostile_vectors import HOSTILE, interrupted
 

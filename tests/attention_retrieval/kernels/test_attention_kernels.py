@@ -10,24 +10,26 @@ from hypothesis import strategies as st
 from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.kernels import reference
 from fovea.attention_retrieval.partial import Partial, merge
-from fovea.attention_retrieval.vectors import CODES, SLAB, Rows, Vectors, decode, encode, to_bf16
+from fovea.attention_retrieval.rounding import CODES, to_bf16, width
+from fovea.attention_retrieval.vectors import SLAB, Rows, Vectors
 from fovea.rag.errors import ModelError
 
 kernels = pytest.importorskip("fovea.attention_retrieval.kernels.attend", reason="numba is not installed")
 from fovea.attention_retrieval.kernels.best_places import best_places  # noqa: E402
 
-DTYPES = ("fp32", "bf16", "int8")
+DTYPES = ("fp32", "bf16", "int8", "int4")
+KINDS = [*((dtype, "token") for dtype in DTYPES), ("int8", "channel"), ("int4", "channel")]
 
 
-def table(tokens: int, d: int, dtype: str, seed: int = 0) -> Rows:
-    return Rows.of(np.random.default_rng(seed).normal(size=(tokens, d)).astype(np.float32), dtype)
+def table(tokens: int, d: int, dtype: str, seed: int = 0, by: str = "token") -> Rows:
+    return Rows.of(np.random.default_rng(seed).normal(size=(tokens, d)).astype(np.float32), dtype, by)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "by"), KINDS)
 @pytest.mark.parametrize("d", [8, 64, 80, 96, 128, 256])
 @pytest.mark.parametrize("group", [1, 4, 7, 8])
-def test_scan_is_the_reference(dtype, d, group):
-    rows = table(SLAB + 300, d, dtype)
+def test_scan_is_the_reference(dtype, by, d, group):
+    rows = table(SLAB + 300, d, dtype, by=by)
     q = np.random.default_rng(1).normal(size=(group, d)).astype(np.float32)
     keys = Keys(rows, 100, SLAB + 250)
     found = keys.best(q, 20)
@@ -36,9 +38,9 @@ def test_scan_is_the_reference(dtype, d, group):
     assert (found.ids == ids + 100).mean() > 0.99  # near ties may change places with the order of a sum
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_gathering_is_the_scan(dtype):
-    rows = table(2 * SLAB, 64, dtype)
+@pytest.mark.parametrize(("dtype", "by"), KINDS)
+def test_gathering_is_the_scan(dtype, by):
+    rows = table(2 * SLAB, 64, dtype, by=by)
     q = np.random.default_rng(1).normal(size=(4, 64)).astype(np.float32)
     bias = np.random.default_rng(2).normal(size=2 * SLAB).astype(np.float32)
     keys = Keys(rows, 0, 2 * SLAB, bias)
@@ -89,9 +91,9 @@ def test_fewer_rows_than_asked_for():
     assert sorted(found.ids[0, :3].tolist()) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_attention_over_ids_and_over_a_range(dtype):
-    keys, values = table(SLAB + 50, 32, dtype), table(SLAB + 50, 32, dtype, seed=5)
+@pytest.mark.parametrize(("dtype", "by"), KINDS)
+def test_attention_over_ids_and_over_a_range(dtype, by):
+    keys, values = table(SLAB + 50, 32, dtype, by=by), table(SLAB + 50, 32, dtype, seed=5)
     q = np.random.default_rng(1).normal(size=(4, 32)).astype(np.float32)
     logits = q @ keys.block(10, SLAB + 40).T
     out, lse = reference.attend(values.block(10, SLAB + 40), logits)
@@ -154,7 +156,9 @@ def test_rows_come_back_whatever_the_steps(steps, dtype, cropped):
     vectors.append(rows)
     whole = np.concatenate([np.concatenate(given_, axis=1)[:, :cropped], rows], axis=1)
     assert len(vectors) == whole.shape[1]
-    expected = decode(*encode(whole, dtype))
+    at_once = Vectors(2, 8, dtype)
+    at_once.append(whole)
+    expected = at_once.block(0, len(at_once))
     np.testing.assert_array_equal(vectors.block(0, len(vectors)), expected)
     np.testing.assert_array_equal(vectors.head(1).block(0, len(vectors)), expected[1])
     ids = rng.integers(0, max(len(vectors), 1), 20) if len(vectors) else np.empty(0, int)
@@ -180,13 +184,17 @@ def test_what_is_not_finite_is_refused_and_nothing_is_taken(dtype, bad):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_slabs_share_tables_and_no_memory(dtype, monkeypatch):
-    monkeypatch.setattr("fovea.attention_retrieval.vectors.SPAN", 5 * 2 * SLAB * 4 * np.dtype(CODES[dtype]).itemsize)
+    monkeypatch.setattr(
+        "fovea.attention_retrieval.vectors.SPAN", 5 * 2 * SLAB * width(4, dtype) * np.dtype(CODES[dtype]).itemsize
+    )
     rows, made = np.random.default_rng(0).normal(size=(2, 20 * SLAB + 9, 4)).astype(np.float32), Vectors(2, 4, dtype)
     for low in range(0, rows.shape[1], 3 * SLAB - 5):
         made.append(rows[:, low : low + 3 * SLAB - 5])
         made.crop(len(made) - 3)
         made.append(rows[:, len(made) : low + 3 * SLAB - 5])
-    np.testing.assert_array_equal(made.block(0, len(made)), decode(*encode(rows, dtype)))
+    at_once = Vectors(2, 4, dtype)
+    at_once.append(rows)
+    np.testing.assert_array_equal(made.block(0, len(made)), at_once.block(0, len(made)))
     tables = [id(slab.base) for slab in made.slabs]
     assert max(tables.count(table) for table in tables) == 5, "so many as SPAN has room for, the first ones alone"
     assert len(set(tables[:2])) == 2

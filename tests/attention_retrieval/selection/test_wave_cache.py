@@ -77,7 +77,7 @@ def test_it_is_what_auto_means_and_keeps_no_queries():
         assert Retrieval(**settings).selection.name == "retrieval"
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "int8", "fp32"])
+@pytest.mark.parametrize("dtype", ["bf16", "int8", "int4", "fp32"])
 def test_a_loaded_cache_and_a_copy_answer_alike(tmp_path, dtype):
     ours, ids = model("llama, 4 to 1", OURS), text(300)
     made = cache(ours, dtype=dtype, select={"use": "wave", "rest": 0.1})
@@ -100,30 +100,60 @@ def test_a_forged_file_is_refused(tmp_path):
     made.save(tmp_path / "text.kv")
     arrays, about = tensorfile.read(tmp_path / "text.kv")
     arrays = {name: np.array(array) for name, array in arrays.items()}
-    names = [name for name in arrays if name.startswith("layer.0.row.0.selected.0.")]
-    assert len(names) == 6
+    there = "layer.0.row.0.selected."
+    names = [name for name in arrays if name.startswith(there)]
+    assert len(names) == 11
     for name in names:
-        for wrong in (None, arrays[name][:-1], arrays[name].astype(np.uint8), arrays[name][None]):
+        for wrong in (None, arrays[name][:-1], arrays[name].astype(np.float16), arrays[name][None]):
             forged = {**arrays, name: wrong} if wrong is not None else {k: v for k, v in arrays.items() if k != name}
-            tensorfile.write(tmp_path / "forged.kv", forged, about)
-            with pytest.raises(FoveaError, match="forged.kv"):
-                RetrievalCache.load(tmp_path / "forged.kv")
-    values = next(name for name in names if name.endswith("values"))
-    for name, number in ((values, 0x7FC0), (values.replace("values", "keys"), 0xFF80)):
-        wild = arrays[name].copy()
-        wild[0, 0] = number
-        tensorfile.write(tmp_path / "forged.kv", {**arrays, name: wild}, about)
-        with pytest.raises(FoveaError, match="numbers that are not finite"):
-            RetrievalCache.load(tmp_path / "forged.kv")
-    seed = {"layer.0.row.0.selected.seed": np.array([-5], np.int64)}
-    tensorfile.write(tmp_path / "forged.kv", {**arrays, **seed}, about)
-    with pytest.raises(FoveaError, match="'seed' has numbers from -5"):
+            assert "forged.kv" in refused(tmp_path, forged, about)
+    for name, number in (("value_scales", 0x7FC0), ("key_scales", 0xFF80), ("spread", 0x7F80)):
+        assert "numbers that are not finite" in refused(tmp_path, changed(arrays, there + name, number), about)
+    assert "'seed' has numbers from -5" in refused(tmp_path, changed(arrays, there + "seed", -5), about)
+    for name in ("rows", "clusters", "sizes"):
+        for number in (0, 3000, int(arrays[there + name].flat[0]) + 1):
+            said = refused(tmp_path, changed(arrays, there + name, number), about)
+            assert f"part '{name}'" in said or "part 'sizes'" in said, "clusters are told by what they do not hold"
+    for number in (int(arrays[there + "members"].flat[1]), 1024):
+        said = refused(tmp_path, changed(arrays, there + "members", number), about)
+        assert "does not name every row of a segment once" in said
+
+
+def changed(arrays, name, number):
+    """The arrays, but that the first number of one is another."""
+    wild = arrays[name].copy()
+    wild.flat[0] = number
+    return {**arrays, name: wild}
+
+
+def refused(tmp_path, arrays, about) -> str:
+    """What is said of a forged cache."""
+    tensorfile.write(tmp_path / "forged.kv", arrays, about)
+    with pytest.raises(FoveaError) as caught:
         RetrievalCache.load(tmp_path / "forged.kv")
-    twice = arrays[(members := next(name for name in names if name.endswith("members")))].copy()
-    twice[0] = twice[1]
-    tensorfile.write(tmp_path / "forged.kv", {**arrays, members: twice}, about)
-    with pytest.raises(FoveaError, match="names a row twice"):
-        RetrievalCache.load(tmp_path / "forged.kv")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_a_file_of_an_earlier_format(tmp_path, dtype):
+    """Its clusters are made anew; rows that were rounded in another way are refused."""
+    ours, ids = model("llama, 4 to 1", OURS), text(200)
+    made = cache(ours, dtype=dtype)
+    greedy(ours, ids, 3, past_key_values=made)
+    made.save(tmp_path / "text.kv")
+    arrays, about = tensorfile.read(tmp_path / "text.kv")
+    older = {name: np.array(array) for name, array in arrays.items() if ".selected." not in name}
+    tensorfile.write(tmp_path / "old.kv", older, {**about, "format": 3})
+    if dtype == "int8":
+        with pytest.raises(FoveaError, match="have a scale a token(.|\n)*fix: read the text anew, and save it again"):
+            RetrievalCache.load(tmp_path / "old.kv")
+        return
+    loaded, longer = RetrievalCache.load(tmp_path / "old.kv"), torch.cat([ids, text(12, seed=1)], dim=1)
+    for each in (made, loaded):
+        each.crop(200 - each.get_seq_length())
+    one, other = (greedy(ours, longer, 10, past_key_values=each)[1] for each in (made, loaded))
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert loaded.layers[0].rows[0].cache.selected is not None
 
 
 @pytest.mark.parametrize("select", [ALL, {"use": "wave", "rest": 0.1}])

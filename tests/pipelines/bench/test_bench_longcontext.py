@@ -251,7 +251,7 @@ def test_the_command_on_a_tiny_model(folder, capsys):
         for name in ("default", "streaming window=60"):
             row = {metric: found[data, name, metric] for key, method, metric in found if method == name}
             assert row["decode_ratio"]["low"] <= row["decode_ratio"]["value"] <= row["decode_ratio"]["high"]
-            assert {"gain_share", "first_token_share", "bytes", "file_share", "wall ms"} <= set(row)
+            assert {"gain_share", "first_token_share", "bytes", "memory_ratio", "file_share", "wall ms"} <= set(row)
             assert ("prefill_ratio" in row) == (how == "own")
             assert ("kl" in row) == ("top1" in row) == (how == "own")
             assert row["bytes"]["value"] > 0.4
