@@ -6,7 +6,7 @@ generate: {use: transformers, model: ..., attention: {use: retrieval, top_k: 100
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from fovea.rag.component import Component
 class Attention(Component, kind="attention"):
     """A method of attention for a causal language model of transformers."""
 
+    default: ClassVar[str] = "retrieval"
     packages: ClassVar[Mapping[str, str]] = {"transformers": "attention", "numba": "attention"}
 
     @abstractmethod
@@ -30,6 +31,24 @@ class Attention(Component, kind="attention"):
     def summary(self, cache: Any) -> str:
         """What the cache did, in a line for the trace; nothing where there is nothing to say."""
         return ""
+
+    @property
+    def wants_heads(self) -> bool:
+        """Whether it is to watch heads that only a model's table knows."""
+        return False
+
+    def with_heads(self, heads: Sequence[tuple[int, int]]) -> Attention:
+        """The same, watching these, (layer, head) from 0."""
+        return self
+
+    @property
+    def wants_scores(self) -> bool:
+        """Whether its policy of heads takes scores that only a model's table knows."""
+        return False
+
+    def with_scores(self, scores: list[list[float]]) -> Attention:
+        """The same, with how well each query head copies, a row a layer."""
+        return self
 
     def attended(self, cache: Any) -> np.ndarray | None:
         """What each token got of the decoded tokens' attention, (tokens,), at most 1 in all; None if not kept."""

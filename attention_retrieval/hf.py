@@ -12,6 +12,7 @@ RetrievalCache, go the way of `sdpa`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, cast
@@ -60,13 +61,19 @@ class RetrievalCache(DynamicCache):
             raise ConfigError(
                 f"a RetrievalCache needs a model whose attention is {IMPLEMENTATION}, not {implementation}", fix=USE
             )
-        check_attention(config.get_text_config(decoder=True), IMPLEMENTATION)
+        text = config.get_text_config(decoder=True)
+        check_attention(text, IMPLEMENTATION)
         super().__init__(config=config)
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
+        if self.settings.heads:
+            kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+            self.settings.heads.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
         self.layers = [
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)
         ]
+        full = [n for n, layer in enumerate(self.layers) if isinstance(layer, RetrievalLayer)]
+        check_watched(self.settings.watch, full, text.num_attention_heads)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -84,14 +91,17 @@ class RetrievalCache(DynamicCache):
 
         After a step that was interrupted, this also brings layers that had gone on back to those that had not.
         Raises ModelError, and crops no layer, for a positive number, and where a layer no longer has what it held
-        before: one with a sliding window, unless `activate_past_recording` was called before the text was read.
+        before: one with a sliding window, unless `activate_past_recording` was called before the text was read, and one
+        that has evicted tokens.
         """
         check_crop(tokens_to_remove)
         surplus = self._surplus(tokens_to_remove)
         for n, (layer, remove) in enumerate(surplus):
             if not _can_crop(layer, remove):
                 what = f"layer {n}, a {type(layer).__name__}, does not keep what it held {remove} tokens ago"
-                raise ModelError(f"{what}, so no layer was cropped", fix=ANEW)
+                evicted = isinstance(layer, RetrievalLayer)
+                fix = "read the text anew, or leave out evict: it drops tokens" if evicted else ANEW
+                raise ModelError(f"{what}, so no layer was cropped", fix=fix)
         for layer, remove in surplus:
             if remove or isinstance(layer, RetrievalLayer):
                 layer.crop(-remove)
@@ -112,8 +122,8 @@ class RetrievalCache(DynamicCache):
             HeadReport(
                 layer=stats.layer,
                 head=stats.head,
-                engine=_reader(row),
-                tokens=len(row),
+                engine=_reader(row, stats.head),
+                tokens=row.tokens,
                 indexed=row.indexed - row.settings.sinks,
                 searches=stats.searches,
                 scanned=stats.scanned_share,
@@ -134,16 +144,26 @@ class RetrievalCache(DynamicCache):
     def attention(self, sequence: int = 0) -> np.ndarray:
         """What each token got of the attention of the tokens that were decoded, (full-attention layers, tokens).
 
-        Means over query heads and decoded tokens; a layer's row sums to 1, or to less by what a
-        correction stands for, which is no single token's; it is zero before the first decoded token.
-        Raises ConfigError unless `watch` is set.
+        Means over the query heads that are watched and over decoded tokens; a layer's row sums to 1, or to less by
+        what a correction stands for, which is no single token's; it is zero before the first decoded token, and where
+        none of the layer's heads is watched. Raises ConfigError unless `watch` is set.
         """
         if not self.settings.watch:
             raise ConfigError("attention is not kept", fix="Retrieval(watch=True)")
-        rows = [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
+        rows = self._rows(sequence)
         longest = max((len(row) for row in rows), default=0)
         whole = [np.pad(row.attention, (0, longest))[:longest] / max(row.watched, 1) for row in rows]
         return np.stack(whole) if whole else np.zeros((0, 0))
+
+    def looked(self, sequence: int = 0) -> np.ndarray:
+        """The mean of `attention` over all watched heads, (tokens,): a layer counts by how many of them it has."""
+        rows = self._rows(sequence)
+        heads = [row.chosen(row.group * row.keys.heads).sum() for row in rows]
+        whole = self.attention(sequence)
+        return np.average(whole, axis=0, weights=heads) if sum(heads) else whole.sum(axis=0)
+
+    def _rows(self, sequence: int) -> list[LayerCache]:
+        return [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
 
     def save(self, path: str | Path) -> None:
         """Write text and indexes to one file, whole or not at all; `load` maps it into memory."""
@@ -218,19 +238,33 @@ def make_mask(
     return sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, **kwargs)
 
 
-def _reader(row: LayerCache) -> str:
-    """What reads the indexed tokens of a layer."""
-    if row.selected is not None and row.selection:
-        return row.selection.name
-    if row.engine:
-        return row.engine.name
-    return "none" if row.settings.top_k == 0 else "all"
+def check_watched(watch: bool | str | tuple[tuple[int, int], ...], layers: Sequence[int], heads: int) -> None:
+    """Raise ConfigError where `watch` names heads that are not there, or that no table has named yet."""
+    if watch == "auto":
+        what = "watch: auto takes its heads from a table of the model's own, which a pipeline's generator reads"
+        raise ConfigError(what, fix="Retrieval(watch=[[layer, head], ...]) with those of `fovea heads MODEL`")
+    for layer, head in watch if isinstance(watch, tuple) else ():
+        if layer not in layers or head >= heads:
+            what = f"there is no head {head} in a layer {layer} of full attention, so it cannot be watched"
+            allowed = f"layers {', '.join(map(str, layers))} and heads 0 to {heads - 1}"
+            raise ConfigError(what, where="watch", allowed=[allowed], fix="fovea heads MODEL lists them")
+
+
+def _reader(row: LayerCache, head: int) -> str:
+    """What reads a head's indexed rows."""
+    if row.windows is not None and row.windows[head]:
+        return "window"
+    if row.selected is not None:
+        return row.selected.reader
+    return "all" if row.selection else "none"
 
 
 def _can_crop(layer: Any, remove: int) -> bool:
     """Whether a layer can forget its last `remove` tokens, and has all that it held before them."""
-    if not remove or isinstance(layer, RetrievalLayer):
+    if not remove:
         return True
+    if isinstance(layer, RetrievalLayer):
+        return layer.can_crop(remove)
     if not isinstance(layer, DynamicSlidingWindowLayer):
         return bool(layer.is_croppable and getattr(layer, "record_past", True))
     length = layer.get_seq_length()

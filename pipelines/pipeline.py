@@ -38,6 +38,7 @@ from fovea.rag.errors import DocumentError, QueryError
 from fovea.rag.feedback import AnswerFeedback
 from fovea.rag.filters import Filter, parse
 from fovea.rag.loader import Loader
+from fovea.rag.look import Look
 from fovea.rag.trace import Trace, warn
 from fovea.rag.types import Answer, Document, Hit, Query
 from fovea.retrievers.corpus import LibraryCorpus
@@ -178,6 +179,12 @@ class Pipeline:
             yield from asked.drafted()
         else:
             yield from search.answer(self.spec.generate, query, asked.passages(), corpus, trace)
+
+    def looks(self, question: str | Query, answer: Answer, *, as_of: Moment = None) -> list[Look]:
+        """Where a local model looked while it read `question` and wrote `answer`, a prefill of both; nothing where the
+        generator cannot say.
+        """
+        return self.spec.generate.looks(self._query(question, None, as_of), answer, self.corpus)
 
     def _asked(self, query: Query, k: int | None, corpus: LibraryCorpus, trace: Trace) -> Asked:
         corpus.library.refuse_empty()

@@ -11,6 +11,7 @@ from types import GeneratorType
 
 from fovea.rag.component import Component
 from fovea.rag.corpus import Corpus
+from fovea.rag.look import Look
 from fovea.rag.types import Answer, Hit, Query
 
 _gone: ContextVar[threading.Event | None] = ContextVar("fovea_gone", default=None)
@@ -49,6 +50,12 @@ class Generator(Component, kind="generator"):
                 yield piece
         finally:
             gone.set()
+
+    def looks(self, query: Query, answer: Answer, corpus: Corpus) -> list[Look]:
+        """Where the model looked while it read the question, and wrote each sentence of `answer`; nothing where that is
+        not known: of a model elsewhere, and of none.
+        """
+        return []
 
     @abstractmethod
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:

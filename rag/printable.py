@@ -21,6 +21,12 @@ def counted(number: int, things: str) -> str:
     return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
 
 
+def shorten(text: str, most: int = 100) -> str:
+    """One line of at most `most` characters."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
 def to_json(data: Any) -> str:
     """Data as JSON that a terminal may show and any program reads back as it was."""
     plain = json.dumps(data, ensure_ascii=False, indent=2)

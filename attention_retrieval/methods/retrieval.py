@@ -11,6 +11,7 @@ LLM inference via vector retrieval", 2024)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,24 @@ class Retrieval(RetrievalSettings, name="retrieval"):
         """The engine and why, and means over heads."""
         return str(cache.report().summary)
 
+    @property
+    def wants_heads(self) -> bool:
+        """Where `watch` is `auto`."""
+        return self.watch == "auto"
+
+    def with_heads(self, heads: Sequence[tuple[int, int]]) -> Retrieval:
+        """The same, watching these."""
+        return self.model_copy(update={"watch": tuple(heads)})
+
+    @property
+    def wants_scores(self) -> bool:
+        """Where the policy of heads does."""
+        return self.heads is not None and self.heads.wants_scores
+
+    def with_scores(self, scores: list[list[float]]) -> Retrieval:
+        """The same, its policy of heads with these."""
+        return self.model_copy(update={"heads": self.heads and self.heads.with_scores(scores)})
+
     def attended(self, cache: Any) -> np.ndarray | None:
-        """The mean over layers, where `watch` is set."""
-        return cache.attention().mean(axis=0) if self.watch else None
+        """The mean over the watched heads, where `watch` is set."""
+        return cache.looked() if self.watch else None

@@ -6,6 +6,7 @@ long one to look first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from fovea.rag.types import Hit
 
 SPANS = 3
 """Sentences that are named for a passage."""
+GAP = 1
+"""Words that may stand between two of a phrase."""
+_WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
 
 
 def looked_at(
@@ -29,18 +33,17 @@ def looked_at(
     those of the document.
     """
     density = by_character(len(prompt), offsets, attention)
-    found, at = [], 0
-    for number, hit in enumerate(hits, 1):
-        start = prompt.find(hit.chunk.text, at)
-        if start < 0:
+    found = []
+    for number, (hit, start) in enumerate(zip(hits, places(prompt, hits)), 1):
+        if start is None:
             continue  # a template rewrote the text
-        at = start + len(hit.chunk.text)
+        mine = density[start : start + len(hit.chunk.text)]
         spans = [
             {"start": hit.chunk.start + low, "end": hit.chunk.start + high, "share": share}
-            for low, high, share in _shares(hit.chunk.text, density[start:at])
+            for low, high, share in shares(hit.chunk.text, mine)
         ]
         best = sorted(spans, key=lambda span: -span["share"])[:SPANS]
-        share = round(float(density[start:at].sum()), 4)
+        share = round(float(mine.sum()), 4)
         found.append({"passage": number, "chunk": hit.chunk.id, "share": share, "spans": best})
     return found
 
@@ -54,6 +57,45 @@ def by_character(length: int, offsets: Sequence[tuple[int, int]], attention: np.
     return density
 
 
-def _shares(text: str, density: np.ndarray) -> Iterator[tuple[int, int, float]]:
+def places(text: str, hits: Sequence[Hit]) -> list[int | None]:
+    """Where the text of each hit begins in a prompt that holds them in their order; None: a template rewrote it."""
+    at, found = 0, []
+    for hit in hits:
+        start = text.find(hit.chunk.text, at)
+        found.append(None if start < 0 else start)
+        at = at if start < 0 else start + len(hit.chunk.text)
+    return found
+
+
+def shares(text: str, density: np.ndarray) -> Iterator[tuple[int, int, float]]:
+    """The sentences of a passage and what each got: (start, end, share)."""
     for span in sentences(text):
         yield span.start, span.end, round(float(density[span.start : span.end].sum()), 4)
+
+
+def most_of_a_word(text: str, density: np.ndarray) -> float:
+    """What the most attended word of a passage got."""
+    return max((float(density[slice(*word.span())].sum()) for word in _WORD.finditer(text)), default=0.0)
+
+
+def phrases(text: str, density: np.ndarray, floor: float) -> Iterator[tuple[int, int, float]]:
+    """Stretches of words that got `floor` or more each, with at most `GAP` others between two of them, inside a
+    sentence: (start, end, share), the share that of the whole stretch.
+    """
+    for sentence in sentences(text):
+        run: list[tuple[int, int]] = []
+        gap = 0
+        for word in _WORD.finditer(text, sentence.start, sentence.end):
+            if density[word.start() : word.end()].sum() >= floor:
+                run.append(word.span())
+                gap = 0
+            elif run and (gap := gap + 1) > GAP:
+                yield _stretch(run, density)
+                run = []
+        if run:
+            yield _stretch(run, density)
+
+
+def _stretch(words: Sequence[tuple[int, int]], density: np.ndarray) -> tuple[int, int, float]:
+    start, end = words[0][0], words[-1][1]
+    return start, end, round(float(density[start:end].sum()), 4)

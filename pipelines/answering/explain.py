@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fovea.rag.printable import counted, printable
+from fovea.rag.look import Look
+from fovea.rag.printable import counted, printable, shorten
 from fovea.rag.trace import Trace
 
 
@@ -52,6 +53,18 @@ def fate_lines(trace: Trace) -> Iterator[str]:
     for fate in fates(trace):
         yield str(fate)
         yield from (f"    {line}".rstrip() for line in printable(fate.text, keep="\n\t").splitlines())
+
+
+def look_lines(looks: Sequence[Look]) -> Iterator[str]:
+    """Where the model looked: for the question and each sentence of the answer the sentences, then the words."""
+    if looks:
+        yield "\nwhere the model looked (share of its attention to the passages; no proof that they were used):"
+    for look in looks:
+        yield "  " + ("the question" if look.start is None else f"“{shorten(look.said, 80)}”")
+        for place in look.sentences:
+            yield f"    {place.score:.2f}  {printable(place.where)}  “{shorten(place.quote, 100)}”"
+        if words := ", ".join(f"“{shorten(place.quote, 60)}” {place.score:.2f}" for place in look.phrases):
+            yield f"    words: {words}"
 
 
 def _lost(way: list[tuple[str, int, float]]) -> tuple[str, str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.warned import add_quiet, printed
-from fovea.rag.printable import printable, to_json
+from fovea.rag.printable import printable, shorten, to_json
 
 if TYPE_CHECKING:
+    from fovea.pipelines.pipeline import Pipeline
+    from fovea.rag.look import Look
     from fovea.rag.types import Answer, Citation, Sentence
 
 
@@ -55,29 +57,45 @@ def run(args: argparse.Namespace) -> int:
     from fovea.rag import progress
     from fovea.rag.types import Answer
 
-    shown = progress.shown(sys.stderr.isatty() and not args.quiet)
+    shown, question = progress.shown(sys.stderr.isatty() and not args.quiet), question_of(args)
     with Pipeline.from_yaml(args.pipeline) as pipeline, shown, progress.bar("pieces written") as bar:
-        for piece in pipeline.stream(question_of(args), args.k, where=args.where, as_of=args.as_of):
+        for piece in pipeline.stream(question, args.k, where=args.where, as_of=args.as_of):
             if isinstance(piece, Answer):
                 answer = piece
             bar.advance()
-    show(answer, args)
+        looks = looked(pipeline, question, answer, args.as_of) if args.explain else []
+    show(answer, args, looks)
     return 0
 
 
-def show(answer: Answer, args: argparse.Namespace) -> None:
-    """Print the answer and its citations, and with `--explain` the chunks and the stages."""
-    from fovea.pipelines.answering.explain import fate_lines, fates, stage_lines
+def looked(pipeline: Pipeline, question: str, answer: Answer, as_of: str | None) -> list[Look]:
+    """Where a local model looked; that it cannot be known is a warning, since the answer is there."""
+    from fovea.rag.errors import FoveaError
+
+    assert answer.trace is not None
+    with answer.trace.stage("look") as stage:
+        try:
+            return pipeline.looks(question, answer, as_of=as_of)
+        except FoveaError as error:
+            stage.warn(f"where the model looked is not known: {error.what}")
+            return []
+
+
+def show(answer: Answer, args: argparse.Namespace, looks: Sequence[Look] = ()) -> None:
+    """Print the answer and its citations, and with `--explain` where the model looked, the chunks and the stages."""
+    from fovea.pipelines.answering.explain import fate_lines, fates, look_lines, stage_lines
 
     assert answer.trace is not None
     if args.json:
         plain = answer.to_dict()
         if args.explain:
             plain["explain"] = [str(f) for f in fates(answer.trace)]
+            plain["looks"] = [look.to_dict() for look in looks]
         print(to_json(plain))
         return
     print(*answer_lines(answer), sep="\n")
     if args.explain:
+        print(*look_lines(looks), sep="\n", end="\n" if looks else "")
         print("\nwhy these chunks:", *fate_lines(answer.trace), sep="\n  ")
         print("\nstages:", *stage_lines(answer.trace, quiet=args.quiet), sep="\n  ")
         printed(answer.trace.warnings)
@@ -105,9 +123,3 @@ def _marks(sentence: Sentence, cited: Mapping[Citation, int]) -> str:
 
     found = "".join(f"[{cited[c]}]" for c in sentence.citations)
     return f" {found}" if found else " [no support found]" if asserted(sentence.text) else ""
-
-
-def shorten(text: str, most: int = 100) -> str:
-    """One line of at most `most` characters."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= most else line[: most - 1] + "…"

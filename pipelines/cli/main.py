@@ -29,6 +29,7 @@ VERBS = {
     "sweep": "search the settings of a pipeline over gold questions",
     "bench": "measure on data: segmentation, retrieval, attention, longcontext",
     "models": "list, fetch and find the models that have a short name",
+    "heads": "which heads of a local model point at evidence",
     "doctor": "what is here and what is missing: versions, back-ends, GPU, caches",
     "docs": "the pages of documentation that came with this version",
 }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from fovea.pipelines.cli.ask import add_query_options, question_of, shorten
+from fovea.pipelines.cli.ask import add_query_options, question_of
 from fovea.pipelines.cli.warned import printed
-from fovea.rag.printable import printable, to_json
+from fovea.rag.printable import printable, shorten, to_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ from fovea.rag.content import content_of
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError, QueryError
 from fovea.rag.generation import Generator
+from fovea.rag.look import Look
 from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Answer, Hit, Query
 
@@ -81,6 +82,20 @@ class TransformersGenerator(Generator, name="transformers"):
         return self.fingerprint_with(model=content_of(self.model, organisation=ORGANISATION))
 
     @cached_property
+    def attending(self) -> Attention | None:
+        """`attention`, with the heads or scores of the model's tables where it asks for them."""
+        attention = self.attention
+        if attention is None or not (attention.wants_heads or attention.wants_scores):
+            return attention
+        from fovea.pipelines.answering.probing import HEADS, NEAR, known
+
+        if attention.wants_heads:
+            attention = attention.with_heads(known(self.lm, self.model).strongest("answer", HEADS, near=NEAR))
+        if attention.wants_scores:
+            attention = attention.with_scores(known(self.lm, self.model, "copy").scores["copy"])
+        return attention
+
+    @cached_property
     def lm(self) -> CausalLM:
         """The model, loaded on first use."""
         from fovea.rag.causal_lm import load
@@ -96,7 +111,7 @@ class TransformersGenerator(Generator, name="transformers"):
             return
         hits = self._fitting(query, hits, corpus)
         tokens = self._tokens(query, hits, corpus)
-        cache = self.attention.cache(self.lm.model.config) if self.attention else None
+        cache = self.attending.cache(self.lm.model.config) if self.attending else None
         made = self.lm.stream(tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed, cache=cache)
         heard, length = Listening(opened=opens(self.lm.tokenizer.decode(tokens[-END:]))), 0
         for piece in made:
@@ -107,8 +122,8 @@ class TransformersGenerator(Generator, name="transformers"):
             length += len(rest.strip())
             yield rest
         trace.current().note(model=self.model, device=str(self.lm.model.device))
-        if self.attention:
-            self._note(self.attention, cache, query, hits, corpus)
+        if self.attending:
+            self._note(self.attending, cache, query, hits, corpus)
         trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
         if thought := heard.parts[0]:
             trace.current().note(reasoning=thought)
@@ -119,6 +134,21 @@ class TransformersGenerator(Generator, name="transformers"):
             )
         if made.cut:
             trace.warn(f"{self.model} reached max_new_tokens ({self.max_new_tokens}): the answer is cut off")
+
+    def looks(self, query: Query, answer: Answer, corpus: Corpus) -> list[Look]:
+        """Where the heads that point at evidence looked, by reading prompt and answer once more; the model's table of
+        heads is made where there is none yet (`fovea heads MODEL`). Raises ModelError for a model that cannot be looked
+        at.
+        """
+        if not answer.hits:
+            return []
+        from fovea.pipelines.answering.layout import Layout
+        from fovea.pipelines.answering.looks import looks
+        from fovea.pipelines.answering.probing import known
+
+        hits = self._fitting(query, answer.hits, corpus)
+        layout = Layout.of(self.lm, query, hits, self.instruction, corpus)
+        return looks(self.lm, known(self.lm, self.model), layout, answer, corpus)
 
     def _note(self, attention: Attention, cache: Any, query: Query, hits: Sequence[Hit], corpus: Corpus) -> None:
         """What the attention did, and where the model looked, if that was kept."""

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from tests.command import fovea
 from tests.conftest import TEXTS
-from tests.pipelines.cli.test_cli import fovea, here
+from tests.pipelines.cli.test_cli import here
 
 pytest.importorskip("ir_measures", reason="needs fovea-rag[bench]")
 

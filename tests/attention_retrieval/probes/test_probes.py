@@ -9,8 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fovea.attention_retrieval.heads.influence import influences, loss  # noqa: E402
-from fovea.attention_retrieval.heads.retrieval_heads import Blurred, Looked, retrieval_scores, strongest, through  # noqa: E402
+from fovea.attention_retrieval.probes.retrieval_heads import Blurred, Looked, retrieval_scores, strongest  # noqa: E402
+from fovea.attention_retrieval.probes.influence import influences, loss  # noqa: E402
+from fovea.attention_retrieval.probes.through import Called, through  # noqa: E402
 from fovea.attention_retrieval.testing.induction import induction_model, lookup  # noqa: E402
 from fovea.pipelines.training.influence import influential  # noqa: E402
 from fovea.rag.causal_lm import load  # noqa: E402
@@ -62,7 +63,7 @@ def test_a_blurred_head_is_the_mean_of_what_it_sees():
     lm, ids = model("llama, 4 to 1", "sdpa"), text(30)
     value = torch.randn(1, 2, 30, 16)
     query, out = torch.randn(1, 8, 30, 16), torch.zeros(1, 30, 8, 16)
-    made = Blurred({0: [5]})(0, query, value, value, out.clone(), 0.25)
+    made = Blurred({0: [5]})(Called(0, query, value, value, None, 0.25), out.clone())
     for row in (0, 7, 29):
         torch.testing.assert_close(made[0, row, 5], value[0, 1, : row + 1].mean(0))
     assert not made[:, :, :5].any()

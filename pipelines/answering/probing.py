@@ -1,0 +1,93 @@
+"""The heads of a local model that point at evidence in this project's own prompt: its table, found or made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import Literal
+
+from fovea.attention_retrieval.heads import table
+from fovea.attention_retrieval.probes.retrieval_heads import retrieval_scores
+from fovea.attention_retrieval.heads.table import HeadTable
+from fovea.attention_retrieval.probes.needles import Needle, needles
+from fovea.attention_retrieval.probes.pointing import Probe, pointing_scores
+from fovea.pipelines.answering.layout import Layout
+from fovea.pipelines.answering.prompt import messages
+from fovea.rag import trace
+from fovea.rag.causal_lm import CausalLM
+from fovea.rag.component import fingerprint
+from fovea.rag.errors import ModelError
+from fovea.rag.sentences import sentences
+from fovea.rag.types import Chunk, Hit, Query
+
+Kind = Literal["evidence", "copy"]
+PROBES = 24
+"""Prompts that a table is made by."""
+HEADS, NEAR = 4, 0.75
+"""How many heads are looked through, at most, and how good each is beside the best: those that do not point blur what
+the others show."""
+
+
+def made(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
+    """A model's table by `PROBES` prompts, each a prefill of some 500 tokens."""
+    if kind == "evidence":
+        scores = pointing_scores(lm, (probe(lm, needle) for needle in _needles()), PROBES)
+    else:
+        texts = [s for needle in _needles() for passage in needle.passages for s in _sentences(passage)]
+        scores = {"copy": retrieval_scores(lm, texts, probes=PROBES)}
+    rounded = {rows: each.round(4).tolist() for rows, each in scores.items()}
+    return HeadTable(table.identity(model), kind, digest(kind), rounded)
+
+
+def known(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
+    """The table, made and kept where there is none yet."""
+    if (found := table.find(model, kind, digest(kind))) is not None:
+        return found
+    new = made(lm, model, kind)
+    try:
+        table.keep(new)
+    except OSError as error:
+        trace.warn(f"the table of heads cannot be kept, and is made again at the next use: {error}")
+    return new
+
+
+@cache
+def digest(kind: Kind) -> str:
+    """What the probes of a kind are: another digest, another table."""
+    said = [[*messages(Query(n.question), _hits(n)), (n.answer, str(n.span))] for n in _needles()]
+    return fingerprint([kind, said])
+
+
+def probe(lm: CausalLM, needle: Needle) -> Probe:
+    """A needle in a prompt, and its answer behind it, as the tokens of this model."""
+    layout = Layout.of(lm, Query(needle.question), _hits(needle))
+    spans: list[tuple[int, int]] = []
+    gold = 0
+    for n, (text, start) in enumerate(zip(needle.passages, layout.passages)):
+        if start is None:
+            raise ModelError(f"the chat template of {lm.name} does not keep passages as they are")
+        for span in sentences(text):
+            gold = len(spans) if n == needle.passage and span.start == needle.span[0] else gold
+            tokens = layout.tokens(start + span.start, start + span.end)
+            spans.append((tokens.start, tokens.stop))
+    said = list(lm.tokenizer(f"{needle.answer}.", add_special_tokens=False)["input_ids"])
+    prompt = len(layout.ids)
+    rows = {"question": layout.tokens(*layout.question), "answer": range(prompt, prompt + len(said))}
+    return Probe([*layout.ids, *said], rows, layout.neutral(lm), spans, gold)
+
+
+def _needles() -> Iterator[Needle]:
+    return islice(needles(), PROBES)
+
+
+def _hits(needle: Needle) -> list[Hit]:
+    texts = enumerate(needle.passages, 1)
+    return [
+        Hit(Chunk(document_id=str(n), start=0, end=len(text), text=text, source=f"{n}.txt"), score=1 / n)
+        for n, text in texts
+    ]
+
+
+def _sentences(text: str) -> list[str]:
+    return [text[span.start : span.end] for span in sentences(text)]

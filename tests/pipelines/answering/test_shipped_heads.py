@@ -1,0 +1,51 @@
+"""The table of heads that ships: of the very model and probes, and what a few probes find again."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from fovea.attention_retrieval.heads import table
+from fovea.attention_retrieval.probes.needles import needles
+from fovea.attention_retrieval.probes.pointing import pointing_scores
+from fovea.pipelines.answering import probing
+from fovea.rag.causal_lm import load
+from fovea.rag.models import find
+from fovea.rag.sentences import sentences
+
+
+def test_a_needle_is_one_sentence_among_others_and_no_question_has_two_answers():
+    for needle in islice(needles(seed=3), 40):
+        text = needle.passages[needle.passage]
+        spans = [(span.start, span.end) for span in sentences(text)]
+        assert len(spans) == 6
+        assert needle.span in spans
+        said = text[slice(*needle.span)]
+        assert needle.answer.removeprefix("the ") in said
+        assert sum(passage.count(said) for passage in needle.passages) == 1
+
+
+def test_needles_are_those_of_their_seed():
+    assert list(islice(needles(seed=1), 3)) == list(islice(needles(seed=1), 3))
+    assert next(needles(seed=1)) != next(needles(seed=2))
+
+
+MODEL = find("smollm2")
+"""In the user's cache; tests have one of their own otherwise."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(MODEL is None, reason="needs the model: fovea models get smollm2")
+def test_the_shipped_table_is_of_the_model_and_of_these_probes():
+    shipped = table.read(table.SHIPPED / table.name_of(table.identity("smollm2"), "evidence"))
+    assert (shipped.model, shipped.probe) == (table.identity("smollm2"), probing.digest("evidence"))
+    lm = load(str(MODEL.path))
+    other = [probing.probe(lm, needle) for needle in islice(needles(seed=5, passages=2), 2)]
+    again = pointing_scores(lm, other, 2)
+    for rows, scores in again.items():
+        best = shipped.strongest(rows, probing.HEADS, near=probing.NEAR)
+        assert sum(scores[head] for head in best) / len(best) > max(0.5, 3 * scores.mean()), rows
