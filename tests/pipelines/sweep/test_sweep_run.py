@@ -428,9 +428,10 @@ def test_a_trial_broken_off_between_its_last_answers_and_its_end_is_ended(
         raise KeyboardInterrupt
 
     for _ in whole.trials:
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched:
             patched.setattr(Results, "finish", interrupted)
-            swept_here(path, out="broken", cache=tmp_path / "whole" / "cache")
+            with pytest.raises(KeyboardInterrupt):
+                swept_here(path, out="broken", cache=tmp_path / "whole" / "cache")
         with monkeypatch.context() as patched:
             patched.setattr(Sweep, "_go_on", interrupted)
             with suppress(KeyboardInterrupt):  # at the next trial, which is not begun yet
