@@ -80,7 +80,10 @@ class Sweep:
             with progress.bar(label, self.suggestions.most - before) as bar:
                 while True:
                     while len(running) < pool.size and (one := self._next()) is not None:
-                        self._go_on(one, running, pool)
+                        if one.outcomes and self._ended(one):
+                            bar.advance(1, self._said(one))
+                        else:
+                            self._go_on(one, running, pool)
                     if not running:
                         return
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -163,6 +166,10 @@ class Sweep:
         outcomes = [self._nothing_won(outcome) for outcome in done.outcomes]
         self.results.add(one.trial.id, len(one.outcomes), outcomes)
         one.outcomes += outcomes
+        return self._ended(one)
+
+    def _ended(self, one: _Running) -> bool:
+        """Whether what came of the questions so far ends the trial; a killed process may have left that unsaid."""
         if why := self._too_many_failed(one):
             return self._over(one, "failed", why)
         if len(one.outcomes) < len(self.data.questions.questions):
@@ -194,7 +201,8 @@ class Sweep:
     def _rival(self, one: _Running) -> str | None:
         """The number of a complete trial that beats this one on the questions so far."""
         prune = self.study.spec.prune
-        assert prune is not None
+        if prune is None:
+            return None
         complete = [t for t in self.results.trials(self.history) if t.state == "complete"]
         rivals = ((str(t.number), self.results.outcomes(t.id, len(one.outcomes))) for t in complete)
         return beaten_by(one.outcomes, rivals, self.study.objectives, prune.level)

@@ -138,6 +138,18 @@ def test_results_that_could_not_be_written_are_said_before_the_work(place, monke
     assert (place / "p.yaml").read_text() == PIPELINE
 
 
+def test_results_are_replaced_whole_and_not_written_over(place):
+    """Who has the old files open, or a link to them, still has all of them."""
+    out, names = place / "replaced", ("outcomes.jsonl", "rows.json")
+    assert called("eval", "p.yaml", "good.jsonl", "--out", "replaced")[0] == 0
+    before = {name: (out / name).read_text() for name in names}
+    for name in names:
+        os.link(out / name, place / f"linked-{name}")
+    assert called("eval", "p.yaml", "good.jsonl", "--out", "replaced", "--metrics", "MRR")[0] == 0
+    for name in names:
+        assert (place / f"linked-{name}").read_text() == before[name] != (out / name).read_text()
+
+
 @pytest.mark.parametrize(
     ("choices", "says"),
     [

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fovea.pipelines.sweep.cache_file import CacheFile
 from fovea.pipelines.sweep.load import load_study
 from fovea.pipelines.sweep.pool import LocalPool
 from fovea.pipelines.sweep.record import Record
+from fovea.pipelines.sweep.results import Results
 from fovea.pipelines.sweep.run import Sweep
 from fovea.pipelines.sweep.suggest import Suggestions
 from fovea.rag.errors import ConfigError, StoreError
@@ -408,3 +410,33 @@ def test_a_suggestion_broken_off_half_way_goes_on_alike(tmp_path: Path, use: str
         found.append(states[6].params)
     assert found[0] == found[2]
     assert found[1] == found[3]
+
+
+def test_a_trial_broken_off_between_its_last_answers_and_its_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its questions are asked then, or as many as a trial is given up after."""
+    pipeline = PIPELINE | {"encoder": {"use": "hash", "size": 2}, "segment": "sentence"}
+    pipeline["retrieve"] = {"choice": ["bm25", {"use": "dense"}]}
+    path = write_study(
+        tmp_path, pipeline=pipeline, objectives=["R@1"], search={"use": "grid"}, prune={"after": [3], "level": 0.4}
+    )
+    whole = swept_here(path, out="whole")
+    assert sorted(t.state for t in whole.trials) == ["complete", "pruned"]
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    for _ in whole.trials:
+        with monkeypatch.context() as patched:
+            patched.setattr(Results, "finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                swept_here(path, out="broken", cache=tmp_path / "whole" / "cache")
+        with monkeypatch.context() as patched:
+            patched.setattr(Sweep, "_go_on", interrupted)
+            with suppress(KeyboardInterrupt):  # at the next trial, which is not begun yet
+                swept_here(path, out="broken", cache=tmp_path / "whole" / "cache")
+    record = swept_here(path, out="broken", cache=tmp_path / "whole" / "cache")
+    assert [(t.id, t.state, t.reason, len(t.outcomes)) for t in record.trials] == [
+        (t.id, t.state, t.reason, len(t.outcomes)) for t in whole.trials
+    ]
