@@ -28,7 +28,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reader import Asked, load
-from fovea.attention_retrieval.heads.pointing import by_sentence
 from fovea.attention_retrieval.heads.table import HeadTable
 from fovea.attention_retrieval.heads.weights import compared_weights
 from fovea.pipelines.answering.layout import Layout
@@ -107,7 +106,7 @@ def bm25(question: str, said: Sequence[str], k1: float = 1.2, b: float = 0.75) -
 def methods(table: HeadTable) -> dict[str, Callable[[Case], np.ndarray]]:
     def probed(rows: str, neutral: bool = True) -> Callable[[Case], np.ndarray]:
         heads, n = table.strongest(rows, HEADS, near=NEAR), ROWS.index(rows)
-        return lambda case: shared(np.stack([(case.beyond if neutral else case.asked)[(*h, n)] for h in heads]))
+        return lambda case: sum((case.beyond if neutral else case.asked)[(*head, n)] for head in heads)
 
     def combined(rows: str) -> Callable[[Case], np.ndarray]:
         mine = probed(rows)
@@ -126,11 +125,6 @@ def methods(table: HeadTable) -> dict[str, Callable[[Case], np.ndarray]]:
     for rows in table.scores:
         found[f"{rows}: {HEADS} probed heads, beyond neutral + MiniLM"] = combined(rows)
     return found
-
-
-def shared(attention: np.ndarray) -> np.ndarray:
-    """The mean of the heads' shares, from (heads, sentences)."""
-    return by_sentence(attention, [(n, n + 1) for n in range(attention.shape[1])]).mean(axis=0)
 
 
 def largest(scores: np.ndarray) -> np.ndarray:
