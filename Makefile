@@ -39,7 +39,7 @@ types: $(VENV)/.dev  ## mypy
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev  ## pytest, in two processes: a file's tests stay in one, so that what they share is made once
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 format: $(VENV)/.dev  ## Format and fix what can be fixed
 	$(BIN)/ruff format .

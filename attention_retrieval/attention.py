@@ -17,6 +17,7 @@ from fovea.rag.component import Component
 class Attention(Component, kind="attention"):
     """A method of attention for a causal language model of transformers."""
 
+    default: ClassVar[str] = "retrieval"
     packages: ClassVar[Mapping[str, str]] = {"transformers": "attention", "numba": "attention"}
 
     @abstractmethod
@@ -38,6 +39,15 @@ class Attention(Component, kind="attention"):
 
     def with_heads(self, heads: Sequence[tuple[int, int]]) -> Attention:
         """The same, watching these, (layer, head) from 0."""
+        return self
+
+    @property
+    def wants_scores(self) -> bool:
+        """Whether its policy of heads takes scores that only a model's table knows."""
+        return False
+
+    def with_scores(self, scores: list[list[float]]) -> Attention:
+        """The same, with how well each query head copies, a row a layer."""
         return self
 
     def attended(self, cache: Any) -> np.ndarray | None:

@@ -65,6 +65,9 @@ class RetrievalCache(DynamicCache):
         check_attention(text, IMPLEMENTATION)
         super().__init__(config=config)
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
+        if self.settings.heads:
+            kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+            self.settings.heads.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
         self.layers = [
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)
@@ -88,14 +91,17 @@ class RetrievalCache(DynamicCache):
 
         After a step that was interrupted, this also brings layers that had gone on back to those that had not.
         Raises ModelError, and crops no layer, for a positive number, and where a layer no longer has what it held
-        before: one with a sliding window, unless `activate_past_recording` was called before the text was read.
+        before: one with a sliding window, unless `activate_past_recording` was called before the text was read, and one
+        that has evicted tokens.
         """
         check_crop(tokens_to_remove)
         surplus = self._surplus(tokens_to_remove)
         for n, (layer, remove) in enumerate(surplus):
             if not _can_crop(layer, remove):
                 what = f"layer {n}, a {type(layer).__name__}, does not keep what it held {remove} tokens ago"
-                raise ModelError(f"{what}, so no layer was cropped", fix=ANEW)
+                evicted = isinstance(layer, RetrievalLayer)
+                fix = "read the text anew, or leave out evict: it drops tokens" if evicted else ANEW
+                raise ModelError(f"{what}, so no layer was cropped", fix=fix)
         for layer, remove in surplus:
             if remove or isinstance(layer, RetrievalLayer):
                 layer.crop(-remove)
@@ -116,8 +122,8 @@ class RetrievalCache(DynamicCache):
             HeadReport(
                 layer=stats.layer,
                 head=stats.head,
-                engine=_reader(row),
-                tokens=len(row),
+                engine=_reader(row, stats.head),
+                tokens=row.tokens,
                 indexed=row.indexed - row.settings.sinks,
                 searches=stats.searches,
                 scanned=stats.scanned_share,
@@ -244,19 +250,21 @@ def check_watched(watch: bool | str | tuple[tuple[int, int], ...], layers: Seque
             raise ConfigError(what, where="watch", allowed=[allowed], fix="fovea heads MODEL lists them")
 
 
-def _reader(row: LayerCache) -> str:
-    """What reads the indexed tokens of a layer."""
-    if row.selected is not None and row.selection:
-        return row.selection.name
-    if row.engine:
-        return row.engine.name
-    return "none" if row.settings.top_k == 0 else "all"
+def _reader(row: LayerCache, head: int) -> str:
+    """What reads a head's indexed rows."""
+    if row.windows is not None and row.windows[head]:
+        return "window"
+    if row.selected is not None:
+        return row.selected.reader
+    return "all" if row.selection else "none"
 
 
 def _can_crop(layer: Any, remove: int) -> bool:
     """Whether a layer can forget its last `remove` tokens, and has all that it held before them."""
-    if not remove or isinstance(layer, RetrievalLayer):
+    if not remove:
         return True
+    if isinstance(layer, RetrievalLayer):
+        return layer.can_crop(remove)
     if not isinstance(layer, DynamicSlidingWindowLayer):
         return bool(layer.is_croppable and getattr(layer, "record_past", True))
     length = layer.get_seq_length()

@@ -83,11 +83,21 @@ class RetrievalLayer(CacheLayerMixin):
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last tokens; pass their number as a negative one, as transformers does."""
         check_crop(tokens_to_remove)
-        self.seen, self.new = min(max(self.get_seq_length() + tokens_to_remove, 0), self.seen), None
+        seen = min(max(self.get_seq_length() + tokens_to_remove, 0), self.seen)
+        for row, tokens in zip(self.rows, self._tokens(seen)):
+            row.crop(tokens)
+        self.seen, self.new = seen, None
         if self.kept is not None:
-            self.kept = self.kept[:, : self.seen]
-        for n, row in enumerate(self.rows):
-            row.crop(self.seen if self.kept is None else int(self.kept[n].sum()))
+            self.kept = self.kept[:, :seen]
+
+    def can_crop(self, tokens_to_remove: int) -> bool:
+        """Whether what would be left is all there: an eviction may have dropped some of it."""
+        seen = max(min(self.get_seq_length() - tokens_to_remove, self.seen), 0)
+        return all(row.cache.can_crop(tokens) for row, tokens in zip(self.rows, self._tokens(seen)))
+
+    def _tokens(self, seen: int) -> list[int]:
+        """How many of the first `seen` tokens each row has taken in."""
+        return [seen] * len(self.rows) if self.kept is None else self.kept[:, :seen].sum(axis=1).tolist()
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Each sequence `repeats` times, side by side; each further one is a copy, index and all."""
@@ -125,7 +135,7 @@ class RetrievalLayer(CacheLayerMixin):
         self._same_model(module)
         shown = self._shown(padding, self.seen + query.shape[2])
         self._hide(shown)
-        before = [len(row.cache) for row in self.rows]
+        before = [row.cache.tokens for row in self.rows]
         try:
             out = self._attend(query, keys, values, None if shown is None else shown[:, self.seen :], scaling)
         except BaseException:

@@ -26,7 +26,7 @@ from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.errors import FoveaError, ModelError
 
-FORMAT, READ, ANEW = 3, (2, 3), "read the text anew, and save it again"
+FORMAT, READ, ANEW = 4, (2, 3, 4), "read the text anew, and save it again"
 
 
 class _Said(BaseModel):
@@ -65,12 +65,27 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
         what = f"this cache has format {about.get('format')}, this version of Fovea reads {READ[0]} to {READ[-1]}"
         raise ModelError(what, where=str(path), fix=ANEW)
     with _placed(str(path)):
+        if about["format"] < FORMAT:
+            _renew(about)
         kind = registry.find("attention", "retrieval")
         with _placed("settings"):
             settings = cast(RetrievalSettings, kind.model_validate(about["settings"]))
         with _placed("layers"):
             said = _LAYERS.validate_python(about["layers"])
         return settings, [_load_layer(n, each, settings, arrays) for n, each in enumerate(said)]
+
+
+def _renew(about: dict[str, Any]) -> None:
+    """What a file of format 2 or 3 says, as this one says it; indexes of single heads are made anew when needed."""
+    settings = about["settings"]
+    if (window := settings.pop("prompt_window", None)) is not None:
+        settings["prefill"] = {"use": "band", "window": window}
+    if "correction" in settings:
+        settings["correct"] = settings.pop("correction")
+    for row in (row for layer in about["layers"] for row in layer.get("rows", ())):
+        row["built"] = row.pop("selected", False)
+        if row.pop("engine") is not None:
+            row["indexed"] = settings["sinks"]
 
 
 def _load_layer(n: int, said: _Sliding | _Full, settings: RetrievalSettings, arrays: Arrays) -> Any:
@@ -83,7 +98,7 @@ def _load_layer(n: int, said: _Sliding | _Full, settings: RetrievalSettings, arr
         if f"layer.{n}.kept" in arrays:
             layer.kept = part(arrays, f"layer.{n}.kept", np.uint8, (len(said.rows), said.seen)).astype(bool)
         held = layer.kept.sum(axis=1) if layer.kept is not None else [said.seen] * len(said.rows)
-        if any(len(row.cache) != count for row, count in zip(layer.rows, held)):
+        if any(row.cache.tokens != count for row, count in zip(layer.rows, held)):
             raise damaged(f"its rows do not hold the {said.seen} tokens that were seen")
         return layer
 

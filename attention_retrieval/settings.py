@@ -1,14 +1,26 @@
-"""The settings of `retrieval`: what a cache, its layers and their indexes are told."""
+"""The settings of `retrieval`: what a cache, its layers and their indexes are told.
+
+    reading           prefill       which tokens a prompt's token reads           null: all before it
+    after reading     evict         which tokens are kept                         null: all
+    each step         heads         which heads read the whole text               null: all
+                      select        what these read of the tokens that are far
+                      correct       what stands for those that they do not read
+
+A method of attention is a choice at each of these moments; every one is a component, and null or left out is none.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.corrections.correction import Correction
+from fovea.attention_retrieval.eviction.eviction import Eviction
+from fovea.attention_retrieval.heads.heads import Heads
 from fovea.attention_retrieval.index.engine import Engine
+from fovea.attention_retrieval.prefill.prefill import Prefill
 from fovea.attention_retrieval.selection.selection import Selection
 from fovea.attention_retrieval.vectors import Dtype
 from fovea.rag.component import SpeedOnly
@@ -23,9 +35,20 @@ class RetrievalSettings(Attention):
     window: PositiveInt = 512
     """The last tokens, which every query attends to."""
 
+    prefill: Prefill | None = None
+    """While a prompt is read, what a token reads of those before it: `{use: band, window: 1024}`, or null for all."""
+
+    evict: Eviction | None = None
+    """What is kept of a prompt when the first token after it is decoded: `{use: snapkv, keep: 2048}`, or null for
+    all."""
+
+    heads: Heads | None = None
+    """Which heads read the whole text while others attend to sinks and a window: `{use: retrieval_heads, ...}`, or null
+    for all of them."""
+
     select: Selection | None = None
     """What a step reads of the tokens between them, all heads of a layer at once, in place of `engine`, `top_k` and
-    `correction`: `{use: wave}`, which is what `auto` means where neither of these is set."""
+    `correct`: `{use: wave}`, which is what `auto` means where neither of these is set."""
 
     top_k: NonNegativeInt | None = None
     """Keys that each query attends to beyond these: 100 for an `engine` where it is left out. With 0 there is no
@@ -34,7 +57,7 @@ class RetrievalSettings(Attention):
     engine: Engine | Literal["auto"] = "auto"
     """The index of each head; `auto` chooses by the length of the text and whether it will be asked again."""
 
-    correction: Correction | None = Field(default_factory=lambda: Correction.model_validate({"use": "tail"}))
+    correct: Correction | None = Field(default_factory=lambda: Correction.model_validate({"use": "tail"}))
     """What stands for the tokens that were not found: `{use: tail}`, `{use: lift}`, or null for nothing."""
 
     reuse: bool = False
@@ -57,10 +80,6 @@ class RetrievalSettings(Attention):
     """Whether a prompt that follows a text already read attends to all of it; else it is read token by token, like an
     answer, which costs far less where the text is long and the question short."""
 
-    prompt_window: PositiveInt | None = None
-    """While a prompt is read, tokens attend to the sinks and to so many tokens before them, so that reading takes time
-    in proportion to the text; to all, if left out."""
-
     queries: PositiveInt = 4096
     """Queries of the prompt, per kv head, that the index learns from."""
 
@@ -78,6 +97,19 @@ class RetrievalSettings(Attention):
     seed: NonNegativeInt = 0
     """Decides what the index draws while it is built."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> RetrievalSettings:
+        if self.watch and (own := [name for name in ("evict", "heads") if getattr(self, name)]):
+            raise ValueError(f"watch counts tokens that all heads read alike: leave out {' and '.join(own)}, or watch")
+        names = [*_BESIDE_SELECT, *(["correct"] if self.select and self.select.name != "retrieval" else [])]
+        if self.select and (idle := [name for name in names if getattr(self, name) != self._default(name)]):
+            what = f"select: {{use: {self.select.name}}} takes the place of {' and '.join(idle)}"
+            raise ValueError(f"{what}: leave out one or the other")
+        return self
+
+    def _default(self, name: str) -> object:
+        return type(self).model_fields[name].get_default(call_default_factory=True)
+
     def watched(self, layer: int, heads: int) -> list[int]:
         """Which of the `heads` query heads of a layer are watched."""
         if isinstance(self.watch, tuple):
@@ -85,13 +117,19 @@ class RetrievalSettings(Attention):
         return list(range(heads)) if self.watch else []
 
     @property
-    def k(self) -> int:
-        """Keys that a search of an engine brings."""
-        return 100 if self.top_k is None else self.top_k
-
-    @property
     def selection(self) -> Selection | None:
-        """What reads for all heads at once; None where heads are searched one by one, or not at all."""
-        plain = self.engine == "auto" and self.top_k is None and not self.reuse
-        estimated = self.correction is not None and self.correction.name == "tail"
-        return self.select or (Selection.model_validate({"use": "wave"}) if plain and estimated else None)
+        """What reads the tokens that are far; None where nothing does."""
+        if self.select and self.select.name == "retrieval" and self.correct != self._default("correct"):
+            return self.select.model_copy(update={"correct": self.correct})
+        if self.select or self.top_k == 0:
+            return self.select
+        estimated = self.correct is not None and self.correct.name == "tail"
+        if self.engine == "auto" and self.top_k is None and not self.reuse and estimated:
+            return Selection.model_validate({"use": "wave"})
+        own = {name: getattr(self, name) for name in _SEARCHED}
+        return Selection.model_validate({"use": "retrieval", "top_k": self.top_k or 100, **own})
+
+
+_BESIDE_SELECT = ("top_k", "engine", "reuse", "build_seconds")
+_SEARCHED = ("engine", "correct", "reuse", "build_seconds", "audit_every", "threads")
+"""Settings of the selection `retrieval` that stand here as well, so that they need not be named under `select`."""

@@ -116,6 +116,15 @@ class Vectors:
         """One head's rows, as they grow."""
         return Rows(self, head)
 
+    def some(self, heads: np.ndarray) -> Vectors:
+        """The rows of some heads, as they grow: to be read, not to be added to."""
+        return Some(self, heads)
+
+    def take(self, ids: np.ndarray) -> np.ndarray:
+        """The rows `ids` (heads, n), or (1, n) for every head, as float32 (heads, n, d)."""
+        each = np.broadcast_to(ids, (self.heads, ids.shape[1]))
+        return np.stack([self.head(head).take(mine) for head, mine in enumerate(each)])
+
     def adopt(self, slabs: list[np.ndarray], scales: list[np.ndarray], length: int) -> None:
         """Take over slabs that lie in a mapped file; a slab that is written to later is copied first."""
         self.slabs, self.scales, self._length = list(slabs), list(scales), length
@@ -154,6 +163,35 @@ class Vectors:
             count = max(min(len(self.slabs), SPAN // size), 1)
             self.spare = list(np.empty((count, self.heads, SLAB, self.d), CODES[self.dtype]))
         return self.spare.pop()
+
+
+class Some(Vectors):
+    """Some heads of other vectors, in an order of their own."""
+
+    def __init__(self, vectors: Vectors, heads: np.ndarray) -> None:
+        self.all, self.of, self.like = vectors, np.asarray(heads, np.int64), vectors.like
+        self.heads, self.d, self.dtype = len(heads), vectors.d, vectors.dtype
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @property
+    def table(self) -> Table:
+        """What a kernel for these heads is given."""
+        whole = self.all.table
+        return whole._replace(addresses=whole.addresses[self.of], scales=whole.scales[self.of])
+
+    def head(self, head: int) -> Rows:
+        """One head's rows, as they grow."""
+        return self.all.head(int(self.of[head]))
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop` of these heads as float32, (heads, stop - start, d)."""
+        return np.stack([self.head(head).block(start, stop) for head in range(self.heads)])
+
+    def append_codes(self, codes: np.ndarray, scales: np.ndarray | None) -> None:
+        """Not possible: the other heads would lack these rows."""
+        raise TypeError("rows are added to all heads together")
 
 
 class Rows:

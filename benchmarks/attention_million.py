@@ -50,8 +50,8 @@ def rows(model: Any, length: int, engine: str, args: argparse.Namespace) -> list
     """One page, read once, asked at every depth."""
     settings = Retrieval(
         engine="auto" if engine == "auto" else Engine.model_validate(yaml.safe_load(engine)),
-        correction=args.correct and {"use": args.correct},
-        top_k=args.top_k, prompt_window=64, exact_prompt=False, reuse=True,
+        correct=args.correct and {"use": args.correct},
+        top_k=args.top_k, prefill={"use": "band", "window": 64}, exact_prompt=False, reuse=True,
     )  # fmt: skip
     cache, page = RetrievalCache(model.config, settings), lookup(length, seed=args.seed).ids[:-2]
     began = time.perf_counter()
@@ -74,7 +74,7 @@ def rows(model: Any, length: int, engine: str, args: argparse.Namespace) -> list
         "build s a head": sum(head.build for head in heads) / len(heads),
         "ms/token": 1000 * sorted(seconds)[len(seconds) // 2],
     }
-    name = cache.layers[-1].rows[0].cache.engine
+    name = cache.layers[-1].rows[0].cache.selected.engine
     label = f"{engine} ({name.name})" if engine == "auto" and name else engine
     return [
         Row("million", f"{length:,} tokens", label, metric, value, n=args.depths) for metric, value in values.items()

@@ -92,7 +92,7 @@ class Method:
 def methods(args: argparse.Namespace) -> list[Method]:
     """Full attention first, then the engines."""
     settings = Retrieval(
-        sinks=args.sinks, window=args.window, top_k=args.k, dtype=args.store, correction=args.correct, dense_below=0
+        sinks=args.sinks, window=args.window, top_k=args.k, dtype=args.store, correct=args.correct, dense_below=0
     )
     entries = [e if isinstance(e, dict) else {"use": e} for e in parsed(f"[{args.engines}]", "--engines")]
     changes = [(label_of(entry), _change(entry)) for entry in entries]
@@ -106,11 +106,11 @@ def methods(args: argparse.Namespace) -> list[Method]:
 def _change(entry: dict[str, Any]) -> dict[str, Any]:
     """What an entry of --engines means for the settings."""
     if entry["use"] == "streaming":
-        return {"top_k": 0, "correction": None}
+        return {"top_k": 0, "correct": None}
     own = {key: value for key, value in entry.items() if key != "correct"}
     change: dict[str, Any] = {"engine": "auto" if own["use"] == "auto" else Engine.model_validate(own)}
     if "correct" in entry:
-        change["correction"] = entry["correct"] and Correction.model_validate({"use": entry["correct"]})
+        change["correct"] = entry["correct"] and Correction.model_validate({"use": entry["correct"]})
     return change
 
 

@@ -29,7 +29,8 @@ import numpy as np
 
 from benchmarks.reader import Asked, load
 from fovea.attention_retrieval.heads.table import HeadTable
-from fovea.attention_retrieval.heads.weights import compared_weights
+from fovea.attention_retrieval.probes.pointing import by_sentence
+from fovea.attention_retrieval.probes.weights import compared_weights
 from fovea.pipelines.answering.layout import Layout
 from fovea.pipelines.answering.probing import HEADS, NEAR, known
 from fovea.pipelines.evaluation.measurements import Row, interval, show

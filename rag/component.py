@@ -31,6 +31,8 @@ class Component(Settings):
 
     packages: ClassVar[Mapping[str, str]] = {}
     """Modules that it imports on use, and the extra of Fovea that brings each."""
+    default: ClassVar[str] = ""
+    """Of a kind: the component that settings without `use` mean; none, where it must be named."""
 
     def __init_subclass__(cls, *, name: str = "", kind: str = "", **config: Any) -> None:
         super().__init_subclass__(**config)
@@ -68,6 +70,8 @@ class Component(Settings):
                         "wrong_use", "this is {name}, not {got}", {"name": cls.name, "got": data["use"]}
                     )
                 return handler({k: v for k, v in data.items() if k != "use"})
+            if "use" not in data and cls.default:
+                data = {"use": cls.default, **data}
             if "use" not in data:
                 raise PydanticCustomError("missing_use", "a {kind} needs 'use: NAME'", {"kind": cls.kind})
             found = registry.find(cls.kind, data["use"])

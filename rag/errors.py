@@ -10,8 +10,12 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from fovea.rag.printable import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class FoveaError(Exception):
@@ -94,8 +98,20 @@ class MissingExtra(FoveaError):
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like `word`, or None if none is near."""
-    return next(iter(get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None) if word else None
+    """The candidate most like `word`, capitals aside, or None if none is near."""
+    folded = {candidate.lower(): candidate for candidate in candidates}
+    near = get_close_matches(word.lower(), list(folded), n=1, cutoff=0.6) if word else []
+    return folded[near[0]] if near else None
+
+
+def nearest_file(path: Path, suffixes: Iterable[str] = ()) -> str | None:
+    """The path beside `path` whose name is most like its name, endings aside; with one of the `suffixes`, if any."""
+    try:
+        stems = {p.stem: p.name for p in path.parent.iterdir() if not suffixes or p.suffix in suffixes}
+    except (OSError, ValueError):
+        return None
+    near = nearest(path.stem, stems)
+    return path.with_name(stems[near]).as_posix() if near else None
 
 
 def require(module: str, *, extra: str, needed_by: str) -> ModuleType:

@@ -16,6 +16,11 @@ def printable(text: str, keep: str = "") -> str:
     return ACTING.sub(lambda m: m[0] if m[0] in keep else _escape(m[0]), text)
 
 
+def counted(number: int, things: str) -> str:
+    """`1 file` and `2,000 files`, of the plural."""
+    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
+
+
 def shorten(text: str, most: int = 100) -> str:
     """One line of at most `most` characters."""
     line = printable(" ".join(text.split()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,34 @@ def pytest_configure() -> None:
     """
     if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+LONGEST = (
+    "project/test_docs.py",
+    "pipelines/sweep/test_sweep_run.py",
+    "attention_retrieval/cache/test_saved_cache.py",
+    "attention_retrieval/test_retrieval_cache.py",
+    "project/test_install.py",
+    "project/test_wheel.py",
+    "retrievers/test_train_retriever.py",
+    "pipelines/test_crash.py",
+    "retrievers/test_crash_store.py",
+    "pipelines/test_kills.py",
+    "pipelines/test_memory.py",
+)
+"""Files that take the longest: they come first, lest one worker is at them when the others have nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the order of the others stays."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of collected tests hold is there to the end: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 TEXTS = {

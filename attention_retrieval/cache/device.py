@@ -6,18 +6,15 @@ searches its indexes; then the two are merged. With everything on a CPU the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 
 from fovea.attention_retrieval.cache.layer import LayerCache
+from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Prefill
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import SLAB, Vectors
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
-ROWS = 1024
-"""Queries that attend at a time while a prompt is read: bounds the mask to this many rows."""
 
 
 class DecodingRow:
@@ -30,17 +27,20 @@ class DecodingRow:
     def attend(self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float) -> torch.Tensor:
         """Query (heads, tokens, d), keys and values (kv heads, tokens, d); the result is (tokens, heads, d)."""
         before, tokens = len(self.cache), query.shape[1]
-        if before and tokens > 1 and self.cache.is_searched and not self.cache.settings.exact_prompt:
+        if before and tokens > 1 and self.cache.built and not self.cache.settings.exact_prompt:
             return torch.cat(
                 [
                     self.attend(query[:, n : n + 1], keys[:, n : n + 1], values[:, n : n + 1], scaling)
                     for n in range(tokens)
                 ]
             )
+        if tokens == 1 and before and self.cache.evict():
+            self.near = None
+        read = self.cache.tokens
         self.cache.append(_codes(keys), _codes(values))
         if tokens > 1 or not before:
             self.near = None
-            self.cache.learn(to_numpy(query) * np.float32(scaling), before)
+            self.cache.learn(to_numpy(query) * np.float32(scaling), read)
             return self._read(query, before, scaling)
         return self._decode(query[:, 0], scaling)[None]
 
@@ -57,8 +57,8 @@ class DecodingRow:
     def _read(self, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
         """Full attention of a prompt's tokens to all before them, to the keys as they are stored."""
         heads, group = self.cache.keys.heads, query.shape[0] // self.cache.keys.heads
-        if self.cache.settings.prompt_window is not None:
-            return self._read_banded(query, before, scaling, self.cache.settings.prompt_window)
+        if prefill := self.cache.settings.prefill:
+            return self._read_by(prefill, query, before, scaling)
         out = torch.empty(query.shape[1], query.shape[0], query.shape[2], dtype=query.dtype, device=query.device)
         for head in range(heads):
             mine = slice(head * group, (head + 1) * group)
@@ -67,21 +67,20 @@ class DecodingRow:
             out[:, mine] = full_attention(query[None, mine], keys, values, before, scaling)[0].transpose(0, 1)
         return out
 
-    def _read_banded(self, query: torch.Tensor, before: int, scaling: float, window: int) -> torch.Tensor:
-        """Attention to the sinks and to the last `window` tokens, each token's own included."""
-        heads, sinks = self.cache.keys.heads, self.cache.settings.sinks
-        grouped = query.view(heads, -1, *query.shape[1:])
-        parts = []
-        for first in range(0, query.shape[1], ROWS):
-            rows = grouped[:, :, first : first + ROWS]
-            start, end = before + first, before + first + rows.shape[2]
-            low = max(start - window + 1, 0)
-            near = range(min(sinks, low)), range(low, end)
-            keys, values = (_of_ranges(vectors, near, query) for vectors in (self.cache.keys, self.cache.values))
-            where = torch.tensor([*near[0], *near[1]], device=query.device)
-            mine = torch.arange(start, end, device=query.device)[:, None]
-            mask = (where <= mine) & ((where > mine - window) | (where < sinks))
-            parts.append(ATTENTION(rows, keys[:, None], values[:, None], mask, scale=scaling, enable_gqa=True))
+    def _read_by(self, prefill: Prefill, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
+        """Attention to the columns that a policy names, block by block."""
+        grouped, parts = query.view(self.cache.keys.heads, -1, *query.shape[1:]) * scaling, []
+        for first in range(0, query.shape[1], BLOCK):
+            rows = grouped[:, :, first : first + BLOCK]
+            block = Block(rows, before + first, self.cache.keys, self.cache.settings.sinks)
+            ids, seen = prefill.columns(block)
+            keys, values = (
+                torch.from_numpy(each.take(ids)).to(query.device, query.dtype)
+                for each in (self.cache.keys, self.cache.values)
+            )
+            earlier = ids[:, None] <= np.arange(block.start, block.stop)[:, None]
+            mask = torch.from_numpy(earlier if seen is None else earlier & seen).to(query.device)[:, None]
+            parts.append(ATTENTION(rows, keys[:, None], values[:, None], mask, scale=1.0, enable_gqa=True))
         return torch.cat(parts, dim=2).reshape(query.shape).transpose(0, 1)
 
     def _decode(self, query: torch.Tensor, scaling: float) -> torch.Tensor:
@@ -90,16 +89,15 @@ class DecodingRow:
         if self.cache.advance():
             self.near = None
         grouped = (query.float() * scaling).view(heads, -1, query.shape[-1])
-        if query.device.type == "cpu" and not watch:
-            out = torch.from_numpy(self.cache.attend(grouped.detach().numpy()).out)
-            return out.reshape(query.shape).to(query.dtype)
-        sent = _to_cpu(grouped) if self.cache.is_searched else None
+        if (query.device.type == "cpu" or self.cache.settings.heads) and not watch:
+            out = torch.from_numpy(self.cache.attend(grouped.detach().cpu().numpy()).out)
+            return out.reshape(query.shape).to(query.device, query.dtype)
+        sent = _to_cpu(grouped) if self.cache.selected is not None else None
         if self.near is None:
             self.near = Near(self.cache, query)
         else:
             self.near.add(self.cache)
         out, lse, weights = self.near.attend(grouped)
-        self.cache.found = []
         near_lse = lse
         if sent is not None:
             found = self.cache.retrieve(sent())
@@ -162,8 +160,8 @@ def full_attention(
     parts = []
     if not before:
         return ATTENTION(query, keys, values, scale=scaling, is_causal=query.shape[2] > 1, enable_gqa=True)
-    for first in range(0, query.shape[2], ROWS):
-        rows = query[:, :, first : first + ROWS]
+    for first in range(0, query.shape[2], BLOCK):
+        rows = query[:, :, first : first + BLOCK]
         end = before + first + rows.shape[2]
         mask = torch.ones(rows.shape[2], end, dtype=torch.bool, device=query.device).tril(before + first)
         parts.append(ATTENTION(rows, keys[:, :, :end], values[:, :, :end], mask, scale=scaling, enable_gqa=True))
@@ -185,12 +183,6 @@ def stored(vectors: Vectors, head: int, start: int, stop: int, like: torch.Tenso
         codes = [vectors.slabs[n][head, max(start - n * SLAB, 0) : min(stop - n * SLAB, SLAB)] for n in slabs]
         return torch.from_numpy(np.concatenate(codes)).view(torch.bfloat16).to(like.device, like.dtype)
     return torch.from_numpy(vectors.head(head).block(start, stop)).to(like.device, like.dtype)
-
-
-def _of_ranges(vectors: Vectors, ranges: Iterable[range], like: torch.Tensor) -> torch.Tensor:
-    """Rows of all heads, (heads, rows, d)."""
-    blocks = [torch.from_numpy(vectors.block(each.start, each.stop)) for each in ranges]
-    return torch.cat(blocks, dim=1).to(like.device, like.dtype)
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -1,57 +1,50 @@
-"""One layer's cache for one sequence: keys, values, and the indexes over them. NumPy alone, no torch.
+"""One layer's cache for one sequence: keys, values, and what a step reads of them. NumPy alone, no torch.
 
-Every token is in one of three zones, which positions tell apart:
+Every row is in one of three zones, which row numbers tell apart:
 
-    static    [0, sinks) and the last `window` tokens
+    static    [0, sinks) and the last `window` rows
     indexed   [sinks, indexed)
-    pending   between `indexed` and the window: no longer in the window, not yet in the index
+    pending   between `indexed` and the window: no longer in the window, not yet taken in by the selection
 
-Static and pending tokens are attended to exactly, by whoever holds them near the model; here are all tokens, and what
-the indexes find.
+Static and pending rows are attended to exactly, by whoever holds them near the model; here are all rows, and what the
+selection reads of those indexed. Rows are tokens, in order, but for those that an eviction has dropped.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from os import cpu_count
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 
-from fovea.attention_retrieval.cache.choice import chosen
+from fovea.attention_retrieval.cache.evicted import Evicted
 from fovea.attention_retrieval.cache.queries import QuerySample
 from fovea.attention_retrieval.cache.report import HeadStats
-from fovea.attention_retrieval.corrections.correction import Corrected
-from fovea.attention_retrieval.index.blas import one_thread
-from fovea.attention_retrieval.index.engine import NO_BIAS, Engine, Found, Index, Keys, recall
-from fovea.attention_retrieval.partial import Partial, merge
+from fovea.attention_retrieval.index.engine import Found
+from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.selection.selection import Selected
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
-
-T = TypeVar("T")
+from fovea.rag.errors import ModelError
 
 
 class LayerCache:
-    """Tokens are appended by `append`; `advance` moves the zones; `retrieve` attends to what the indexes find."""
+    """Rows are appended by `append`; `advance` moves the zones; `attend` and `retrieve` read."""
 
     def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
-        self.settings, self.layer = settings, layer
+        self.settings, self.layer, self.selection = settings, layer, settings.selection
         self.keys, self.values = Vectors(heads, d, settings.dtype), Vectors(heads, d, settings.dtype)
         self.sample, self.group = QuerySample(settings.queries), 0
-        self.indexed = settings.sinks
-        self.indexes: list[Index] = []
-        self.corrected: list[Corrected] = []
-        self.selection = settings.selection
-        self.engine: Engine | None = None
+        self.last: np.ndarray | None = None
+        """The last queries of a prompt that an eviction will look at, (query heads, n, d)."""
+        self.evicted: Evicted | None = None
+        self.indexed, self.built = settings.sinks, False
         self.selected: Selected | None = None
+        self.windows: np.ndarray | None = None
+        """How far each head looks, (heads,), and 0 where it reads the whole text; None where all do."""
         self.why = f"up to {settings.dense_below:,} tokens every key is read"
         self.stats = [HeadStats(layer, head) for head in range(heads)]
-        self.steps = 0
-        self.found: list[Found] = []
+        self.found: Sequence[Found] = ()
         self.asked = np.zeros((0, 0, 0), np.float32)
         self.attention = np.zeros(0)
         """What each token got of the attention of the `watched` decoded ones: mean over the query heads that the
@@ -60,6 +53,11 @@ class LayerCache:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def tokens(self) -> int:
+        """Rows, and what was evicted."""
+        return len(self) + (self.evicted.tokens - self.evicted.rows if self.evicted else 0)
 
     def append(self, keys: np.ndarray, values: np.ndarray) -> None:
         """Take tokens in, (heads, tokens, d) each; raises ModelError where one is not finite, and takes none."""
@@ -73,22 +71,45 @@ class LayerCache:
             raise
 
     def learn(self, queries: np.ndarray, start: int) -> None:
-        """Keep some of a prompt's queries, (query heads, tokens, d) times the scaling, from position `start` on.
+        """Keep some of a prompt's queries, (query heads, tokens, d) times the scaling, from token `start` on.
 
-        None of them where a selection reads: it looks at none.
+        Those that the selection learns from, and the last ones, for an eviction.
         """
         if not self.group:
             self.group = len(queries) // self.keys.heads
             self.sample = QuerySample(max(self.settings.queries // self.group, 1))
-        if self.selection is None:
+        if self.selection and self.selection.needs_queries:
             self.sample.add(queries, start)
+        if self.settings.evict and (count := self.settings.evict.queries):
+            before = () if self.last is None else (self.last,)
+            self.last = np.concatenate([*before, queries[:, -count:]], axis=1)[:, -count:]
+
+    def evict(self) -> bool:
+        """Drop what the settings drop of a prompt that was read since the last call; True if rows have gone."""
+        if not (policy := self.settings.evict) or (self.last is None and policy.queries):
+            return False
+        last, self.last, heads = self.last, None, self.keys.heads
+        asked = None if last is None else last.reshape(heads, -1, *last.shape[1:])
+        kept = policy.kept(self.keys, self.values, asked)
+        if kept is None:
+            return False
+        taken = []
+        for rows in (self.keys, self.values):
+            taken.append(Vectors(heads, rows.d, rows.dtype))
+            taken[-1].append(rows.take(kept))
+        tokens = self.tokens
+        at = self.evicted.positions(tokens) if self.evicted else np.arange(tokens)[None]
+        at = np.take_along_axis(np.broadcast_to(at, (heads, len(self))), kept, axis=1)
+        (self.keys, self.values), self.evicted = taken, Evicted(tokens, at)
+        self._forget()
+        return True
 
     def advance(self) -> bool:
-        """Build the index, or let it take the pending tokens, where it is time; True if a zone has moved."""
+        """Let the selection be made, or take the pending rows in, where it is time; True if a zone has moved."""
         dynamic = len(self) - self.settings.window
-        if self.settings.top_k == 0 and not self.selection:
+        if self.selection is None:
             return self._slide(dynamic)
-        if not self.is_searched:
+        if not self.built:
             if len(self) <= self.settings.dense_below or dynamic <= self.settings.sinks:
                 return False
             self._build(dynamic)
@@ -98,66 +119,52 @@ class LayerCache:
         self._insert(dynamic)
         return True
 
-    @property
-    def is_searched(self) -> bool:
-        """Whether there are indexed tokens."""
-        return bool(self.indexes) or self.selected is not None
-
     def near(self, q: np.ndarray) -> Partial:
         """Attention of `q` (heads, group, d), times the scaling, to all that is not indexed."""
         from fovea.attention_retrieval.kernels.spans import attend_spans
 
         sinks = min(self.settings.sinks, self.indexed, len(self))
-        spans = np.array([[0, sinks], [max(self.indexed, sinks), len(self)]])
+        spans = np.empty((self.keys.heads, 2, 2), np.int64)
+        spans[:, 0], spans[:, 1] = (0, sinks), (max(self.indexed, sinks), len(self))
+        if self.windows is not None:
+            streams = self.windows > 0
+            spans[streams, 1, 0] = np.maximum(len(self) - self.windows[streams], sinks)
         return Partial(*attend_spans(self.keys.table, self.values.table, q, spans))
 
     def attend(self, q: np.ndarray) -> Partial:
         """Attention of `q` (heads, group, d), times the scaling, to all tokens, as the settings have it."""
         near = self.near(q)
-        if self.selected is not None:
-            return self._select(q, near)
-        found = self.retrieve(q)
-        return near if found is None else merge(near, found)
+        return near if self.selected is None else self._select(q, near)
 
     def retrieve(self, q: np.ndarray) -> Partial | None:
-        """Attention over the indexed tokens that `q` (heads, group, d), times the scaling, finds; None without index.
+        """Attention of `q` (heads, group, d), times the scaling, to what is read of the indexed rows; None without.
 
         The result is (heads, group, d) and (heads, group).
         """
-        if self.selected is not None:
-            nothing = Partial(np.zeros_like(q), np.full(q.shape[:2], -np.inf, np.float32))
-            return self._select(q, nothing)
-        if not self.indexes:
+        if self.selected is None:
             return None
-        from fovea.attention_retrieval.kernels.attend import attend_ids
-
-        more = self.settings.correction.more if self.settings.correction else 0
-
-        def one(head: int) -> tuple[np.ndarray, np.ndarray, Found]:
-            began = time.perf_counter()
-            found = self.indexes[head].search(q[head], self.settings.k + more)
-            between = time.perf_counter()
-            if self.corrected:
-                out, lse = self.corrected[head].attend(q[head], found)
-            else:
-                out, lse = attend_ids(self.values.head(head).stored, found.ids, found.logits)
-            self.stats[head].searched(found, self.indexed - self.settings.sinks, began, between)
-            return out, lse, found
-
-        parts = side_by_side(one, range(len(self.indexes)), self.settings.threads)
-        self.found = [found for _, _, found in parts]
-        self._audit(q)
-        return Partial(np.stack([out for out, _, _ in parts]), np.stack([lse for _, lse, _ in parts]))
+        return self._select(q, Partial(np.zeros_like(q), np.full(q.shape[:2], -np.inf, np.float32)))
 
     def _select(self, q: np.ndarray, near: Partial) -> Partial:
         assert self.selected is not None
-        began = time.perf_counter()
-        read = self.selected.attend(q, near)
-        seconds = (time.perf_counter() - began) / len(self.stats)
-        for stats, rows, size in zip(self.stats, read.rows.tolist(), read.bytes.tolist()):
-            stats.read(rows, size, self.indexed - self.settings.sinks, seconds)
-        self.asked = q
-        return read.part
+        began, mine = time.perf_counter(), self.reading()
+        read = self.selected.attend(q[mine], Partial(near.out[mine], near.lse[mine]))
+        seconds = (time.perf_counter() - began) / len(read.rows)
+        for n, head in enumerate(np.arange(self.keys.heads)[mine].tolist()):
+            finding = 0.0 if read.seconds is None else float(read.seconds[n])
+            self.stats[head].read(int(read.rows[n]), int(read.bytes[n]), self.indexed - self.settings.sinks)
+            self.stats[head].took(finding, max(seconds - finding, 0.0))
+            if n in read.recalls:
+                self.stats[head].audited(read.recalls[n])
+        self.asked, self.found = q, read.found
+        if self.windows is None:
+            return read.part
+        near.out[mine], near.lse[mine] = read.part
+        return near
+
+    def reading(self) -> slice | np.ndarray:
+        """The heads that read the whole text."""
+        return slice(None) if self.windows is None else np.flatnonzero(self.windows == 0)
 
     def watch(self, near: np.ndarray, weights: np.ndarray, lse: np.ndarray) -> None:
         """Add a decoded token's attention: `weights` (heads, group, near) of the rows `near`, and of what was found.
@@ -168,13 +175,11 @@ class LayerCache:
         if len(self.attention) < len(self):
             self.attention = np.concatenate([self.attention, np.zeros(2 * len(self) - len(self.attention))])
         self.attention[near] += weights[chosen > 0].sum(axis=0) / chosen.sum()
-        if self.selected is not None:
+        if self.selected is not None and not self.found:
             self._watch_all(lse, chosen)
-        for index, found, mine, counts in zip(self.indexes, self.found, lse, chosen):
+        for found, mine, counts in zip(self.found, lse, chosen):
             real = (found.ids >= 0) & (counts > 0)[:, None]
-            drawn = index.keys.bias[found.ids] if len(index.keys.bias) else 0
-            share = np.exp(found.logits - drawn - mine[:, None])
-            np.add.at(self.attention, found.ids[real], share[real] / chosen.sum())
+            np.add.at(self.attention, found.ids[real], np.exp(found.logits - mine[:, None])[real] / chosen.sum())
         self.watched += 1
 
     def chosen(self, queries: int) -> np.ndarray:
@@ -191,25 +196,48 @@ class LayerCache:
                 share = np.exp(logits - mine[counts, None]).sum(axis=0) / chosen.sum()
                 self.attention[self.settings.sinks : self.indexed] += share
 
-    def crop(self, length: int) -> None:
-        """Forget the tokens from `length` on; an index that holds one of them is built anew when it is next needed."""
-        self.sample.keep(np.arange(len(self)) < length)
-        self.keys.crop(length)
-        self.values.crop(length)
-        self.attention[length:] = 0
-        if length < self.indexed:
+    def can_crop(self, tokens: int) -> bool:
+        """Whether all that the first `tokens` tokens were is still there, or nothing is wanted of them."""
+        return not tokens or self.evicted is None or tokens >= self.evicted.whole_from
+
+    def crop(self, tokens: int) -> None:
+        """Forget the tokens from `tokens` on; a selection over one of them is made anew when it is next needed.
+
+        Raises ModelError where an eviction has dropped some of those before.
+        """
+        if not self.can_crop(tokens):
+            what = f"the first {tokens:,} tokens are not all there: some were evicted"
+            raise ModelError(what, fix="read the text anew, or leave out evict")
+        rows = min(max(tokens - self.tokens + len(self), 0), len(self))
+        if self.evicted:
+            self.evicted = self.evicted.cropped(tokens) if tokens else None
+        self.sample.keep(np.arange(max(self.tokens, tokens)) < tokens)
+        self.keys.crop(rows)
+        self.values.crop(rows)
+        self.attention[rows:] = 0
+        if tokens < self.tokens or not tokens:
+            self.last = None
+        if rows < self.indexed:
             self._forget()
 
     def keep(self, kept: np.ndarray) -> None:
         """Forget the tokens where `kept` (tokens,) is false; those behind the first of them are copied, and close up.
 
-        An index that reaches beyond the first of them is built anew when it is next needed.
+        A selection that reaches beyond the first of them is made anew when it is next needed. Raises ModelError where
+        one of them was there when others were evicted.
         """
         if kept.all():
             return
-        first, tokens = int(np.argmin(kept)), len(self)
+        if self.evicted and not kept[: self.evicted.tokens].all():
+            what = "the attention mask hides tokens of a text of which some were evicted"
+            raise ModelError(what, fix="go on showing them, or leave out evict")
+        self.sample.keep(kept)
+        self.last = None
+        if self.evicted:
+            kept = np.concatenate([np.ones(self.evicted.rows, bool), kept[self.evicted.tokens :]])
+        first, rows = int(np.argmin(kept)), len(self)
         behind = np.flatnonzero(kept[first:])
-        keys, values = (each.block(first, tokens) for each in (self.keys, self.values))
+        keys, values = (each.block(first, rows) for each in (self.keys, self.values))
         for vectors in (self.keys, self.values):
             vectors.crop(first)
         try:
@@ -217,17 +245,15 @@ class LayerCache:
         except BaseException:
             self.append(keys, values)
             raise
-        self.sample.keep(kept)
-        self.attention = self.attention[:tokens][kept[: len(self.attention)]]
+        self.attention = self.attention[:rows][kept[: len(self.attention)]]
         if first < self.indexed:
             self._forget()
 
     def bytes_of(self, head: int) -> tuple[int, int]:
-        """Bytes of one head's keys, and of its index and correction."""
-        index = self.indexes[head].nbytes if self.indexes else 0
-        index += self.selected.nbytes // self.keys.heads if self.selected else 0
-        correction = self.corrected[head].nbytes if self.corrected else 0
-        return self.keys.nbytes // self.keys.heads, index + correction
+        """Bytes of one head's keys, and of what the selection keeps beside them."""
+        heads = np.arange(self.keys.heads)[self.reading()]
+        beside = self.selected.nbytes // len(heads) if self.selected and head in heads else 0
+        return self.keys.nbytes // self.keys.heads, beside
 
     def _slide(self, stop: int) -> bool:
         """Nothing is searched for, so what has left the window is never read again."""
@@ -237,99 +263,45 @@ class LayerCache:
         return moved
 
     def _forget(self) -> None:
-        self.indexes, self.corrected, self.selected, self.indexed = [], [], None, self.settings.sinks
+        self.selected, self.windows, self.built, self.indexed = None, None, False, self.settings.sinks
 
     def _build(self, stop: int) -> None:
-        """Indexes for all heads, or, if it is interrupted, none."""
-        if selection := self.selection:
-            began, seed = time.perf_counter(), self.settings.seed + 1000 * self.layer
-            self.selected = selection.over(self.keys, self.values, self.settings.sinks, stop, seed=seed)
-            self.indexed, self.why = stop, f"{selection.name}: clusters of the text, the heaviest read row by row"
-            for stats in self.stats:
-                stats.built((time.perf_counter() - began) / len(self.stats))
-            return
-        first = Keys(self.keys.head(0), self.settings.sinks, stop)
-        self.engine, self.why = chosen(self.settings, first, self.sample.group(0, self.group))
-        engine = self.engine
+        """The state of the selection for the heads that read the whole text, or, if it is interrupted, none."""
+        assert self.selection
+        began, seed, tokens = time.perf_counter(), self.settings.seed + 1000 * self.layer, len(self)
+        windows = self.settings.heads.windows(self.layer, self.keys.heads, tokens) if self.settings.heads else None
+        reads = np.flatnonzero(windows >= tokens) if windows is not None else np.arange(self.keys.heads)
+        selected, why = None, "every head looks no further than its window"
+        if len(reads):
+            keys, values = self.of_heads(reads)
+            selected = self.selection.over(
+                keys, values, self.settings.sinks, stop, queries=lambda n: self.queries(reads[n]), seed=seed
+            )
+            why = f"{self.selection.name}: {selected.why}"
+        if windows is not None and len(reads) < self.keys.heads:
+            self.windows = np.where(windows >= tokens, 0, windows)
+        self.selected, self.indexed, self.built, self.why = selected, stop, True, why
+        for head in reads.tolist():
+            self.stats[head].built((time.perf_counter() - began) / len(reads))
 
-        correction = self.settings.correction
+    def queries(self, head: int) -> np.ndarray | None:
+        """The prompt's queries of a kv head's group, (n, d), times the scaling, those that were kept."""
+        return self.sample.group(head, self.group)
 
-        def one(head: int) -> tuple[Index, Corrected | None]:
-            began = time.perf_counter()
-            keys = Keys(self.keys.head(head), self.settings.sinks, stop, self.bias(head, stop))
-            queries = self.sample.group(head, self.group)
-            seed = self.settings.seed + 1000 * self.layer + head
-            index = engine.build(keys, queries if engine.needs_queries else None, seed=seed)
-            values = self.values.head(head)
-            corrected = correction.over(index.keys, values, queries, seed=seed) if correction else None
-            self.stats[head].built(time.perf_counter() - began)
-            return index, corrected
-
-        with one_thread():
-            built = side_by_side(one, range(self.keys.heads), self.settings.threads)
-        self.indexes, self.corrected = [index for index, _ in built], [each for _, each in built if each]
-        self.indexed = stop
-
-    def bias(self, head: int, stop: int) -> np.ndarray:
-        """What the correction adds to the logits of a head's rows up to `stop`."""
-        correction, settings = self.settings.correction, self.settings
-        if correction is None:
-            return NO_BIAS
-        return correction.bias(stop, seed=settings.seed, layer=self.layer, head=head)
+    def of_heads(self, heads: np.ndarray) -> tuple[Vectors, Vectors]:
+        """Keys and values of some heads, all of them as they are."""
+        if len(heads) == self.keys.heads:
+            return self.keys, self.values
+        return self.keys.some(heads), self.values.some(heads)
 
     def _insert(self, stop: int) -> None:
         if self.selected is not None:
-            began = time.perf_counter()
-            self.selected.insert(stop)
-            self.indexed = stop
-            for stats in self.stats:
-                stats.inserted((time.perf_counter() - began) / len(self.stats))
-            return
-
-        def one(head: int) -> None:
-            began = time.perf_counter()
-            index = self.indexes[head]
-            index.keys.bias = self.bias(head, stop)
-            index.insert(stop)
-            if self.corrected:
-                self.corrected[head].insert(index.keys)
-            self.stats[head].inserted(time.perf_counter() - began)
-
-        try:
-            with one_thread():
-                side_by_side(one, range(len(self.indexes)), self.settings.threads)
-        except BaseException:
-            self._forget()  # some heads may be ahead of others: build anew
-            raise
+            began, heads = time.perf_counter(), np.arange(self.keys.heads)[self.reading()].tolist()
+            try:
+                self.selected.insert(stop)
+            except BaseException:
+                self._forget()  # some heads may be ahead of others: made anew
+                raise
+            for head in heads:
+                self.stats[head].inserted((time.perf_counter() - began) / len(heads))
         self.indexed = stop
-
-    def _audit(self, q: np.ndarray) -> None:
-        """Repeat one head's search exactly, in turn."""
-        self.steps += 1
-        every = self.settings.audit_every
-        if not every or self.steps % every:
-            return
-        head = (self.steps // every) % len(self.indexes)
-        index, k = self.indexes[head], self.settings.k
-        exact = index.keys.best(q[head], k)
-        self.stats[head].audited(float(recall(self.found[head].ids[:, :k], exact.ids).mean()))
-        index.repair(q[head], exact.ids)
-
-
-def side_by_side(do: Callable[[int], T], heads: Iterable[int], threads: int) -> list[T]:
-    """`do` for every head, in threads; kernels let go of the interpreter's lock."""
-    threads = threads or cpu_count() or 1
-    work = list(heads)
-    if threads == 1 or len(work) == 1:
-        return [do(head) for head in work]
-
-    def share(first: int) -> list[T]:
-        return [do(head) for head in work[first::threads]]
-
-    parts = list(_pool(threads).map(share, range(min(threads, len(work)))))
-    return [parts[n % len(parts)][n // len(parts)] for n in range(len(work))]
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="fovea-heads")

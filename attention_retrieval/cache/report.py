@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-
-from fovea.attention_retrieval.index.engine import Found
 
 
 @dataclass
@@ -25,17 +22,14 @@ class HeadStats:
     insert: float = 0.0
     recalls: list[float] = field(default_factory=list)
 
-    def searched(self, found: Found, keys: int, began: float, between: float) -> None:
-        """A search among `keys` rows that began at `began` and was over, but for attending, at `between`."""
-        self.searches += 1
-        self.keys, self.scanned, self.bytes = self.keys + keys, self.scanned + found.scanned, self.bytes + found.bytes
-        self.select, self.attend = self.select + between - began, self.attend + time.perf_counter() - between
-
-    def read(self, rows: int, size: int, keys: int, seconds: float) -> None:
-        """Of `keys` indexed keys a selection has read `rows`, and `size` bytes."""
+    def read(self, rows: int, size: int, keys: int) -> None:
+        """Of `keys` indexed keys a step has read `rows`, and `size` bytes."""
         self.searches += 1
         self.keys, self.scanned, self.bytes = self.keys + keys, self.scanned + rows, self.bytes + size
-        self.attend += seconds
+
+    def took(self, select: float, attend: float) -> None:
+        """What a step took to find rows, and to attend to them."""
+        self.select, self.attend = self.select + select, self.attend + attend
 
     def built(self, seconds: float) -> None:
         """An index was made."""

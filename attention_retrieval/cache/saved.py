@@ -3,8 +3,10 @@
 NAME.keys.S          slab S of keys: mapped from the file when loaded, never copied; `values` likewise
 NAME.keys.S.scales   its scales, for int8
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
-NAME.selected.PART   the arrays of a selection, which serves all heads
-NAME.head.H.PART     the arrays of head H's index; of its correction under NAME.correction.H.PART
+NAME.last            the prompt's last queries, that an eviction looks at, bf16
+NAME.evicted         which of the tokens up to an eviction are there, by head
+NAME.windows         how far each head looks, where some stream
+NAME.selected.PART   the arrays of the selection's state
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.cache.device import DecodingRow
+from fovea.attention_retrieval.cache.evicted import Evicted
 from fovea.attention_retrieval.cache.layer import LayerCache
-from fovea.attention_retrieval.index.engine import Engine, Keys
 from fovea.attention_retrieval.index.state import damaged, mapped, part, under, within
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import CODES, SLAB, Vectors, decode, to_bf16
@@ -35,12 +37,12 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
                 arrays[f"{name}.{which}.{n}.scales"] = vectors.scales[n][:, :filled]
     if row.sample.queries is not None:
         arrays[f"{name}.sample"], arrays[f"{name}.sample.positions"] = to_bf16(row.sample.queries), row.sample.positions
-    for head, index in enumerate(row.indexes):
-        for key, array in index.state().items():
-            arrays[f"{name}.head.{head}.{key}"] = array
-    for head, corrected in enumerate(row.corrected):
-        for key, array in corrected.state().items():
-            arrays[f"{name}.correction.{head}.{key}"] = array
+    if row.last is not None:
+        arrays[f"{name}.last"] = to_bf16(row.last)
+    if row.evicted:
+        arrays[f"{name}.evicted"] = row.evicted.at
+    if row.windows is not None:
+        arrays[f"{name}.windows"] = row.windows
     for key, array in row.selected.state().items() if row.selected else ():
         arrays[f"{name}.selected.{key}"] = array
     return {
@@ -48,8 +50,8 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         "heads": row.keys.heads,
         "d": row.keys.d,
         "indexed": row.indexed,
-        "engine": row.engine.settings() if row.indexes and row.engine else None,
-        "selected": row.selected is not None,
+        "evicted": row.evicted.tokens if row.evicted else None,
+        "built": row.built,
         "why": row.why,
         "stride": row.sample.stride,
         "group": row.group,
@@ -65,8 +67,8 @@ class SavedRow(BaseModel):
     heads: Size
     d: Size
     indexed: NonNegativeInt
-    engine: dict[str, Any] | None
-    selected: bool = False
+    evicted: NonNegativeInt | None = None
+    built: bool = False
     why: str
     stride: PositiveInt
     group: NonNegativeInt
@@ -82,28 +84,43 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
         _adopt(f"{name}.{which}", vectors, said.tokens, arrays)
     cache.group, cache.indexed, cache.why = said.group, said.indexed, said.why
     cache.sample.stride = said.stride
+    if said.evicted is not None:
+        cache.evicted = _evicted(f"{name}.evicted", said, arrays)
     if f"{name}.sample" in arrays:
         sample = part(arrays, f"{name}.sample", np.uint16, (said.heads * said.group, None, said.d))
         positions = part(arrays, f"{name}.sample.positions", np.int64, (sample.shape[1],))
         cache.sample.queries = decode(sample)
-        cache.sample.positions = within(positions, f"{name}.sample.positions", 0, max(said.tokens, 1))
-    if (said.engine or said.selected) and not settings.sinks <= said.indexed <= said.tokens:
-        raise damaged(f"{name} has {said.tokens} tokens, of which {said.indexed} are indexed")
-    if said.selected:
-        if not cache.selection:
-            raise damaged(f"{name} was read by a selection, and the settings name none")
-        state = under(f"{name}.selected.", arrays)
-        cache.selected = cache.selection.restore(cache.keys, cache.values, state, settings.sinks, said.indexed)
-    if said.engine:
-        cache.engine = Engine.model_validate(said.engine)
-        for head in range(said.heads):
-            keys = Keys(cache.keys.head(head), settings.sinks, said.indexed, cache.bias(head, said.indexed))
-            index = cache.engine.restore(keys, under(f"{name}.head.{head}.", arrays))
-            cache.indexes.append(index)
-            if settings.correction:
-                state = under(f"{name}.correction.{head}.", arrays)
-                cache.corrected.append(settings.correction.restore(index.keys, cache.values.head(head), state))
+        cache.sample.positions = within(positions, f"{name}.sample.positions", 0, max(cache.tokens, 1))
+    if f"{name}.last" in arrays:
+        cache.last = decode(part(arrays, f"{name}.last", np.uint16, (said.heads * said.group, None, said.d)))
+    if said.built:
+        _restore(name, cache, said, arrays)
     return row
+
+
+def _evicted(name: str, said: SavedRow, arrays: Arrays) -> Evicted:
+    """Every head has the same number of rows, in order."""
+    assert said.evicted is not None
+    at = within(part(arrays, name, np.int64, (said.heads, None)), name, 0, max(said.evicted, 1))
+    if at.shape[1] > said.tokens or (np.diff(at, axis=1) < 1).any():
+        raise damaged(f"part {name!r} does not name rows of the text, in order")
+    return Evicted(said.evicted, at)
+
+
+def _restore(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> None:
+    """The selection's state, where a head reads the whole text."""
+    sinks = cache.settings.sinks
+    if not cache.selection:
+        raise damaged(f"{name} was read by a selection, and the settings name none")
+    if not sinks <= said.indexed <= said.tokens:
+        raise damaged(f"{name} has {said.tokens} tokens, of which {said.indexed} are indexed")
+    if f"{name}.windows" in arrays:
+        windows = part(arrays, f"{name}.windows", np.int64, (said.heads,))
+        cache.windows = within(windows, f"{name}.windows", 0, max(said.tokens, 1))
+    cache.built, reads = True, np.arange(said.heads)[cache.reading()]
+    if len(reads):
+        state = under(f"{name}.selected.", arrays)
+        cache.selected = cache.selection.restore(*cache.of_heads(reads), state, sinks, said.indexed)
 
 
 def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:

@@ -1,1 +1,1 @@
-"""Which heads of a model look things up, and how much a text needs them."""
+"""Which heads read how far, one file a policy: the values of `heads: {use: ...}`."""

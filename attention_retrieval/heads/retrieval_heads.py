@@ -1,123 +1,69 @@
-"""Which heads look things up, and what a model loses without them.
+"""Retrieval heads read everything; the others stream.
 
-A retrieval head copies: while a sentence is repeated, it attends to where its next token stood. Few heads do, the same
-ones in every text (W. Wu et al., "Retrieval head mechanistically explains long-context factuality", 2024).
+A kv head is as good at looking things up as the best query head of its group. The `keep` share of all kv heads with the
+highest scores reads the whole text, the others sinks and window. Small models have few heads that lose nothing so:
+measured before it is used, by `fovea bench longcontext`.
+(W. Wu et al., "Retrieval head mechanistically explains long-context factuality", 2024, arXiv 2404.15574; the cut by a
+quantile over all layers is DuoAttention's, arXiv 2410.10819)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, PositiveInt
 
-from fovea.attention_retrieval.heads.through import Called, through
-from fovea.rag.causal_lm import CausalLM
+from fovea.attention_retrieval.heads.heads import Heads
 from fovea.rag.errors import ConfigError
-from fovea.rag.progress import bar
 
 
-@dataclass
-class Looked:
-    """Where each head looks most, from some rows of the one text of a call: `at[layer]` is (heads, rows)."""
+class RetrievalHeads(Heads, name="retrieval_heads"):
+    """Heads by a table of scores."""
 
-    rows: Sequence[int]
-    at: dict[int, np.ndarray] = field(default_factory=dict)
+    scores: list[list[float]] | Literal["auto"] = "auto"
+    """How much each query head looks things up, a row a layer; `auto` takes those of the model's own table, made at
+    first use, as `fovea heads MODEL --kind copy` does."""
 
-    def __call__(self, called: Called, out: Any) -> Any:
-        """Find the largest logits among the tokens that each row may see."""
-        import torch
+    keep: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """The share of kv heads that read the whole text."""
 
-        rows = torch.tensor(list(self.rows), device=called.query.device)
-        keys = called.key.repeat_interleave(called.group, dim=1)
-        logits = called.query[0][:, rows] @ keys[0].transpose(1, 2)
-        hidden = called.hidden[0, :, rows]
-        self.at[called.layer] = logits.masked_fill(hidden, float("-inf")).argmax(dim=-1).cpu().numpy()
-        return out
+    window: PositiveInt = 256
+    """The last tokens that the others read."""
 
+    @property
+    def wants_scores(self) -> bool:
+        """Where they are `auto`."""
+        return self.scores == "auto"
 
-@dataclass(frozen=True)
-class Blurred:
-    """Some heads, by layer, attend to all tokens up to their own alike."""
+    def with_scores(self, scores: list[list[float]]) -> RetrievalHeads:
+        """The same, by these."""
+        return self.model_copy(update={"scores": scores})
 
-    heads: Mapping[int, Sequence[int]]
+    def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
+        """Scores must be those of a model of this shape."""
+        if isinstance(self.scores, str):
+            what = "scores: auto takes those of the model's table, which a pipeline's generator reads"
+            raise ConfigError(
+                what, where="heads", fix="give the scores that `fovea heads MODEL --kind copy --json` prints"
+            )
+        got = [len(row) for row in self.scores]
+        if got != [query_heads] * layers:
+            shape = f"{len(got)} layers of {' or '.join(str(n) for n in sorted(set(got)))} heads"
+            raise ConfigError(f"the scores of heads are of {shape}, the model has {layers} of {query_heads}")
 
-    def __call__(self, called: Called, out: Any) -> Any:
-        """Put running means of the values in the place of these heads' outputs, (batch, tokens, heads, d)."""
-        import torch
+    def windows(self, layer: int, kv_heads: int, tokens: int) -> np.ndarray:
+        """All, or `window`."""
+        reads = self._by_group(kv_heads)[layer] >= self._least(kv_heads)
+        return np.where(reads, max(tokens, 1), min(self.window, max(tokens, 1)))
 
-        value = called.value
-        many = torch.arange(1, value.shape[2] + 1, device=value.device, dtype=torch.float32)[:, None]
-        for head in self.heads.get(called.layer, ()):
-            out[:, :, head] = (value[:, head // called.group].float().cumsum(dim=1) / many).to(out.dtype)
-        return out
+    def _by_group(self, kv_heads: int) -> np.ndarray:
+        """The best of each group, (layers, kv heads)."""
+        table = np.array(self.scores, np.float64)
+        return table.reshape(len(table), kv_heads, -1).max(axis=2)
 
-
-def retrieval_scores(
-    lm: CausalLM, sentences: Sequence[str], *, probes: int = 40, tokens: int = 1024, seed: int = 0
-) -> np.ndarray:
-    """How much each head copies, (layers, heads), 0 to 1.
-
-    A probe is a list of `key: sentence` lines, three of them repeated, and a fourth key, whose sentence follows. Score:
-    the share of that sentence's tokens that the head, one token before, attends to most in its line. Lines are drawn
-    from `sentences`, as many as `tokens` hold. Raises ConfigError for fewer than eight sentences.
-    """
-    import torch
-
-    if len(sentences) < 8:
-        raise ConfigError(f"{len(sentences)} sentences are too few to probe heads with: eight at least")
-    rng = np.random.default_rng(seed)
-    config = lm.model.config.get_text_config()
-    total = np.zeros((config.num_hidden_layers, config.num_attention_heads))
-    with bar("probing heads", probes) as progress, torch.inference_mode():
-        for _ in range(probes):
-            ids, line, answer = _probe(lm, sentences, tokens, rng)
-            looked = Looked(range(len(ids) - len(answer) - 1, len(ids) - 1))
-            with through(lm.model, looked):
-                lm.model(torch.tensor([ids], device=lm.model.device), use_cache=False)
-            there = np.array(ids)
-            for layer, at in looked.at.items():
-                in_line = (at >= line.start) & (at < line.stop)
-                total[layer] += (in_line & (there[at] == np.array(answer))).mean(axis=1)
-            progress.advance()
-    return total / probes
-
-
-def _probe(
-    lm: CausalLM, sentences: Sequence[str], tokens: int, rng: np.random.Generator
-) -> tuple[list[int], range, list[int]]:
-    """A probe's tokens, where the asked line stands in it, and the tokens of the answer, which end it."""
-
-    def encoded(text: str) -> list[int]:
-        return list(lm.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    lines: list[tuple[list[int], list[int]]] = []
-    used = 0
-    for n in rng.permutation(len(sentences)):
-        key = "".join(rng.choice(list("abcdefghijkmnpqrstuvwxyz23456789"), 6))
-        line = encoded(f"{key}:"), encoded(f" {sentences[n]}\n")[: tokens // 6]
-        used += len(line[0]) + len(line[1])
-        if len(lines) > 4 and used > tokens * 2 // 3:
-            break
-        lines.append(line)
-    ids: list[int] = []
-    places = []
-    for key_ids, sentence in lines:
-        ids += key_ids
-        places.append(range(len(ids), len(ids) + len(sentence)))
-        ids += sentence
-    order = rng.permutation(len(lines))[:4]
-    for n in order:
-        ids += lines[n][0] + lines[n][1]
-    return ids, places[order[3]], lines[order[3]][1]
-
-
-def strongest(scores: np.ndarray, share: float) -> dict[int, list[int]]:
-    """The heads with the largest scores, `share` of all and one at least, by layer."""
-    count = max(round(share * scores.size), 1)
-    best = np.argsort(-scores, axis=None, kind="stable")[:count]
-    found: dict[int, list[int]] = {}
-    for at in sorted(best.tolist()):
-        found.setdefault(at // scores.shape[1], []).append(at % scores.shape[1])
-    return found
+    def _least(self, kv_heads: int) -> float:
+        """The score of the last head that reads."""
+        best = np.sort(self._by_group(kv_heads), axis=None)[::-1]
+        count = round(self.keep * len(best))
+        return float(best[count - 1]) if count else float("inf")

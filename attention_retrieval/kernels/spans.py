@@ -21,7 +21,7 @@ def of_head(keys: Table, values: Table, head: int) -> Rows:
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def attend_spans(keys: Table, values: Table, q: np.ndarray, spans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """softmax(q . keys) . values over the rows of `spans` (spans, 2), each [start, stop), disjoint.
+    """softmax(q . keys) . values over the rows of `spans` (heads, spans, 2), each [start, stop), disjoint.
 
     q (heads, queries, d), times the scaling; returns output (heads, queries, d) and log-sum-exp (heads, queries).
     """
@@ -30,7 +30,7 @@ def attend_spans(keys: Table, values: Table, q: np.ndarray, spans: np.ndarray) -
     for head in range(heads):
         sums = Sums(np.full(queries, -np.inf, np.float32), np.zeros(queries, np.float32), out[head])
         rows = of_head(keys, values, head)
-        for n in range(spans.shape[0]):
-            absorb_span(rows, q[head], spans[n, 0], spans[n, 1], sums)
+        for n in range(spans.shape[1]):
+            absorb_span(rows, q[head], spans[head, n, 0], spans[head, n, 1], sums)
         finish(sums, lse[head])
     return out, lse

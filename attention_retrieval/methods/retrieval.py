@@ -47,6 +47,15 @@ class Retrieval(RetrievalSettings, name="retrieval"):
         """The same, watching these."""
         return self.model_copy(update={"watch": tuple(heads)})
 
+    @property
+    def wants_scores(self) -> bool:
+        """Where the policy of heads does."""
+        return self.heads is not None and self.heads.wants_scores
+
+    def with_scores(self, scores: list[list[float]]) -> Retrieval:
+        """The same, its policy of heads with these."""
+        return self.model_copy(update={"heads": self.heads and self.heads.with_scores(scores)})
+
     def attended(self, cache: Any) -> np.ndarray | None:
         """The mean over the watched heads, where `watch` is set."""
         return cache.looked() if self.watch else None

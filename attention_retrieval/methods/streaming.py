@@ -17,6 +17,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.methods.retrieval import Retrieval
+from fovea.attention_retrieval.prefill.prefill import Prefill
 from fovea.attention_retrieval.vectors import Dtype
 
 
@@ -32,8 +33,8 @@ class Streaming(Attention, name="streaming"):
     dtype: Dtype = "bf16"
     """How keys and values are kept: bf16, int8 with one scale a token, or fp32."""
 
-    prompt_window: PositiveInt | None = None
-    """While the prompt is read, tokens attend to the sinks and to so many tokens before them; to all, if left out."""
+    prefill: Prefill | None = None
+    """While the prompt is read, what a token reads of those before it: `{use: band, ...}`; all, if left out."""
 
     def implementation(self) -> str:
         """`fovea_retrieval`, which serves what is near as well."""

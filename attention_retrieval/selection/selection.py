@@ -12,11 +12,13 @@ Rows are not copied: they stay in the cache's slabs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from fovea.attention_retrieval.index.engine import Found
 from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
@@ -34,6 +36,12 @@ class Read(NamedTuple):
     """Rows of full width that each head read, centroids too, (heads,)."""
     bytes: np.ndarray
     """Bytes that each head read, (heads,)."""
+    seconds: np.ndarray | None = None
+    """Of them, what each head took to find rows, (heads,); None where finding and attending are one."""
+    found: Sequence[Found] = ()
+    """By head, the rows that were attended to, with logits without any bias, where all others stand for no token."""
+    recalls: Mapping[int, float] = MappingProxyType({})
+    """By head, the share of the best rows that were found, where that was tried."""
 
 
 class Selected(ABC):
@@ -41,6 +49,10 @@ class Selected(ABC):
 
     start: int
     stop: int
+    reader: str
+    """What reads, for a report."""
+    why: str
+    """Why that does, in a sentence."""
 
     @abstractmethod
     def attend(self, q: np.ndarray, near: Partial) -> Read:
@@ -48,7 +60,7 @@ class Selected(ABC):
 
     @abstractmethod
     def insert(self, stop: int) -> None:
-        """Take in the rows from `self.stop` to `stop`. What fails leaves the state as it was."""
+        """Take in the rows from `self.stop` to `stop`. After what fails, the state is used no more."""
 
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
@@ -62,6 +74,11 @@ class Selected(ABC):
 
 class Selection(Component, kind="selection"):
     """Makes the state of a layer. Built-ins live in `attention_retrieval/selection/`, one file each."""
+
+    @property
+    def needs_queries(self) -> bool:
+        """Whether `over` learns from the prompt's queries: then the cache keeps a sample of them."""
+        return False
 
     @abstractmethod
     def over(

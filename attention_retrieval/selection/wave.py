@@ -143,6 +143,7 @@ class WaveSelected(Selected):
         seed: int,
     ) -> None:
         self.settings, self.keys, self.values, self.seed = settings, keys, values, seed
+        self.reader, self.why = settings.name, "clusters of the text, the heaviest read row by row"
         self.start, self._row_bytes = start, keys.head(0).row_bytes + values.head(0).row_bytes
         self._take(heads, stop)
 

@@ -1,7 +1,7 @@
 """What of a statement may not differ in its evidence: its numbers, its names, and what it denies.
 
 A number is compared with what it counts and on which side it bounds: neither "4 weeks" nor "at least 4 months" is in
-"2 weeks a year, at most 4 months" (`pipelines/answering/quantities.py`).
+"2 weeks a year, at most 4 months" (`pipelines/answering/contradictions.py`).
 
 Likeness of wording cannot tell "in 1969" from "in 1979", nor "has no air" from "has air": these are compared as such.
 Negations are known for English; capitals work wherever they are used.
@@ -14,17 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fovea.pipelines.answering.bounds import BOUNDS, NEGATED
+from fovea.pipelines.answering.contradictions import misbounded, miscounted, misplaced
 from fovea.pipelines.answering.likeness import COMMON, STEM, stems
 from fovea.pipelines.answering.numerals import in_digits
-from fovea.pipelines.answering.quantities import (
-    Quantity,
-    asked_numbers,
-    misbounded,
-    miscounted,
-    misplaced,
-    numbers,
-    quantities,
-)
+from fovea.pipelines.answering.quantities import Quantity, asked_numbers, numbers, quantities
 from fovea.rag.tokens import words
 
 _REFERS = re.compile(r"\b(?:he|she|it|they|his|her|him|its|their|them|this|these)\b", re.IGNORECASE)

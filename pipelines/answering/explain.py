@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fovea.rag.look import Look
-from fovea.rag.printable import printable, shorten
+from fovea.rag.printable import counted, printable, shorten
 from fovea.rag.trace import Trace
 
 
@@ -78,7 +78,7 @@ def _best(fate: Fate) -> int:
 def stage_lines(trace: Trace, *, quiet: bool = False) -> Iterator[str]:
     """What each stage did and took, a line each, with its warnings below it unless `quiet`."""
     for stage in trace.stages:
-        counts = ", ".join(f"{n:,} {what}" for what, n in stage.counts.items())
+        counts = ", ".join(counted(n, what) for what, n in stage.counts.items())
         notes = ", ".join(f"{k}: {v}" for k, v in stage.notes.items())
         did = printable("; ".join(filter(None, (counts, notes))))
         yield f"{stage.name:<28}{stage.seconds * 1000:>10.1f} ms  {did}".rstrip()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from fovea.attention_retrieval.heads.weights import Neutral
+from fovea.attention_retrieval.probes.weights import Neutral
 from fovea.pipelines.answering.attended import places
 from fovea.pipelines.answering.prompt import INSTRUCTION, messages
 from fovea.rag.causal_lm import CausalLM

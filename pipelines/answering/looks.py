@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from fovea.attention_retrieval.heads.table import HeadTable
-from fovea.attention_retrieval.heads.weights import evidence_weights
+from fovea.attention_retrieval.probes.weights import evidence_weights
 from fovea.pipelines.answering.attended import by_character, most_of_a_word, phrases, shares
 from fovea.pipelines.answering.layout import Layout
 from fovea.pipelines.answering.passages import cited

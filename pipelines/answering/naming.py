@@ -12,7 +12,7 @@ from collections.abc import Container, Iterator, Sequence
 from fovea.pipelines.answering.claims import names
 from fovea.pipelines.answering.likeness import stems
 from fovea.pipelines.answering.passages import Passage
-from fovea.pipelines.answering.quantities import YEARS
+from fovea.pipelines.answering.quantities import LABELS, YEARS
 from fovea.rag.types import Document
 
 _ENGLISH = re.compile(r"\b(?:the|of|does|did|is|are|how|what|which|who|when|where|why)\b", re.IGNORECASE)
@@ -33,8 +33,7 @@ _RANGE = re.compile(
     r"\b([12]\d{3})s?\s*(?:-|–|—|to|until|till|through|and|bis|und)\s*(?:[a-z]+\s+)?([12]\d{3}|\d{2})\b"
 )
 _LABEL = re.compile(
-    r"\b(?:section|article|chapter|clause|paragraph|appendix|annex|figure|table|version|level|step|rule|abschnitt|"
-    r"artikel|kapitel|absatz|anhang|stufe)\s+(\d+(?:\.\d+)*)\b|§\s*(\d+(?:\.\d+)*)",
+    rf"\b(?:{LABELS})\s+(\d+(?:\.\d+)*)\b|§\s*(\d+(?:\.\d+)*)",
     re.IGNORECASE,
 )
 _LITERAL = re.compile(r"`([^`]+)`|“([^”]+)”|„([^“”]+)[“”]|\"([^\"]+)\"|(?<![\w-])(--?[a-z][\w-]+|\w+_\w+)")

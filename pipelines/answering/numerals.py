@@ -44,29 +44,44 @@ _MORE = re.compile(rf"(?P<and> and)?[ -](?P<below>{_BELOW})\b(?P<power>[ -](?:{'
 _BETWEEN = re.compile(r"\b(?:between|both)\s+\Z", re.IGNORECASE)
 LEAD = 24
 """Characters before a number in which "between" is looked for."""
+_MONEY = r"(?:[€$£]|(?:euros?|eur|dollars?|usd|pounds?|gbp|franken|francs|chf)\b)"
+_LONG = r"(?:(?:k?m|kilomet(?:er|re)s?|met(?:er|re)s?|miles|mètres|kilomètres)\b)"
+_CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?![\d:])|(?:[01]?\d|2[0-3])\.[0-5]\d(?=\s?(?:uhr\b|[ap]\.?m\b))"
 _NUMBER = re.compile(
-    rf"(?:(?<![\w.,])|(?<=US\$))(?P<digits>(?:\d{{1,3}}(?:[{_SPACES}]\d{{3}}(?!\d))+|\d)[\d.,]*(?<![.,]))|"
+    rf"(?:(?<![\w.,])|(?<=US\$)|(?<=\bv)(?=\d+\.\d))(?:(?<!:)(?P<clock>{_CLOCK})|"
+    rf"(?P<spaced>\d{{1,3}}(?: \d{{3}}){{1,3}}(?=\s?(?:{_MONEY}|{_LONG})))|"
+    rf"(?P<digits>(?:\d{{1,3}}(?:[{_SPACES}]\d{{3}}(?!\d))+|\d)[\d.,]*(?<![.,])))|"
     rf"\b(?:(?P<words>{_BELOW})|(?P<alone>{'|'.join(POWERS)}))\b",
     re.IGNORECASE,
 )
 _SUFFIX = re.compile(r"(k|mn?|bn?)\b", re.IGNORECASE)
 _SUFFIXES = {"k": 1_000, "m": 1_000_000, "mn": 1_000_000, "b": 1_000_000_000, "bn": 1_000_000_000}
-"""What stands behind the digits of an amount of money: `$1.5k`, `€10bn`."""
+"""What stands behind the digits of an amount of money, `$1.5k`, `€10bn`, or of a crowd: `1.2m people`."""
+_CROWD = re.compile(
+    rf"\s(?:{_MONEY}|(?:people|users|customers|inhabitants|residents|visitors|viewers|members|copies|votes|jobs)\b)",
+    re.IGNORECASE,
+)
+_WHOLE = re.compile(
+    rf"\s?{_MONEY}|\s(?:einwohnern?|menschen|personen|mitarbeitern?|jahren?|tagen?|stunden)\b", re.IGNORECASE
+)
+"""What is not told to a thousandth of one: `1.500 Euro` and `1.500 Tage` group thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Numeral:
-    """A number, the power of ten (or dozen) said behind it, whether it is spelt in words, and where it stands."""
+    """A number, the power of ten (or dozen) said behind it, whether it is spelt in words, and where it stands; what is
+    no amount (a version, a date, a time of day) as it is written."""
 
     value: float
     power: float
     spelt: bool
     span: Span
+    written: str = ""
 
     @property
     def digits(self) -> str:
         """The value in the one way of writing it."""
-        return f"{self.value:.12g}"
+        return self.written or f"{self.value:.12g}"
 
 
 def numerals(text: str) -> Iterator[Numeral]:
@@ -74,7 +89,7 @@ def numerals(text: str) -> Iterator[Numeral]:
     at = 0
     for match in _NUMBER.finditer(text):
         if match.start() >= at:  # not the "million" of "two million"
-            found = (_figures if match["digits"] else _words)(text, match)
+            found = (_words if match["words"] or match["alone"] else _figures)(text, match)
             at = found.span.end
             yield found
 
@@ -91,12 +106,25 @@ def in_digits(text: str) -> str:
 
 def _figures(text: str, match: re.Match[str]) -> Numeral:
     """Digits, and the powers behind them: `2.5 million`, `$1.5k`."""
+    if match["clock"]:
+        return _clock(match)
+    money = text[match.start() - 1] in "$€£¥" if match.start() else False
     power, at = 1.0, match.end()
     while more := _POWER.match(text, at):
         power, at = power * BEHIND[more[1].lower()], more.end()
-    if text[max(0, match.start() - 1) : match.start()] in "$€£¥" and (suffix := _SUFFIX.match(text, at)):
+    if (suffix := _SUFFIX.match(text, at)) and (money or suffix[1].lower() == "bn" or _CROWD.match(text, suffix.end())):
         power, at = power * _SUFFIXES[suffix[1].lower()], suffix.end()
-    return Numeral(_written(match["digits"]) * power, power, False, Span(match.start(), at))
+    digits = re.sub(f"[{_SPACES} ]", "", match["digits"] or match["spaced"])
+    whole = power == 1 and (money or _WHOLE.match(text, at) is not None)
+    value, written = _written(digits, whole=whole)
+    return Numeral(value * power, power, False, Span(match.start(), at), written)
+
+
+def _clock(match: re.Match[str]) -> Numeral:
+    """`8.30 Uhr` and `8:30` are one, and so are `8:00` and the 8 of "8 o'clock"."""
+    hours, minutes = map(int, re.split("[:.]", match["clock"]))
+    written = f"{hours}:{minutes:02}" if minutes else ""
+    return Numeral(hours + minutes / 60, 1.0, False, Span(match.start(), match.end()), written)
 
 
 def _words(text: str, match: re.Match[str]) -> Numeral:
@@ -129,11 +157,13 @@ def _below(phrase: str) -> float:
     return float(sum((UNITS | TENS)[word] for word in re.split(r"[ -]", phrase.lower())))
 
 
-def _written(digits: str) -> float:
-    """`1,500` and `1.500.000` group thousands; any other single mark is the decimal one. A version keeps its digits."""
-    digits = re.sub(f"[{_SPACES}]", "", digits)
+def _written(digits: str, *, whole: bool) -> tuple[float, str]:
+    """`1,500`, `1.500.000` and `1.500,5` group thousands, and so does `1.500` of what is told in whole ones; any other
+    single mark is the decimal one. A version and a date keep their digits, which come second."""
     for mark, other in (",.", ".,"):
-        if re.fullmatch(rf"\d{{1,3}}(?:\{mark}\d{{3}}){'+' if mark == ',' else '{2,}'}(?:\{other}\d+)?", digits):
-            return float(digits.replace(mark, "").replace(other, "."))
-    whole, *rest = re.split(r"[.,]", digits)
-    return float(f"{whole}.{''.join(rest) or 0}")
+        if re.fullmatch(rf"[1-9]\d{{0,2}}(?:\{mark}\d{{3}})+(?:\{other}\d+)?", digits) and (
+            mark == "," or whole or len(re.findall("[.,]", digits)) > 1
+        ):
+            return float(digits.replace(mark, "").replace(other, ".")), ""
+    first, *rest = re.split(r"[.,]", digits)
+    return float(f"{first}.{''.join(rest) or 0}"), digits if len(rest) > 1 else ""

@@ -8,10 +8,10 @@ from itertools import islice
 from typing import Literal
 
 from fovea.attention_retrieval.heads import table
-from fovea.attention_retrieval.heads.needles import Needle, needles
-from fovea.attention_retrieval.heads.pointing import Probe, pointing_scores
-from fovea.attention_retrieval.heads.retrieval_heads import retrieval_scores
 from fovea.attention_retrieval.heads.table import HeadTable
+from fovea.attention_retrieval.probes.needles import Needle, needles
+from fovea.attention_retrieval.probes.pointing import Probe, pointing_scores
+from fovea.attention_retrieval.probes.retrieval_heads import retrieval_scores
 from fovea.pipelines.answering.layout import Layout
 from fovea.pipelines.answering.prompt import messages
 from fovea.rag import trace

@@ -22,7 +22,7 @@ century: centuries jahrhundert jahrhunderte; percent: % percentage pct prozent; 
 dollar: $ usd; euro: € eur; pound: £ gbp; yen: ¥ jpy; franc: chf franken
 kilogram: kg kilo; gram: g gramm; milligram: mg; tonne: ton; kilometre: km kilometer; metre: meter
 centimetre: cm centimeter; millimetre: mm millimeter; mile: mi; litre: liter; millilitre: ml milliliter
-kilobyte: kb; megabyte: mb; gigabyte: gb
+kilobyte: kb; megabyte: mb; gigabyte: gb; am: ; pm:
 """
 MEASURES = {
     form: name
@@ -34,13 +34,22 @@ MEASURES = {
 """Words and signs of units, by the unit's name."""
 _NAMES = frozenset(MEASURES.values())
 _BEFORE = re.compile(r"(?:(?P<sign>[$€£¥])|\b(?P<code>usd|eur|gbp|chf|jpy))\s?\Z", re.IGNORECASE)
-_BEHIND = re.compile(r"\s?(per cent\b|[$€£¥%°]|-?[^\W\d_]+)(?:[\s-]([^\W\d_]+))?", re.IGNORECASE)
+_BEHIND = re.compile(r"\s?(per cent\b|[ap]\.m\b\.?|[$€£¥%°]|-?[^\W\d_]+)(?:[\s-]([^\W\d_]+))?", re.IGNORECASE)
 _LINK = re.compile(r"\s*(-|–|—|\b(?:to|or|and|bis|oder|und)\b)\s*(?:US)?[$€£¥]?", re.IGNORECASE)
 _LISTED = ("or", "oder", "and", "und")
 _BETWEEN = re.compile(r"\b(?:between|zwischen)\s+(?:US)?[$€£¥]?\Z", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
-AROUND, MARGIN = 3, 2
-"""How many telling words on either side tell the place of a number, and by how many another place must fit better."""
+LABELS = (
+    "section|article|chapter|clause|paragraph|appendix|annex|figure|table|version|level|step|rule|abschnitt|artikel|"
+    "kapitel|absatz|anhang|stufe"
+)
+"""Words before a number that names and counts nothing."""
+_LABEL = re.compile(rf"(?:\b(?:{LABELS}|release)\s|§\s?|\bv\.?\s?|(?-i:\b[A-Z]\w{{1,16}}\s))\Z", re.IGNORECASE)
+"""The last is a name: "Python 3.10"."""
+_MINUS = re.compile(r"(?:(?<![\w.,)%°])[-−]|\bminus\s)\Z", re.IGNORECASE)
+_ZERO = re.compile(r"\s?[^\W\d_]*(?:°|\s)?[^\W\d_]*\s(?:below (?:zero|freezing)|unter null)\b", re.IGNORECASE)
+AROUND = 3
+"""How many telling words on either side tell the place of a number."""
 LEAD = 24
 """Characters before a range in which "between" is looked for."""
 YEARS = range(1000, 2101)
@@ -51,7 +60,8 @@ YEARS = range(1000, 2101)
 class Quantity:
     """A number in its one way of writing, whether it is spelt in words, what it counts (a unit's name, or the first
     letters of the one or two words behind it), the side on which it bounds, and the telling words around it, by their
-    first letters."""
+    first letters: those `before` and `behind`, and the one right `after` which it stands. A number of degrees may be
+    `below` zero; one that only labels ("version 2.10") keeps its `label`, since that is not 2.1."""
 
     value: str
     spelt: bool = False
@@ -59,6 +69,9 @@ class Quantity:
     side: Side = ""
     before: frozenset[str] = frozenset()
     behind: frozenset[str] = frozenset()
+    after: str = ""
+    below: bool = False
+    label: str = ""
 
     def placed_as(self, other: Quantity) -> int:
         """How many words around it stand on the same side of the other."""
@@ -79,6 +92,11 @@ class Quantity:
         and "four receivers")."""
         mine, others = self.things, other.things
         return bool(mine and others) and (mine[0] in others or others[0] in mine)
+
+    def contradicts(self, other: Quantity) -> bool:
+        """Whether the same value says something else: the label of another thing, or degrees on the other side of 0."""
+        another = bool(self.label and other.label) and self.label != other.label
+        return another or (self.below != other.below and self.things == other.things == ("degree",))
 
 
 @lru_cache(maxsize=1024)
@@ -104,8 +122,19 @@ def quantities(text: str) -> tuple[Quantity, ...]:
         low, high = bisect_left(starts, n.span.start), bisect_left(starts, n.span.end)
         before = frozenset(word for _, word in telling[max(0, low - AROUND) : low])
         behind = frozenset(word for _, word in telling[high : high + AROUND])
-        found.append(Quantity(n.digits, n.spelt, t, s, before, behind))
+        after = telling[low - 1][1] if low else ""
+        found.append(Quantity(n.digits, n.spelt, t, s, before, behind, after, _below(text, n.span), _label(text, n)))
     return tuple(found)
+
+
+def _below(text: str, span: Span) -> bool:
+    return bool(_MINUS.search(text[max(0, span.start - 7) : span.start]) or _ZERO.match(text, span.end))
+
+
+def _label(text: str, n: Numeral) -> str:
+    written = text[n.span.start : n.span.end]
+    labels = re.fullmatch(r"\d+\.\d+", written) and _LABEL.search(text[max(0, n.span.start - LEAD) : n.span.start])
+    return written if labels else ""
 
 
 def _sides(text: str, read: list[Numeral]) -> list[Side]:
@@ -124,7 +153,7 @@ def _things(text: str, span: Span) -> tuple[str, ...]:
         return (MEASURES[sign[0].strip().lower()],)
     if not (behind := _BEHIND.match(text, span.end)):
         return ()
-    one, two = behind[1].lstrip("-").lower().replace("per cent", "percent"), (behind[2] or "").lower()
+    one, two = behind[1].lstrip("-").lower().replace("per cent", "percent").replace(".", ""), (behind[2] or "").lower()
     if one in MEASURES or (one and one in COMMON):
         return (MEASURES[one],) if one in MEASURES else ()
     if two in MEASURES:
@@ -140,44 +169,3 @@ def numbers(text: str) -> frozenset[str]:
 def asked_numbers(text: str) -> frozenset[str]:
     """The numbers which evidence for `text` must hold."""
     return frozenset(q.value for q in quantities(text) if not (q.spelt and q.value in LOOSE))
-
-
-def miscounted(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> bool:
-    """Whether a number of the claim counts something else in the evidence: there the number counts other things only,
-    and either all are units, or the claim's thing has another number."""
-    for q in claimed:
-        there = [t for t in told if t.value == q.value]
-        if not q.things or not there or any(not t.things or q.counts_as(t) for t in there):
-            continue
-        if (q.measured and all(t.measured for t in there)) or any(q.counts_as(t) for t in told):
-            return True
-    return False
-
-
-def misbounded(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> bool:
-    """Whether the claim takes "at least" for "at most", or gives to a number the bound that another has
-    (a unit's to a unit, any other's to another)."""
-    for q in claimed:
-        there = {t.side for t in told if t.value == q.value}
-        if not q.side or not there or q.side in there:
-            continue
-        others = {t.value for t in told if (t.side, t.measured) == (q.side, q.measured)} - {c.value for c in claimed}
-        if there - {""} or others:
-            return True
-    return False
-
-
-def misplaced(claimed: tuple[Quantity, ...], told: tuple[Quantity, ...]) -> bool:
-    """Whether a number of the claim stands among words (more than half of those around it) among which the evidence has
-    another number, and its own elsewhere: "gave up 24 points", of "gave up 308 points, with 24 interceptions". A year
-    takes one word more to stand in the place of another number, and the reverse; a number that counts the same thing
-    there is compared with numbers of that thing alone."""
-    for q in claimed:
-        own = [q.placed_as(t) for t in told if t.value == q.value]
-        alike = any(q.counts_as(t) for t in told if t.value == q.value)
-        rivals = [t for t in told if t.value != q.value and not (alike and t.things and not q.counts_as(t))]
-        others = [q.placed_as(t) - (t.dated != q.dated) for t in rivals]
-        around = len(q.before) + len(q.behind)
-        if own and others and 2 * max(others) > around and max(others) - max(own) >= MARGIN:
-            return True
-    return False

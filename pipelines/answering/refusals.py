@@ -28,19 +28,24 @@ def is_refusal(answer: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def asserted(sentence: str) -> str:
-    """What a sentence states besides that there is no answer: all of it, what follows a hedge, or nothing."""
+    """What a sentence states besides that there is no answer: all of it, what follows a hedge, or nothing; without what
+    frames it ("The answer is:", "The passage states that").
+    """
     said = sentence.strip()
     while said and said != NO_ANSWER:
-        if not (refused := _pattern("refusal").match(said)):
+        if refused := _pattern("refusal").match(said):
+            turn = _pattern("turn").search(said, refused.end())
+            said = said[turn.end() :] if turn else ""
+        elif framed := _pattern("framing").match(said):
+            said = said[framed.end() :]
+        else:
             return said
-        turn = _pattern("turn").search(said, refused.end())
-        said = said[turn.end() :] if turn else ""
     return ""
 
 
 @cache
 def _pattern(name: str) -> re.Pattern[str]:
-    """`turn` or `courtesy` of `refusals.txt`; `refusal` is all of its patterns as one."""
+    """`turn`, `courtesy` or `framing` of `refusals.txt`; `refusal` is all of its patterns as one."""
     parts: dict[str, str] = {}
     refusals: list[str] = []
     for line in files(__package__).joinpath("refusals.txt").read_text("utf-8").splitlines():

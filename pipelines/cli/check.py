@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.spec import yaml_source
     from fovea.pipelines.spec.check import checked
     from fovea.pipelines.spec.lacks import exit_code, lacks
+    from fovea.pipelines.spec.presets import idle
+    from fovea.rag.trace import warn
 
     path = Path(args.pipeline)
     source = yaml_source.read(path, lenient=True)
@@ -38,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
     if spec is None or errors:
         return exit_code(errors)
+    if why := idle(source.data):
+        warn(f"{source.where(('preset',))}: {why}")
     stages = [*spec.segment, *spec.retrieve, *([spec.fuser] if len(spec.retrieve) > 1 else []), *spec.refine]
     print(f"{path}: fine: {spec.encoder.name} | {' | '.join(s.name for s in stages)} | {spec.generate.name}")
     away = any(not one.offline for one in spec.store.requirements())

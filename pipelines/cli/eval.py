@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.cli.ask import positive
 from fovea.pipelines.cli.warned import add_quiet, printed
+from fovea.rag.printable import counted
 
 if TYPE_CHECKING:
     from fovea.pipelines.evaluation.evaluate import Evaluator
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         from fovea.pipelines.evaluation.compare import compare, pair
 
         paired = pair(before, evaluation.outcomes)
-        found = compare(paired, evaluation.metrics)
+        found = compare(paired, evaluation.metrics, evaluation.questions)
         rows += report.differences(found, paired, evaluation.questions.name, f"{name} against {args.against}")
         texts.append(report.difference_table(found, paired, args.against))
     if args.out:
@@ -99,7 +100,9 @@ def _ended(evaluation: Evaluation, args: argparse.Namespace) -> int:
     if evaluation.passes(args.max_failures):
         return 0
     reasons = "; ".join(f"{n} x {why}" for why, n in evaluation.failures().most_common(3))
-    print(f"{evaluation.failed} questions failed, at most {args.max_failures} may: {reasons}", file=sys.stderr)
+    print(
+        f"{counted(evaluation.failed, 'questions')} failed, at most {args.max_failures} may: {reasons}", file=sys.stderr
+    )
     return 1
 
 

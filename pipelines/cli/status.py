@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.warned import add_quiet
-from fovea.rag.printable import printable, to_json
+from fovea.rag.printable import counted, printable, to_json
 
 if TYPE_CHECKING:
     from fovea.pipelines.sources.survey import Survey
@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
         print(to_json({"store": str(path), **found.to_dict()}))
         return 1 if found.failed else 0
     documents, chunks = sum(r.documents for r in found.rows), sum(r.chunks for r in found.rows)
-    print(f"{path}: {len(found.rows)} sources, {documents} documents, {chunks} chunks, {len(found.failed)} failed")
+    parts = counted(len(found.rows), "sources"), counted(documents, "documents"), counted(chunks, "chunks")
+    print(f"{path}: {', '.join(parts)}, {len(found.failed)} failed")
     for row in found.rows if args.all else found.failed:
         print(*_row(row), sep="\n")
     for line in _since(found, args.pipeline):
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _row(row: SourceRow) -> Iterator[str]:
-    yield f"{row.status:<7}{row.documents:>6} documents {row.chunks:>7} chunks  {printable(row.name)}"
+    documents, chunks = counted(row.documents, "documents"), counted(row.chunks, "chunks")
+    yield f"{row.status:<7}{documents:>16} {chunks:>14}  {printable(row.name)}"
     if row.error:
         indented = printable(row.error, keep="\n").replace("\n", "\n       ")
         yield f"       attempt {row.attempts}: {indented}"
@@ -66,7 +68,7 @@ def _since(found: Survey, pipeline: str) -> Iterator[str]:
     yield from _some("of unknown type, not read", found.unknown)
     yield from _some("cannot be looked at", [f"{name}: {reason}" for name, reason in found.unseen.items()])
     if found.settings:
-        yield f"{len(found.outdated)} sources were {found.settings}"
+        yield f"{counted(n := len(found.outdated), 'sources')} {'was' if n == 1 else 'were'} {found.settings}"
 
 
 def _some(what: str, names: Sequence[str]) -> Iterator[str]:

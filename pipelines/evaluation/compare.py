@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fovea.pipelines.evaluation.gold import QuestionSet
+from fovea.pipelines.evaluation.metrics.metric import metric
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.evaluation.value import Value, means
 from fovea.rag.errors import ConfigError
+from fovea.rag.printable import counted
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Paired:
         return (asked & Counter(_asked(outcome) for outcome in self.after)).total()
 
     def __str__(self) -> str:
-        said = f"{len(self.pairs)} questions paired by content"
+        said = f"{counted(len(self.pairs), 'questions')} paired by content"
         if self.before or self.after:
             said += f"; without a partner {len(self.after)} of this run and {len(self.before)} of that"
         return said + (f", {self.other_gold} of them for other gold" if self.other_gold else "")
@@ -82,10 +85,11 @@ class Difference:
     """The same, corrected for the number of metrics (Holm)."""
 
 
-def compare(paired: Paired, metrics: Iterable[str]) -> list[Difference]:
+def compare(paired: Paired, metrics: Iterable[str], questions: QuestionSet | None = None) -> list[Difference]:
     """The differences, metric by metric; one that no question has in both is left out.
 
-    `of` is the number of pairs. O(10,000 * questions) a metric.
+    `of` is the number of pairs that the metric applies to, told by the `questions` asked after; without them all.
+    O(10,000 * questions) a metric.
     """
     import numpy as np
 
@@ -95,7 +99,10 @@ def compare(paired: Paired, metrics: Iterable[str]) -> list[Difference]:
     both = {m: [(a.scores[m], b.scores[m]) for a, b in pairs if m in a.scores and m in b.scores] for m in metrics}
     table = {m: np.array(rows) for m, rows in both.items() if rows}
     moved = {m: rows[:, 1] - rows[:, 0] for m, rows in table.items()}
-    values = means({m: list(d) for m, d in moved.items()}, dict.fromkeys(moved, len(pairs)), shares=False)
+    asked = {q.id: q for q in questions.questions} if questions else {}
+    to = [asked[after.question] for _, after in pairs if after.question in asked]
+    of = {m: sum(map(metric(m).applies, to)) if questions else len(pairs) for m in moved}
+    values = means({m: list(d) for m, d in moved.items()}, of, shares=False)
     p = [randomisation_p(d) for d in moved.values()]
     return [
         Difference(m, float(table[m][:, 0].mean()), float(table[m][:, 1].mean()), values[m], p[i], corrected)

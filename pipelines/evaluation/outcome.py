@@ -1,4 +1,5 @@
-"""Outcome: what came of one question. A failure is a state with its reason; it carries no number."""
+"""Outcome: what came of one question. A failure is a state with its reason; it carries no number, but in a sweep the 0
+that it counts for an objective."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import get_args
 from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
 from fovea.pipelines.evaluation.names import Names
 from fovea.pipelines.evaluation.sets.jsonl import read_jsonl
-from fovea.rag.errors import ConfigError, ConfigErrors, DocumentError
+from fovea.rag.errors import ConfigError, ConfigErrors, DocumentError, nearest_file
 from fovea.rag.trace import warn
 from fovea.rag.training.files import read_json
 from fovea.rag.types import Document
@@ -68,7 +68,9 @@ def _read(root: Path, split: Split | None) -> QuestionSet:
         if is_squad(data := read_json(root)):
             return squad(root, data)
     there = "holds no questions in a form that is known" if root.exists() else "is not there"
-    raise ConfigError(f"{root} {there}", where="questions", fix="; or ".join(FORMS))
+    near = None if root.exists() else nearest_file(root)
+    fix = f"did you mean {near}?" if near else "; or ".join(FORMS)
+    raise ConfigError(f"{root} {there}", where="questions", fix=fix)
 
 
 def check_questions(questions: QuestionSet, documents: Iterable[Document]) -> QuestionSet:

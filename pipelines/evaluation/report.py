@@ -9,6 +9,7 @@ from fovea.pipelines.evaluation.compare import Difference, Paired
 from fovea.pipelines.evaluation.evaluation import Evaluation
 from fovea.pipelines.evaluation.measurements import Row, machine
 from fovea.pipelines.evaluation.value import Value
+from fovea.rag.printable import counted
 
 SHOWN = 10
 """Reasons of failure that are listed."""
@@ -61,7 +62,7 @@ def table(evaluation: Evaluation, method: str, chunks: Mapping[str, Value], *, q
     """What `fovea eval` prints; without the warnings where it is to be `quiet`."""
     asked = len(evaluation.outcomes)
     values = {**evaluation.values(), **chunks}
-    head = f"{method} on {evaluation.questions.name}: {asked} questions in {evaluation.seconds:.1f} s"
+    head = f"{method} on {evaluation.questions.name}: {counted(asked, 'questions')} in {evaluation.seconds:.1f} s"
     lines = [["metric", "mean", "95 % interval", "n"]]
     lines += [_line(name, values.get(name), asked) for name in dict.fromkeys([*evaluation.metrics, *values])]
     stages = [["stage, ms", "p50", "p95"]]
@@ -79,7 +80,8 @@ def _line(name: str, value: Value | None, asked: int) -> list[str]:
 
 
 def _counted(evaluation: Evaluation, quiet: bool) -> Iterator[str]:
-    yield f"failed: {evaluation.failed} of {len(evaluation.outcomes)} questions"
+    what = "; what failed is in no mean" if evaluation.failed else ""
+    yield f"failed: {evaluation.failed} of {counted(len(evaluation.outcomes), 'questions')}{what}"
     reasons = evaluation.failures().most_common()
     yield from (f"  {times} x {why}" for why, times in reasons[:SHOWN])
     if len(reasons) > SHOWN:

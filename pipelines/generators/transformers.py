@@ -83,12 +83,17 @@ class TransformersGenerator(Generator, name="transformers"):
 
     @cached_property
     def attending(self) -> Attention | None:
-        """`attention`, with the heads of the model's table where it is to watch those."""
-        if self.attention is None or not self.attention.wants_heads:
-            return self.attention
+        """`attention`, with the heads or scores of the model's tables where it asks for them."""
+        attention = self.attention
+        if attention is None or not (attention.wants_heads or attention.wants_scores):
+            return attention
         from fovea.pipelines.answering.probing import HEADS, NEAR, known
 
-        return self.attention.with_heads(known(self.lm, self.model).strongest("answer", HEADS, near=NEAR))
+        if attention.wants_heads:
+            attention = attention.with_heads(known(self.lm, self.model).strongest("answer", HEADS, near=NEAR))
+        if attention.wants_scores:
+            attention = attention.with_scores(known(self.lm, self.model, "copy").scores["copy"])
+        return attention
 
     @cached_property
     def lm(self) -> CausalLM:

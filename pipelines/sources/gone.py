@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fovea.pipelines.sources.globs import matched
 from fovea.rag.errors import DocumentError
+from fovea.rag.printable import counted
 
 SOME, MANY = 2, 10
 """An ingest without `--forget` keeps the sources of a folder that stands empty, if it had so many; and more than half
@@ -54,9 +55,10 @@ def suspicious(root: Path, there: int, vanished: Sequence[Path]) -> str:
         emptied[_nearest(path)] += 1
     for folder, n in emptied.items():
         if n >= SOME and _empty(folder):
-            return f"{folder.as_posix()} is empty, and the store has {n} sources from it"
+            return f"{folder.as_posix()} is empty, and the store has {counted(n, 'sources')} from it"
     if len(vanished) >= MANY and len(vanished) > there:
-        return f"{root.as_posix()} has lost {len(vanished)} of the {len(vanished) + there} files that the store knows"
+        files = counted(len(vanished) + there, "files")
+        return f"{root.as_posix()} has lost {len(vanished)} of the {files} that the store knows"
     return ""
 
 
@@ -78,7 +80,7 @@ def _empty(folder: Path) -> bool:
 def not_there(root: Path, sources: int) -> DocumentError:
     """The error for naming a folder or file that is gone, from which the store has sources."""
     return DocumentError(
-        f"there is no such file or folder, and the store has {sources} sources from it; they stay",
+        f"there is no such file or folder, and the store has {counted(sources, 'sources')} from it; they stay",
         where=root.as_posix(),
         fix="mount it or put it back; or, to remove them: fovea ingest PIPELINE.yaml "
         f"{root.as_posix()} --forget; if it was moved, ingest the new place and they follow",

@@ -10,8 +10,13 @@ from fovea.rag import registry
 from fovea.rag.corpus import VectorStore
 from fovea.retrievers.library.library import Library
 
-MARKS = (b"$schema=fovea.schema.json", b'"$comment": "Written by fovea', b'name="generator" content="Fovea"')
-"""What the beginnings of a pipeline's YAML, of the schema for editors and of a report say."""
+MARKS = (
+    b"$schema=fovea.schema.json",
+    b"# Written by fovea",
+    b'"$comment": "Written by fovea',
+    b'name="generator" content="Fovea"',
+)
+"""What the beginnings of a pipeline's YAML, of a sweep's best, of the schema for editors and of a report say."""
 SUFFIXES = (".yaml", ".yml", ".json", ".html")
 BEGINNING = 1000
 """Bytes that are looked at."""

@@ -121,7 +121,7 @@ def _settings_at(place: Place, data: Any) -> list[str]:
             field = model.model_fields.get(step)
             model = next(models_in(field.annotation), None) if field else None
         if model is not None and issubclass(model, Component) and not model.name and isinstance(data, dict):
-            model = registry.find(model.kind, data.get("use"))
+            model = registry.find(model.kind, data.get("use", model.default or None))
     fields = list(model.model_fields) if model else []
     return ["use", *fields] if model and issubclass(model, Component) else fields
 

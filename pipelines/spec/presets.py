@@ -6,6 +6,7 @@ those it prints (XQuAD and TimeQA, `--data` of `benchmarks/pooling.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -16,3 +17,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 """`plain`: structure alone, each chunk encoded by itself, what every framework does. `passages`: small chunks by
 structure, situated by what stands around them, for any encoder. `topics`: the same, never across the end of a topic as
 the trained pointer network sees it; for the encoder that its weights read."""
+
+
+def idle(data: Mapping[str, Any]) -> str:
+    """Why the preset of a file decides nothing, all of its stages being given beside it; "" where it does."""
+    stages = PRESETS.get(str(data.get("preset")), {})
+    if not stages or not all(stage in data for stage in stages):
+        return ""
+    return f"preset: {data['preset']} decides nothing, since {' and '.join(stages)} are given beside it"

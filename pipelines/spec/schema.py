@@ -62,7 +62,8 @@ def _component(cls: type[Settings], definitions: dict[str, Any]) -> dict[str, An
     definitions.update(schema.pop("$defs", {}))
     use = {"const": cls.name, "description": (cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")}
     schema["properties"] = {"use": use, **schema.get("properties", {})}
-    schema["required"] = ["use", *schema.get("required", [])]
+    named = ["use"] if cls.name != getattr(cls, "default", "") else []
+    schema["required"] = [*named, *schema.get("required", [])]
     schema["title"] = f"{cls.kind}: {cls.name}"
     return schema
 

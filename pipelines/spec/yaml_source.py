@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from fovea.rag.errors import ConfigError, ConfigErrors
+from fovea.rag.errors import ConfigError, ConfigErrors, nearest_file
 from fovea.rag.shallow import Shallow
 
 MOST_NODES = 20_000
@@ -72,7 +72,9 @@ def read(path: Path, *, lenient: bool = False) -> Source:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}", fix=f"fovea init {path}") from None
+        near = nearest_file(path, (".yaml", ".yml"))
+        fix = f"did you mean {near}? If not: fovea init {path}" if near else f"fovea init {path}"
+        raise ConfigError(f"there is no file {path}", fix=fix) from None
     except (OSError, ValueError) as error:  # A path with a NUL, or bytes that are no UTF-8.
         raise ConfigError(f"cannot read it: {error}", where=str(path)) from None
     return parse(text, file=str(path), lenient=lenient)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fovea.pipelines.evaluation.gold import QuestionSet
+from fovea.pipelines.evaluation.gold import Question, QuestionSet
 from fovea.pipelines.evaluation.questions import read_questions
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.libraries import Documents
@@ -36,6 +36,11 @@ class StudyData:
         drawn_ = list(found.questions)
         random.Random(self.study.spec.search.seed).shuffle(drawn_)
         return replace(found, questions=tuple(drawn_[: self.study.spec.limit]))
+
+    @cached_property
+    def asked(self) -> dict[str, Question]:
+        """The questions by their ids."""
+        return {question.id: question for question in self.questions.questions}
 
     @cached_property
     def documents(self) -> Documents:

@@ -28,6 +28,7 @@ from fovea.rag.component import fingerprint
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import ConfigError
 from fovea.rag.generation import Generator
+from fovea.rag.printable import counted
 
 LOOKED = 500
 """Configurations that are looked at; of more, as many are drawn by chance."""
@@ -60,15 +61,15 @@ def forecast(study: Study, cache: Path) -> str:
     found, n = counts(study, data, cache), len(data.questions.questions)
     encoder = study.pipeline(study.baseline).encoder
     tokens, speed = _tokens(data.documents, encoder)
-    new = found.libraries - found.built
+    new, asked = found.libraries - found.built, counted(n, "questions")
     lines = [
         *_many(study, n),
-        f"{study.spec.study}: {found.trials:,} trials ({study.spec.search.use}) of {n:,} questions each",
+        f"{study.spec.study}: {counted(found.trials, 'trials')} ({study.spec.search.use}) of {asked} each",
         *([f"  {found.invalid:,} of them are no pipelines, and will be counted as failed"] if found.invalid else []),
         "shared by all trials, and computed once:",
         f"  segmentations with their vectors  {found.libraries:,}" + _had(found.built),
         f"  indexes                           {found.indexes:,}",
-        f"  retrieved lists                   {found.lists:,} x {n:,} questions",
+        f"  retrieved lists                   {found.lists:,} x {asked}",
         f"  refined lists                     {found.refined:,} x {n:,}",
         *([f"  answers                           {found.answers:,} x {n:,}"] if found.answers else []),
         f"tokens to encode: about {tokens * new:,.0f} ({tokens:,.0f} in the documents, each segmentation once)",
@@ -125,7 +126,8 @@ def _trials(study: Study) -> int:
 
 def _many(study: Study, questions: int) -> Iterator[str]:
     if (trials := _trials(study)) > LOOKED:
-        yield f"up to {trials:,} trials of {questions:,} questions each; what follows is of {LOOKED} drawn by chance:"
+        asked = counted(questions, "questions")
+        yield f"up to {trials:,} trials of {asked} each; what follows is of {LOOKED} drawn by chance:"
     if trials > MOST:
         yield f"a grid of more than {MOST:,} is not run; set search: {{use: tpe, trials: 100}}"
 

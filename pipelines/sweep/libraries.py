@@ -23,6 +23,7 @@ from fovea.pipelines.sweep.encoder import StageCorpus, StageEncoder
 from fovea.pipelines.sweep.stages import Stages
 from fovea.rag.component import fingerprint
 from fovea.rag.errors import DocumentError
+from fovea.rag.printable import counted
 from fovea.rag.types import Document
 from fovea.rag.version import __version__
 from fovea.rag.write_whole import write_whole
@@ -121,7 +122,9 @@ class Libraries:
                 raise DocumentError(CHANGED)
             if report.failed:
                 name, why = next(iter(report.failed.items()))
-                raise DocumentError(f"{len(report.failed)} documents could not be read, the first: {why}", where=name)
+                raise DocumentError(
+                    f"{counted(len(report.failed), 'documents')} could not be read, the first: {why}", where=name
+                )
             return _finish(path, {stage.name: stage.seconds for stage in report.trace.stages})
 
     def _indexed(self, spec: PipelineSpec, path: Path, took: dict[str, float]) -> None:

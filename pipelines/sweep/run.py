@@ -19,6 +19,7 @@ from pathlib import Path
 
 from fovea.pipelines.evaluation.evaluation import failures_of, values_of
 from fovea.pipelines.evaluation.measurements import machine
+from fovea.pipelines.evaluation.metrics.metric import metric
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.sweep.cache_file import locked
 from fovea.pipelines.sweep.data import StudyData
@@ -33,6 +34,7 @@ from fovea.pipelines.sweep.texts import Texts
 from fovea.pipelines.sweep.trial import Done, Job
 from fovea.rag import progress
 from fovea.rag.errors import ConfigError
+from fovea.rag.printable import counted
 
 DUPLICATES = 200
 """Suggestions in a row that have been tried already, after which a space counts as exhausted."""
@@ -158,16 +160,27 @@ class Sweep:
             raise ConfigError(done.failed)
         if done.failed:
             return self._over(one, "failed", done.failed)
-        self.results.add(one.trial.id, len(one.outcomes), done.outcomes)
-        one.outcomes += done.outcomes
+        outcomes = [self._nothing_won(outcome) for outcome in done.outcomes]
+        self.results.add(one.trial.id, len(one.outcomes), outcomes)
+        one.outcomes += outcomes
         if why := self._too_many_failed(one):
             return self._over(one, "failed", why)
         if len(one.outcomes) < len(self.data.questions.questions):
             rival = self._rival(one)
             return rival is not None and self._over(
-                one, "pruned", f"after {len(one.outcomes)} questions, trial {rival} is better in every objective"
+                one,
+                "pruned",
+                f"after {counted(len(one.outcomes), 'questions')}, trial {rival} is better in every objective",
             )
         return self._over(one, "complete", "")
+
+    def _nothing_won(self, outcome: Outcome) -> Outcome:
+        """A failed question counts 0 for what is to be high: a configuration is not the better for failing at it."""
+        if not outcome.failed:
+            return outcome
+        question = self.data.asked[outcome.question]
+        high = [name for name, direction in self.study.objectives.items() if direction == "maximise"]
+        return replace(outcome, scores={name: 0.0 for name in high if metric(name).applies(question)})
 
     def _too_many_failed(self, one: _Running) -> str:
         failed = failures_of(one.outcomes)
@@ -175,7 +188,8 @@ class Sweep:
         if count <= self.study.spec.limits.failures * len(self.data.questions.questions):
             return ""
         why, times = failed.most_common(1)[0]
-        return f"{count} of {len(one.outcomes)} questions failed; the most frequent reason, {times} times: {why}"
+        asked = counted(len(one.outcomes), "questions")
+        return f"{count} of {asked} failed; the most frequent reason, {times} times: {why}"
 
     def _rival(self, one: _Running) -> str | None:
         """The number of a complete trial that beats this one on the questions so far."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from fovea.attention_retrieval.heads.influence import SHARE, influences
-from fovea.attention_retrieval.heads.retrieval_heads import retrieval_scores, strongest
+from fovea.attention_retrieval.probes.influence import SHARE, influences
+from fovea.attention_retrieval.probes.retrieval_heads import retrieval_scores, strongest
 from fovea.rag.causal_lm import load
 from fovea.rag.errors import ConfigError
 from fovea.rag.sentences import sentences

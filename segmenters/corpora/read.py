@@ -20,6 +20,8 @@ KNOWN = (
     ".json files of TimeQA (a list of link, paras)",
     "or else .md and .txt files with Markdown headings",
 )
+NAMED = 5
+"""Files that a warning names."""
 _PROSE = (".md", ".txt")
 
 
@@ -45,7 +47,7 @@ def read(path: str | Path, *, level: int = 2) -> list[Sectioned]:
             fix="a file or folder with " + "; ".join(KNOWN),
         )
     kept = [one for one in found if len(one.units) > 1]
-    trace.warn("texts of a single unit were left out", len(found) - len(kept))
+    _left_out("texts of a single unit", [one.name for one in found if len(one.units) <= 1])
     return sorted(kept, key=lambda one: (one.corpus, one.name))
 
 
@@ -64,7 +66,7 @@ def _name(root: Path, path: Path) -> str:
 
 def _known(root: Path, paths: list[Path]) -> Iterator[Sectioned]:
     """What is in a form of a published corpus."""
-    questions = {}
+    questions, others = {}, []
     for path in paths:
         if path.suffix == ".ref":
             yield read_choi(path, _name(root, path))
@@ -75,16 +77,26 @@ def _known(root: Path, paths: list[Path]) -> Iterator[Sectioned]:
             elif is_timeqa(data):
                 questions[path] = data
             else:
-                trace.warn("JSON files of no corpus that is known were left out")
+                others.append(_name(root, path))
+    _left_out("JSON files of no corpus that is known", others)
     yield from read_timeqa(questions)
 
 
 def _markdown(root: Path, paths: list[Path], level: int) -> Iterator[Sectioned]:
     corpus = (root.resolve().parent if root.is_file() else root.resolve()).name
+    flat = []
     for path in paths:
         if path.suffix.lower() in _PROSE:
             one = read_markdown(path, _name(root, path), corpus, level)
             if one.boundaries.any():
                 yield one
             else:
-                trace.warn("files of a single section were left out")
+                flat.append(_name(root, path))
+    _left_out("files of a single section", flat)
+
+
+def _left_out(what: str, names: list[str]) -> None:
+    """One warning for all of a kind: how many, and the first of them."""
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        trace.warn(f"left out, {what}: {len(names)} ({', '.join(names[:NAMED])}{more})")

@@ -94,5 +94,5 @@ def test_one_reading_serves_engines_of_other_settings(model):
             assert torch.equal(one, other), method.name
     names = {m.name: head.engine for m in found[1:] for head in shared[m.name].report()}
     assert names["streaming"] == "none"
-    assert [m.settings.correction and m.settings.correction.name for m in found[1:3]] == [None, "tail"]
+    assert [m.settings.correct and m.settings.correct.name for m in found[1:3]] == [None, "tail"]
     assert names["flat"] == "flat"

@@ -91,14 +91,14 @@ def test_a_second_question_goes_on_with_the_same_cache(pair, exact_prompt):
 
 
 def test_a_prompt_read_in_a_band(pair, monkeypatch):
-    monkeypatch.setattr("fovea.attention_retrieval.cache.device.ROWS", 13)
+    monkeypatch.setattr("fovea.attention_retrieval.cache.device.BLOCK", 13)
     ours, full = pair
     ids = text(150)
     expected = greedy(full, ids)
     for window in (150, 5000):
-        made = greedy(ours, ids, past_key_values=cache(ours, prompt_window=window))
+        made = greedy(ours, ids, past_key_values=cache(ours, prefill={"use": "band", "window": window}))
         torch.testing.assert_close(made[1], expected[1], atol=3e-5, rtol=1e-5)
-    whole, pieces = cache(ours, prompt_window=20), cache(ours, prompt_window=20)
+    whole, pieces = (cache(ours, prefill={"use": "band", "window": 20}) for _ in range(2))
     with torch.inference_mode():
         at_once = ours(ids, past_key_values=whole).logits[:, -1]
         for piece in ids.split([1, 64, 50, 35], dim=1):
@@ -126,8 +126,8 @@ def test_answers_are_forgotten_by_crop():
 def test_every_engine_with_all_keys_is_full_attention(engine):
     ours, full = model("llama, 4 to 1", OURS), model("llama, 4 to 1", "sdpa")
     ids = text(200)
-    expected = greedy(full, ids, 40)
-    made = greedy(ours, ids, 40, past_key_values=cache(ours, engine={"use": engine}))
+    expected = greedy(full, ids, 24)
+    made = greedy(ours, ids, 24, past_key_values=cache(ours, engine={"use": engine}))
     assert torch.equal(made[0], expected[0])
     torch.testing.assert_close(made[1], expected[1], atol=3e-5, rtol=1e-5)
 
@@ -137,8 +137,8 @@ def test_every_engine_with_all_keys_is_full_attention(engine):
 def test_every_correction_with_all_keys_is_full_attention(correction, engine):
     ours, full = model("llama, 4 to 1", OURS), model("llama, 4 to 1", "sdpa")
     ids = text(200)
-    expected = greedy(full, ids, 40)
-    made = greedy(ours, ids, 40, past_key_values=cache(ours, engine={"use": engine}, correction={"use": correction}))
+    expected = greedy(full, ids, 24)
+    made = greedy(ours, ids, 24, past_key_values=cache(ours, engine={"use": engine}, correct={"use": correction}))
     assert torch.equal(made[0], expected[0])
     torch.testing.assert_close(made[1], expected[1], atol=3e-5, rtol=1e-5)
 
@@ -332,7 +332,7 @@ def test_an_interrupted_build_leaves_no_index_and_is_made_again(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         greedy(ours, torch.cat([ids, text(1, seed=1)], dim=1), 5, past_key_values=made)
     layer = made.layers[0].rows[0].cache
-    assert layer.indexes == []
+    assert layer.selected is None
     assert [len(each.rows[0].cache) for each in made.layers] == [100, 100, 100]
     ids = torch.cat([ids, text(1, seed=1)], dim=1)
     torch.testing.assert_close(

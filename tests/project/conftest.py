@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -34,12 +36,28 @@ def outside(**env: str) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")} | {"PYTHONUTF8": "1"} | env
 
 
+def once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of a name, made by the first of the processes that tests run in; the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / f"{name}.made").exists():
+            shutil.rmtree(shared / name, ignore_errors=True)
+            make(shared / name)
+            (shared / f"{name}.made").touch()
+    return shared / name
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Built:
     """The source distribution, the wheel made of it, and the wheel made of the checkout."""
-    folder = tmp_path_factory.mktemp("dist")
-    build("--outdir", folder / "a")
-    build("--wheel", "--outdir", folder / "b")
+
+    def make(folder: Path) -> None:
+        build("--outdir", folder / "a")
+        build("--wheel", "--outdir", folder / "b")
+
+    folder = once(tmp_path_factory, "dist", make)
     [sdist], [from_sdist], [wheel] = (
         (folder / "a").glob("*.tar.gz"), (folder / "a").glob("*.whl"), (folder / "b").glob("*.whl"))  # fmt: skip
     return Built(sdist, from_sdist, wheel)
@@ -58,10 +76,12 @@ def pip(python: Path, *args: str | Path) -> str:
 @pytest.fixture(scope="session")
 def bare(built, tmp_path_factory) -> Path:
     """The Python of an environment with the wheel and no extra."""
-    folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder)
-    pip(folder / "bin" / "python", "install", "-q", built.wheel)
-    return folder / "bin" / "python"
+
+    def make(folder: Path) -> None:
+        venv.create(folder)
+        pip(folder / "bin" / "python", "install", "-q", built.wheel)
+
+    return once(tmp_path_factory, "bare", make) / "bin" / "python"
 
 
 @pytest.fixture

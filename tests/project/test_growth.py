@@ -168,9 +168,21 @@ RULES: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "opening tags": (reasoning.opens, ["<think>", " ", "<|a|>", "<|"]),
     "refusals": (
         refusals.is_refusal,
-        ["The documents do not say. ", "not mentioned, but ", "Sorry, ", "a. ", " ", "not "],
+        [
+            "The documents do not say. ",
+            "not mentioned, but ",
+            "Sorry, ",
+            "a. ",
+            " ",
+            "not ",
+            "The answer is: ",
+            "According to the text, ",
+        ],
     ),
-    "claims": (claims.Claim.of, [*WORDS, *DATES, "not ", "$1k ", "two million ", "A-", "a, and "]),
+    "claims": (
+        claims.Claim.of,
+        [*WORDS, *DATES, "not ", "$1k ", "two million ", "A-", "a, and ", "1 400 ", "100 ", "8:30 ", "1.500 ", "v1.1"],
+    ),
     "clauses": (claims.clauses, ["a, ", "and ", ", and ", ";", " "]),
     "leads": (leads.Leads, MARKUP),
     "quoting": (quoted, MARKUP),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,11 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@cache
+def trees() -> dict[Path, ast.AST]:
+    return {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
+
+
 def texts(tree: ast.AST) -> Iterator[str]:
     """String constants, and f-strings with holes."""
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
@@ -65,16 +71,17 @@ def named(text: str) -> Iterator[tuple[str, list[str]]]:
                 break
 
 
+@cache
 def lines() -> list[tuple[str, str, list[str]]]:
-    found = [(path, text) for path in SOURCES for text in texts(ast.parse(path.read_text("utf-8")))]
+    found = [(path, text) for path, tree in trees().items() for text in texts(tree)]
     found += [(path, path.read_text("utf-8")) for path in PAGES]
     return [(path.relative_to(ROOT).as_posix(), name, extras) for path, text in found for name, extras in named(text)]
 
 
 def calls() -> Iterator[tuple[str, str, str]]:
     """Where a module is said to come with an extra: `require(module, extra=...)`, `package(module, extra, ...)`."""
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 given = [k.value for k in node.keywords if k.arg == "extra"]
                 called = getattr(node.func, "id", getattr(node.func, "attr", ""))

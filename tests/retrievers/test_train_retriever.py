@@ -241,7 +241,7 @@ def test_the_verb_trains_and_writes_a_card(data, tmp_path, capsys, monkeypatch):
 
 
 def test_the_verb_goes_on_after_kill_9_to_the_same_weights(data, tmp_path, capsys):
-    args = ["query_map", "--data", str(data), "--set", "steps=100", "--set", "every=10", "--set", "patience=1000"]
+    args = ["query_map", "--data", str(data), "--set", "steps=50", "--set", "every=5", "--set", "patience=1000"]
     assert "ended by steps" in fovea(capsys, *args, "--out", tmp_path / "whole")
     command = [
         sys.executable,

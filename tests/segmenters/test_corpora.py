@@ -179,7 +179,7 @@ def test_markdown(tmp_path):
     trace = Trace()
     with trace.stage("read"):
         (one,) = read(tmp_path / "docs")
-    assert trace.warnings == {"files of a single section were left out": 1}
+    assert trace.warnings == {"left out, files of a single section: 1 (flat.txt)": 1}
     assert (one.name, one.corpus, one.split) == ("a.md", "docs", drawn("a.md"))
     assert sections(one) == [
         ["A lead.", "It has two sentences."],
@@ -190,6 +190,17 @@ def test_markdown(tmp_path):
     (deep,) = read(tmp_path / "docs", level=3)
     assert [len(s) for s in sections(deep)] == [2, 2, 3, 1]
     assert read(tmp_path / "docs" / "a.md")[0].name == "a.md"
+
+
+def test_of_many_files_that_are_left_out_the_first_are_named(tmp_path):
+    put(tmp_path, "a.md", MARKDOWN)
+    for n in range(7):
+        put(tmp_path, f"flat{n}.txt", "No heading here. None at all.\n")
+    trace = Trace()
+    with trace.stage("read"):
+        read(tmp_path)
+    named = ", ".join(f"flat{n}.txt" for n in range(5))
+    assert trace.warnings == {f"left out, files of a single section: 7 ({named} and 2 more)": 1}
 
 
 def test_several_corpora_in_one_folder_in_one_order(tmp_path):
@@ -210,8 +221,8 @@ def test_several_corpora_in_one_folder_in_one_order(tmp_path):
         ("timeqa", "/wiki/First"),
     ]
     assert trace.warnings == {
-        "texts of a single unit were left out": 1,
-        "JSON files of no corpus that is known were left out": 1,
+        "left out, texts of a single unit: 1 (a/3-11/one.ref)": 1,
+        "left out, JSON files of no corpus that is known: 1 (c/other.json)": 1,
     }
 
 

@@ -1,6 +1,5 @@
 """What the structure of a text says about where to cut it."""
 
-import time
 from itertools import pairwise
 
 import pytest
@@ -11,6 +10,7 @@ from fovea.rag.types import Document
 from fovea.segmenters.chain import segment
 from fovea.segmenters.recursive import RecursiveSegmenter
 from fovea.segmenters.structure import code, html, markdown, plain
+from tests.growth import MOST, growth
 from tests.tokenizers_of_tests import encoder
 
 
@@ -173,10 +173,8 @@ HOSTILE = [
     "rule", [plain.strengths, markdown.strengths, html.strengths, code.strengths], ids=lambda r: r.__module__
 )
 def test_linear_on_hostile_text(rule):
-    for unit in HOSTILE:
-        began = time.process_time()
-        rule(unit * (100_000 // len(unit)))
-        assert time.process_time() - began < 5, f"slow on {unit!r}"
+    slow = {u: growth(lambda size, u=u: lambda: rule(u * (size // len(u))), 10_000) for u in HOSTILE}
+    assert {unit: times for unit, times in slow.items() if times >= MOST} == {}
 
 
 def test_code_in_a_fence_is_cut_between_functions():

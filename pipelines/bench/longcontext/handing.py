@@ -2,8 +2,8 @@
 
 What a cache is handed are the calls that transformers makes, layer by layer: its `update` with new keys and values,
 then the attention function with the queries, whose output is not wanted. A cache that reads prompts in full computes
-that output all the same, unless its setting `prompt_window` bounds it: `handed` sets it to 1, so that handing takes
-time in proportion to the text. A decoding step does not look at that setting.
+that output all the same, unless its setting `prefill` bounds it: `handed` sets a band of one token, so that handing
+takes time in proportion to the text. A decoding step does not look at that setting.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from fovea.attention_retrieval.attention import Attention
+from fovea.attention_retrieval.prefill.prefill import Prefill
 
 IMPLEMENTATION = "fovea_longcontext"
 
@@ -78,13 +79,14 @@ def hand(cache: Any, implementation: str, read: Read) -> None:
 
 def handed(spec: Attention) -> Attention:
     """The setting whose cache is handed a prompt without the work of reading it."""
-    bounded = {"prompt_window": 1} if "prompt_window" in type(spec).model_fields else {}
-    return spec.model_copy(update=bounded)
+    if "prefill" not in type(spec).model_fields:
+        return spec
+    return spec.model_copy(update={"prefill": Prefill.model_validate({"use": "band", "window": 1})})
 
 
 def reads_in_full(spec: Attention) -> bool:
     """Whether a prompt read by this setting is read with full attention: then it may be handed what was read so."""
-    return getattr(spec, "prompt_window", None) is None and getattr(spec, "exact_prompt", True)
+    return getattr(spec, "prefill", None) is None and getattr(spec, "exact_prompt", True)
 
 
 def register() -> None:

@@ -113,12 +113,17 @@ def families() -> dict[str, _Family]:
     return _families
 
 
+_ALSO = {"recall": "R@k", "precision": "P@k", "hit": "Success@k", "hits": "Success@k", "hit_rate": "Success@k"}
+"""What others call a metric, for "did you mean"."""
+
+
 def metric(name: str) -> Metric:
     """The metric of a name; raises ConfigError for an unknown one and for a cut that it has not."""
     known, match = families(), _NAME.fullmatch(name)
     family = known.get(match[1]) if match else None
     if match is None or family is None:
-        allowed, got = [f.shown for f in known.values()], name.split("@")[0]
+        asked = name.split("@")[0]
+        allowed, got = [f.shown for f in known.values()], _ALSO.get(asked.lower(), asked)
         raise ConfigError(f"there is no metric {name!r}", where="metrics", got=got, allowed=allowed)
     cut = int(match[2]) if match[2] else None
     unit: Cut = "" if cut is None else "t" if match[3] else "k"

@@ -76,6 +76,8 @@ def _span(where: str, row: Mapping[str, Any], one: Any) -> Gold:
         if not isinstance(document, str | None):
             raise malformed(where, f"the name of a document is no text: {document!r}")
         return Gold(document or "", text=text.strip())
+    if start is None and end is None and "text" in one:
+        raise malformed(where, f"the text of a reference is no text: {text!r}")
     if not isinstance(document, str) or not document:
         raise malformed(where, f"a reference names no document: {one!r}")
     if type(start) is not int or type(end) is not int or not 0 <= start < end:

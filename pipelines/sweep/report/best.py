@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from fovea.pipelines.spec.yaml_source import quoted
-from fovea.pipelines.sweep.record import Record
+from fovea.pipelines.sweep.record import Record, TrialRecord
 from fovea.pipelines.sweep.report.figures import Figures, count
 from fovea.pipelines.sweep.report.ranking import first, winner
 from fovea.rag.errors import FoveaError
@@ -29,11 +29,23 @@ def best_yaml(record: Record) -> str:
         )
     found = Figures(record).value(first(record), best.values[first(record)])
     lines = [
-        f"Trial {best.number} ({best.id}) of {record.name}, the best of {len(record.complete):,} that are complete",
+        f"Written by fovea sweep: trial {best.number} ({best.id}) of {record.name}, the best of "
+        f"{len(record.complete):,} that are complete",
         f"{first(record)} {found} on {count(best.values[first(record)].n, 'question')} "
         f"of {record.questions.name} ({record.questions.fingerprint})",
     ]
-    return "".join(f"# {_one_line(line)}\n" for line in lines) + plain_yaml(best.settings)
+    return "".join(f"# {_one_line(line)}\n" for line in lines) + plain_yaml(_in_its_own_store(best))
+
+
+def _in_its_own_store(best: TrialRecord) -> dict[str, Any]:
+    """The settings with a store that no other winner has, since another configuration makes other vectors."""
+    found, mark = dict(best.settings), best.id[-8:]
+    if store := dict(found.get("store") or {}):
+        for key in ("path", "collection"):
+            if store.get(key):
+                store[key] = f"{store[key]}-{mark}"
+        found["store"] = store
+    return found
 
 
 def plain_yaml(plain: Any) -> str:

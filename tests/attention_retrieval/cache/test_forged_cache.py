@@ -27,7 +27,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("forged")
     settings = {"sinks": 4, "window": 16, "top_k": 12, "dense_below": 50, "insert_every": 8}
     for name in (*ENGINES, "sliding"):
-        engine = {} if name == "sliding" else {"engine": {"use": name}, "correction": {"use": "tail"}}
+        engine = {} if name == "sliding" else {"engine": {"use": name}, "correct": {"use": "tail"}}
         if name in ("hnsw", "fast_scan"):
             pytest.importorskip("faiss")
         lm = model("qwen3, hybrid" if name == "sliding" else "llama, 4 to 1", "fovea_retrieval")

@@ -9,11 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from fovea.attention_retrieval import Retrieval  # noqa: E402
-from fovea.attention_retrieval.cache.choice import chosen, trial  # noqa: E402
 from fovea.attention_retrieval.cache.device import Near, full_attention, merge  # noqa: E402
 from fovea.attention_retrieval.cache.layer import LayerCache  # noqa: E402
 from fovea.attention_retrieval.index.engine import Keys  # noqa: E402
 from fovea.attention_retrieval.index.flat import FlatEngine  # noqa: E402
+from fovea.attention_retrieval.selection.choice import chosen, trial  # noqa: E402
+from fovea.attention_retrieval.selection.retrieval import RetrievalSelection  # noqa: E402
 from fovea.attention_retrieval.testing.engines import asked, topics  # noqa: E402
 from fovea.attention_retrieval.vectors import Rows  # noqa: E402
 
@@ -32,14 +33,14 @@ def test_zones_are_all_tokens_and_disjoint(seed):
         layer.advance()
         near = Near(layer, torch.zeros(1))
         held = near.keys[:, : near.length].numpy()
-        indexed = range(settings.sinks, layer.indexed) if layer.indexes else range(0)
+        indexed = range(settings.sinks, layer.indexed) if layer.built else range(0)
         assert near.length + len(indexed) == len(layer)
         rest = [n for n in range(len(layer)) if n not in indexed]
         np.testing.assert_array_equal(held[0], layer.keys.head(0).take(np.array(rest)))
-        if layer.indexes:
+        if layer.built:
             assert layer.indexed <= len(layer)
             assert len(layer) - settings.window - layer.indexed < settings.insert_every
-            assert all(index.keys.stop == layer.indexed for index in layer.indexes)
+            assert all(head.index.keys.stop == layer.indexed for head in layer.selected.heads)
 
 
 def test_without_a_search_sinks_and_window_are_all_there_is():
@@ -51,7 +52,7 @@ def test_without_a_search_sinks_and_window_are_all_there_is():
         assert moved == (n + 1 > 20), "all is read up to dense_below, and then the window moves at every token"
         last = range(n + 1 - 10, n + 1) if moved else range(3, n + 1)
         np.testing.assert_array_equal(Near(layer, torch.zeros(1)).positions(), [*range(min(3, n + 1)), *last])
-    assert not layer.indexes
+    assert layer.selected is None
     assert layer.retrieve(rows[:, :1]) is None
     layer.crop(40)
     assert layer.advance()
@@ -80,7 +81,7 @@ def test_torch_merge_is_attention_over_both():
 
 
 def test_a_prompt_in_blocks_of_rows(monkeypatch):
-    monkeypatch.setattr("fovea.attention_retrieval.cache.device.ROWS", 7)
+    monkeypatch.setattr("fovea.attention_retrieval.cache.device.BLOCK", 7)
     query, keys, values = torch.randn(1, 4, 30, 8), torch.randn(1, 1, 50, 8), torch.randn(1, 1, 50, 8)
     mask = torch.ones(30, 50, dtype=torch.bool).tril(20)
     expected = torch.nn.functional.scaled_dot_product_attention(
@@ -107,7 +108,7 @@ def easy(tokens: int) -> tuple[Keys, np.ndarray]:
 )
 def test_auto_says_what_it_takes_and_why(tokens, settings, name, why):
     pytest.importorskip("faiss")
-    engine, words = chosen(Retrieval.model_validate(settings), *easy(tokens))
+    engine, words = chosen(RetrievalSelection.model_validate(settings), *easy(tokens))
     assert engine.name == name, words
     assert why in words
 
@@ -116,7 +117,7 @@ def test_auto_tries_what_it_takes():
     keys, queries = easy(20_000)
     rng = np.random.default_rng(0)
     queries[-32:] = rng.normal(size=(32, queries.shape[1]))  # unlike all that was asked before
-    engine, words = chosen(Retrieval(reuse=True, top_k=20), keys, queries)
+    engine, words = chosen(RetrievalSelection(reuse=True, top_k=20), keys, queries)
     assert "in a trial" in words
     assert engine.name == "joined" or "wants more than query_ivf and ivf find" in words
     assert trial(FlatEngine(), keys, queries, 20) == 1
@@ -124,5 +125,5 @@ def test_auto_tries_what_it_takes():
 
 
 def test_auto_without_faiss(monkeypatch):
-    monkeypatch.setattr("fovea.attention_retrieval.cache.choice.find_spec", lambda name: None)
-    assert chosen(Retrieval(), *easy(20_000))[0].name == "ivf"
+    monkeypatch.setattr("fovea.attention_retrieval.selection.choice.find_spec", lambda name: None)
+    assert chosen(RetrievalSelection(), *easy(20_000))[0].name == "ivf"

@@ -44,7 +44,7 @@ KEPT = [
 @pytest.mark.parametrize(("engine", "dtype", "correction"), KEPT)
 def test_a_loaded_cache_answers_alike(tmp_path, engine, dtype, correction):
     lm, ids = model("llama, 4 to 1", OURS), text(300)
-    made = read(lm, ids, engine={"use": engine}, dtype=dtype, correction={"use": correction} if correction else None)
+    made = read(lm, ids, engine={"use": engine}, dtype=dtype, correct={"use": correction} if correction else None)
     made.save(tmp_path / "text.kv")
     loaded = RetrievalCache.load(tmp_path / "text.kv")
     longer = torch.cat([ids, text(12, seed=1)], dim=1)
@@ -53,7 +53,7 @@ def test_a_loaded_cache_answers_alike(tmp_path, engine, dtype, correction):
     for _ in range(2):
         made.crop(300 - made.get_seq_length())
         loaded.crop(300 - loaded.get_seq_length())
-        one, other = (greedy(lm, longer, 40, past_key_values=each) for each in (made, loaded))
+        one, other = (greedy(lm, longer, 20, past_key_values=each) for each in (made, loaded))
         assert torch.equal(one[0], other[0])
         torch.testing.assert_close(one[1], other[1], atol=1e-5, rtol=1e-5)
 
@@ -61,7 +61,7 @@ def test_a_loaded_cache_answers_alike(tmp_path, engine, dtype, correction):
 @pytest.mark.parametrize("engine", registry.names("engine"))
 def test_a_copy_stands_by_itself(engine):
     lm, ids = model("llama, 4 to 1", OURS), text(300)
-    made = read(lm, ids, engine={"use": engine}, dtype="int8", correction={"use": "tail"})
+    made = read(lm, ids, engine={"use": engine}, dtype="int8", correct={"use": "tail"})
     made.crop(300 - made.get_seq_length())
     twin, longer = copy.deepcopy(made), torch.cat([ids, text(12, seed=1)], dim=1)
     one = greedy(lm, longer, 40, past_key_values=made)[1]

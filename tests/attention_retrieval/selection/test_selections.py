@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 pytest.importorskip("numba")
 
+from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.testing.selections import check_selection
 from fovea.rag import registry
 
@@ -13,3 +15,11 @@ from fovea.rag import registry
 @pytest.mark.parametrize("name", registry.names("selection"))
 def test_selection_keeps_the_contract(name):
     check_selection(registry.find("selection", name)())
+
+
+@pytest.mark.parametrize("beside", [{"top_k": 5}, {"top_k": 0}, {"engine": "flat"}, {"reuse": True}])
+def test_what_a_selection_takes_the_place_of_is_refused_beside_it(beside):
+    (name,) = beside
+    with pytest.raises(ValidationError, match=rf"select: \{{use: wave\}} takes the place of {name}"):
+        Attention.model_validate({"use": "retrieval", "select": {"use": "wave"}, **beside})
+    assert Attention.model_validate({"use": "retrieval", **beside}).select is None

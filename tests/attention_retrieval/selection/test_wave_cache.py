@@ -73,8 +73,8 @@ def test_it_is_what_auto_means_and_keeps_no_queries():
     assert {head.engine for head in report} == {"wave"}
     assert all(0 < head.scanned < 1.2 and head.bytes for head in report), "rows, and a mean key for every eight"
     assert "wave" in report.summary
-    for settings in ({"top_k": 20}, {"engine": {"use": "flat"}}, {"reuse": True}, {"correction": None}):
-        assert Retrieval(**settings).selection is None
+    for settings in ({"top_k": 20}, {"engine": {"use": "flat"}}, {"reuse": True}, {"correct": None}):
+        assert Retrieval(**settings).selection.name == "retrieval"
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "int8", "fp32"])
@@ -138,12 +138,12 @@ def test_watched_attention_is_that_of_eager(select):
     np.testing.assert_allclose(made.attention().sum(axis=1), 1, atol=1e-5 if select is ALL else 0.02)
 
 
-def test_an_interrupted_insertion_changes_nothing(monkeypatch):
+def test_after_an_interrupted_insertion_the_state_is_made_anew(monkeypatch):
     ours, ids = model("llama, 4 to 1", OURS), text(150)
     made, whole = cache(ours), cache(ours)
     greedy(ours, ids, 2, past_key_values=made)
     row = made.layers[0].rows[0].cache
-    before, stop = row.selected.state(), row.indexed
+    assert row.built
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -152,9 +152,8 @@ def test_an_interrupted_insertion_changes_nothing(monkeypatch):
         patched.setattr("fovea.attention_retrieval.selection.wave.kmeans", interrupt)
         with pytest.raises(KeyboardInterrupt):
             greedy(ours, torch.cat([ids, text(30, seed=1)], dim=1), 5, past_key_values=made)
-    assert row.indexed == stop
-    for name, array in row.selected.state().items():
-        np.testing.assert_array_equal(array, before[name])
+    assert row.selected is None
+    assert not row.built
     made.crop(150 - made.get_seq_length())
     torch.testing.assert_close(
         greedy(ours, torch.cat([ids, text(9, seed=1)], dim=1), 20, past_key_values=made)[1],

@@ -50,7 +50,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from fovea.attention_retrieval.heads import table as tables  # noqa: E402
-from fovea.attention_retrieval.heads.weights import weights  # noqa: E402
+from fovea.attention_retrieval.probes.weights import weights  # noqa: E402
 from fovea.pipelines.answering import probing  # noqa: E402
 from fovea.pipelines.answering.layout import Layout  # noqa: E402
 from fovea.pipelines.generators.transformers import TransformersGenerator  # noqa: E402

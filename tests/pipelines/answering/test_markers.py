@@ -1,10 +1,9 @@
 """Citation markers go, brackets that mean themselves stay."""
 
-import time
-
 import pytest
 
 from fovea.pipelines.answering.markers import unmarked
+from tests.growth import MOST, growth
 
 STAY = [
     "```python\nnumbers = [1, 2, 3]\nprint(numbers[0], numbers[1])\n```",
@@ -58,11 +57,4 @@ def test_what_a_passage_says_in_brackets_is_quoted():
     "unit", ["[", " ", " \t", "(see ", "[1], ", "[1] [1]", "sources: ", "`", "{", '{"a":', "([1] "]
 )
 def test_time_grows_with_the_text(unit):
-    def seconds(times: int) -> float:
-        began = time.process_time()
-        unmarked(unit * times, 3)
-        return time.process_time() - began
-
-    seconds(100)
-    few = min(seconds(2_500) for _ in range(3))
-    assert seconds(20_000) < 24 * max(few, 0.004), "eight times the text, not sixty-four times the time"
+    assert growth(lambda times: lambda: unmarked(unit * times, 3), 5_000) < MOST

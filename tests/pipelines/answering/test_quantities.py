@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.pipelines.answering.claims import Claim, agrees, denied
+from fovea.pipelines.answering.contradictions import misbounded, miscounted, misplaced
 from fovea.pipelines.answering.numerals import in_digits, numerals
-from fovea.pipelines.answering.quantities import asked_numbers, misbounded, miscounted, misplaced, numbers, quantities
+from fovea.pipelines.answering.quantities import asked_numbers, numbers, quantities
 
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -216,3 +217,62 @@ def test_a_number_word_is_no_name():
 def test_what_looks_like_a_bound_and_is_none():
     for text in ("Von 2 bis 4 Wochen", "Er lehnte ab, 12 Gäste kamen", "Die Gabe von 12 Euro"):
         assert quantities(text)[-1].side == ("most" if "bis" in text else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("1.500 Euro, €1.500, 12.000 Franken, 1.500 Einwohner", ["1500", "1500", "12000", "1500"]),
+        ("1.500 kg, $1.500 billion, 0.500 Euro", ["1.5", "1500000000", "0.5"]),
+        ("1 400 metres, 12 500 €, 1 234 567 euros", ["1400", "12500", "1234567"]),
+        ("room 1 400 guests, 1 40 metres", ["1", "400", "1", "40"]),
+        ("1.2m people, 5k users, 3bn, 2m euros", ["1200000", "5000", "3000000000", "2000000"]),
+        ("1.2m tall, a 5k race, 300k", ["1.2", "5", "300"]),
+        ("5k tea", ["5"]),
+        ("8:30, 08:30, 8.30 Uhr, 8.30 am, 8:00", ["8:30", "8:30", "8:30", "8:30", "8"]),
+        ("16:9, 12:10:15, 8.30 euros", ["16", "9", "12", "10", "15", "8.3"]),
+        ("2.1.0, 2.10, 192.168.1.200 and v2.10", ["2.1.0", "2.1", "192.168.1.200", "2.1"]),
+    ],
+)
+def test_what_is_written_in_another_way(text, values):
+    assert [n.digits for n in numerals(text)] == values
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence", "wrong"),
+    [
+        ("It needs version 2.1.", "It needs version 2.10.", True),
+        ("It needs Python 3.1 or later.", "Python 3.10 or later is needed.", True),
+        ("It needs version 2.10.", "The latest is 2.10.", False),
+        ("It costs 2.5 euros.", "Espresso 2.50", False),
+        ("It was 15 °C.", "It was -15 °C.", True),
+        ("It was -15 °C.", "It was 15 degrees.", True),
+        ("It was minus 15 degrees.", "It was -15 °C.", False),
+        ("It was 15 degrees below zero.", "It was −15 °C.", False),
+        ("It was 15 to 20 °C.", "It was 15-20 °C.", False),
+        ("Sales fell by 15 percent.", "Sales: -15%", False),
+        ("It opens at 8:30 pm.", "It opens at 8:30 a.m.", True),
+        ("It opens at 8.30 a.m.", "It opens at 8:30am.", False),
+        ("It opens at 8:30.", "It opens at 8:30 a.m.", False),
+    ],
+)
+def test_the_same_digits_may_say_something_else(claim, evidence, wrong):
+    assert miscounted(quantities(claim), quantities(evidence)) == wrong
+
+
+HOURS = "The shop opens at 8:30 and closes at 17:00."
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence", "wrong"),
+    [
+        ("It opens at 17:00 and closes at 8:30.", HOURS, True),
+        ("It closes at 17:00 and opens at 8:30.", HOURS, False),
+        ("It opens at 8:30.", HOURS, False),
+        ("Denver beat Carolina 24 to 10.", "Denver made 24 points and Carolina 10.", False),
+        ("Denver 10 and Carolina 24.", "Denver 24, Carolina 10.", True),
+        ("Denver 24, Carolina 10.", "24 by Denver, 10 by Carolina, 24 by Texas.", False),
+    ],
+)
+def test_numbers_do_not_change_places(claim, evidence, wrong):
+    assert misplaced(quantities(claim), quantities(evidence)) == wrong

@@ -74,6 +74,29 @@ def test_what_follows_a_hedge_is_the_statement(text, statement):
     assert asserted(text) == statement
 
 
+FRAMED = {
+    "The answer is: 30%": "30%",
+    "The answer to this question is: 1943.": "1943.",
+    "The passage mentions that the bridge opened in 1932.": "the bridge opened in 1932.",
+    "The provided documents give details of the bridge, which opened in 1932.": "the bridge, which opened in 1932.",
+    "According to the passage, the answer is: in 1932.": "in 1932.",
+    "Laut dem Text: Die Brücke wurde 1932 eröffnet.": "Die Brücke wurde 1932 eröffnet.",
+    "Der Text besagt, dass es 5 sind.": "es 5 sind.",
+    "The answer is: The documents do not say.": "",
+    # what frames nothing, or is no frame
+    "The answer is:": "The answer is:",
+    "Sources say that he left.": "Sources say that he left.",
+    "The text of the law states that all are equal.": "The text of the law states that all are equal.",
+    "The passage through the mountains is narrow.": "The passage through the mountains is narrow.",
+}
+
+
+@pytest.mark.parametrize(("text", "statement"), FRAMED.items())
+def test_what_frames_a_statement_is_no_part_of_it(text, statement):
+    assert asserted(text) == statement
+    assert is_refusal(text) == (not statement)
+
+
 def test_a_hedge_followed_by_an_answer_is_an_answer():
     assert not is_refusal("The documents do not state the exact day. The bridge opened in May 1932.")
 

@@ -10,8 +10,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from fovea.attention_retrieval.heads import table
-from fovea.attention_retrieval.heads.needles import needles
-from fovea.attention_retrieval.heads.pointing import pointing_scores
+from fovea.attention_retrieval.probes.needles import needles
+from fovea.attention_retrieval.probes.pointing import pointing_scores
 from fovea.pipelines.answering import probing
 from fovea.rag.causal_lm import load
 from fovea.rag.models import find

@@ -29,7 +29,7 @@ from fovea.pipelines.bench.longcontext.twins import Twins, pieces, read, twin  #
 from fovea.rag.causal_lm import load  # noqa: E402
 
 SMALL = "dense_below: 0, sinks: 4, window: 24, threads: 1"
-METHODS = ("{use: retrieval, engine: flat, correction: null, top_k: 8, dtype: fp32, " + SMALL + "}",
+METHODS = ("{use: retrieval, engine: flat, correct: null, top_k: 8, dtype: fp32, " + SMALL + "}",
            "{use: retrieval, engine: query_ivf, dtype: fp32, " + SMALL + "}",
            "{use: streaming, window: 40, dtype: fp32}")  # fmt: skip
 IDS = torch.randint(2, 250, (1400,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -93,7 +93,7 @@ def test_keys_kept_as_bf16_differ_by_their_rounding_alone(twins):
 
 
 def test_a_method_that_reads_otherwise_reads_by_itself(twins):
-    methods = chosen("{use: streaming, prompt_window: 16}, {use: retrieval, exact_prompt: false}", 1)
+    methods = chosen("{use: streaming, prefill: {use: band, window: 16}}, {use: retrieval, exact_prompt: false}", 1)
     reader = Reader(twins, methods, never)
     reader.read(IDS[:100], 64)
     assert set(reader.seconds) == {"full", *(m.name for m in methods[2:])}

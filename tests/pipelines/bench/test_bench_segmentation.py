@@ -21,7 +21,7 @@ from fovea.segmenters.decode import best
 from fovea.segmenters.gaps import GapSegmenter
 from fovea.segmenters.sectioned import Sectioned
 from fovea.segmenters.units import Units
-from tests.pipelines.cli.test_cli import fovea
+from tests.command import fovea
 from tests.segmenters.test_corpora import article, put
 
 KEYS = {"bench", "data", "method", "settings", "metric", "value", "low", "high", "n", "seconds"}

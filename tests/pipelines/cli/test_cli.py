@@ -1,7 +1,6 @@
-"""The command line, as a person uses it: in a process of its own."""
+"""The command line, as a person uses it."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from fovea.pipelines.cli.main import VERBS, main
 from fovea.pipelines.spec import yaml_source
+from tests.command import fovea, process
 
 PIPELINE = """\
 name: mine
@@ -27,16 +27,6 @@ def here(tmp_path, docs):
     return tmp_path
 
 
-def fovea(cwd, *args, code=0, stdin=None, **env):
-    done = subprocess.run(
-        [sys.executable, "-m", "fovea.pipelines.cli.main", *args], cwd=cwd, capture_output=True, text=True, input=stdin,
-        env={**os.environ, "PYTHONUTF8": "1", **env},
-    )  # fmt: skip
-    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done
-
-
 def test_from_nothing_to_an_answer(tmp_path, docs):
     fovea(tmp_path, "init", "qa.yaml")
     text = (tmp_path / "qa.yaml").read_text()
@@ -44,8 +34,8 @@ def test_from_nothing_to_an_answer(tmp_path, docs):
     assert model in text
     (tmp_path / "qa.yaml").write_text(text.replace(model, "  use: hash\n"))
     assert "fine" in fovea(tmp_path, "check", "qa.yaml").stdout
-    assert "3 added" in fovea(tmp_path, "ingest", "qa.yaml", "docs/").stdout
-    answer = fovea(tmp_path, "ask", "qa.yaml", "Who walked on it in 1969?").stdout
+    assert "3 added" in process(tmp_path, "ingest", "qa.yaml", "docs/").stdout
+    answer = process(tmp_path, "ask", "qa.yaml", "Who walked on it in 1969?").stdout
     assert "Armstrong" in answer
     assert "docs/moon.txt:" in answer
     assert "generate extractive" not in answer
@@ -56,7 +46,7 @@ def test_from_nothing_to_an_answer(tmp_path, docs):
 
 
 def test_init_never_overwrites(here):
-    done = fovea(here, "init", "p.yaml", code=2)
+    done = process(here, "init", "p.yaml", code=2)
     assert done.stderr == "p.yaml exists already\n  fix: name another file, or remove this one\n"
     assert (here / "p.yaml").read_text() == PIPELINE
     assert not (here / "fovea.schema.json").exists()
@@ -106,7 +96,7 @@ def test_json_is_json_and_has_exact_spans(here):
 
 def test_search_explains_and_reads_the_question_from_standard_input(here):
     fovea(here, "ingest", "p.yaml", "docs")
-    out = fovea(here, "search", "p.yaml", "-", "--explain", stdin="Which river is longer?").stdout
+    out = process(here, "search", "p.yaml", "-", "--explain", stdin="Which river is longer?").stdout
     assert "docs/sub/rivers.txt" in out
     assert "why these chunks:" in out
 

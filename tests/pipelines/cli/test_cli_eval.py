@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from tests.command import fovea
 from tests.conftest import TEXTS
-from tests.pipelines.cli.test_cli import fovea, here
+from tests.pipelines.cli.test_cli import here
 
 pytest.importorskip("ir_measures", reason="needs fovea-rag[bench]")
 
@@ -75,7 +76,7 @@ def test_failures_beyond_the_limit_exit_not_0(ready):
     done = fovea(ready, "eval", "p.yaml", "q.jsonl", "--metrics", "R@5", "--quiet", code=1)
     assert "3 of 4" in done.stdout
     assert "1 x QueryError: the question has 24,000 characters; the most is 20,000" in done.stdout
-    assert done.stderr.startswith("1 questions failed, at most 0 may: 1 x QueryError")
+    assert done.stderr.startswith("1 question failed, at most 0 may: 1 x QueryError")
     fovea(ready, "eval", "p.yaml", "q.jsonl", "--metrics", "R@5", "--quiet", "--max-failures", "1")
 
 

@@ -88,7 +88,15 @@ def test_pips_own_words_are_shown(capsys, tmp_path):
     assert "pip: ERROR: No matching distribution found for tiny-model==1.0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["models"], ["models", "get"], ["models", "fetch"]])
+@pytest.mark.parametrize("json", [[], ["--json"]])
+def test_alone_it_lists(json, capsys):
+    assert main(["models", *json]) == 0
+    alone = capsys.readouterr().out
+    assert main(["models", "list", *json]) == 0
+    assert alone == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["models", "get"], ["models", "fetch"]])
 def test_a_verb_that_is_not_whole_is_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         main(arguments)

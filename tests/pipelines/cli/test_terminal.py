@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from tests.pipelines.cli.test_cli import fovea, here
+from tests.command import fovea
+from tests.pipelines.cli.test_cli import here
 
 __all__ = ["here"]
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fovea.pipelines.cli.main import main
 from fovea.pipelines.evaluation.compare import compare, pair
-from fovea.pipelines.evaluation.gold import Gold, Question
+from fovea.pipelines.evaluation.evaluation import values_of
+from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.rag.errors import ConfigError
 
@@ -38,7 +39,7 @@ def test_the_same_id_with_another_question_is_no_pair():
     paired = pair([outcome("1", "moon-x"), outcome("2", "tea-y")], [outcome("1", "sun-x"), outcome("2", "tea-y")])
     assert ids(paired) == [("2", "2")]
     assert ([o.question for o in paired.before], [o.question for o in paired.after]) == (["1"], ["1"])
-    assert str(paired) == "1 questions paired by content; without a partner 1 of this run and 1 of that"
+    assert str(paired) == "1 question paired by content; without a partner 1 of this run and 1 of that"
 
 
 def test_the_same_question_with_other_gold_is_no_pair_and_is_said():
@@ -55,6 +56,20 @@ def test_questions_that_stand_twice_are_paired_by_id_and_then_in_turn():
     assert ids(paired) == [("a", "x"), ("c", "c")]
     assert [o.question for o in paired.before] == ["b"]
     assert compare(paired, ["MRR"])[0].before == pytest.approx(0.2)
+
+
+def test_of_counts_what_a_metric_applies_to_as_the_table_of_one_run_does():
+    span = (Gold("a", 0, 4),)
+    asked = QuestionSet("x", (Question("1", "Moon?", span), Question("2", "Tea?", answers=("None.",))))
+    paired = pair(
+        [outcome("1", "m", 0.5), Outcome("2", content="t")], [outcome("1", "m", 1.0), Outcome("2", content="t")]
+    )
+    (found,) = compare(paired, ["MRR"], asked)
+    assert (found.difference.n, found.difference.of) == (
+        1,
+        values_of([b for _, b in paired.pairs], asked, ["MRR"])["MRR"].of,
+    )
+    assert found.difference.of == 1
 
 
 contents = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("123")), max_size=8)
@@ -150,7 +165,7 @@ def test_what_was_not_paired_is_said(run):
     gold = {**ROWS[1], "references": [{"document": "tea.md", "text": "green tea"}]}
     said = run([ROWS[3], gold, ROWS[0]], "--against", "run")
     assert pairs(said) == [
-        "1 questions paired by content; without a partner 2 of this run and 2 of that, 1 of them for other gold"
+        "1 question paired by content; without a partner 2 of this run and 2 of that, 1 of them for other gold"
     ]
     rows = json.loads(run([ROWS[3], gold, ROWS[0]], "--against", "run", "--json").out)
     [count] = [row for row in rows if row["metric"] == "paired questions"]

@@ -24,6 +24,7 @@ from fovea.rag.retrieval import Retriever
 from fovea.rag.trace import Trace
 from fovea.rag.types import Document
 from tests.conftest import TEXTS
+from tests.growth import spent
 
 pytest.importorskip("ir_measures", reason="needs fovea-rag[bench]")
 
@@ -192,19 +193,12 @@ def test_what_was_had_before_is_scored_the_same(pipeline):
 
 
 def test_scoring_costs_little(pipeline):
-    import time
-
     names = ["nDCG@5", "R@5", "MRR@5", "MAP", "P@5", "span_recall", "span_iou", "span_recall@500t", "tokens_passages"]
     evaluator = Evaluator(pipeline(), tea_questions(1), names)
     question = evaluator.questions.questions[0]
     found = evaluator.pipeline.retrieve(question.query)
     evaluator.scored(question, found, None, Trace())
-    spent = []
-    for _ in range(20):
-        began = time.process_time()
-        evaluator.scored(question, found, None, Trace())
-        spent.append(time.process_time() - began)
-    assert min(spent) < 0.010
+    assert min(spent(lambda: evaluator.scored(question, found, None, Trace())) for _ in range(20)) < 0.010
 
 
 def test_warnings_of_stages_are_counted_over_all_questions(pipeline):
@@ -374,7 +368,7 @@ def test_rows_and_tables_say_of_how_many(pipeline):
     assert plain["chunks"]["low"] is None
     text = table(evaluation, "mine", {})
     assert re.search(r"^faithfulness_lite +0 +0 to 0.658 +2 of 3$", text, re.MULTILINE)
-    assert text.endswith("failed: 1 of 3 questions\n  1 x ValueError: the index is torn")
+    assert text.endswith("failed: 1 of 3 questions; what failed is in no mean\n  1 x ValueError: the index is torn")
 
 
 def test_a_metric_that_no_question_has_is_none_of_so_many(pipeline):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from fovea.pipelines.loaders.html import HtmlLoader, parse, walk_of
 from fovea.pipelines.loaders.scripts import END, SUB, SUP, resolved
 from fovea.rag.headings import headings
 from fovea.rag.trace import Trace
+from tests.growth import MOST, growth
 
 
 def text(page: str) -> str:
@@ -175,13 +174,11 @@ def test_what_is_left_out_is_counted(tmp_path):
      "<tr><td rowspan=1000>x<td>y", "<div>", "<dd>x", "<h2>x"],
 )  # fmt: skip
 def test_time_is_linear(piece):
-    took = []
-    for times in (400, 3200):
+    def walking(times: int):
         tree = parse("<p>x" + piece * times)
-        began = time.process_time()
-        walk_of(tree)
-        took.append(time.process_time() - began)
-    assert took[1] < 24 * took[0] + 0.3
+        return lambda: walk_of(tree)
+
+    assert growth(walking, 800) < MOST
 
 
 @pytest.mark.parametrize(

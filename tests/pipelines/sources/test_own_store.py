@@ -65,9 +65,12 @@ def test_files_of_a_store_that_an_older_fovea_took_for_documents_go(tmp_path, do
 def test_what_fovea_wrote_is_not_read(tmp_path, docs):
     from fovea.pipelines.cli.init import template
     from fovea.pipelines.spec.schema import pipeline_schema
+    from fovea.pipelines.sweep.report.best import best_yaml
     from fovea.pipelines.sweep.schema import study_schema
+    from tests.sweep_records import record, trial
 
     (docs / "qa.yaml").write_text(template(docs / "qa.yaml", "qa"))
+    (docs / "best.yaml").write_text(best_yaml(record([trial(1, 0.5, settings={"name": "x"})])))
     (docs / "fovea.schema.json").write_text(json.dumps(pipeline_schema(), indent=2))
     (docs / "study.schema.json").write_text(json.dumps(study_schema(), indent=2))
     (docs / "report.html").write_text('<!DOCTYPE html>\n<meta name="generator" content="Fovea"><p>x</p>')

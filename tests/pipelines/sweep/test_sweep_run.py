@@ -26,7 +26,7 @@ from fovea.pipelines.sweep.run import Sweep
 from fovea.pipelines.sweep.suggest import Suggestions
 from fovea.rag.errors import ConfigError, StoreError
 from fovea.rag.trace import Trace
-from tests.sweep_studies import PIPELINE, QUESTIONS, write_study
+from tests.sweep_studies import PIPELINE, QUESTIONS, swept_here, write_study
 
 pytest.importorskip("optuna")
 
@@ -89,7 +89,7 @@ def test_nothing_is_computed_twice(whole: tuple[Path, Record, list[Any]]) -> Non
     assert made["ingest"] == made["index"] == 3
     assert made["retrieve"] == 6 * len(QUESTIONS)
     more = write_study(path.parent, pipeline=PIPELINE | {"refine": {"choice": [[], "mmr"]}})
-    again = swept(more, out="again", cache=path.parent / "out" / "cache")
+    again = swept_here(more, out="again", cache=path.parent / "out" / "cache")
     made = Counter()
     for trial in again.trials:
         made.update({kind: pair[0] for kind, pair in trial.stages.items()})
@@ -123,7 +123,7 @@ def _finished(folder: Path) -> int:
 
 @pytest.mark.parametrize("search", [{"use": "grid"}, {"use": "tpe", "trials": 5, "seed": 3}], ids=["grid", "tpe"])
 def test_killed_at_any_time_it_goes_on(tmp_path: Path, search: dict[str, Any]) -> None:
-    plain = swept(write_study(tmp_path / "plain", search=search))
+    plain = swept_here(write_study(tmp_path / "plain", search=search))
     path = write_study(tmp_path / "killed", search=search)
     for stop in range(2):
         process = _fovea(path, start_new_session=True)
@@ -133,7 +133,7 @@ def test_killed_at_any_time_it_goes_on(tmp_path: Path, search: dict[str, Any]) -
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    record = swept(path, out="small.sweep")
+    record = swept_here(path, out="small.sweep")
     assert [(n, p, v) for n, _, _, p, v, _ in table(record)] == [(n, p, v) for n, _, _, p, v, _ in table(plain)]
     with sqlite3.connect(path.parent / "small.sweep" / "results.sqlite") as db:
         assert db.execute("SELECT COUNT(*) FROM outcomes").fetchone()[0] == len(record.trials) * len(QUESTIONS)
@@ -155,8 +155,8 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
     for process in processes:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, out + err
-    plain = swept(write_study(tmp_path / "plain"))
-    record = swept(path, out="small.sweep")
+    plain = swept_here(write_study(tmp_path / "plain"))
+    record = swept_here(path, out="small.sweep")
     assert [(p, v) for _, _, _, p, v, _ in table(record)] == [(p, v) for _, _, _, p, v, _ in table(plain)]
     made = sum(trial.stages["ingest"][0] for trial in record.trials)
     assert made == 3
@@ -229,7 +229,9 @@ def test_what_hangs_eats_memory_dies_or_raises_is_counted_and_the_study_goes_on(
     assert (process.communicate(timeout=60), process.returncode)[1] == 0
 
 
-def test_failed_questions_are_in_no_mean(tmp_path: Path, plugin: Path) -> None:
+def test_failed_questions_count_nothing_for_what_is_to_be_high_and_are_in_no_other_mean(
+    tmp_path: Path, plugin: Path
+) -> None:
     pipeline = PIPELINE | {
         "segment": "sentence", "retrieve": "bm25", "refine": [{"use": "misbehaving", "how": {"choice": ["sometimes"]}}]
     }  # fmt: skip
@@ -240,14 +242,16 @@ def test_failed_questions_are_in_no_mean(tmp_path: Path, plugin: Path) -> None:
     with sqlite3.connect(path.parent / "small.sweep" / "results.sqlite") as db:
         (values,) = db.execute('SELECT "values" FROM trials').fetchone()
         warned = db.execute("SELECT message, times FROM warned").fetchall()
-    assert (json.loads(values)["R@2"]["n"], json.loads(values)["R@2"]["of"]) == (4, 6)
+    recall, tokens = json.loads(values)["R@2"], json.loads(values)["tokens_passages"]
+    assert (recall["n"], recall["of"], tokens["n"], tokens["of"]) == (6, 6, 4, 6)
+    assert recall["mean"] == pytest.approx(4 / 6), "the two that failed are no reason to rank it first"
     assert warned == [("the refiner is watched", 12)]
     assert err == "", "it was to be quiet"
 
 
 def test_stages_that_do_not_fit_are_a_failed_trial(tmp_path: Path) -> None:
     pipeline = PIPELINE | {"segment": "sentence", "k": {"choice": [2, 60]}}
-    record = swept(write_study(tmp_path, pipeline=pipeline))
+    record = swept_here(write_study(tmp_path, pipeline=pipeline))
     states = {(t.params["k"], t.state) for t in record.trials}
     assert states == {(2, "complete"), (60, "failed")}
     assert "60 chunks cannot be kept of 50 candidates" in next(t.reason for t in record.trials if t.state == "failed")
@@ -258,7 +262,7 @@ def test_gold_that_does_not_fit_stops_the_study(tmp_path: Path) -> None:
     row = {"id": "q9", "question": "x?", "references": [{"source": "docs/moon.txt", "start": 5, "end": 5000}]}
     (tmp_path / "questions.jsonl").write_text(json.dumps(row))
     with pytest.raises(ConfigError, match="moon"):
-        swept(path)
+        swept_here(path)
 
 
 @pytest.mark.parametrize("use", ["random", "tpe", "nsga2"])
@@ -266,7 +270,7 @@ def test_searches_are_the_same_for_the_same_seed_and_begin_with_the_baseline(tmp
     pipeline = PIPELINE | {"candidates": {"range": [2, 40]}, "segment": "sentence"}
     search = {"use": use, "trials": 4, "seed": 5} | ({"population": 2} if use == "nsga2" else {})
     found = [
-        swept(write_study(tmp_path / str(i), pipeline=pipeline, search=search, baseline={"candidates": 7}))
+        swept_here(write_study(tmp_path / str(i), pipeline=pipeline, search=search, baseline={"candidates": 7}))
         for i in range(2)
     ]
     assert [dict(t.params) for t in found[0].trials] == [dict(t.params) for t in found[1].trials]
@@ -276,7 +280,7 @@ def test_searches_are_the_same_for_the_same_seed_and_begin_with_the_baseline(tmp
 
 def test_a_space_that_is_exhausted_ends_the_search(tmp_path: Path) -> None:
     pipeline = {"encoder": "hash", "segment": "sentence", "retrieve": {"choice": ["dense", "bm25"]}, "k": 2}
-    record = swept(write_study(tmp_path, pipeline=pipeline, search={"use": "random", "trials": 30}))
+    record = swept_here(write_study(tmp_path, pipeline=pipeline, search={"use": "random", "trials": 30}))
     assert {t.params["retrieve"] for t in record.trials} == {"dense", "bm25"}
     assert len(record.trials) == 2
 
@@ -284,11 +288,11 @@ def test_a_space_that_is_exhausted_ends_the_search(tmp_path: Path) -> None:
 def test_hopeless_trials_are_given_up(tmp_path: Path) -> None:
     pipeline = PIPELINE | {"segment": "sentence", "retrieve": "bm25", "k": {"choice": [2, 1]}}
     changes = {"pipeline": pipeline, "objectives": ["R@1"], "prune": {"after": [3], "level": 0.4}}
-    first = swept(write_study(tmp_path, **changes))
+    first = swept_here(write_study(tmp_path, **changes))
     assert [t.state for t in first.trials] == ["complete", "complete"]
     pipeline["retrieve"] = {"choice": ["bm25", {"use": "dense"}]}
     pipeline["encoder"] = {"use": "hash", "size": 2}
-    record = swept(write_study(tmp_path, **changes | {"pipeline": pipeline}), out="more")
+    record = swept_here(write_study(tmp_path, **changes | {"pipeline": pipeline}), out="more")
     pruned = [t for t in record.trials if t.state == "pruned"]
     assert pruned
     assert all(t.params["retrieve"] == "dense" and len(t.outcomes) == 3 for t in pruned)
@@ -297,23 +301,23 @@ def test_hopeless_trials_are_given_up(tmp_path: Path) -> None:
 
 def test_an_edited_study_uses_what_is_known(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    first = swept(path)
+    first = swept_here(path)
     more = PIPELINE | {"retrieve": {"choice": ["dense", "bm25", ["dense", "bm25"]]}}
-    second = swept(write_study(tmp_path, pipeline=more))
+    second = swept_here(write_study(tmp_path, pipeline=more))
     assert len(second.trials) == 9
     known = {t.id: t.seconds for t in first.trials}
     assert [t.seconds for t in second.trials if t.id in known] == [known[t.id] for t in second.trials if t.id in known]
     assert len(known.keys() & {t.id for t in second.trials}) == 6
-    assert table(swept(write_study(tmp_path))) == table(first)
+    assert table(swept_here(write_study(tmp_path))) == table(first)
 
 
 def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    swept(path)
+    swept_here(path)
     with sqlite3.connect(tmp_path / "out" / "results.sqlite") as db:
         db.execute("UPDATE facts SET value = '99' WHERE key = 'format'")
     with pytest.raises(StoreError, match="this study is of format 99; this version reads format 1"):
-        swept(path)
+        swept_here(path)
 
 
 def test_damaged_results_are_refused(tmp_path: Path) -> None:
@@ -321,7 +325,7 @@ def test_damaged_results_are_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "results.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(StoreError, match="cannot read or write the results"):
-        swept(path)
+        swept_here(path)
 
 
 def test_documents_may_come_with_the_questions(tmp_path: Path) -> None:
@@ -333,7 +337,7 @@ def test_documents_may_come_with_the_questions(tmp_path: Path) -> None:
     ]}]}  # fmt: skip
     path = write_study(tmp_path, documents=None, questions="squad.json")
     (tmp_path / "squad.json").write_text(json.dumps(squad))
-    record = swept(path)
+    record = swept_here(path)
     assert len(record.complete) == 6
     assert {name for t in record.complete for o in t.outcomes for name, *_ in o.hits} == {"squad/0"}
 
@@ -350,7 +354,7 @@ def test_a_full_disk_stops_the_study_which_goes_on_when_there_is_room(tmp_path: 
             sweep.results.add("trial", 0, long)
         assert "make room, and run the same command again" in str(error.value)
         sweep.results._db.execute("PRAGMA max_page_count = 1000000")
-    assert table(swept(path)) == table(swept(write_study(tmp_path / "plain")))
+    assert table(swept_here(path)) == table(swept_here(write_study(tmp_path / "plain")))
 
 
 def test_a_cache_without_room_computes_and_says_so(tmp_path: Path) -> None:
@@ -370,10 +374,10 @@ def test_a_judge_that_nobody_can_read_is_a_counted_failure(tmp_path: Path) -> No
     judge = {"use": "transformers", "model": save_llama(tmp_path / "lm", template=TEMPLATE), "max_new_tokens": 4}
     pipeline = PIPELINE | {"segment": "sentence", "retrieve": {"choice": ["bm25"]}}
     changes = {"pipeline": pipeline, "metrics": ["context_recall"], "judge": judge, "limit": 2}
-    strict = swept(write_study(tmp_path, **changes))
+    strict = swept_here(write_study(tmp_path, **changes))
     assert [t.state for t in strict.trials] == ["failed"]
     assert "the judge's reply cannot be read" in strict.trials[0].reason
-    loose = swept(write_study(tmp_path, **changes, limits={"failures": 1.0}), out="loose")
+    loose = swept_here(write_study(tmp_path, **changes, limits={"failures": 1.0}), out="loose")
     assert [t.state for t in loose.trials] == ["complete"]
     assert "context_recall" not in loose.trials[0].values
     assert all("cannot be read" in o.missing["context_recall"] for o in loose.trials[0].outcomes)

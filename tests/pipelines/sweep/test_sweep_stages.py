@@ -6,12 +6,16 @@ import multiprocessing
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.cache_file import CacheFile, key_of
 from fovea.pipelines.sweep.encoder import StageEncoder
+from fovea.pipelines.sweep.libraries import Documents, Libraries, TrialPipeline
 from fovea.pipelines.sweep.stages import Stages
 from fovea.rag import stage_cache, trace
 from fovea.rag.encoders.hash import HashEncoder
@@ -183,3 +187,31 @@ def test_vectors_are_those_of_the_encoder_and_made_once(stages: Stages) -> None:
     assert made == 4
     assert again.stages.file.made["encode"] == 0
     assert again.encode([]).shape == (0, plain.dim)
+
+
+@pytest.mark.parametrize(("made", "of", "step"), [("ingest", Pipeline, "add"), ("index", TrialPipeline, "rebuild")])
+@pytest.mark.parametrize("after", [False, True])
+def test_what_was_interrupted_before_it_was_whole_is_built_again(
+    tmp_path: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch, made: str, of: type, step: str, after: bool
+) -> None:
+    given = [Document(str(i), f"The number is {i}.", f"{i}.txt") for i in range(3)]
+    libraries = Libraries(tmp_path, Documents(tmp_path, given=given), stages)
+    spec = PipelineSpec.model_validate({"encoder": "hash"})
+    real = getattr(of, step)
+
+    def interrupted(self: Pipeline, *args: Any, **options: Any) -> Any:
+        if after:
+            real(self, *args, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(of, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            libraries.pipeline(spec)
+    pipeline, _, _ = libraries.pipeline(spec)
+    with pipeline:
+        assert len(pipeline.retrieve("Which number?")) == 3
+    assert stages.file.made[made] == 2, "what was begun is not taken for what is whole"
+    again, _, _ = libraries.pipeline(spec)
+    again.close()
+    assert stages.file.made[made] == 2

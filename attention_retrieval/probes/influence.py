@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fovea.attention_retrieval.heads.retrieval_heads import Blurred
-from fovea.attention_retrieval.heads.through import through
+from fovea.attention_retrieval.probes.retrieval_heads import Blurred
+from fovea.attention_retrieval.probes.through import through
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.progress import bar
 

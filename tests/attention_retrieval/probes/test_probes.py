@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fovea.attention_retrieval.heads.influence import influences, loss  # noqa: E402
-from fovea.attention_retrieval.heads.retrieval_heads import Blurred, Looked, retrieval_scores, strongest  # noqa: E402
-from fovea.attention_retrieval.heads.through import Called, through  # noqa: E402
+from fovea.attention_retrieval.probes.influence import influences, loss  # noqa: E402
+from fovea.attention_retrieval.probes.retrieval_heads import Blurred, Looked, retrieval_scores, strongest  # noqa: E402
+from fovea.attention_retrieval.probes.through import Called, through  # noqa: E402
 from fovea.attention_retrieval.testing.induction import induction_model, lookup  # noqa: E402
 from fovea.pipelines.training.influence import influential  # noqa: E402
 from fovea.rag.causal_lm import load  # noqa: E402

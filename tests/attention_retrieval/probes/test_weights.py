@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fovea.attention_retrieval.heads.through import through  # noqa: E402
-from fovea.attention_retrieval.heads.weights import Neutral, Weights, evidence_weights, weights  # noqa: E402
+from fovea.attention_retrieval.probes.through import through  # noqa: E402
+from fovea.attention_retrieval.probes.weights import Neutral, Weights, evidence_weights, weights  # noqa: E402
 from fovea.rag.causal_lm import CausalLM  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import CONFIGS, model, text  # noqa: E402

@@ -17,7 +17,7 @@ import numpy as np
 from fovea.attention_retrieval.index.engine import Engine, Keys, recall
 
 if TYPE_CHECKING:
-    from fovea.attention_retrieval.settings import RetrievalSettings
+    from fovea.attention_retrieval.selection.retrieval import RetrievalSelection
 
 SCANNED = 16_384
 """Up to so many keys a scan takes less than a search in an index and what surrounds it."""
@@ -31,7 +31,7 @@ PER_PAIR, PER_NUMBER = 4e-9, 4e-11
 """Seconds for a query and a key, and for each of their d numbers, on one core of a 2-core machine, rounded up."""
 
 
-def chosen(settings: RetrievalSettings, keys: Keys, queries: np.ndarray | None) -> tuple[Engine, str]:
+def chosen(settings: RetrievalSelection, keys: Keys, queries: np.ndarray | None) -> tuple[Engine, str]:
     """The engine for an index over `keys`, and a sentence that says why; `queries` are the prompt's, in order.
 
     An engine that learns is tried first: what it finds for the last queries, having learnt from those before.
@@ -46,7 +46,7 @@ def chosen(settings: RetrievalSettings, keys: Keys, queries: np.ndarray | None) 
     if settings.reuse or tokens >= ONE_OFF:
         if settings.build_seconds is not None and seconds > settings.build_seconds:
             why = f"would take about {seconds:.1f} s for query_ivf"
-        elif (found := trial(learning := _learning(), keys, queries, settings.k)) >= ENOUGH:
+        elif (found := trial(learning := _learning(), keys, queries, settings.top_k)) >= ENOUGH:
             again = "will be asked again" if settings.reuse else "is long"
             return (
                 learning,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fovea.attention_retrieval.heads.weights import Neutral, evidence_weights
+from fovea.attention_retrieval.probes.weights import Neutral, evidence_weights
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.errors import ConfigError
 from fovea.rag.progress import bar

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fovea.attention_retrieval.heads.through import Called, through
+from fovea.attention_retrieval.probes.through import Called, through
 from fovea.rag.causal_lm import CausalLM, cache_argument
 from fovea.rag.errors import ModelError
 

@@ -1,0 +1,1 @@
+"""How a prompt is read, one file a policy: the values of `prefill: {use: ...}`."""

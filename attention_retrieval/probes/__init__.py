@@ -1,0 +1,1 @@
+"""Which heads of a model look things up, and how much a text needs them."""

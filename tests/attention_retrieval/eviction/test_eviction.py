@@ -1,0 +1,146 @@
+"""Evictions: the contract, SnapKV against its formula, and what a cache does with what is left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+from fovea.attention_retrieval import Retrieval  # noqa: E402
+from fovea.attention_retrieval.cache.layer import LayerCache  # noqa: E402
+from fovea.attention_retrieval.eviction.eviction import Eviction  # noqa: E402
+from fovea.attention_retrieval.eviction.snapkv import SnapKV, pooled, votes  # noqa: E402
+from fovea.attention_retrieval.kernels.reference import attend  # noqa: E402
+from fovea.attention_retrieval.testing.evictions import check_eviction  # noqa: E402
+from fovea.rag import registry  # noqa: E402
+from fovea.rag.errors import ModelError  # noqa: E402
+
+SMALL = {"snapkv": {"keep": 100, "window": 16}}
+
+
+@pytest.mark.parametrize("name", registry.names("eviction"))
+def test_every_eviction_keeps_the_contract(name):
+    check_eviction(Eviction.model_validate({"use": name, **SMALL[name]}))
+
+
+def test_votes_are_a_softmax_over_all_rows_with_the_last_ones_causal():
+    rng = np.random.default_rng(0)
+    keys, queries = rng.normal(size=(40, 8)), rng.normal(size=(3, 5, 8))
+    logits = torch.from_numpy(queries @ keys.T)
+    mask = torch.ones(5, 40, dtype=torch.bool).tril(35)
+    weights = logits.masked_fill(~mask, float("-inf")).softmax(dim=-1)
+    np.testing.assert_allclose(votes(queries, keys), weights[..., :35].sum(dim=1).mean(dim=0).numpy(), atol=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.sampled_from([1, 3, 7]))
+@settings(max_examples=25)
+def test_pooling_takes_the_largest_neighbour(score, kernel):
+    half = kernel // 2
+    wanted = [max(score[max(n - half, 0) : n + half + 1]) for n in range(len(score))]
+    np.testing.assert_array_equal(pooled(np.array(score), kernel), wanted)
+
+
+def test_settings_that_do_not_fit():
+    with pytest.raises(ValueError, match="kernel must be odd.*got 4"):
+        SnapKV(kernel=4)
+    with pytest.raises(ValueError, match=r"keep \(32\) must be more than window \(32\)"):
+        SnapKV(keep=32)
+
+
+def test_what_is_wanted_stays_with_its_neighbours_and_the_window_whole():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(2, 300, 16)).astype(np.float32)
+    rows[0, 77] = rows[1, 200] = 8
+    layer = LayerCache(Retrieval(dtype="fp32"), 0, 2, 16)
+    layer.append(rows, rows)
+    asked = np.ones((2, 3, 10, 16), np.float32) * 0.3
+    kept = SnapKV(keep=40, window=10, kernel=7).kept(layer.keys, layer.values, asked)
+    assert set(range(74, 81)) <= set(kept[0].tolist()), "pooled with three neighbours on either side"
+    assert set(range(197, 204)) <= set(kept[1].tolist()), "a head keeps its own"
+    assert kept[:, -10:].tolist() == [list(range(290, 300))] * 2
+    assert SnapKV(keep=300, window=10).kept(layer.keys, layer.values, asked) is None, "nothing to drop"
+
+
+def evicted(tokens: int = 200, keep: int = 60, **more) -> tuple[LayerCache, np.ndarray]:
+    """A layer of which a prompt was evicted, and all rows that it was given."""
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(2, tokens + 40, 16)).astype(np.float32)
+    own = {"sinks": 2, "window": 8, "dense_below": 10_000, "dtype": "fp32", **more}
+    layer = LayerCache(Retrieval(evict={"use": "snapkv", "keep": keep, "window": 10}, **own), 0, 2, 16)
+    for piece in np.split(np.arange(tokens), [3, 90, 196]):  # the last piece is shorter than the window
+        layer.append(rows[:, piece], rows[:, piece])
+        layer.learn(rng.normal(size=(6, len(piece), 16)).astype(np.float32), int(piece[0]))
+    assert layer.evict()
+    return layer, rows
+
+
+def test_what_is_left_is_attended_to_and_later_tokens_with_it():
+    layer, rows = evicted()
+    assert (len(layer), layer.tokens, layer.evicted.tokens) == (60, 200, 200)
+    assert not layer.evict(), "once for each prompt"
+    layer.append(rows[:, 200:230], rows[:, 200:230])
+    q = np.random.default_rng(3).normal(size=(2, 3, 16)).astype(np.float32)
+    part, at = layer.attend(q), layer.evicted.positions(230)
+    for head in range(2):
+        mine = rows[head, at[head]]
+        out, lse = attend(mine, (q[head] @ mine.T).astype(np.float32))
+        np.testing.assert_allclose(part.out[head], out, atol=1e-5)
+        np.testing.assert_allclose(part.lse[head], lse, atol=1e-5)
+
+
+def test_a_further_prompt_is_evicted_with_what_was_left_of_the_first():
+    layer, rows = evicted()
+    layer.append(rows[:, 200:230], rows[:, 200:230])
+    layer.learn(np.random.default_rng(5).normal(size=(6, 30, 16)).astype(np.float32), 200)
+    before = layer.evicted.positions(230)
+    assert layer.evict()
+    assert (len(layer), layer.tokens) == (60, 230)
+    for head in range(2):
+        assert set(layer.evicted.at[head]) <= set(before[head])
+        np.testing.assert_array_equal(layer.keys.head(head).block(0, 60), rows[head, layer.evicted.at[head]])
+
+
+def test_cropping_back_to_what_is_all_there():
+    layer, rows = evicted()
+    layer.append(rows[:, 200:230], rows[:, 200:230])
+    whole = layer.evicted.whole_from
+    assert 0 < whole <= 190, "the window is there on every head"
+    layer.crop(210)
+    assert (layer.tokens, len(layer)) == (210, 70)
+    layer.crop(whole)
+    assert layer.tokens == whole
+    np.testing.assert_array_equal(layer.keys.head(1).block(0, len(layer)), rows[1, layer.evicted.at[1]])
+    layer.append(rows[:, whole : whole + 5], rows[:, whole : whole + 5])
+    with pytest.raises(ModelError, match=f"the first {whole - 1} tokens are not all there: some were evicted"):
+        layer.crop(whole - 1)
+    assert layer.tokens == whole + 5, "nothing was cropped"
+    layer.crop(0)
+    assert (layer.tokens, len(layer), layer.evicted) == (0, 0, None)
+
+
+def test_hiding_tokens_after_an_eviction():
+    layer, rows = evicted()
+    layer.append(rows[:, 200:230], rows[:, 200:230])
+    shown = np.ones(230, bool)
+    shown[[205, 229]] = False
+    layer.keep(shown)
+    assert len(layer) == 60 + 28
+    np.testing.assert_array_equal(layer.keys.head(0).block(60, 88), rows[0, 200:230][shown[200:]])
+    with pytest.raises(ModelError, match="hides tokens of a text of which some were evicted"):
+        layer.keep(np.arange(228) != 5)
+
+
+def test_zones_and_a_selection_over_what_is_left():
+    layer, rows = evicted(dense_below=0, select={"use": "wave", "rest": 0, "most": 10_000})
+    layer.append(rows[:, 200:203], rows[:, 200:203])
+    assert layer.advance()
+    assert layer.selected is not None
+    q = np.random.default_rng(3).normal(size=(2, 3, 16)).astype(np.float32)
+    part = layer.attend(q)
+    for head in range(2):
+        mine = rows[head, layer.evicted.positions(203)[head]]
+        np.testing.assert_allclose(part.out[head], attend(mine, (q[head] @ mine.T).astype(np.float32))[0], atol=1e-4)
