@@ -40,12 +40,12 @@ LONGEST = (
     "attention_retrieval/cache/test_saved_cache.py",
     "attention_retrieval/test_retrieval_cache.py",
     "project/test_install.py",
-    "project/test_wheel.py",
     "retrievers/test_train_retriever.py",
     "pipelines/test_crash.py",
     "retrievers/test_crash_store.py",
     "pipelines/test_kills.py",
     "pipelines/test_memory.py",
+    "project/test_wheel.py",
 )
 """Files that take the longest: they come first, lest one worker is at them when the others have nothing left to do."""
 

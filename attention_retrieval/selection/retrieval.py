@@ -29,6 +29,10 @@ from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import SpeedOnly
 
 
+FEW = 8192
+"""Below so many rows, heads are searched one after the other: handing them to threads takes longer than the search."""
+
+
 class RetrievalSelection(Selection, name="retrieval"):
     """The `top_k` rows that an index finds for each query, of each kv head by itself."""
 
@@ -77,7 +81,7 @@ class RetrievalSelection(Selection, name="retrieval"):
             return Searched(index, corrected, time.perf_counter() - began)
 
         with one_thread():
-            heads = side_by_side(one, range(keys.heads), self.threads)
+            heads = side_by_side(one, range(keys.heads), self.threads_for(stop - start))
         return RetrievalSelected(self, (engine, why), values, heads, start, stop, seed)
 
     def restore(
@@ -102,6 +106,10 @@ class RetrievalSelection(Selection, name="retrieval"):
             return Searched(index, corrected, 0.0)
 
         return RetrievalSelected(self, (engine, why), values, [one(n) for n in range(keys.heads)], start, stop, seed)
+
+    def threads_for(self, rows: int) -> int:
+        """Threads that pay for an index over `rows`."""
+        return 1 if rows < FEW else self.threads
 
     def bias(self, rows: int, seed: int, head: int) -> np.ndarray:
         """What the correction adds to the logits of a head's first `rows` rows."""
@@ -148,7 +156,8 @@ class RetrievalSelected(Selected):
                 return mine.corrected.attend(q[head], found), found, seconds
             return Partial(*attend_ids(self.values.head(head).stored, found.ids, found.logits)), found, seconds
 
-        parts, found, seconds = zip(*side_by_side(one, range(len(self.heads)), self.settings.threads))
+        threads = self.settings.threads_for(self.stop - self.start)
+        parts, found, seconds = zip(*side_by_side(one, range(len(self.heads)), threads))
         far = Partial(np.stack([each.out for each in parts]), np.stack([each.lse for each in parts]))
         rows, size = np.array([(each.scanned, each.bytes) for each in found]).T
         recalls = self._audited(q, found)
@@ -171,7 +180,7 @@ class RetrievalSelected(Selected):
                 mine.corrected.insert(mine.index.keys)
 
         with one_thread():
-            side_by_side(one, range(len(self.heads)), self.settings.threads)
+            side_by_side(one, range(len(self.heads)), self.settings.threads_for(stop - self.start))
         self.stop = stop
 
     def state(self) -> dict[str, np.ndarray]:

@@ -202,7 +202,7 @@ def test_encoding_is_no_method_s_time(counting):
 
     class Slow(Counting):
         def encode(self, texts, role="document"):
-            until = process_time() + 0.2
+            until = process_time() + 0.5
             while process_time() < until:
                 pass
             return super().encode(texts, role)
@@ -210,7 +210,7 @@ def test_encoding_is_no_method_s_time(counting):
     method = Method("asks", lambda u, e, count: u.vectors(e)[1:, 0] > 2, given=False)
     found = list(rows({"mine": [one()]}, [method], Slow(), missing=pytest.fail))
     assert found[-1].metric == "CPU s"
-    assert found[-1].value < 0.1
+    assert found[-1].value < 0.4
 
 
 def test_the_true_number_is_given_and_the_random_one_is_seeded():

@@ -129,7 +129,7 @@ def test_killed_at_any_time_it_goes_on(tmp_path: Path, search: dict[str, Any]) -
         process = _fovea(path, start_new_session=True)
         began = time.monotonic()
         while process.poll() is None and _finished(path.parent / "small.sweep") <= stop:
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < 300
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -226,7 +226,7 @@ def test_what_hangs_eats_memory_dies_or_raises_is_counted_and_the_study_goes_on(
     assert found["raise"][0] == "failed"
     assert "ValueError: the refiner misbehaves" in found["raise"][1]
     process = _fovea(path, "--max-failures", "4", "--report", path=plugin)
-    assert (process.communicate(timeout=60), process.returncode)[1] == 0
+    assert (process.communicate(timeout=300), process.returncode)[1] == 0
 
 
 def test_failed_questions_count_nothing_for_what_is_to_be_high_and_are_in_no_other_mean(
