@@ -28,7 +28,6 @@ from fovea.attention_retrieval.selection.selection import Queries, Read, Selecte
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import SpeedOnly
 
-
 FEW = 8192
 """Below so many rows, heads are searched one after the other: handing them to threads takes longer than the search."""
 
