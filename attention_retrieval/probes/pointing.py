@@ -5,7 +5,7 @@ would have it do.
     a_h(s)   = sum over the tokens x of sentence s of  max(mean over rows of softmax_h(row, x) - the same, neutral, 0)
 
 Two kinds of rows, each with heads of its own: all tokens of the `question`, and those of the `answer`. The prompt's
-last token, which begins the answer, points at little. (The idea of scoring heads by where they look is of W. Wu et al.,
+last token, which begins the answer, points at less. (The idea of scoring heads by where they look is of W. Wu et al.,
 "Retrieval head mechanistically explains long-context factuality", 2024, whose heads copy.)
 """
 

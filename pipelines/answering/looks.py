@@ -1,18 +1,19 @@
 """Where a local model looked: the attention that the question, and each sentence of an answer, gave to the passages.
 
-    A(x) = mean over heads h of  w_h(x) / sum_x' w_h(x'),    w = max(a - a_neutral, 0)
+    A(x) = w(x) / sum_x' w(x'),    w(x) = mean over heads h of  max(a_h(x) - a_neutral,h(x), 0)
 
-`x` are the passages' tokens, `a_h(x)` the mean over the rows of a sentence of softmax_h(row, x), `a_neutral` the same
-of a question of nothing. The answer is read once more behind its prompt, for a few heads' softmax alone. Of all heads
-the mean says little: most look at the first token, at punctuation and at what is near. Heads that point at evidence are
-few, and found by a probe (`fovea heads MODEL`).
+`x` are the passages' tokens, `a_h(x)` the mean over the rows of a sentence of softmax_h(row, x), `a_neutral,h` the
+same of a question of nothing. The answer is read once more behind its prompt, for a few heads' softmax alone. Of all
+heads the mean says little: most look at the first token, at punctuation and at what is near. Heads that point at
+evidence are few, and found by a probe (`fovea heads MODEL`).
 
 Attention is no proof that a passage was used, and its absence is none that it was not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -57,22 +58,26 @@ def looks(lm: CausalLM, table: HeadTable, layout: Layout, answer: Answer, corpus
 
 def _look(layout: Layout, attention: np.ndarray, said: tuple[str, int | None, int | None], corpus: Corpus) -> Look:
     """From `attention` (heads, tokens) of one group of rows."""
+    density = by_character(len(layout.text), layout.offsets, attention.mean(axis=0))
     begun = [(hit, at) for hit, at in zip(layout.hits, layout.passages) if at is not None]
-    inside = np.zeros(len(layout.text), bool)
-    for hit, at in begun:
-        inside[at : at + len(hit.chunk.text)] = True
-    density, parts = np.zeros(len(layout.text)), []
-    for one in attention:
-        mine = by_character(len(layout.text), layout.offsets, one)
-        parts.append(float(mine[inside].sum()))
-        density += mine / max(parts[-1], 1e-12) / len(attention)
-    found: list[list[Citation]] = [[], []]
     there = [(hit, density[at : at + len(hit.chunk.text)]) for hit, at in begun]
+    whole = float(sum(mine.sum() for _, mine in there))
+    there = [(hit, mine / max(whole, 1e-12)) for hit, mine in there]
+    found: list[list[Citation]] = [[], []]
     floor = FLOOR * max((most_of_a_word(hit.chunk.text, mine) for hit, mine in there), default=0.0)
     for hit, mine in there:
         text, document = hit.chunk.text, corpus.document(hit.chunk.document_id)
         for kept, spans in zip(found, (shares(text, mine), phrases(text, mine, floor))):
             places = ((Span(hit.chunk.start + low, hit.chunk.start + high), share) for low, high, share in spans)
             kept += [cited(document, span, share) for span, share in places if share > 0]
-    sentences, words = (sorted(kept, key=lambda place: -place.score) for kept in found)
-    return Look(*said, round(float(np.mean(parts)), 4), tuple(sentences[:SENTENCES]), tuple(words[:PHRASES]))
+    sentences, words = (sorted(_once(kept), key=lambda place: -place.score) for kept in found)
+    return Look(*said, round(whole, 4), tuple(sentences[:SENTENCES]), tuple(words[:PHRASES]))
+
+
+def _once(places: Sequence[Citation]) -> Iterable[Citation]:
+    """A span that several passages hold, once: with the sum of what it got in each."""
+    found: dict[tuple[str, int, int], Citation] = {}
+    for place in places:
+        key = place.document_id, place.start, place.end
+        found[key] = replace(place, score=round(place.score + found[key].score, 4)) if key in found else place
+    return found.values()

@@ -19,7 +19,7 @@ SEARCHED = {"dense_below": 0, "sinks": 4, "window": 8, "insert_every": 16, "dtyp
 WAYS: dict[str, dict[str, Any]] = {
     "dense": {"dense_below": 5000},
     "wave, all read": {"select": {"use": "wave", "rest": 0.0, "most": 5000}},
-    "an index": {"engine": {"use": "flat"}, "top_k": 5000, "correction": None},
+    "an index": {"engine": {"use": "flat"}, "top_k": 5000, "correct": None},
 }
 
 

@@ -123,14 +123,24 @@ def test_a_share_is_what_the_heads_softmax_says(model):
     neutral = layout.neutral(made.lm)
     asked = weights(made.lm, [*layout.ids, *said], [rows], heads)[:, 0, : neutral.start]
     drawn = weights(made.lm, [*layout.ids[: neutral.start], *neutral.ids], neutral.rows[:1], heads)
-    beyond = np.maximum(asked - drawn[:, 0, : neutral.start], 0)
+    beyond = np.maximum(asked - drawn[:, 0, : neutral.start], 0).mean(axis=0)
     inside = np.concatenate([list(layout.tokens(at, at + len(h.chunk.text))) for at, h in zip(layout.passages, HITS)])
-    beyond /= beyond[:, inside].sum(axis=1, keepdims=True)
+    assert look.passages == pytest.approx(beyond[inside].sum(), abs=1e-3)
     best = look.sentences[0]
     n = [hit.chunk.document_id for hit in HITS].index(best.document_id)
     at = layout.passages[n]
-    expected = beyond[:, list(layout.tokens(at + best.start, at + best.end))].sum(axis=1).mean()
+    expected = beyond[list(layout.tokens(at + best.start, at + best.end))].sum() / beyond[inside].sum()
     assert best.score == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_span_of_two_passages_is_named_once(model):
+    made = generator(model)
+    twice = [*HITS, HITS[0]]
+    look = made.looks(QUERY, answered(made, QUERY, twice, CORPUS), CORPUS)[0]
+    for places in (look.sentences, look.phrases):
+        spans = [(place.document_id, place.start, place.end) for place in places]
+        assert len(spans) == len(set(spans))
+    assert sum(place.score for place in look.sentences) <= 1.001
 
 
 def test_without_passages_nothing_is_looked_at(model):
