@@ -2,7 +2,8 @@
 
 Numba keeps what it has compiled in `__pycache__`, in files that name the modules of the types they take. Where such a
 module has moved since, in a newer version, Numba 0.68 does not compile anew: it raises ModuleNotFoundError at the first
-call. So what another layout of the wing's modules has left is removed before a kernel is loaded.
+call. Nor does it when a kernel that was inlined into another has changed in its own file: it runs the old one. So what
+another layout of the wing's modules, or other kernels, have left is removed before a kernel is loaded.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ MARK = "layout"
 
 
 def drop_other_layouts(wing: Path, kernels: Path) -> int:
-    """Remove what was compiled when the modules below `wing` had other names; says how many files that were.
+    """Remove what was compiled when the modules below `wing` had other names, or kernels other texts; says how many
+    files that were.
 
     A folder that cannot be written is left: Numba keeps its files elsewhere then.
     """
     names = sorted(str(path.relative_to(wing)) for path in wing.rglob("*.py"))
-    here, mark = f"{crc32(chr(0).join(names).encode()):08x}", kernels / "__pycache__" / MARK
+    texts = [path.read_bytes() for path in sorted(kernels.glob("*.py"))]
+    here = f"{crc32(b''.join(texts), crc32(chr(0).join(names).encode())):08x}"
+    mark = kernels / "__pycache__" / MARK
     with suppress(OSError):
         if mark.exists() and mark.read_text() == here:
             return 0

@@ -38,6 +38,17 @@ def test_a_kernel_of_a_class_that_moved_is_compiled_anew(tmp_path):
     assert summed(tmp_path, "new_place").stdout == "3.0\n"
 
 
+def test_what_is_compiled_of_another_text_goes(tmp_path):
+    kernels = tmp_path / "kernels"
+    (kernels / "__pycache__").mkdir(parents=True)
+    (kernels / "sums.py").write_text(SUMS)
+    assert drop_other_layouts(tmp_path, kernels) == 0
+    (kernels / "__pycache__" / "others.total-1.py311.nbi").touch()
+    assert drop_other_layouts(tmp_path, kernels) == 0
+    (kernels / "sums.py").write_text(SUMS.replace("pair.a + pair.b", "pair.a - pair.b"))
+    assert drop_other_layouts(tmp_path, kernels) == 1, "another kernel may have it inlined"
+
+
 def test_a_folder_that_cannot_be_written_is_left(tmp_path):
     kernels = tmp_path / "kernels"
     kernels.mkdir()
