@@ -88,9 +88,8 @@ def _renew(about: dict[str, Any]) -> None:
     if "correction" in settings:
         settings["correct"] = settings.pop("correction")
     for row in (row for layer in about["layers"] for row in layer.get("rows", ())):
-        if row.pop("selected", False) or row.pop("engine") is not None:
+        if any([row.pop(name, None) for name in ("selected", "engine", "built")]):
             row["indexed"] = settings["sinks"]
-        row.pop("engine", None)
 
 
 def _load_layer(n: int, said: _Sliding | _Full, settings: RetrievalSettings, arrays: Arrays) -> Any:

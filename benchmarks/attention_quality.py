@@ -56,6 +56,11 @@ class Method:
             return DynamicCache(config=self.model.config)
         return RetrievalCache(self.model.config, self.settings)
 
+    @property
+    def learns(self) -> bool:
+        """Whether it keeps some of the prompt's queries."""
+        return bool(self.settings and self.settings.selection and self.settings.selection.needs_queries)
+
     def prefilled(self, ids: Sequence[int], chunk: int) -> Any:
         """A cache that has read `ids`."""
         cache = self.cache()
@@ -70,7 +75,7 @@ class Method:
             for layer in cache.layers:
                 layer.settings = self.settings
                 for row in layer.rows:
-                    row.cache.settings = self.settings
+                    row.cache.settings, row.cache.selection = self.settings, self.settings.selection
         return cache
 
     @torch.inference_mode()
@@ -115,9 +120,9 @@ def _change(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def prefilled(found: Sequence[Method], ids: Sequence[int], chunk: int) -> dict[str, Any]:
-    """A cache that has read `ids` for each method: read once by a model and copied."""
+    """A cache that has read `ids` for each method: read by one of a model that learns from queries, and copied."""
     read: dict[int, Any] = {}
-    for method in found:
+    for method in sorted(found, key=lambda method: not method.learns):
         if id(method.model) not in read:
             read[id(method.model)] = method.prefilled(ids, chunk)
     return {method.name: method.own(deepcopy(read[id(method.model)])) for method in found}

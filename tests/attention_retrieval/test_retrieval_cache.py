@@ -345,8 +345,8 @@ def test_a_step_interrupted_between_layers_is_undone_by_crop(monkeypatch):
     ids, made = text(100), cache(ours)
     with torch.inference_mode():
         ours(ids, past_key_values=made)
-    retrieve = LayerCache.retrieve
-    monkeypatch.setattr(LayerCache, "retrieve", lambda self, q: retrieve(self, q) if self.layer < 2 else 1 / 0)
+    attend = LayerCache.attend
+    monkeypatch.setattr(LayerCache, "attend", lambda self, q: attend(self, q) if self.layer < 2 else 1 / 0)
     longer = torch.cat([ids, text(3, seed=1)], dim=1)
     with pytest.raises(ZeroDivisionError):
         greedy(ours, longer, 5, past_key_values=made)
