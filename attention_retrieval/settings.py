@@ -105,6 +105,9 @@ class RetrievalSettings(Attention):
         if self.select and (idle := [name for name in names if getattr(self, name) != self._default(name)]):
             what = f"select: {{use: {self.select.name}}} takes the place of {' and '.join(idle)}"
             raise ValueError(f"{what}: leave out one or the other")
+        here, there = self.correct, getattr(self.select, "correct", self.correct)
+        if here != there and self._default("correct") not in (here, there):
+            raise ValueError("correct stands here and under select, and says two things: leave out one or the other")
         return self
 
     def _default(self, name: str) -> object:

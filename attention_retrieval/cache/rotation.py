@@ -5,18 +5,22 @@
 
 so a key that was read at one position is the key of another, exactly: in float32 to 1e-7, and what bf16 rounds is its
 cast. Which numbers make a pair differs: j and j + r/2 of the first r (Llama, Qwen, Gemma, GPT-NeoX), or 2j and 2j + 1
-(GLM, Cohere); the model's own function is asked. (Su et al., "RoFormer", 2021, arXiv 2104.09864)
+(GLM, Cohere); the model itself is asked. (Su et al., "RoFormer", 2021, arXiv 2104.09864)
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fovea.rag.errors import ModelError
+
+TOKENS, MOVE = 8, 1000
+"""What a model is asked with: so many tokens, and so many further on."""
+ALIKE = 0.2
+"""Keys that differ by less than this share of their size are the same, rounded; keys that do not turn differ by 1."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +36,32 @@ class Rotation:
     def of(cls, model: Any) -> Rotation:
         """That of a causal language model of transformers.
 
-        Raises ModelError for one without rotary positions, with frequencies of several kinds, or that change with the
-        length of the text (dynamic NTK, LongRoPE): its keys cannot be moved.
+        It is asked itself: a few tokens are read at two places, and every layer's keys must be each other's, moved.
+        Raises ModelError for one without rotary positions, with frequencies of several kinds or that change with the
+        length of the text (dynamic NTK, LongRoPE), with layers whose keys do not turn or that keep none, and for one
+        that turns others of their numbers than the first: its keys cannot be moved.
         """
-        found = [module for module in model.modules() if hasattr(module, "inv_freq")]
+        name, found = type(model).__name__, [module for module in model.modules() if hasattr(module, "inv_freq")]
         kinds = {str(getattr(module, "rope_type", "default")) for module in found}
         if not found:
-            raise ModelError(f"{type(model).__name__} has no rotary positions that keys could be moved by")
+            raise ModelError(f"{name} has no rotary positions that keys could be moved by")
         if kinds & {"dynamic", "longrope"} or len({module.inv_freq.shape for module in found}) > 1:
-            what = f"{type(model).__name__} turns keys by frequencies that depend on the text's length ({min(kinds)})"
+            what = f"{name} turns keys by frequencies that depend on the text's length ({min(kinds)})"
             raise ModelError(f"{what}: they cannot be moved")
+        here, there = _keys(model, 0), _keys(model, MOVE)
         frequencies = found[0].inv_freq.detach().double().cpu().numpy()
-        for interleaved in (False, True):
-            if (made := cls(frequencies, interleaved))._is_that_of(model, found[0]):
-                return made
-        raise ModelError(f"{type(model).__name__} turns keys in a way of its own: they cannot be moved")
+        ways = [cls(frequencies, interleaved) for interleaved in (False, True)]
+        does = [[way._moves(*keys) for keys in zip(here, there)] for way in ways]
+        for way, layers in zip(ways, does):
+            if layers and all(layers):
+                return way
+        best = max(does, key=sum)
+        if any(best):
+            still = ", ".join(str(n) for n, moves in enumerate(best) if not moves)
+            raise ModelError(
+                f"{name} does not turn the keys of all layers alike (not of {still}): they cannot be moved"
+            )
+        raise ModelError(f"{name} turns keys in a way of its own: they cannot be moved")
 
     def moved(self, keys: np.ndarray, by: np.ndarray) -> np.ndarray:
         """Keys (..., tokens, d) as if each stood `by` (tokens,) positions further on; by its negative, un-rotated."""
@@ -66,26 +81,33 @@ class Rotation:
             return np.arange(0, 2 * half, 2), np.arange(1, 2 * half, 2)
         return np.arange(half), np.arange(half, 2 * half)
 
-    def _is_that_of(self, model: Any, rotary: Any) -> bool:
-        """Whether the function that the model's own file turns keys by does the same."""
-        import torch
+    def _moves(self, here: np.ndarray, there: np.ndarray) -> bool:
+        """Whether `there` is `here`, MOVE tokens further on, but for rounding: in most pairs that turn so far at all.
 
-        apply = next(
-            (
-                found
-                for module in model.modules()
-                if (found := getattr(sys.modules[type(module).__module__], "apply_rotary_pos_emb", None))
-            ),
-            None,
-        )
-        if apply is None:
+        Pairs are compared by their own size: those that hardly turn are often by far the largest.
+        """
+        turning = self.frequencies * MOVE > 0.5
+        if 2 * len(turning) > here.shape[-1] or not turning.any():
             return False
-        half, rng = len(self.frequencies), np.random.default_rng(0)
-        rows = rng.normal(size=(1, 1, 3, 2 * half)).astype(np.float32)
-        given, places = torch.from_numpy(rows).to(rotary.inv_freq.device), torch.arange(3)[None]
-        try:
-            _, turned = apply(given, given.clone(), *rotary(given, places.to(given.device)))
-        except (TypeError, ValueError, RuntimeError):
-            return False
-        alike = self.moved(rows, np.arange(3)) * float(getattr(rotary, "attention_scaling", 1.0))
-        return bool(np.allclose(turned.float().cpu().numpy(), alike, atol=1e-5))
+        first, second = self._pairs(here.shape[-1])
+        pairs = np.stack([first[turning], second[turning]])
+        wrong = (self.moved(here, np.full(here.shape[-2], MOVE)) - there)[..., pairs]
+        sizes = [np.sqrt(np.square(each, dtype=np.float64).sum(axis=(0, 1, 2))) for each in (wrong, there[..., pairs])]
+        return bool(np.median(sizes[0] / np.maximum(sizes[1], 1e-30)) < ALIKE)
+
+
+def _keys(model: Any, start: int) -> list[np.ndarray]:
+    """The keys (heads, tokens, d) of each layer, of a few tokens of which the first stands at `start`."""
+    import torch
+
+    ids = torch.arange(TOKENS, device=model.device)[None]
+    try:
+        with torch.inference_mode():
+            cache = model(ids, position_ids=ids + start, use_cache=True).past_key_values
+    except (TypeError, ValueError, RuntimeError) as error:
+        what = f"{type(model).__name__} does not read a text at a place that it is given"
+        raise ModelError(f"{what} ({' '.join(str(error).split())[:200]}): its keys cannot be moved") from None
+    keys = [getattr(layer, "keys", None) for layer in cache.layers]
+    if any(each is None for each in keys):
+        raise ModelError(f"{type(model).__name__} has layers that keep no keys: a text that it read cannot be moved")
+    return [each[0].float().cpu().numpy() for each in keys if each is not None]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, FiniteFloat, PositiveInt
 
 from fovea.attention_retrieval.heads.heads import Heads
 from fovea.rag.errors import ConfigError
@@ -21,7 +21,7 @@ from fovea.rag.errors import ConfigError
 class RetrievalHeads(Heads, name="retrieval_heads"):
     """Heads by a table of scores."""
 
-    scores: list[list[float]] | Literal["auto"] = "auto"
+    scores: list[list[FiniteFloat]] | Literal["auto"] = "auto"
     """How much each query head looks things up, a row a layer; `auto` takes those of the model's own table, made at
     first use, as `fovea heads MODEL --kind copy` does."""
 

@@ -58,10 +58,14 @@ def by_character(length: int, offsets: Sequence[tuple[int, int]], attention: np.
 
 
 def places(text: str, hits: Sequence[Hit]) -> list[int | None]:
-    """Where the text of each hit begins in a prompt that holds them in their order; None: a template rewrote it."""
+    """Where the text of each hit begins in a prompt that holds them in their order; None: a template rewrote it.
+
+    Between tags, as `prompt.passages` puts them, where it stands so: a short text may be in an instruction or a title.
+    """
     at, found = 0, []
     for hit in hits:
-        start = text.find(hit.chunk.text, at)
+        tagged = text.find(f">\n{hit.chunk.text}\n</", at)
+        start = text.find(hit.chunk.text, at) if tagged < 0 else tagged + len(">\n")
         found.append(None if start < 0 else start)
         at = at if start < 0 else start + len(hit.chunk.text)
     return found

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from fovea.attention_retrieval.probes.weights import Neutral
 from fovea.pipelines.answering.attended import places
-from fovea.pipelines.answering.prompt import INSTRUCTION, messages
+from fovea.pipelines.answering.prompt import ASKED, INSTRUCTION, messages
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError
@@ -44,9 +44,11 @@ class Layout:
         """The prompt of a question; raises ModelError where the tokenizer or the template hides where things stand."""
         said = messages(query, hits, instruction, corpus)
         text, offsets = lm.prompt(said)
-        start = text.rfind(asked := query.text.strip())
-        if start < 0 or not asked:
+        asked = query.text.strip()
+        before = text.rfind(f"{ASKED}{query.text.rstrip()}")
+        if before < 0 or not asked:
             raise ModelError(f"the chat template of {lm.name} does not keep the question as it is")
+        start = text.index(asked, before + len(ASKED))
         return cls(text, lm.tokens(said), offsets, (start, start + len(asked)), hits, places(text, hits))
 
     def neutral(self, lm: CausalLM, sentences: int = 1) -> Neutral:

@@ -105,6 +105,20 @@ def test_what_watch_cannot_count_is_refused(chosen):
         Retrieval(watch=True, **own)
 
 
+def test_two_corrections_are_refused():
+    lift, tail = {"use": "lift"}, {"use": "tail"}
+    for there, here in ((None, lift), (lift, None)):
+        with pytest.raises(ValueError, match="correct stands here and under select"):
+            Retrieval(select={"use": "retrieval", "correct": there}, correct=here)
+    for settings in (
+        {"select": {"use": "retrieval", "correct": lift}},
+        {"select": {"use": "retrieval"}, "correct": lift},
+    ):
+        assert Retrieval(**settings).selection.correct.name == "lift"
+        assert Retrieval.model_validate(Retrieval(**settings).settings()) == Retrieval(**settings)
+    assert Retrieval(select={"use": "retrieval", "correct": tail}).selection.correct.name == "tail"
+
+
 def test_heads_of_another_model_are_refused_when_attached():
     with pytest.raises(ConfigError, match="3 layers of 8 heads, the model has 3 of 7"):
         RetrievalCache(config_of("qwen2, 7 to 1"), Retrieval(heads=policy("llama, 4 to 1", 1)))

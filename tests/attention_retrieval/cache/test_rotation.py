@@ -7,7 +7,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from transformers import AutoModelForCausalLM, CohereConfig, GlmConfig, LlamaConfig  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
+    Cohere2Config,
+    CohereConfig,
+    DeepseekV3Config,
+    FalconConfig,
+    GlmConfig,
+    LlamaConfig,
+    PhiConfig,
+    SmolLM3Config,
+)
 
 from fovea.attention_retrieval.cache.rotation import Rotation  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
@@ -23,7 +33,24 @@ SCALED = {
     for kind in (
         {"rope_type": "linear", "factor": 4.0},
         {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024},
+        {
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 1024,
+        },
     )
+}  # fmt: skip
+PARTLY = {
+    "phi": PhiConfig(**SMALL, **HEADS),
+    "falcon": FalconConfig(**{n: SMALL[n] for n in ("vocab_size", "hidden_size", "num_hidden_layers")}, **HEADS),
+}
+LATENT = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 16}
+ODD = {
+    "some layers do not turn": (SmolLM3Config(**SMALL, **HEADS, no_rope_layer_interval=3), r"not of 2\)"),
+    "full layers do not turn": (Cohere2Config(**SMALL, **HEADS, sliding_window_pattern=3), r"not of 2\)"),
+    "the last numbers turn": (
+        DeepseekV3Config(**SMALL, num_attention_heads=4, num_key_value_heads=4, **LATENT, first_k_dense_replace=3),
+        "in a way of its own",
+    ),
 }
 TURNING = ["llama, 4 to 1", "qwen2, 7 to 1", "qwen3", "gemma", "gpt-neox"]
 
@@ -40,10 +67,12 @@ def made(name: str):
     if name in TURNING:
         return model(name, "sdpa")
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config({**INTERLEAVED, **SCALED}[name], attn_implementation="sdpa").eval()
+    return AutoModelForCausalLM.from_config(
+        {**INTERLEAVED, **SCALED, **PARTLY}[name], attn_implementation="sdpa"
+    ).eval()
 
 
-@pytest.mark.parametrize("name", [*TURNING, *INTERLEAVED, *SCALED])
+@pytest.mark.parametrize("name", [*TURNING, *INTERLEAVED, *SCALED, *PARTLY])
 def test_moved_keys_are_those_of_the_text_read_elsewhere(name):
     lm, ids = made(name), text(40)
     rotation = Rotation.of(lm)
@@ -82,3 +111,11 @@ def test_frequencies_that_change_with_the_text_are_refused():
     config = LlamaConfig(**SMALL, **HEADS, rope_scaling={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0})
     with pytest.raises(ModelError, match="depend on the text's length"):
         Rotation.of(AutoModelForCausalLM.from_config(config))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_models_whose_layers_turn_otherwise_are_refused(name):
+    config, what = ODD[name]
+    torch.manual_seed(0)
+    with pytest.raises(ModelError, match=what):
+        Rotation.of(AutoModelForCausalLM.from_config(config).eval())

@@ -40,6 +40,12 @@ def test_a_table_of_another_model():
         RetrievalHeads(scores=SCORES).check(30, 9, 3)
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers(odd):
+    with pytest.raises(ValueError, match="finite number"):
+        RetrievalHeads(scores=[[odd, 0.5]])
+
+
 def test_scores_of_a_table_are_the_generators_to_give():
     policy = RetrievalHeads()
     assert policy.wants_scores

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from fovea.pipelines.answering.attended import by_character, looked_at
-from fovea.rag.types import Chunk, Hit
+from fovea.pipelines.answering.attended import by_character, looked_at, places
+from fovea.pipelines.answering.prompt import messages
+from fovea.rag.types import Chunk, Hit, Query
 
 
 def hit(text: str, start: int, n: int) -> Hit:
@@ -37,6 +40,16 @@ def test_passages_in_order_sentences_by_weight():
 
 def test_a_passage_that_the_template_rewrote_is_left_out():
     assert looked_at("nothing of it", [(0, 13)], np.ones(1), [hit("Mars.", 0, 1)]) == []
+
+
+@pytest.mark.parametrize("text", ["Answer", "Mars", "number", "Question"])
+def test_a_passage_whose_words_stand_elsewhere_is_found_between_its_tags(text):
+    hits = [hit("Pluto has five moons.", 0, 1), hit(text, 50, 2)]
+    hits[1] = Hit(replace(hits[1].chunk, title="Mars"), hits[1].score)
+    prompt = "\n\n".join(said for _, said in messages(Query("Mars?"), hits))
+    at = places(prompt, hits)
+    assert prompt[at[1] :].startswith(f"{text}\n</passage-")
+    assert prompt[at[0] :].startswith("Pluto has five moons.\n</passage-")
 
 
 def test_twice_the_same_text_is_two_passages():

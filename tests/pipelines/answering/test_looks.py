@@ -94,6 +94,14 @@ def test_tokens_of_a_part_of_the_prompt_are_all_that_touch_it(model):
     assert len(layout.tokens(layout.text.index("🍵"), layout.text.index("🍵") + 1)) == 4  # a token a byte
 
 
+@pytest.mark.parametrize("asked", ["a", "  assistant ", "t", "Question: a", "🍵?"])
+def test_the_question_is_found_where_it_is_asked(model, asked):
+    layout = Layout.of(load(model), Query(asked), HITS, "Answer.", CORPUS)
+    start, end = layout.question
+    assert layout.text[start:end] == asked.strip()
+    assert layout.text[:start].rstrip().endswith("\n\nQuestion:")
+
+
 def test_looks_lie_in_the_documents_and_sum_to_the_attention(model):
     made = generator(model)
     answer = answered(made, QUERY, HITS, CORPUS)
