@@ -36,7 +36,11 @@ class LayerCache:
         self.keys, self.values = Vectors(heads, d, settings.dtype, "channel"), Vectors(heads, d, settings.dtype)
         self.sample, self.group = QuerySample(settings.queries), 0
         self.last: np.ndarray | None = None
-        """The last queries of a prompt that an eviction will look at, (query heads, n, d)."""
+        """The last queries of a prompt that an eviction will look at, (query heads, n, d); None where nothing waits for
+        one."""
+        self.earlier: tuple[int, np.ndarray | None] = (0, None)
+        """`last` as it was before the prompt's last piece, and the token that this began at: what `crop` goes back
+        to where that piece was interrupted."""
         self.evicted: Evicted | None = None
         self.indexed, self.built = settings.sinks, False
         self.selected: Selected | None = None
@@ -80,18 +84,23 @@ class LayerCache:
             self.sample = QuerySample(max(self.settings.queries // self.group, 1))
         if self.selection and self.selection.needs_queries:
             self.sample.add(queries, start)
-        if self.settings.evict and (count := self.settings.evict.queries):
-            before = () if self.last is None else (self.last,)
-            self.last = np.concatenate([*before, queries[:, -count:]], axis=1)[:, -count:]
+        if self.settings.evict:
+            count, before = self.settings.evict.queries, () if self.last is None else (self.last,)
+            last = np.concatenate([*before, queries[:, max(queries.shape[1] - count, 0) :]], axis=1)
+            self.earlier, self.last = (start, self.last), last[:, max(last.shape[1] - count, 0) :]
 
     def evict(self) -> bool:
-        """Drop what the settings drop of a prompt that was read since the last call; True if rows have gone."""
-        if not (policy := self.settings.evict) or (self.last is None and policy.queries):
+        """Drop what the settings drop of a prompt that was read since the last call; True if rows have gone.
+
+        Where it is interrupted, nothing has gone yet, and the next call does it.
+        """
+        if not (policy := self.settings.evict) or self.last is None:
             return False
-        last, self.last, heads = self.last, None, self.keys.heads
-        asked = None if last is None else last.reshape(heads, -1, *last.shape[1:])
+        last, heads = self.last, self.keys.heads
+        asked = last.reshape(heads, self.group, *last.shape[1:]) if policy.queries else None
         kept = policy.kept(self.keys, self.values, asked)
         if kept is None:
+            self.last, self.earlier = None, (0, None)
             return False
         keys, values = self.keys.like_these(), self.values.like_these()
         keys.append(self.keys.take(kept))
@@ -99,8 +108,9 @@ class LayerCache:
         tokens = self.tokens
         at = self.evicted.positions(tokens) if self.evicted else np.arange(tokens)[None]
         at = np.take_along_axis(np.broadcast_to(at, (heads, len(self))), kept, axis=1)
-        self.keys, self.values, self.evicted = keys, values, Evicted(tokens, at)
         self._forget()
+        self.keys, self.values, self.evicted, self.last = keys, values, Evicted(tokens, at), None
+        self.earlier = 0, None
         return True
 
     def advance(self) -> bool:
@@ -207,6 +217,9 @@ class LayerCache:
         if not self.can_crop(tokens):
             what = f"the first {tokens:,} tokens are not all there: some were evicted"
             raise ModelError(what, fix="read the text anew, or leave out evict")
+        if tokens < self.tokens or not tokens:
+            start, last = self.earlier
+            self.last, self.earlier = last if tokens == start else None, (0, None)
         rows = min(max(tokens - self.tokens + len(self), 0), len(self))
         if self.evicted:
             self.evicted = self.evicted.cropped(tokens) if tokens else None
@@ -214,8 +227,6 @@ class LayerCache:
         self.keys.crop(rows)
         self.values.crop(rows)
         self.attention[rows:] = 0
-        if tokens < self.tokens or not tokens:
-            self.last = None
         if rows < self.indexed:
             self._forget()
 
@@ -231,7 +242,7 @@ class LayerCache:
             what = "the attention mask hides tokens of a text of which some were evicted"
             raise ModelError(what, fix="go on showing them, or leave out evict")
         self.sample.keep(kept)
-        self.last = None
+        self.last, self.earlier = None, (0, None)
         if self.evicted:
             kept = np.concatenate([np.ones(self.evicted.rows, bool), kept[self.evicted.tokens :]])
         first, rows = int(np.argmin(kept)), len(self)

@@ -4,7 +4,7 @@ NAME.keys.S          slab S of keys: mapped from the file when loaded, never cop
 NAME.keys.S.scales   its scales, for int8 and int4
 NAME.keys.plain      keys that are not rounded, where the others are by channel, fp32
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
-NAME.last            the prompt's last queries, that an eviction looks at, bf16
+NAME.last            the prompt's last queries, that an eviction looks at, fp32: the same rows must go
 NAME.evicted         which of the tokens up to an eviction are there, by head
 NAME.windows         how far each head looks, where some stream
 NAME.selected.PART   the arrays of the selection's state
@@ -42,7 +42,7 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     if row.sample.queries is not None:
         arrays[f"{name}.sample"], arrays[f"{name}.sample.positions"] = to_bf16(row.sample.queries), row.sample.positions
     if row.last is not None:
-        arrays[f"{name}.last"] = to_bf16(row.last)
+        arrays[f"{name}.last"] = row.last
     if row.evicted:
         arrays[f"{name}.evicted"] = row.evicted.at
     if row.windows is not None:
@@ -71,7 +71,7 @@ class SavedRow(BaseModel):
     heads: Size
     d: Size
     indexed: NonNegativeInt
-    evicted: NonNegativeInt | None = None
+    evicted: Annotated[int, Field(ge=0, lt=1 << 27)] | None = None
     built: bool = False
     why: str
     stride: PositiveInt
@@ -96,9 +96,13 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
         cache.sample.queries = decode(sample)
         cache.sample.positions = within(positions, f"{name}.sample.positions", 0, max(cache.tokens, 1))
     if f"{name}.last" in arrays:
-        cache.last = decode(part(arrays, f"{name}.last", np.uint16, (said.heads * said.group, None, said.d)))
+        cache.last = part(arrays, f"{name}.last", np.float32, (said.heads * said.group, None, said.d))
+        if cache.last.shape[1] > said.tokens or not said.group:
+            raise damaged(f"part '{name}.last' is {cache.last.shape}, of {said.tokens} tokens")
     if said.built:
         _restore(name, cache, said, arrays)
+    elif said.indexed != settings.sinks and (cache.selection or said.indexed > said.tokens):
+        raise damaged(f"{name} has {said.tokens} tokens, of which {said.indexed} are indexed, and no index")
     return row
 
 

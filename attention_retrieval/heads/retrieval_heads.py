@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, PositiveInt
+from pydantic import Field, FiniteFloat, PositiveInt, field_validator
 
 from fovea.attention_retrieval.heads.heads import Heads
 from fovea.rag.errors import ConfigError
@@ -30,6 +30,13 @@ class RetrievalHeads(Heads, name="retrieval_heads"):
 
     window: PositiveInt = 256
     """The last tokens that the others read."""
+
+    @field_validator("scores")
+    @classmethod
+    def _table(cls, scores: list[list[float]] | str) -> list[list[float]] | str:
+        if not isinstance(scores, str) and (len({len(row) for row in scores}) != 1 or not scores[0]):
+            raise ValueError("scores must be a row a layer, with as many numbers in each")
+        return scores
 
     @property
     def wants_scores(self) -> bool:

@@ -19,6 +19,9 @@ from fovea.rag.errors import FoveaError, ModelError  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
 
 ENGINES = ("flat", "ivf", "hnsw", "query_ivf", "roar", "fast_scan")
+EVICTED = ("read", "decoded")
+"""A text of which rows will be dropped at the next token, and one of which they were."""
+HEADS = {"use": "retrieval_heads", "scores": [[0.9, 0, 0, 0, 0.1, 0, 0, 0]] * 3, "window": 20}
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +29,20 @@ def files(tmp_path_factory) -> dict[str, Path]:
     """One small saved cache an engine, and one with sliding layers."""
     folder = tmp_path_factory.mktemp("forged")
     settings = {"sinks": 4, "window": 16, "top_k": 12, "dense_below": 50, "insert_every": 8}
-    for name in (*ENGINES, "sliding", "rounded"):
-        engine = {} if name in ("sliding", "rounded") else {"engine": {"use": name}, "correct": {"use": "tail"}}
+    for name in (*ENGINES, "sliding", "rounded", *EVICTED):
+        engine = {"engine": {"use": name}, "correct": {"use": "tail"}} if name in ENGINES else {}
         if name == "rounded":
             engine = {"engine": {"use": "flat"}, "dtype": "int4", "correct": None}
+        if name in EVICTED:
+            engine = {"evict": {"use": "snapkv", "keep": 70, "window": 8}, "heads": HEADS}
         if name in ("hnsw", "fast_scan"):
             pytest.importorskip("faiss")
         lm = model("qwen3, hybrid" if name == "sliding" else "llama, 4 to 1", "fovea_retrieval")
         made = RetrievalCache(lm.config, Retrieval(**settings, **engine))
         with torch.inference_mode():
             tokens = 600 if name == "rounded" else 99  # so many that whole blocks are rounded
-            for piece in text(tokens).split([tokens - 2, 1, 1], dim=1):
+            pieces = [tokens - 2, 2] if name == "read" else [tokens - 2, 1, 1]
+            for piece in text(tokens).split(pieces, dim=1):
                 lm(piece, past_key_values=made, logits_to_keep=1)
         made.save(folder / f"{name}.kv")
     return {path.stem: path for path in folder.iterdir()}
@@ -176,6 +182,42 @@ def test_facts_that_do_not_fit_are_refused(files, tmp_path, name):
     assert "layer" in said or "settings" in said or "engine" in said
 
 
+@pytest.mark.parametrize(
+    ("kind", "facts"),
+    [
+        ("decoded", {"evicted": None}),
+        ("decoded", {"evicted": 0}),
+        ("decoded", {"evicted": 96}),
+        ("decoded", {"evicted": 10**15}),
+        ("decoded", {"built": False}),
+        ("read", {"indexed": 90}),
+        ("read", {"group": 0}),
+        ("read", {"built": True}),
+    ],
+)
+def test_facts_of_texts_of_which_rows_are_dropped(files, tmp_path, kind, facts):
+    arrays, about = tensorfile.read(files[kind])
+    about["layers"][1]["rows"][0].update(facts)
+    assert "layer" in refused(tmp_path, arrays, about)
+
+
+def test_no_more_last_queries_than_the_text_has_tokens(files, tmp_path):
+    arrays, about = tensorfile.read(files["read"])
+    arrays["layer.1.row.0.last"] = np.zeros((8, 100, 16), np.float32)
+    assert "last" in refused(tmp_path, arrays, about)
+
+
+def test_the_same_rows_are_dropped_after_saving(files):
+    """And so the same is said: queries of a prompt are kept as they are."""
+    lm, settings = model("llama, 4 to 1", "fovea_retrieval"), RetrievalCache.load(files["read"]).settings
+    made, more = RetrievalCache(lm.config, settings), text(1, seed=1)
+    with torch.inference_mode():
+        for piece in text(99).split([97, 2], dim=1):
+            lm(piece, cache=made, logits_to_keep=1)
+        said = [lm(more, cache=each).logits for each in (made, RetrievalCache.load(files["read"]))]
+    torch.testing.assert_close(*said, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("name", ["window", "seen", "dtype"])
 def test_facts_of_sliding_layers(files, tmp_path, name):
     arrays, about = tensorfile.read(files["sliding"])
@@ -198,7 +240,7 @@ def forgeries(array: np.ndarray):
             yield "number", wild
 
 
-@pytest.mark.parametrize("kind", [*ENGINES, "sliding", "rounded"])
+@pytest.mark.parametrize("kind", [*ENGINES, "sliding", "rounded", *EVICTED])
 def test_every_array_of_a_cache_is_checked(files, tmp_path, kind):
     """Those of the first row: other types, shapes and numbers are refused, and so is a file without one of them."""
     arrays, about = tensorfile.read(files[kind])
@@ -212,7 +254,7 @@ def test_every_array_of_a_cache_is_checked(files, tmp_path, kind):
     accepted = []
     for name in names:
         rest = {other: array for other, array in arrays.items() if other != name}
-        if not name.endswith((".sample", ".kept")):
+        if not name.endswith((".sample", ".kept", ".last")):
             assert name.split(".")[0] in refused(tmp_path, rest, about)
         for how, forged in forgeries(arrays[name]):
             tensorfile.write(tmp_path / "forged.kv", {**arrays, name: forged}, about)

@@ -67,6 +67,13 @@ def test_what_is_wanted_stays_with_its_neighbours_and_the_window_whole():
 
 def evicted(tokens: int = 200, keep: int = 60, **more) -> tuple[LayerCache, np.ndarray]:
     """A layer of which a prompt was evicted, and all rows that it was given."""
+    layer, rows = unread(tokens, keep, **more)
+    assert layer.evict()
+    return layer, rows
+
+
+def unread(tokens: int = 200, keep: int = 60, **more) -> tuple[LayerCache, np.ndarray]:
+    """A layer that has read a prompt which the next token will evict, and all rows that it is given."""
     rng = np.random.default_rng(2)
     rows = rng.normal(size=(2, tokens + 40, 16)).astype(np.float32)
     own = {"sinks": 2, "window": 8, "dense_below": 10_000, "dtype": "fp32", **more}
@@ -74,7 +81,6 @@ def evicted(tokens: int = 200, keep: int = 60, **more) -> tuple[LayerCache, np.n
     for piece in np.split(np.arange(tokens), [3, 90, 196]):  # the last piece is shorter than the window
         layer.append(rows[:, piece], rows[:, piece])
         layer.learn(rng.normal(size=(6, len(piece), 16)).astype(np.float32), int(piece[0]))
-    assert layer.evict()
     return layer, rows
 
 
@@ -144,3 +150,43 @@ def test_zones_and_a_selection_over_what_is_left():
     for head in range(2):
         mine = rows[head, layer.evicted.positions(203)[head]]
         np.testing.assert_allclose(part.out[head], attend(mine, (q[head] @ mine.T).astype(np.float32))[0], atol=1e-4)
+
+
+def test_an_eviction_that_is_interrupted_is_done_later(monkeypatch):
+    layer, _ = unread(200)
+    with monkeypatch.context() as patch:
+        patch.setattr(SnapKV, "kept", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            layer.evict()
+    assert (len(layer), layer.evicted) == (200, None), "nothing has gone"
+    assert layer.evict()
+    np.testing.assert_array_equal(layer.evicted.at, evicted()[0].evicted.at)
+
+
+def test_a_piece_that_is_taken_back_leaves_the_eviction_of_those_before():
+    layer, rows = unread(200)
+    layer.append(rows[:, 200:230], rows[:, 200:230])
+    layer.learn(np.ones((6, 30, 16), np.float32), 200)
+    layer.crop(200)
+    assert layer.evict()
+    np.testing.assert_array_equal(layer.evicted.at, evicted()[0].evicted.at)
+
+
+def test_a_text_that_is_cut_back_is_not_evicted_by_queries_that_are_gone():
+    layer, _ = unread(200)
+    layer.crop(150)
+    assert not layer.evict()
+    assert len(layer) == 150
+
+
+def test_an_eviction_that_looks_at_no_queries_is_of_prompts_alone(monkeypatch):
+    monkeypatch.setattr(SnapKV, "queries", property(lambda self: 0))
+    monkeypatch.setattr(SnapKV, "kept", lambda self, keys, *rest: np.arange(60)[None].repeat(keys.heads, 0))
+    layer, rows = evicted()
+    layer.append(rows[:, 200:201], rows[:, 200:201])
+    assert not layer.evict(), "decoded tokens stay"
+    assert len(layer) == 61
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt

@@ -46,6 +46,12 @@ def test_scores_that_are_no_numbers(odd):
         RetrievalHeads(scores=[[odd, 0.5]])
 
 
+@pytest.mark.parametrize("scores", [[], [[]], [[], []], [[0.1, 0.2], [0.3]]])
+def test_scores_that_are_no_table(scores):
+    with pytest.raises(ValueError, match="a row a layer, with as many numbers in each"):
+        RetrievalHeads(scores=scores)
+
+
 def test_scores_of_a_table_are_the_generators_to_give():
     policy = RetrievalHeads()
     assert policy.wants_scores
