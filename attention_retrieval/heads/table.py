@@ -26,6 +26,10 @@ SHIPPED = Path(__file__).with_name("tables")
 """Tables of models with a short name, made by the same command."""
 
 
+ROWS = {"evidence": {"question", "answer"}, "copy": {"copy"}}
+"""Rows of each kind of probe."""
+
+
 @dataclass(frozen=True)
 class HeadTable:
     """How well each query head does at a kind of probe: for each kind of rows (layers, heads), 0 to 1, rounded."""
@@ -57,7 +61,7 @@ def find(model: str, kind: str, probe: str) -> HeadTable | None:
     """
     of = identity(model)
     for folder in (kept(), SHIPPED):
-        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             table = read(folder / name_of(of, kind))
             if (table.model, table.kind, table.probe) == (of, kind, probe):
                 return table
@@ -83,9 +87,12 @@ def keep(table: HeadTable, folder: Path | None = None) -> Path:
 
 
 def read(path: Path) -> HeadTable:
-    """The table in a file; raises OSError, ValueError, TypeError, KeyError or AttributeError for what is none."""
+    """The table in a file; raises what `find` passes over for what is none."""
     said = json.loads(path.read_text("utf-8"))
     scores = {str(rows): [[float(x) for x in row] for row in each] for rows, each in said["scores"].items()}
-    if not scores or any(len({len(row) for row in each}) != 1 for each in scores.values()):
+    tables = [np.array(each) for each in scores.values()]
+    if any(each.ndim != 2 or each.shape != tables[0].shape or not each.size for each in tables):
         raise ValueError(f"{path} is no table of heads")
+    if set(scores) != ROWS[said["kind"]] or not all(np.isfinite(each).all() for each in tables):
+        raise ValueError(f"{path} has other rows or numbers than a table of heads")
     return HeadTable(str(said["model"]), str(said["kind"]), str(said["probe"]), scores)
