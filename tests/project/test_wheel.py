@@ -78,8 +78,7 @@ def project(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("with_init", [True, False])
-@pytest.mark.parametrize("path", ["", "."])
+@pytest.mark.parametrize(("with_init", "path"), [(True, "."), (False, "")])
 def test_a_project_with_folders_of_our_rooms_names_works(bare, project, with_init, path):
     here, fovea = project(with_init), bare.with_name("fovea")
     env = {"PYTHONPATH": path} if path else {}
