@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from fovea.pipelines.pipeline import Pipeline
 
-settings.register_profile("fovea", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+settings.register_profile("fovea", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
 settings.load_profile("fovea")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import islice
 from typing import Literal
 
+from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.heads import table
 from fovea.attention_retrieval.heads.table import HeadTable
 from fovea.attention_retrieval.probes.needles import Needle, needles
@@ -50,6 +51,15 @@ def known(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
     except OSError as error:
         trace.warn(f"the table of heads cannot be kept, and is made again at the next use: {error}")
     return new
+
+
+def with_tables(attention: Attention, lm: CausalLM, model: str) -> Attention:
+    """`attention` with the heads and the scores of the model's tables, where it asks for them."""
+    if attention.wants_heads:
+        attention = attention.with_heads(known(lm, model).strongest("answer", HEADS, near=NEAR))
+    if attention.wants_scores:
+        attention = attention.with_scores(known(lm, model, "copy").scores["copy"])
+    return attention
 
 
 @cache

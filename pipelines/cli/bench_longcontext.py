@@ -43,6 +43,9 @@ def configure_longcontext(one: argparse.ArgumentParser) -> None:
 
 def longcontext(args: argparse.Namespace) -> str:
     """The tables, or the JSON, of `fovea bench longcontext`."""
+    from dataclasses import replace
+
+    from fovea.pipelines.answering.probing import with_tables
     from fovea.pipelines.bench.attention_measure import threads
     from fovea.pipelines.bench.longcontext import files, haystacks, speed
     from fovea.pipelines.bench.longcontext.methods import chosen
@@ -51,11 +54,15 @@ def longcontext(args: argparse.Namespace) -> str:
     from fovea.pipelines.evaluation.measurements import show
     from fovea.rag.causal_lm import load
 
-    methods = chosen(args.methods, args.threads)
+    chosen(args.methods, args.threads)  # a wrong name is said before the model is loaded
     tasks = files.chosen("none" if args.read == "drawn" and args.tasks is None else args.tasks, args.data, args.depths)
     haystack = haystacks.of(None if args.text is None else text_of(args.text))
     plan = speed.Plan(args.read, args.decode, args.chunk, args.threads, args.dtype, args.seed)
     twins = Twins(load(args.model, dtype=args.dtype, attention="sdpa"))
+    methods = [
+        replace(each, spec=each.spec and with_tables(each.spec, twins.lm, args.model))
+        for each in chosen(args.methods, args.threads)
+    ]
     with threads(args.threads):
         speed.warm(twins, methods, speed.text_ids(twins, haystack, 0, args.seed))
         found = list(_rows(args, twins, methods, plan, (tasks, haystack)))

@@ -84,16 +84,11 @@ class TransformersGenerator(Generator, name="transformers"):
     @cached_property
     def attending(self) -> Attention | None:
         """`attention`, with the heads or scores of the model's tables where it asks for them."""
-        attention = self.attention
-        if attention is None or not (attention.wants_heads or attention.wants_scores):
-            return attention
-        from fovea.pipelines.answering.probing import HEADS, NEAR, known
+        if self.attention is None or not (self.attention.wants_heads or self.attention.wants_scores):
+            return self.attention
+        from fovea.pipelines.answering.probing import with_tables
 
-        if attention.wants_heads:
-            attention = attention.with_heads(known(self.lm, self.model).strongest("answer", HEADS, near=NEAR))
-        if attention.wants_scores:
-            attention = attention.with_scores(known(self.lm, self.model, "copy").scores["copy"])
-        return attention
+        return with_tables(self.attention, self.lm, self.model)
 
     @cached_property
     def lm(self) -> CausalLM:

@@ -26,7 +26,7 @@ DEEPEST = 100
 BIGGEST = 1 << 63
 """Whole numbers stay below."""
 Place = tuple[Hashable, ...]
-_VARIABLE = re.compile(r"(\$?)\$\{([^{}]*)(\}?)")
+_VARIABLE = re.compile(r"(\$?)\$\{([^{}$]*)(\}?)")
 _NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -252,7 +252,6 @@ class StoreSuite:
                 asked |= operators(where)
                 try:
                     self._agrees(index, truth, truth.count, where, queries()[:1])
-                    self._agrees(index, truth, 5, where, queries()[1:2])
                 except QueryError as error:
                     if not operators(where) & self.refused:
                         raise AssertionError(f"{where} was refused") from error

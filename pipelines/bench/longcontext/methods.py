@@ -70,7 +70,7 @@ def chosen(text: str | None, threads: int) -> list[Method]:
 
 
 def _named(entry: Any, threads: int) -> Method:
-    own: Mapping[str, Any] = entry if isinstance(entry, dict) else {"use": entry}
+    own: Mapping[str, Any] = {**SHIPPED, **entry} if isinstance(entry, dict) else {"use": entry}
     known = [FULL, NEAR, DEFAULT, *registry.names("attention")]
     if not isinstance(own.get("use"), str) or own["use"] not in known:
         raise ConfigError(f"no method {own.get('use')!r}", where="--methods", allowed=known, got=str(own.get("use")))

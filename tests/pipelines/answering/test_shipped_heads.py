@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import islice
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from fovea.attention_retrieval.heads import table
+from fovea.attention_retrieval.heads.retrieval_heads import RetrievalHeads
 from fovea.attention_retrieval.probes.needles import needles
 from fovea.attention_retrieval.probes.pointing import pointing_scores
 from fovea.pipelines.answering import probing
@@ -49,3 +51,13 @@ def test_the_shipped_table_is_of_the_model_and_of_these_probes():
     for rows, scores in again.items():
         best = shipped.strongest(rows, probing.HEADS, near=probing.NEAR)
         assert sum(scores[head] for head in best) / len(best) > max(0.5, 3 * scores.mean()), rows
+
+
+def test_the_shipped_scores_of_copying_are_of_these_probes_and_decide_which_heads_read():
+    shipped = table.read(table.SHIPPED / table.name_of(table.identity("smollm2"), "copy"))
+    assert (shipped.model, shipped.probe) == (table.identity("smollm2"), probing.digest("copy"))
+    policy = RetrievalHeads(keep=0.1).with_scores(shipped.scores["copy"])
+    policy.check(30, 9, 3)
+    reads = {(layer, head) for layer in range(30) for head in np.flatnonzero(policy.windows(layer, 3, 5000) == 5000)}
+    assert len(reads) == 9
+    assert {(18, 2), (20, 2), (17, 1)} <= reads, "the groups of the best three query heads"

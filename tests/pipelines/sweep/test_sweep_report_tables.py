@@ -151,7 +151,7 @@ TRAPS = [
 LEAVES = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(TRAPS)
-    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 )  # fmt: skip
 NAMES = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1)
 PLAIN = st.recursive(
