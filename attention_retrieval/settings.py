@@ -70,8 +70,8 @@ class RetrievalSettings(Attention):
     dtype: Dtype = "bf16"
     """How keys and values are kept: bf16, fp32, or int8 and int4 with a scale a channel (keys) or a token (values)."""
 
-    dense_below: NonNegativeInt = 2048
-    """Up to this many tokens a decoded token attends to all of them."""
+    dense_below: NonNegativeInt = 4096
+    """Up to this many tokens a decoded token attends to all of them: until there, clusters cost what they save."""
 
     insert_every: PositiveInt = 1024
     """Tokens that have left the window wait, attended to exactly, until so many are there for the index to take in."""
