@@ -1,0 +1,1 @@
+"""Texts read once: caches kept in files, placed behind one another for a question, and searched."""
