@@ -182,6 +182,27 @@ class RetrievalCache(DynamicCache):
     def _rows(self, sequence: int) -> list[LayerCache]:
         return [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
 
+    def index(self) -> None:
+        """Let each layer make now, over the text read so far, what it would make at its next token.
+
+        `save` then holds it, and every question finds the same.
+        """
+        for row in self._all_rows():
+            row.advance()
+
+    def mark(self) -> list[tuple[object, ...]]:
+        """What `crop` does not take back: rows rounded by channel, how far an index reaches, what was sampled, watched
+        and evicted. A cache whose mark is the same after an answer is, once cropped, as it was before it.
+        """
+        return [
+            (row.keys.coded if row.keys.blocked else 0, row.indexed, row.built, row.sample.stride, row.watched,
+             row.evicted is None)
+            for row in self._all_rows()
+        ]  # fmt: skip
+
+    def _all_rows(self) -> list[LayerCache]:
+        return [row.cache for layer in self.layers if isinstance(layer, RetrievalLayer) for row in layer.rows]
+
     def save(self, path: str | Path) -> None:
         """Write text and indexes to one file, whole or not at all; `load` maps it into memory."""
         hf_saved.save(self.settings, self.layers, Path(path))
