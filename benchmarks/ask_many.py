@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,11 +24,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from transformers import DynamicCache
+
 from fovea.pipelines.answering.prompt import messages
 from fovea.pipelines.bench.longcontext.prose import prose
 from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.generators.transformers import TransformersGenerator
-from fovea.rag.causal_lm import CausalLM, cache_argument, load
+from fovea.rag.causal_lm import CausalLM, load
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.trace import Trace
@@ -59,6 +62,7 @@ def main() -> None:
     parser.add_argument("--answer", type=int, default=32, help="tokens of an answer, at most")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    logging.getLogger("fovea").setLevel(logging.ERROR)  # answers are cut off on purpose
     lm = load(args.model)
     corpus = MemoryCorpus.of({"text": cut(lm, args.text, args.tokens)}, HashEncoder())
     print(show(measure(lm, corpus, args), as_json=args.json))
@@ -83,8 +87,9 @@ def measure(lm: CausalLM, corpus: MemoryCorpus, args: argparse.Namespace) -> Ite
     hits = corpus.nearest(corpus.embed("text"), 1)
     prompts = [lm.tokens(messages(Query(question), hits, corpus=corpus)) for question in QUESTIONS]
     data = f"{args.text.name if args.text else 'prose'}, {len(prompts[0]):,} tokens, {args.model}"
-    fresh, _ = timed(lambda: list(lm.stream(prompts[0], 1)))
-    expected = full_attention(lm, prompts, args.answer)
+    cache = DynamicCache(config=lm.model.config)
+    fresh, _ = timed(lambda: list(lm.stream(prompts[0], 1, cache=cache)))
+    expected = full_attention(lm, cache, prompts, args.answer)
 
     def rows(method: str, took: Took, n: int, settings: dict[str, Any]) -> Iterator[Row]:
         for metric, value in (
@@ -137,15 +142,10 @@ def answered(generator: TransformersGenerator, question: str, corpus: MemoryCorp
         return "".join(generator.stream(Query(question), hits, corpus)).strip()
 
 
-def full_attention(lm: CausalLM, prompts: Sequence[Sequence[int]], limit: int) -> list[str]:
-    """Greedy answers by the model's own attention over transformers' own cache of what the prompts begin with."""
-    import torch
-    from transformers import DynamicCache
-
+def full_attention(lm: CausalLM, cache: Any, prompts: Sequence[Sequence[int]], limit: int) -> list[str]:
+    """Greedy answers by the model's own attention, over transformers' own cache of what the prompts begin with."""
     shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*prompts)))
-    cache = DynamicCache(config=lm.model.config)
-    with torch.inference_mode():
-        lm.model.base_model(torch.tensor([list(prompts[0][:shared])]), **cache_argument(lm.model.base_model, cache))
+    cache.crop(shared - cache.get_seq_length())
     return ["".join(lm.stream(prompt, limit, cache=copy.deepcopy(cache))).strip() for prompt in prompts]
 
 
