@@ -95,7 +95,7 @@ class Shelf:
 
     @contextmanager
     def using(self, key: str) -> Iterator[None]:
-        """Inside, no `put` of this process takes the value of `key` away, whatever the limit; at the end it holds again."""
+        """Inside, no `put` of this process takes the value of `key` away; at the end the limit holds again."""
         path = self._path(key)
         with _lock:
             _used[path] += 1
@@ -147,7 +147,8 @@ class Shelf:
         """
         there = [(path, mine) for _, path, mine in self._there() if path.stem != replaced]
         total = size + sum(mine for _, mine in there)
-        for path, mine in there if size else there[:-1]:
+        last = not size and there[-1:] and there[-1][1] <= self.limit
+        for path, mine in there[:-1] if last else there:
             if total <= self.limit:
                 return
             with _lock:

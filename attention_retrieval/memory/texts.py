@@ -156,10 +156,8 @@ class Texts:
 
 
 def _replaced(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a cache is of the same part of a text, or of what the text was before, by the same reader."""
-    if any(old.get(name) != new.get(name) for name in NAMED):
-        return False
-    return old.get("text") != new.get("text") or old.get("part") == new.get("part")
+    """Whether a cache is of what a text was before, by the same reader."""
+    return all(old.get(name) == new.get(name) for name in NAMED) and old.get("text") != new.get("text")
 
 
 def read(lm: CausalLM, attention: Attention, tokens: Sequence[int]) -> RetrievalCache:

@@ -46,20 +46,20 @@ class Held:
     @property
     def about(self) -> dict[str, Any]:
         """The same as plain data, kept beside the cache."""
-        part = [self.part.start, self.part.end] if self.part else None
+        part = [self.part.start, self.part.end] if self.part is not None else None
         return {"kind": self.kind, "name": self.name, "text": self.digest, "part": part}
 
     @property
     def where(self) -> str:
         """How people name it."""
         if self.kind == "documents":
-            return self.hits[0].chunk.where if self.part else self.hits[0].chunk.source or self.name
+            return self.hits[0].chunk.where if self.part is not None else self.hits[0].chunk.source or self.name
         return f"the folder {self.name!r}" if self.kind == "folders" else "the collection"
 
 
 def of_document(document: Document, span: Span | None = None) -> Held:
     """A whole document, or `span` of it."""
-    hit = Hit(document.chunk(span or Span(0, len(document.text))), 1.0)
+    hit = Hit(document.chunk(Span(0, len(document.text)) if span is None else span), 1.0)
     return Held((hit,), "documents", document.id, digest([document]), span)
 
 
