@@ -92,14 +92,15 @@ class RetrievalCache(DynamicCache):
         Their queries are not known: what learns from them makes do without, and an eviction that looks at them drops
         nothing. Raises ModelError for a model with sliding windows; takes all layers' tokens or none.
         """
-        if not all(isinstance(layer, RetrievalLayer) for layer in self.layers):
+        layers = [layer for layer in self.layers if isinstance(layer, RetrievalLayer)]
+        if len(layers) < len(self.layers):
             raise ModelError("tokens that were read elsewhere can be taken in where every layer keeps all tokens")
         before = self.get_seq_length()
         try:
-            for layer, *pair in zip(self.layers, keys, values, strict=True):
-                cast(RetrievalLayer, layer).take(*pair)
+            for layer, *pair in zip(layers, keys, values, strict=True):
+                layer.take(*pair)
         except BaseException:
-            for layer in self.layers:
+            for layer in layers:
                 layer.crop(before - layer.get_seq_length())
             raise
 

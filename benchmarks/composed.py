@@ -206,7 +206,17 @@ def main() -> None:
     times = timed(lm, modes, half[args.n : args.n + args.timed], texts) if args.timed else {}
     for name, took in times.items():
         ratio = median(whole / mine for whole, mine in zip(times["full read"], took))
-        rows.append(Row("composed", f"{TIMED} tokens, {args.model}", name, "time_ratio", ratio, n=len(took), seconds=median(took)))
+        rows.append(
+            Row(
+                "composed",
+                f"{TIMED} tokens, {args.model}",
+                name,
+                "time_ratio",
+                ratio,
+                n=len(took),
+                seconds=median(took),
+            )
+        )
     print(show(rows, as_json=args.json))
 
 

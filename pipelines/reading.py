@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fovea.attention_retrieval.memory.shelf import Entry, Shelf
 from fovea.pipelines.answering.held import Documents, is_stale
@@ -64,12 +64,14 @@ def read_texts(generator: Generator, names: Iterable[str], corpus: Corpus) -> It
 
     Raises ConfigError for a generator that reads nothing once, and as soon as a text of this run had to go for another.
     """
-    reads = isinstance(generator, TransformersGenerator) and generator.read
-    if not reads:
+    if not isinstance(generator, TransformersGenerator) or generator.read is None:
         what = f"generate: {generator.name} has no read: it is given passages, and there is no text to read once"
         raise ConfigError(what, fix="generate: {use: transformers, model: smollm2, read: documents}")
     shelf, first = shelf_of(generator, Path()), ""
-    texts = _whole(generator.once, names, corpus) if generator.once else _passages(generator.passages, names, corpus)
+    if passages := generator.passages:
+        texts = _passages(passages, names, corpus)
+    else:
+        texts = _whole(cast("ReadOnce", generator.once), names, corpus)
     for done, (key, text) in enumerate(texts, 1):
         yield text
         first = first or (key if text.bytes else "")

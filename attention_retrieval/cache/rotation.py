@@ -104,7 +104,7 @@ def _keys(model: Any, start: int) -> list[np.ndarray]:
     try:
         with torch.inference_mode():
             out = model(ids, position_ids=ids + start, use_cache=True)
-        cache = out["cache"] if "cache" in out else out.past_key_values  # its name changed with transformers 5.24
+        cache = getattr(out, "cache", None) or out.past_key_values  # its name changed with transformers 5.24
     except (TypeError, ValueError, RuntimeError) as error:
         what = f"{type(model).__name__} does not read a text at a place that it is given"
         raise ModelError(f"{what} ({' '.join(str(error).split())[:200]}): its keys cannot be moved") from None

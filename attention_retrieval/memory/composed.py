@@ -14,8 +14,9 @@ cached knowledge fusion", 2024, arXiv 2405.16444; the rows' mask is exact here)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -121,12 +122,10 @@ def _first_layers(
     """
     checked = min(CHECKED, len(keys) - 1)
     cache, old = _Stopping(keys, values, sure, checked), values[checked][:, :, sure:].float()
-    try:
+    with suppress(_Enough):
         lm.read(list(ids[sure:]), cache, position_ids=torch.arange(sure, len(ids), device=lm.model.device)[None])
-    except _Enough:
-        pass
-    for layer, each in enumerate(cache.layers):
-        keys[layer], values[layer] = each.keys, each.values
+    for layer, each in enumerate(cast(list[DynamicLayer], cache.layers)):
+        keys[layer], values[layer] = cast(torch.Tensor, each.keys), cast(torch.Tensor, each.values)
     return ((values[checked][:, :, sure:].float() - old) ** 2).sum(dim=(0, 1, 3)).cpu().numpy()
 
 
@@ -178,11 +177,11 @@ class _Scattering(DynamicCache):
 class _ScatteringLayer(DynamicLayer):
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> None:
         super().__init__()
-        self.keys, self.values, self.rows, self.is_initialized = keys, values, rows, True
+        self.all_keys, self.all_values, self.rows = keys, values, rows
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         end = int(self.rows[-1]) + 1
-        self.keys[:, :, self.rows], self.values[:, :, self.rows] = key_states, value_states
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        self.all_keys[:, :, self.rows], self.all_values[:, :, self.rows] = key_states, value_states
+        return self.all_keys[:, :, :end], self.all_values[:, :, :end]

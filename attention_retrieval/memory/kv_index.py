@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from transformers import DynamicCache
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from fovea.attention_retrieval.cache.rotation import Rotation
 from fovea.attention_retrieval.memory.read_text import ReadText, fill
@@ -49,13 +49,17 @@ class PointingKeys:
     @property
     def kv_heads(self) -> list[Head]:
         """The kv heads (layer, kv head) that the heads share, in order."""
+        return sorted({(layer, head // self._group) for layer, head in self.heads})
+
+    @property
+    def _group(self) -> int:
         config = self.lm.model.config.get_text_config()
-        group = config.num_attention_heads // (config.num_key_value_heads or config.num_attention_heads)
-        return sorted({(layer, head // group) for layer, head in self.heads})
+        kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        return int(config.num_attention_heads // kv_heads)
 
     def place(self, head: Head) -> int:
         """The number of a head's kv head among these."""
-        return max(n for n, (layer, kv) in enumerate(self.kv_heads) if (layer, kv) <= head and layer == head[0])
+        return self.kv_heads.index((head[0], head[1] // self._group))
 
     def of(self, text: ReadText) -> np.ndarray:
         """Those of a text that every layer has read: (kv heads, tokens, d), un-rotated."""
@@ -65,7 +69,8 @@ class PointingKeys:
         """Those of `ids`, read behind the opening. Raises ModelError for a model that fails or cannot be looked at."""
         first, cache = len(self.opening), self._behind()
         self._until(_Queries({}, range(0)), ids, cache)
-        kept = [cache.layers[layer].keys[0, kv, first:] for layer, kv in self.kv_heads]
+        layers = cast(list[DynamicLayer], cache.layers)
+        kept = [cast(torch.Tensor, layers[layer].keys)[0, kv, first:] for layer, kv in self.kv_heads]
         keys = torch.stack(kept).float().cpu().numpy()
         return self.rotation.moved(keys, -np.arange(first, first + len(ids)))
 
@@ -107,7 +112,7 @@ class KVIndex:
         heads = self.reader.heads
         more = (np.maximum(self._share(asked[head], head) - self._share(nothing[head], head), 0) for head in heads)
         ends = np.cumsum([text.shape[1] for text in self.texts])
-        return np.split(sum(more) / np.float32(len(heads)), ends[:-1])  # type: ignore[arg-type]
+        return np.split(sum(more) / np.float32(len(heads)), ends[:-1])
 
     def _share(self, queries: np.ndarray, head: Head) -> np.ndarray:
         """The mean over rows of softmax, (tokens,); with the opening's it sums to 1."""

@@ -71,14 +71,14 @@ class Passages:
         began, prompt = time.perf_counter(), self.laid(query, hits, corpus)
         placed, now = [Placed(0, self.opening(prompt.opening), exact=True)], 0
         for n, (place, hit) in enumerate(zip(prompt.places, hits)):
-            _, alone, anew, _ = self.read(hit, corpus)
-            ids, now = prompt.ids[place.start : place.stop], now + anew
+            read, ids = self.read(hit, corpus), prompt.ids[place.start : place.stop]
+            alone, now = read.text, now + read.now
             same = self.behind and n == 0 and alone.ids.tolist() == ids
             placed += [Placed(place.start + at, part, same) for at, part in held(alone, ids)]
         made = compose(self.lm, self.rotation, prompt.ids[:-1], placed, recompute)
         said = {"from": "composed", "passages": len(hits), "of them read now": now, "tokens": made.kept}
-        anew = {"recomputed": made.recomputed, "then": made.fresh + 1}
-        return made, {**said, **anew, "seconds": round(time.perf_counter() - began, 3)}
+        more = {"recomputed": made.recomputed, "then": made.fresh + 1}
+        return made, {**said, **more, "seconds": round(time.perf_counter() - began, 3)}
 
     def read(self, hit: Hit, corpus: Corpus | None = None) -> PassageRead:
         """A passage, as number 1 behind the instruction; read now and kept, if it is not."""

@@ -20,7 +20,7 @@ from fovea.pipelines.answering.attended import looked_at
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.held import Held
 from fovea.pipelines.answering.prompt import INSTRUCTION, messages
-from fovea.pipelines.answering.read_once import FOLDER, Memory, Read, ReadOnce, attention_for, texts_for
+from fovea.pipelines.answering.read_once import FOLDER, Memory, ReadOnce, attention_for, texts_for
 from fovea.pipelines.answering.reasoning import Listening, opens
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
@@ -77,10 +77,10 @@ class TransformersGenerator(Generator, name="transformers"):
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
 
-    read: Read | Literal["passages"] | None = None
-    """What is read once, and its cache kept. Whole texts take the place of passages: the best of the `documents`, all of
-    its folder (`folders`), or the `collection`. `passages` are read alone, and placed behind one another for a
-    question; left out, they are read anew each time."""
+    read: Literal["documents", "folders", "collection", "passages"] | None = None
+    """What is read once, and its cache kept. Whole texts in place of the passages: the best of the `documents`, all of
+    its folder (`folders`), or the `collection`. `passages`: each is read alone, and those of a question are placed
+    behind one another. Left out, the passages that came back are read anew each time."""
 
     recompute: float = Field(default=0.15, ge=0, le=1)
     """With `read: passages`, the share of their tokens that is computed anew for a question: those that deviate most."""
@@ -229,15 +229,18 @@ class TransformersGenerator(Generator, name="transformers"):
         return self.once.held(hits, corpus).hits if self.once else self._fitting(query, hits, corpus)
 
     @contextmanager
-    def _cache(
-        self, query: Query, given: Held | Sequence[Hit], tokens: Sequence[int], corpus: Corpus
-    ) -> Iterator[Any]:
+    def _cache(self, query: Query, given: Held | Sequence[Hit], tokens: Sequence[int], corpus: Corpus) -> Iterator[Any]:
         """What takes keys and values: one that holds texts already, a new one, or None for transformers' own."""
         empty = self.attending.cache(self.lm.model.config) if self.attending and not self.once else None
         if self.once and isinstance(given, Held):
             self.once.check_room(tokens)
             with self.once.open(given, corpus, tokens) as text:
-                said = {"text": given.where, "from": text.found, "tokens": text.tokens, "then": len(tokens) - text.tokens}
+                said = {
+                    "text": given.where,
+                    "from": text.found,
+                    "tokens": text.tokens,
+                    "then": len(tokens) - text.tokens,
+                }
                 trace.current().note(read={**said, "seconds": round(text.seconds, 3), "bytes": text.bytes})
                 yield text.cache
         elif self.passages and not isinstance(given, Held):

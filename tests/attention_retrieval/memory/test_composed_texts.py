@@ -1,4 +1,4 @@
-"""Composed caches against full reads: texts read alone, placed behind one another, some of their tokens computed anew."""
+"""Composed caches against full reads: texts read alone, placed behind one another, some tokens computed anew."""
 
 from __future__ import annotations
 
@@ -158,7 +158,9 @@ def test_the_model_goes_on_from_a_composed_cache(llama):
     assert said(made.cache()) == said(whole)
 
 
-@pytest.mark.parametrize("attention", [{}, {"dense_below": 20, "sinks": 4, "window": 16, "select": {"use": "wave", "rest": 0}}])
+@pytest.mark.parametrize(
+    "attention", [{}, {"dense_below": 20, "sinks": 4, "window": 16, "select": {"use": "wave", "rest": 0}}]
+)
 def test_a_retrieval_cache_takes_a_composed_prompt(attention):
     from fovea.rag import registry
     from fovea.rag.causal_lm import cache_argument
