@@ -2,11 +2,12 @@
 
 refine: [{use: attention, model: smollm2}]
 
-    e(s)     = mean over heads of the attention that the question gives to sentence s, beyond a question of nothing's
+    e(s)     = mean over heads h of  e_h(s) / sum over all sentences s' of e_h(s')
     score(p) = weight * e(p) / max e  +  (1 - weight) * (r(p) - min r) / (max r - min r)
 
-with e(p) the largest e(s) of the sentences of passage p, or their sum, and r the scores that come in. The passages
-stand in one prompt, the generator's own; the model reads it once, and no further than the deepest of these heads.
+with e_h(s) the attention that the question gives to sentence s beyond what a question of nothing does, e(p) the largest
+e(s) of the sentences of passage p, or their sum, and r the scores that come in. The passages stand in one prompt, the
+generator's own; the model reads it once, and no further than the deepest of these heads.
 (The calibration is that of S. Chen et al., "Attention in large language models yields efficient zero-shot re-rankers",
 2024, whose heads are all; heads that point at evidence are few, and found by a probe.)
 """
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from fovea.pipelines.answering.layout import Layout
 
 Evidence = Mapping[Span, float]
-"""What each sentence of a passage got, by its characters in the document."""
+"""The share of each sentence of a passage, of those of all passages, by its characters in the document."""
+
+
+NOTHING = 1e-6
+"""Attention of a head that is no more than this is rounding, and none."""
 
 
 class AttentionRefiner(ReadingRefiner, name="attention"):
@@ -41,7 +46,7 @@ class AttentionRefiner(ReadingRefiner, name="attention"):
 
     top_n: PositiveInt = 6
     """How many hits are read."""
-    weight: float = Field(default=0.5, ge=0, le=1)
+    weight: float = Field(default=0.6, ge=0, le=1)
     """How much the attention counts; the scores that the hits came with count the rest."""
     passage: Literal["max", "sum"] = "max"
     """What a passage gets of its sentences: the best one's, or the sum."""
@@ -65,17 +70,21 @@ class AttentionRefiner(ReadingRefiner, name="attention"):
         return [read[n].scored(self.name, scores[n]) for n in order]
 
     def evidence(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[Evidence]:
-        """What the sentences of each hit got, in the order of the hits; nothing for one that was not read."""
+        """The shares of the sentences of each hit, in the order of the hits; none for one that was not read."""
+        import numpy as np
+
         from fovea.pipelines.answering.sentence_evidence import sentence_evidence
 
-        found: list[dict[Span, float]] = [{} for _ in hits]
         prompts = self._prompts(query, hits, corpus)
-        for numbers, layout in prompts:
-            told, given = sentence_evidence(self.lm, self.pointing, layout)
-            for sentence, got in zip(told, given.mean(axis=0)):
-                n = numbers[sentence.passage]
-                start = hits[n].chunk.start
-                found[n][Span(start + sentence.start, start + sentence.end)] = float(got)
+        read = [(numbers, *sentence_evidence(self.lm, self.pointing, layout)) for numbers, layout in prompts]
+        given = np.concatenate([np.zeros((len(self.pointing), 0)), *(one for _, _, one in read)], axis=1)
+        whole = given.sum(axis=1, keepdims=True)
+        shares = iter(np.where(whole > NOTHING, given / np.maximum(whole, NOTHING), 0).mean(axis=0).tolist())
+        found: list[dict[Span, float]] = [{} for _ in hits]
+        for numbers, told, _ in read:
+            for sentence in told:
+                start = hits[n := numbers[sentence.passage]].chunk.start
+                found[n][Span(start + sentence.start, start + sentence.end)] = next(shares)
         trace.warn(
             f"passages that {self.model} could not read whole keep the place that their own scores give them",
             len(hits) - sum(layout.passages[i] is not None for _, layout in prompts for i in range(len(layout.hits))),
@@ -119,8 +128,7 @@ def _of(sentences: Evidence, passage: str) -> float:
 
 
 def _noted(found: Sequence[tuple[Hit, Evidence]], most: int) -> Iterator[dict[str, Any]]:
-    whole = sum(sum(sentences.values()) for _, sentences in found)
     for hit, sentences in found:
         best = sorted(sentences.items(), key=lambda one: -one[1])[:most]
-        spans = [{"start": s.start, "end": s.end, "share": round(got / whole, 4)} for s, got in best if got > 0]
+        spans = [{"start": s.start, "end": s.end, "share": round(got, 4)} for s, got in best if got > 0]
         yield {"chunk": hit.chunk.id, "spans": spans}
