@@ -177,7 +177,7 @@ class Pipeline:
         sources = dict(corpus.document_sources())
         chosen = set(self._chosen(wanted, corpus.library)) if wanted else None
         named = [name for name in names_in(None, corpus) if chosen is None or chosen & {name, sources[name]}]
-        for text in reading.read_texts(self.spec.generate, named, corpus):
+        for text in reading.read_texts(self.spec, named, corpus):
             done.append(text)
             if each:
                 each(text)

@@ -16,6 +16,8 @@ from fovea.pipelines.answering.read_once import FOLDER, Memory
 from fovea.pipelines.generators.transformers import TransformersGenerator
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ConfigError
+from fovea.pipelines.retrievers.kv import KVRetriever
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.generation import Generator
 from fovea.rag.types import Hit
 
@@ -59,12 +61,22 @@ class Shelved:
         return {**asdict(self), "stale": list(self.stale)}
 
 
-def read_texts(generator: Generator, names: Iterable[str], corpus: Corpus) -> Iterator[TextRead]:
-    """Read what may be held for the documents of these ids, one text after the other, unless it is there already.
+def read_texts(spec: PipelineSpec, names: Iterable[str], corpus: Corpus) -> Iterator[TextRead]:
+    """Read what may be held for the documents of these ids, one text after the other, unless it is there already; the
+    passages that a retriever searches inside are one text.
 
-    Raises ConfigError for a generator that reads nothing once, and as soon as a text of this run had to go for another.
+    Raises ConfigError where nothing is read once, and as soon as a text of this run had to go for another.
     """
+    inside = [retriever for retriever in spec.retrieve if isinstance(retriever, KVRetriever)]
+    for retriever in inside:
+        began, (tokens, now) = time.perf_counter(), retriever.read(corpus)
+        state: Literal["read", "found"] = "read" if now else "found"
+        name = f"the keys of all passages, for retrieve: {retriever.name}"
+        yield TextRead(name, state, tokens, retriever.bytes, time.perf_counter() - began)
+    generator = spec.generate
     if not isinstance(generator, TransformersGenerator) or generator.read is None:
+        if inside:
+            return
         what = f"generate: {generator.name} has no read: it is given passages, and there is no text to read once"
         raise ConfigError(what, fix="generate: {use: transformers, model: smollm2, read: documents}")
     shelf, first = shelf_of(generator, Path()), ""

@@ -67,6 +67,7 @@ class KVRetriever(Pointing, Retriever, name="kv"):
     """Where the keys are kept, as bf16, and how much of them: `{limit: 4GB}`."""
 
     _held: _Held | None = PrivateAttr(default=None)
+    _read_now: int = PrivateAttr(default=0)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
 
     def beside(self, store: Path, base: Path) -> KVRetriever:
@@ -80,6 +81,8 @@ class KVRetriever(Pointing, Retriever, name="kv"):
         """
         with self._lock:
             held = self._held = self._of(corpus)
+            if self._read_now:
+                trace.current().count(passages_read=self._read_now)
         if held is None or not query.text.strip():
             return []
         weights = held.index.weights(self._asked(query, held.index), held.nothing)
@@ -92,11 +95,19 @@ class KVRetriever(Pointing, Retriever, name="kv"):
         trace.current().count(tokens_searched=sum(len(each) for each in weights))
         return hits
 
-    def read(self, corpus: Corpus) -> int:
-        """Read what was not read; returns how many passages there are."""
+    def read(self, corpus: Corpus) -> tuple[int, int]:
+        """Read what was not read; how many tokens are held of all passages, and how many passages were read now."""
         with self._lock:
             held = self._held = self._of(corpus)
-        return len(held.chunks) if held else 0
+            tokens = sum(text.shape[1] for text in held.index.texts) if held else 0
+            return tokens, self._read_now
+
+    @property
+    def bytes(self) -> int:
+        """Of the files of the passages that were read last; 0 without a folder for them."""
+        shelf, held = self.memory.shelf, self._held
+        paths = [shelf.find(name) for name in held.names] if shelf and held else []
+        return sum(path.stat().st_size for path in paths if path)
 
     @cached_property
     def _passages(self) -> Passages:
@@ -111,6 +122,7 @@ class KVRetriever(Pointing, Retriever, name="kv"):
         """All passages, those read now that are new; None for an empty corpus."""
         from fovea.attention_retrieval.memory.kv_index import KVIndex, PointingKeys
 
+        self._read_now = 0
         if (old := self._held) and old.version == corpus.version:
             return old
         chunks = list(corpus.chunks())
@@ -149,7 +161,7 @@ class KVRetriever(Pointing, Retriever, name="kv"):
                 shelf.drop(name)
         prompt = self._passages.laid(Query("?"), [hit], corpus)
         made = reader.read(prompt.ids[prompt.places[0].start : prompt.places[0].stop])
-        trace.current().count(passages_read=1)
+        self._read_now += 1
         if shelf:
             said = {**self._passages.kept.about, **about_of(hit), "tokens": made.shape[1]}
             shelf.put(name, lambda part: save_keys(part, made), said)
