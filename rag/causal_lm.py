@@ -7,7 +7,7 @@ for piece in lm.stream(lm.tokens([("user", "Why is the sky blue?")]), limit=64):
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cache
@@ -196,7 +196,7 @@ class Pieces:
     _stop: threading.Event = field(default_factory=threading.Event)
     _error: Exception | None = None
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Generator[str, None, None]:
         from transformers import TextIteratorStreamer
 
         streamer = TextIteratorStreamer(self.lm.tokenizer, skip_prompt=True, skip_special_tokens=True)
