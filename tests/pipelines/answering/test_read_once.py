@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fovea.attention_retrieval.memory.shelf import Shelf
 from fovea.pipelines.answering.held import best_document, best_part, folder_of
 from fovea.pipelines.cli.main import main
 from fovea.pipelines.generators.transformers import TransformersGenerator
@@ -179,9 +180,21 @@ def test_a_damaged_file_is_said_and_the_text_read_anew(model, tmp_path):
         assert said(trace)["from"] == "read"
         assert warnings(trace)[0].startswith("a text's cache is damaged, and the text is read anew: ")
         assert path.read_bytes() == whole
-    path.unlink()
+
+
+def test_a_file_that_another_process_takes_away_is_read_anew_in_silence(model, tmp_path, monkeypatch):
+    expected, _ = ask(reader(model, tmp_path))
+    found = Shelf.find
+
+    def taken(shelf: Shelf, key: str) -> Path | None:
+        if path := found(shelf, key):
+            path.unlink()
+        return path
+
+    monkeypatch.setattr(Shelf, "find", taken)
     text, trace = ask(reader(model, tmp_path))
     assert text == expected
+    assert said(trace)["from"] == "read"
     assert not warnings(trace)
 
 
