@@ -170,13 +170,13 @@ class Pipeline:
         Raises ConfigError for a generator without `read` and where `memory.limit` does not hold them, QueryError for a
         name of nothing and for what does not fit the model's window.
         """
-        once, corpus, done = reading.reader_of(self.spec.generate), self.corpus, list[TextRead]()
+        corpus, done = self.corpus, list[TextRead]()
         corpus.library.refuse_empty()
         wanted = [names] if isinstance(names, str) else list(names)
         sources = dict(corpus.document_sources())
         chosen = set(self._chosen(wanted, corpus.library)) if wanted else None
         named = [name for name in names_in(None, corpus) if chosen is None or chosen & {name, sources[name]}]
-        for text in reading.read_texts(once, named, corpus):
+        for text in reading.read_texts(self.spec.generate, named, corpus):
             done.append(text)
             if each:
                 each(text)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fovea.attention_retrieval.memory.shelf import Entry, Shelf
 from fovea.pipelines.answering.held import Documents, is_stale
@@ -15,8 +17,10 @@ from fovea.pipelines.generators.transformers import TransformersGenerator
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ConfigError
 from fovea.rag.generation import Generator
+from fovea.rag.types import Hit
 
 if TYPE_CHECKING:
+    from fovea.pipelines.answering.composing import Passages
     from fovea.pipelines.answering.read_once import ReadOnce
 
 
@@ -55,31 +59,48 @@ class Shelved:
         return {**asdict(self), "stale": list(self.stale)}
 
 
-def reader_of(generator: Generator) -> ReadOnce:
-    """What reads texts once; raises ConfigError for a generator that reads none."""
-    once = generator.once if isinstance(generator, TransformersGenerator) else None
-    if once is None:
-        what = f"generate: {generator.name} has no read: it is given passages, and there is no text to read once"
-        raise ConfigError(what, fix="generate: {use: transformers, model: smollm2, read: documents}")
-    return once
-
-
-def read_texts(once: ReadOnce, names: Iterable[str], corpus: Corpus) -> Iterator[TextRead]:
+def read_texts(generator: Generator, names: Iterable[str], corpus: Corpus) -> Iterator[TextRead]:
     """Read what may be held for the documents of these ids, one text after the other, unless it is there already.
 
-    Raises ConfigError as soon as a text of this run had to go for another.
+    Raises ConfigError for a generator that reads nothing once, and as soon as a text of this run had to go for another.
     """
-    shelf, first = once.texts.shelf, ""
-    for done, held in enumerate(once.all_of(names, corpus), 1):
-        with once.open(held, corpus) as text:
-            state: Literal["read", "found"] = "read" if text.found == "read" else "found"
-            yield TextRead(held.where, state, text.tokens, text.bytes, text.seconds)
-        first = first or (text.key if text.bytes else "")
-        if shelf and first and first not in shelf:
+    if not isinstance(generator, TransformersGenerator) or generator.read is None:
+        what = f"generate: {generator.name} has no read: it is given passages, and there is no text to read once"
+        raise ConfigError(what, fix="generate: {use: transformers, model: smollm2, read: documents}")
+    shelf, first = shelf_of(generator, Path()), ""
+    if passages := generator.passages:
+        texts = _passages(passages, names, corpus)
+    else:
+        texts = _whole(cast("ReadOnce", generator.once), names, corpus)
+    for done, (key, text) in enumerate(texts, 1):
+        yield text
+        first = first or (key if text.bytes else "")
+        if first and first not in shelf:
             raise ConfigError(
                 f"memory.limit: {shelf.limit:,} bytes do not hold the first {done:,} of these texts",
                 fix="a higher memory.limit, dtype: int8 or int4, or name the sources that are asked about",
             )
+
+
+def _whole(once: ReadOnce, names: Iterable[str], corpus: Corpus) -> Iterator[tuple[str, TextRead]]:
+    for held in once.all_of(names, corpus):
+        with once.open(held, corpus) as text:
+            state: Literal["read", "found"] = "read" if text.found == "read" else "found"
+            yield text.key, TextRead(held.where, state, text.tokens, text.bytes, text.seconds)
+
+
+def _passages(passages: Passages, names: Iterable[str], corpus: Corpus) -> Iterator[tuple[str, TextRead]]:
+    """One text is all passages of a document; it is `read` where one of them was."""
+    wanted = set(names)
+    for name, chunks in groupby(corpus.chunks(), key=lambda chunk: chunk.document_id):
+        if name in wanted:
+            began = time.perf_counter()
+            read = [passages.read(Hit(chunk, 1.0), corpus) for chunk in chunks]
+            size = sum(each.bytes for each in read) if all(each.bytes for each in read) else 0
+            state: Literal["read", "found"] = "read" if any(each.now for each in read) else "found"
+            tokens = sum(len(each.text) for each in read)
+            source = corpus.document(name).source or name
+            yield read[0].key, TextRead(source, state, tokens, size, time.perf_counter() - began)
 
 
 def shelf_of(generator: Generator, store: Path) -> Shelf:

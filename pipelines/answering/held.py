@@ -79,6 +79,11 @@ def digest(documents: Iterable[Document]) -> str:
     return found.hexdigest()
 
 
+def digest_of(text: str) -> str:
+    """A hash of a passage."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
 def best_document(hits: Sequence[Hit]) -> str:
     """The id of the document with the largest sum of 1 / rank over its hits."""
     score: dict[str, float] = defaultdict(float)
@@ -118,6 +123,9 @@ def is_stale(about: Mapping[str, Any], documents: Documents) -> bool:
             case "folders" | "collection":
                 names = names_in(name if kind == "folders" else None, documents)
                 now = [documents.document(each) for each in names]
+            case "passages":
+                start, end = about.get("part", (0, 0))
+                return digest_of(documents.document(name).text[start:end]) != about.get("text")
             case _:
                 return False
     except QueryError:

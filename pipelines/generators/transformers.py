@@ -20,7 +20,7 @@ from fovea.pipelines.answering.attended import looked_at
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.held import Held
 from fovea.pipelines.answering.prompt import INSTRUCTION, messages
-from fovea.pipelines.answering.read_once import FOLDER, Memory, Read, ReadOnce, attention_for, texts_for
+from fovea.pipelines.answering.read_once import FOLDER, Memory, ReadOnce, attention_for, texts_for
 from fovea.pipelines.answering.reasoning import Listening, opens
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
@@ -35,6 +35,7 @@ from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Answer, Hit, Query
 
 if TYPE_CHECKING:
+    from fovea.pipelines.answering.composing import Passages
     from fovea.rag.causal_lm import CausalLM
 
 END = 32
@@ -76,9 +77,13 @@ class TransformersGenerator(Generator, name="transformers"):
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
 
-    read: Read | None = None
-    """Whole texts as passages, each read once and its cache kept: the best of the `documents`, all of its folder
-    (`folders`), or the whole `collection`; left out, the passages that came back."""
+    read: Literal["documents", "folders", "collection", "passages"] | None = None
+    """What is read once, and its cache kept. Whole texts in place of the passages: the best of the `documents`, all of
+    its folder (`folders`), or the `collection`. `passages`: each is read alone, and those of a question are placed
+    behind one another. Left out, the passages that came back are read anew each time."""
+
+    recompute: float = Field(default=0.15, ge=0, le=1)
+    """With `read: passages`, the share of their tokens that is computed anew for a question: those that deviate most."""
 
     memory: Memory = Memory()
     """Where what was read once is kept: `{limit: 4GB, dtype: int8}`."""
@@ -89,6 +94,13 @@ class TransformersGenerator(Generator, name="transformers"):
             raise ValueError(
                 "memory keeps what is read once, and read is not set: read: documents, or leave out memory"
             )
+        if self.read == "passages":
+            if self.memory.dtype == "int4":
+                raise ValueError("memory.dtype: passages are kept as bf16, int8 or fp32, not int4")
+            if self.attention and getattr(self.attention, "evict", None):
+                raise ValueError("attention.evict looks at queries, which are not kept of passages: leave out one")
+        elif "recompute" in self.model_fields_set:
+            raise ValueError("recompute is of passages that are read alone: read: passages, or leave it out")
         return self
 
     def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
@@ -118,7 +130,8 @@ class TransformersGenerator(Generator, name="transformers"):
     @property
     def _own_attention(self) -> Attention | None:
         """`attention`, or what reads texts once."""
-        return attention_for(self.attention, self.memory.dtype) if self.read else self.attention
+        whole = self.read not in (None, "passages")
+        return attention_for(self.attention, self.memory.dtype) if whole else self.attention
 
     @cached_property
     def attending(self) -> Attention | None:
@@ -141,14 +154,26 @@ class TransformersGenerator(Generator, name="transformers"):
 
     @property
     def once(self) -> ReadOnce | None:
-        """What holds whole texts, for all threads of this generator; None without `read`."""
-        if self.read is None:
+        """What holds whole texts, for all threads of this generator; None where it reads none."""
+        if self.read is None or self.read == "passages":
             return None
         if "_once" not in self.__dict__:
             texts = texts_for(self.lm, cast(Attention, self.attending), self.memory, self.content)
             made = ReadOnce(self.read, self.model, self.lm, texts, self.instruction, self.max_new_tokens)
             self.__dict__.setdefault("_once", made)  # one for all threads
         return cast(ReadOnce, self.__dict__["_once"])
+
+    @cached_property
+    def passages(self) -> Passages | None:
+        """What reads passages alone; None without `read: passages`."""
+        if self.read != "passages":
+            return None
+        from fovea.attention_retrieval.memory.shelf import Shelf
+        from fovea.pipelines.answering.composing import passages_for
+
+        shelf = Shelf(self.memory.path, self.memory.limit) if self.memory.path else None
+        dtype = cast(Any, self.memory.dtype or "bf16")
+        return passages_for(self.lm, self.model, self.content, shelf, dtype, self.instruction)
 
     def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
         """The text in pieces of whole words, as the model makes it."""
@@ -159,7 +184,7 @@ class TransformersGenerator(Generator, name="transformers"):
         held = self.once.asked(query, hits, corpus) if self.once else None
         hits = held.hits if held else self._fitting(query, hits, corpus)
         tokens = self._tokens(query, hits, corpus)
-        with self._cache(held, tokens, corpus) as cache:
+        with self._cache(query, held or hits, tokens, corpus) as cache:
             made = self.lm.stream(
                 tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed, cache=cache
             )
@@ -206,16 +231,26 @@ class TransformersGenerator(Generator, name="transformers"):
         return self.once.held(hits, corpus).hits if self.once else self._fitting(query, hits, corpus)
 
     @contextmanager
-    def _cache(self, held: Held | None, tokens: Sequence[int], corpus: Corpus) -> Iterator[Any]:
-        """What takes keys and values: one that holds the text already, a new one, or None for transformers' own."""
-        if self.once is None or held is None:
-            yield self.attending.cache(self.lm.model.config) if self.attending else None
-            return
-        self.once.check_room(tokens)
-        with self.once.open(held, corpus, tokens) as text:
-            said = {"text": held.where, "from": text.found, "tokens": text.tokens, "then": len(tokens) - text.tokens}
-            trace.current().note(read={**said, "seconds": round(text.seconds, 3), "bytes": text.bytes})
-            yield text.cache
+    def _cache(self, query: Query, given: Held | Sequence[Hit], tokens: Sequence[int], corpus: Corpus) -> Iterator[Any]:
+        """What takes keys and values: one that holds texts already, a new one, or None for transformers' own."""
+        empty = self.attending.cache(self.lm.model.config) if self.attending and not self.once else None
+        if self.once and isinstance(given, Held):
+            self.once.check_room(tokens)
+            with self.once.open(given, corpus, tokens) as text:
+                said = {
+                    "text": given.where,
+                    "from": text.found,
+                    "tokens": text.tokens,
+                    "then": len(tokens) - text.tokens,
+                }
+                trace.current().note(read={**said, "seconds": round(text.seconds, 3), "bytes": text.bytes})
+                yield text.cache
+        elif self.passages and not isinstance(given, Held):
+            made, said = self.passages.compose(query, given, corpus, self.recompute)
+            trace.current().note(read=said)
+            yield made.cache(empty)
+        else:
+            yield empty
 
     def _note(self, attention: Attention, cache: Any, query: Query, hits: Sequence[Hit], corpus: Corpus) -> None:
         """What the attention did, and where the model looked, if that was kept."""
