@@ -382,8 +382,8 @@ def test_caches_in_a_folder_of_documents_are_no_documents(model, tmp_path, docs,
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ("read: document", "p.yaml:1:53: generate.read: input should be 'documents', 'folders' or 'collection', got "
-         "'document'; did you mean 'documents'?"),
+        ("read: document", "p.yaml:1:53: generate.read: input should be 'documents', 'folders', "
+         "'collection' or 'passages', got 'document'; did you mean 'documents'?"),
         ("read: documents, memory: {limit: much}", "p.yaml:1:80: generate.memory.limit: could not parse value and unit "
          "from byte string, got 'much'"),
         ("read: documents, memory: {limit: 0}", "p.yaml:1:80: generate.memory.limit: input should be greater than 0, "
