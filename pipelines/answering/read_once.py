@@ -118,6 +118,15 @@ class ReadOnce:
         window = self.lm.window
         return None if window is None else window - self.answer - min(QUESTION, window // 8)
 
+    def asked(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Held:
+        """`held`, for a question; raises QueryError for one with a filter where the prompt would hold what it hides."""
+        if query.where is not None and self.read != "documents":
+            raise QueryError(
+                f"the question has a filter, and read: {self.read} holds documents that it may hide",
+                fix="read: documents",
+            )
+        return self.held(hits, corpus)
+
     def held(self, hits: Sequence[Hit], corpus: Corpus) -> Held:
         """What the prompt holds for these hits, of which there is one at least. Raises QueryError where a folder or the
         collection does not fit the window.

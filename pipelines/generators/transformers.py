@@ -117,6 +117,8 @@ class TransformersGenerator(Generator, name="transformers"):
 
     def beside(self, store: Path, base: Path) -> TransformersGenerator:
         """With `memory` in a folder of the store, unless it names one."""
+        if self.read is None:
+            return self
         return self.model_copy(update={"memory": self.memory.beside(store, base)})
 
     @property
@@ -176,7 +178,7 @@ class TransformersGenerator(Generator, name="transformers"):
             trace.current().note(no_answer="no passages came back, so the model was not asked")
             yield NO_ANSWER
             return
-        held = self.once.held(hits, corpus) if self.once else None
+        held = self.once.asked(query, hits, corpus) if self.once else None
         hits = held.hits if held else self._fitting(query, hits, corpus)
         tokens = self._tokens(query, hits, corpus)
         with self._cache(query, held or hits, tokens, corpus) as cache:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from fovea.attention_retrieval.memory.shelf import Shelf
 from fovea.pipelines.answering.held import best_document, best_part, folder_of
 from fovea.pipelines.cli.main import main
 from fovea.pipelines.generators.transformers import TransformersGenerator
 from fovea.pipelines.pipeline import Pipeline
-from fovea.pipelines.spec.schema import pipeline_schema
+from fovea.pipelines.spec.schema import Generate
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError, ConfigErrors, QueryError
+from fovea.rag.filters import parse
 from fovea.rag.models import find
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.trace import Trace
@@ -118,7 +120,7 @@ def test_without_a_folder_texts_stay_in_memory(model):
 
 
 def test_a_reader_who_leaves_in_the_middle_spoils_nothing(model, tmp_path):
-    generator = reader(model, tmp_path, max_new_tokens=200)
+    generator = reader(model, tmp_path, max_new_tokens=40)
     expected, _ = ask(generator)
     pieces = generator.stream(Query("Which?"), HITS, CORPUS)
     next(pieces)
@@ -178,9 +180,21 @@ def test_a_damaged_file_is_said_and_the_text_read_anew(model, tmp_path):
         assert said(trace)["from"] == "read"
         assert warnings(trace)[0].startswith("a text's cache is damaged, and the text is read anew: ")
         assert path.read_bytes() == whole
-    path.unlink()
+
+
+def test_a_file_that_another_process_takes_away_is_read_anew_in_silence(model, tmp_path, monkeypatch):
+    expected, _ = ask(reader(model, tmp_path))
+    found = Shelf.find
+
+    def taken(shelf: Shelf, key: str) -> Path | None:
+        if path := found(shelf, key):
+            path.unlink()
+        return path
+
+    monkeypatch.setattr(Shelf, "find", taken)
     text, trace = ask(reader(model, tmp_path))
     assert text == expected
+    assert said(trace)["from"] == "read"
     assert not warnings(trace)
 
 
@@ -247,6 +261,8 @@ def test_folders_and_the_collection(model, tmp_path):
     assert said(trace)["text"] == "the folder 'sky'"
     assert len(collection.once.held(HITS, CORPUS).hits) == 3
     assert said(ask(collection)[1])["text"] == "the collection"
+    with pytest.raises(QueryError, match="has a filter, and read: folders holds documents that it may hide"):
+        list(folders.stream(Query("Why?", where=parse("source == 'sky/sun.txt'")), HITS, CORPUS))
     narrow = save_llama(tmp_path / "narrow", window=400, template=TEMPLATE)
     with pytest.raises(QueryError) as refused:
         ask(reader(narrow, tmp_path, "collection"))
@@ -366,8 +382,8 @@ def test_caches_in_a_folder_of_documents_are_no_documents(model, tmp_path, docs,
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ("read: document", "p.yaml:1:53: generate.read: input should be 'documents', 'folders' or 'collection', got "
-         "'document'; did you mean 'documents'?"),
+        ("read: document", "p.yaml:1:53: generate.read: input should be 'documents', 'folders', "
+         "'collection' or 'passages', got 'document'; did you mean 'documents'?"),
         ("read: documents, memory: {limit: much}", "p.yaml:1:80: generate.memory.limit: could not parse value and unit "
          "from byte string, got 'much'"),
         ("read: documents, memory: {limit: 0}", "p.yaml:1:80: generate.memory.limit: input should be greater than 0, "
@@ -389,7 +405,7 @@ def test_settings_that_cannot_be_get_a_sentence(tmp_path, monkeypatch, settings,
 
 
 def test_the_schema_knows_them():
-    schema = json.dumps(pipeline_schema())
+    schema = json.dumps(TransformersGenerator.model_json_schema(schema_generator=Generate))
     assert '"documents", "folders", "collection"' in schema
     assert "what was not used for longest goes first" in schema
 
