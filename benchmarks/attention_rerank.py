@@ -182,9 +182,14 @@ def report(model: str, libraries: Sequence[Library], kept: Sequence[dict[str, An
 
 def measured(model: str, library: Library, mine: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Scores]]:
     asked = [library.by_id[row["id"]] for row in mine]
-    hits = [[Hit(library.passages.document(d).chunk(Span(s, e)), x, y) for d, s, e, x, y in row["hits"]] for row in mine]
+    hits = [
+        [Hit(library.passages.document(d).chunk(Span(s, e)), x, y) for d, s, e, x, y in row["hits"]] for row in mine
+    ]
     flags = [
-        [a.answered_by(hs[n].chunk.document_id, hs[n].chunk.start + s, hs[n].chunk.start + e) for n, s, e in row["told"]]
+        [
+            a.answered_by(hs[n].chunk.document_id, hs[n].chunk.start + s, hs[n].chunk.start + e)
+            for n, s, e in row["told"]
+        ]
         for a, hs, row in zip(asked, hits, mine)
     ]
     holds = [
@@ -210,9 +215,14 @@ def measured(model: str, library: Library, mine: Sequence[dict[str, Any]]) -> It
     best = [np.argsort(-shares(row, model), kind="stable") for row in mine]
     ranks = [rank([fs[n] for n in order]) for fs, order in zip(flags, best)]
     seconds = {"CPU seconds": np.array([row["seconds"] for row in mine])}
-    yield "sentences by attention", {**{f"sentence R@{k}": np.array([at(r, k) for r in ranks]) for k in (1, 3)}, **seconds}
+    yield (
+        "sentences by attention",
+        {**{f"sentence R@{k}": np.array([at(r, k) for r in ranks]) for k in (1, 3)}, **seconds},
+    )
     found = [search(a, library.sentences, 3) for a in asked]
-    right = [[a.answered_by(h.chunk.document_id, h.chunk.start, h.chunk.end) for h in hs] for a, hs in zip(asked, found)]
+    right = [
+        [a.answered_by(h.chunk.document_id, h.chunk.start, h.chunk.end) for h in hs] for a, hs in zip(asked, found)
+    ]
     yield "hybrid over sentences", {f"sentence R@{k}": np.array([at(rank(r), k) for r in right]) for k in (1, 3)}
 
 

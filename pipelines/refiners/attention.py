@@ -25,8 +25,6 @@ from fovea.rag.corpus import Corpus
 from fovea.rag.types import Hit, Query, Span
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fovea.pipelines.answering.layout import Layout
 
 Evidence = Mapping[Span, float]
