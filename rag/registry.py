@@ -26,7 +26,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pooler": ("fovea.segmenters.poolers",),
     "situator": ("fovea.retrievers.situators",),
     "store": ("fovea.retrievers.stores",),
-    "retriever": ("fovea.retrievers",),
+    "retriever": ("fovea.retrievers", "fovea.pipelines.retrievers"),
     "fuser": ("fovea.retrievers",),
     "refiner": ("fovea.retrievers", "fovea.pipelines.refiners"),
     "attention": ("fovea.attention_retrieval.methods",),
