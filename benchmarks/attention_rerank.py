@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--choosing", type=int, default=25, help="of each set, to choose settings on")
     parser.add_argument("--passages", type=int, default=6)
     parser.add_argument("--infini", type=int, default=0, help="questions that infini_retri reads a whole paper for")
+    parser.add_argument("--cost", type=int, default=0, help="questions whose reading is timed beside a whole prefill")
     parser.add_argument("--chosen-on", action="store_true", help="the figures of the questions for choosing instead")
     parser.add_argument("--no-reading", action="store_true", help="report what is there")
     parser.add_argument("--cache", type=Path, help="folder to keep vectors in")
@@ -124,11 +125,15 @@ def go_on(args: argparse.Namespace, libraries: Sequence[Library]) -> None:
     lengths = {d.id: len(d.text) for d in papers.set.documents}
     short = sorted((a for a in papers.set.asked if a.part == "reported"), key=lambda a: lengths[a.document])
     todo += [(papers, asked, form) for asked in short[: args.infini] for form in ("probed", "last_layer")]
+    todo += [(papers, asked, "cost") for asked in papers.set.some("reported", args.cost)]
     left = [(one, asked, form) for one, asked, form in todo if (args.model, form, one.set.name, asked.id) not in done]
     lm = load(args.model)
     with args.rows.open("a", encoding="utf-8") as file, bar("questions", len(left)) as progress:
         for library, asked, form in left:
-            made = whole_paper(args.model, library, asked, form) if form else one(lm, args, library, asked)
+            if form == "cost":
+                made = cost(lm, args, library, asked)
+            else:
+                made = whole_paper(args.model, library, asked, form) if form else one(lm, args, library, asked)
             place = {"model": args.model, "set": library.set.name, "id": asked.id, "part": asked.part}
             file.write(json.dumps({**place, **made}) + "\n")
             file.flush()
@@ -148,6 +153,18 @@ def one(lm: CausalLM, args: argparse.Namespace, library: Library, asked: Asked) 
     places = [[h.chunk.document_id, h.chunk.start, h.chunk.end, h.score, h.scores] for h in hits]
     return {"hits": places, "told": told, "heads": heads, "weights": given.round(7).tolist(), "seconds": took,
             "tokens": len(layout.ids)}  # fmt: skip
+
+
+def cost(lm: CausalLM, args: argparse.Namespace, library: Library, asked: Asked) -> dict[str, Any]:
+    """CPU seconds of the refiner, and of a prefill of the same prompt."""
+    hits, refiner = search(asked, library.passages, args.passages), AttentionRefiner(model=args.model)
+    began = time.process_time()
+    refiner.evidence(Query(asked.text), hits, library.passages)
+    read = time.process_time()
+    ids = Layout.of(lm, Query(asked.text), hits, corpus=library.passages).ids
+    with torch.inference_mode():
+        lm.model(torch.tensor([ids]), use_cache=True, logits_to_keep=1)
+    return {"form": "cost", "read": read - began, "prefill": time.process_time() - read}
 
 
 def whole_paper(model: str, library: Library, asked: Asked, form: str) -> dict[str, Any]:
@@ -173,6 +190,9 @@ def report(model: str, libraries: Sequence[Library], kept: Sequence[dict[str, An
     both = {method: {m: np.concatenate([one[m] for one in each]) for m in each[0]} for method, each in pooled.items()}
     if len(libraries) > 1 and both:
         yield from rows(f"both, {part}", model, both)
+    if mine := [row for row in kept if row.get("form") == "cost"]:
+        share = np.array([row["read"] / row["prefill"] for row in mine])
+        yield from rows("cost", model, {"attention": {"share of a prefill's CPU seconds": share}})
     for form in ("probed", "last_layer"):
         if mine := [row for row in kept if row.get("form") == form]:
             scores = {f"R@{k}": np.array([at(row["rank"], k) for row in mine]) for k in (1, 3)}
@@ -182,9 +202,14 @@ def report(model: str, libraries: Sequence[Library], kept: Sequence[dict[str, An
 
 def measured(model: str, library: Library, mine: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Scores]]:
     asked = [library.by_id[row["id"]] for row in mine]
-    hits = [[Hit(library.passages.document(d).chunk(Span(s, e)), x, y) for d, s, e, x, y in row["hits"]] for row in mine]
+    hits = [
+        [Hit(library.passages.document(d).chunk(Span(s, e)), x, y) for d, s, e, x, y in row["hits"]] for row in mine
+    ]
     flags = [
-        [a.answered_by(hs[n].chunk.document_id, hs[n].chunk.start + s, hs[n].chunk.start + e) for n, s, e in row["told"]]
+        [
+            a.answered_by(hs[n].chunk.document_id, hs[n].chunk.start + s, hs[n].chunk.start + e)
+            for n, s, e in row["told"]
+        ]
         for a, hs, row in zip(asked, hits, mine)
     ]
     holds = [
@@ -210,9 +235,14 @@ def measured(model: str, library: Library, mine: Sequence[dict[str, Any]]) -> It
     best = [np.argsort(-shares(row, model), kind="stable") for row in mine]
     ranks = [rank([fs[n] for n in order]) for fs, order in zip(flags, best)]
     seconds = {"CPU seconds": np.array([row["seconds"] for row in mine])}
-    yield "sentences by attention", {**{f"sentence R@{k}": np.array([at(r, k) for r in ranks]) for k in (1, 3)}, **seconds}
+    yield (
+        "sentences by attention",
+        {**{f"sentence R@{k}": np.array([at(r, k) for r in ranks]) for k in (1, 3)}, **seconds},
+    )
     found = [search(a, library.sentences, 3) for a in asked]
-    right = [[a.answered_by(h.chunk.document_id, h.chunk.start, h.chunk.end) for h in hs] for a, hs in zip(asked, found)]
+    right = [
+        [a.answered_by(h.chunk.document_id, h.chunk.start, h.chunk.end) for h in hs] for a, hs in zip(asked, found)
+    ]
     yield "hybrid over sentences", {f"sentence R@{k}": np.array([at(rank(r), k) for r in right]) for k in (1, 3)}
 
 
@@ -256,7 +286,7 @@ def rows(data: str, model: str, found: dict[str, Scores]) -> Iterator[Row]:
     row: Callable[..., Row] = lambda *values: Row("attention_rerank", data, *values, settings={"model": model})  # noqa: E731
     for method, scores in found.items():
         for metric, each in scores.items():
-            mean, low, high = interval(each, shares=metric != "CPU seconds")
+            mean, low, high = interval(each, shares="@" in metric)
             yield row(method, metric, mean, low, high, len(each))
     pairs = [("hybrid + attention", other) for other in ("hybrid", "hybrid + reranker", "hybrid + cross_encoder")]
     for method, other in [*pairs, ("sentences by attention", "hybrid over sentences")]:

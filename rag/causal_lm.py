@@ -132,7 +132,9 @@ class CausalLM:
 
     def _encode(self, messages: Messages, offsets: bool = False) -> Any:
         special = not self.tokenizer.chat_template  # a template writes its special tokens itself
-        return self.tokenizer(readable(self._text(messages)), add_special_tokens=special, return_offsets_mapping=offsets)
+        return self.tokenizer(
+            readable(self._text(messages)), add_special_tokens=special, return_offsets_mapping=offsets
+        )
 
     def _text(self, messages: Messages) -> str:
         """The conversation by the chat template, in the first of the ways it may be given whose result holds every

@@ -41,8 +41,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "feedback": ("fovea.pipelines.feedback",),
     "judge": ("fovea.pipelines.judges",),
 }
-"""The packages in which the built-ins of each kind live: a second one, on the top floor, for those that use two
-wings."""
+"""The packages in which the built-ins of each kind live; the second is for those that need more than one wing."""
 
 _components: dict[tuple[str, str], type[Settings]] = {}
 _kinds: dict[str, type[Settings]] = {}

@@ -37,7 +37,9 @@ def sentence_evidence(lm: CausalLM, heads: Sequence[Head], layout: Layout) -> tu
     seen = evidence_weights(lm, layout.ids, [asks], layout.neutral(lm, 0), heads)[:, 0]
     told, places = [], []
     for n, (hit, at) in enumerate(zip(layout.hits, layout.passages)):
-        for span in sentences(hit.chunk.text) if at is not None else ():
+        if at is None:
+            continue
+        for span in sentences(hit.chunk.text):
             told.append(Told(n, span.start, span.end))
             places.append(layout.tokens(at + span.start, at + span.end))
     sums = [seen[:, place.start : place.stop].sum(axis=1) for place in places]

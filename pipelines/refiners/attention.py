@@ -69,7 +69,7 @@ class AttentionRefiner(ReadingRefiner, name="attention"):
         trace.current().note(spans=list(_noted([(read[n], found[n]) for n in order], self.spans)))
         return [read[n].scored(self.name, scores[n]) for n in order]
 
-    def evidence(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[Evidence]:
+    def evidence(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Sequence[Evidence]:
         """The shares of the sentences of each hit, in the order of the hits; none for one that was not read."""
         import numpy as np
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -136,7 +138,7 @@ def test_what_is_kept_never_passes_the_cap_and_is_of_the_document(random_model, 
     told = [text[span.start : span.end] for span, _ in kept]
     used = sum(tokenizer.count_many(told))
     assert used <= cap or (len(kept) == 1 and len(told[0]) == 1)
-    assert all(a.end <= b.start for (a, _), (b, _) in zip(kept, kept[1:]))
+    assert all(a.end <= b.start for (a, _), (b, _) in pairwise(kept))
 
 
 @given(text=HOSTILE | st.text(max_size=200), most=st.integers(2, 40))
@@ -155,7 +157,7 @@ def test_pieces_hold_all_of_a_text_in_order(random_model, text, most):
 def test_the_last_layer_is_scored_as_the_paper_says(random_model):
     lm = load(random_model)
     document = "It rains. Tea is hot. The sea is wide."
-    corpus, hits = of(document)
+    _, hits = of(document)
     layout = Layout.of(lm, Query("tea?"), hits)
     asks = layout.tokens(*layout.question)
     passage = layout.tokens(layout.passages[0], layout.passages[0] + len(document))
@@ -171,7 +173,7 @@ def test_the_last_layer_is_scored_as_the_paper_says(random_model):
             expected[x] += r**2 * row[max(x - 1, 0) : x + 2].sum()
     np.testing.assert_allclose(score(lm, layout, passage), expected, rtol=1e-4)
     frozen = score.rows
-    longer, more = of("Coffee is not. " + document)
+    _, more = of("Coffee is not. " + document)
     other = Layout.of(lm, Query("tea?"), more)
     score(lm, other, other.tokens(other.passages[0], other.passages[0] + 10))
     assert score.rows is frozen
