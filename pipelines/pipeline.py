@@ -69,6 +69,7 @@ class Pipeline:
         path = Path(os.path.normpath(self.base / spec.store.path))
         placed = {
             "store": spec.store.model_copy(update={"path": path}),
+            "retrieve": [retriever.beside(path, self.base) for retriever in spec.retrieve],
             "generate": spec.generate.beside(path, self.base),
         }
         self.spec = spec.model_copy(update=placed)

@@ -26,7 +26,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pooler": ("fovea.segmenters.poolers",),
     "situator": ("fovea.retrievers.situators",),
     "store": ("fovea.retrievers.stores",),
-    "retriever": ("fovea.retrievers",),
+    "retriever": ("fovea.retrievers", "fovea.pipelines.retrievers"),
     "fuser": ("fovea.retrievers",),
     "refiner": ("fovea.retrievers", "fovea.pipelines.refiners"),
     "attention": ("fovea.attention_retrieval.methods",),
@@ -41,7 +41,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "feedback": ("fovea.pipelines.feedback",),
     "judge": ("fovea.pipelines.judges",),
 }
-"""The packages in which the built-ins of each kind live: a second one on the top floor, for those that use two wings."""
+"""The packages in which the built-ins of each kind live: a second one, on the top floor, for those that use two
+wings."""
 
 _components: dict[tuple[str, str], type[Settings]] = {}
 _kinds: dict[str, type[Settings]] = {}

@@ -16,18 +16,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from fovea.attention_retrieval.cache import tensorfile
 from fovea.attention_retrieval.cache.rotation import Rotation
+from fovea.attention_retrieval.index.state import part
 from fovea.attention_retrieval.memory.read_text import ReadText, fill
 from fovea.attention_retrieval.probes.through import Called, through
 from fovea.attention_retrieval.probes.weights import Head
+from fovea.attention_retrieval.rounding import check_finite, decode, to_bf16
 from fovea.rag.causal_lm import CausalLM
+from fovea.rag.errors import FoveaError, ModelError
 
+FORMAT = 1
 BLOCK = 1 << 16
 """Tokens whose weights are computed at a time."""
 Queries = Mapping[Head, np.ndarray]
@@ -133,6 +139,24 @@ class KVIndex:
         """All texts' keys, each text right behind the opening: (kv heads, tokens, d)."""
         first, rotation = len(self.reader.opening), self.reader.rotation
         return np.concatenate([rotation.moved(t, np.arange(first, first + t.shape[1])) for t in self.texts], axis=1)
+
+
+def save_keys(path: Path, keys: np.ndarray) -> None:
+    """Write what a reader read of a text, as bf16; raises ModelError where it cannot be written."""
+    tensorfile.write(path, {"keys": to_bf16(keys)}, {"format": FORMAT})
+
+
+def load_keys(path: Path, reader: PointingKeys) -> np.ndarray:
+    """What `save_keys` wrote; raises ModelError for a file that is damaged, or another reader's."""
+    arrays, about = tensorfile.read(path)
+    if about.get("format") != FORMAT:
+        raise ModelError("this file holds no keys of a text", where=str(path), fix="read the text anew")
+    try:
+        keys = decode(part(arrays, "keys", np.uint16, (len(reader.kv_heads), None, reader.opening.keys.shape[3])))
+        check_finite(keys)
+    except FoveaError as error:
+        raise error.at(str(path)) from None
+    return keys
 
 
 class _Enough(Exception):

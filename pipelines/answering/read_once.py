@@ -38,6 +38,7 @@ from fovea.rag.types import Document, Hit, Query, Span
 if TYPE_CHECKING:
     import numpy as np
 
+    from fovea.attention_retrieval.memory.shelf import Shelf
     from fovea.attention_retrieval.memory.texts import Text, Texts
     from fovea.rag.causal_lm import CausalLM
 
@@ -66,6 +67,17 @@ class Memory(BaseModel):
     path: Path | None = None
     """The folder; left out, `read_once` in that of the store. A relative path is relative to the YAML file."""
 
+    def beside(self, store: Path, base: Path) -> Memory:
+        """With the folder that is meant, in that of the store or from `base`."""
+        return self.model_copy(update={"path": store / FOLDER if self.path is None else base / self.path})
+
+    @property
+    def shelf(self) -> Shelf | None:
+        """What lies in the folder; None where none is named."""
+        from fovea.attention_retrieval.memory.shelf import Shelf
+
+        return Shelf(self.path, self.limit) if self.path else None
+
 
 def attention_for(given: Attention | None, dtype: Dtype | None) -> Attention:
     """What reads texts once: `given`, or one that reads every key. Raises ConfigError for one without a `dtype`."""
@@ -81,10 +93,9 @@ def attention_for(given: Attention | None, dtype: Dtype | None) -> Attention:
 
 def texts_for(lm: CausalLM, attention: Attention, memory: Memory, content: str) -> Texts:
     """The texts that `lm` has read with `attention`; on no shelf where `memory` names no folder."""
-    from fovea.attention_retrieval.memory.shelf import Shelf
     from fovea.attention_retrieval.memory.texts import Texts
 
-    return Texts(lm, attention, Shelf(memory.path, memory.limit) if memory.path else None, content)
+    return Texts(lm, attention, memory.shelf, content)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from fovea.pipelines.answering.attended import looked_at
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.held import Held
 from fovea.pipelines.answering.prompt import INSTRUCTION, messages
-from fovea.pipelines.answering.read_once import FOLDER, Memory, ReadOnce, attention_for, texts_for
+from fovea.pipelines.answering.read_once import Memory, ReadOnce, attention_for, texts_for
 from fovea.pipelines.answering.reasoning import Listening, opens
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
@@ -87,7 +87,7 @@ class TransformersGenerator(Generator, name="transformers"):
     behind one another. Left out, the passages that came back are read anew each time."""
 
     recompute: float = Field(default=0.15, ge=0, le=1)
-    """With `read: passages`, the share of their tokens that is computed anew for a question: those that deviate most."""
+    """With `read: passages`, the share of their tokens that is computed anew for a question: what deviates most."""
 
     memory: Memory = Memory()
     """Where what was read once is kept: `{limit: 4GB, dtype: int8}`."""
@@ -121,8 +121,7 @@ class TransformersGenerator(Generator, name="transformers"):
 
     def beside(self, store: Path, base: Path) -> TransformersGenerator:
         """With `memory` in a folder of the store, unless it names one."""
-        path = store / FOLDER if self.memory.path is None else base / self.memory.path
-        return self.model_copy(update={"memory": self.memory.model_copy(update={"path": path})})
+        return self.model_copy(update={"memory": self.memory.beside(store, base)})
 
     @property
     def content(self) -> str:
@@ -170,12 +169,10 @@ class TransformersGenerator(Generator, name="transformers"):
         """What reads passages alone; None without `read: passages`."""
         if self.read != "passages":
             return None
-        from fovea.attention_retrieval.memory.shelf import Shelf
         from fovea.pipelines.answering.composing import passages_for
 
-        shelf = Shelf(self.memory.path, self.memory.limit) if self.memory.path else None
         dtype = cast(Any, self.memory.dtype or "bf16")
-        return passages_for(self.lm, self.model, self.content, shelf, dtype, self.instruction)
+        return passages_for(self.lm, self.model, self.content, self.memory.shelf, dtype, self.instruction)
 
     def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
         """The text in pieces of whole words, as the model makes it."""
