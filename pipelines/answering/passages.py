@@ -43,6 +43,17 @@ def cited(document: Document, span: Span, score: float) -> Citation:
     return Citation(document.id, span.start, span.end, quote, document.source, page, score, line)
 
 
+def under(places: Sequence[Citation], passages: Sequence[Passage]) -> dict[int, float]:
+    """Which of the passages lie under `places`, and what each gets of their scores, by characters."""
+    found: dict[int, float] = {}
+    for n, p in enumerate(passages):
+        for c in places:
+            both = min(c.end, p.span.end) - max(c.start, p.span.start)
+            if both > 0 and c.document_id == p.document.id:
+                found[n] = found.get(n, 0.0) + c.score * both / (c.end - c.start)
+    return found
+
+
 def read(hits: Sequence[Hit], corpus: Corpus) -> list[Passage]:
     """Every sentence of the hits once, hits in their order, sentences in reading order.
 

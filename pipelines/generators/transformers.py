@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -76,6 +76,10 @@ class TransformersGenerator(Generator, name="transformers"):
 
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
+
+    cite_with_attention: bool = False
+    """Whether citing also tries, and prefers, the sentences that the model looked at while it wrote, at the price of
+    reading prompt and answer once more; words, numbers and meaning decide all the same."""
 
     read: Literal["documents", "folders", "collection", "passages"] | None = None
     """What is read once, and its cache kept. Whole texts in place of the passages: the best of the `documents`, all of
@@ -225,7 +229,7 @@ class TransformersGenerator(Generator, name="transformers"):
 
     def _given(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Sequence[Hit]:
         """The passages that the prompt holds."""
-        return self.once.held(hits, corpus).hits if self.once else self._fitting(query, hits, corpus)
+        return self.once.held(hits, corpus).hits if self.once else hits[: self._fit(query, hits, corpus)]
 
     @contextmanager
     def _cache(self, query: Query, given: Held | Sequence[Hit], tokens: Sequence[int], corpus: Corpus) -> Iterator[Any]:
@@ -257,11 +261,17 @@ class TransformersGenerator(Generator, name="transformers"):
             trace.current().note(looked_at=looked_at(prompt, offsets, share, hits))
 
     def _fitting(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Sequence[Hit]:
-        """As many of the first passages as leave room for the answer."""
+        """As many of the first passages as leave room for the answer; the others are said to be dropped."""
+        if (fits := self._fit(query, hits, corpus)) < len(hits):
+            trace.warn(f"{len(hits) - fits} of {len(hits)} passages did not fit the window of {self.model}")
+            for hit in hits[fits:]:
+                trace.current().drop(hit, "no room in the model's window")
+        return hits[:fits]
+
+    def _fit(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> int:
         room = self.lm.window and self.lm.window - self.max_new_tokens
-        made = self._tokens(query, hits, corpus)
-        if room is None or len(made) <= room:
-            return hits
+        if room is None or len(self._tokens(query, hits, corpus)) <= room:
+            return len(hits)
         fits = bisect_right(range(len(hits)), room, key=lambda n: len(self._tokens(query, hits[:n], corpus))) - 1
         if fits < 1:
             first = len(self._tokens(query, hits[:1], corpus))
@@ -270,10 +280,7 @@ class TransformersGenerator(Generator, name="transformers"):
                 f"the question and the first passage do not fit ({first:,} tokens)",
                 fix="a lower max_new_tokens, smaller chunks, a shorter question or a model with a larger window",
             )
-        trace.warn(f"{len(hits) - fits} of {len(hits)} passages did not fit the window of {self.model}")
-        for hit in hits[fits:]:
-            trace.current().drop(hit, "no room in the model's window")
-        return hits[:fits]
+        return fits
 
     def _tokens(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[int]:
         return self.lm.tokens(messages(query, hits, self.instruction, corpus))
@@ -281,4 +288,12 @@ class TransformersGenerator(Generator, name="transformers"):
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
         """The text without markers, each sentence with the evidence found for it."""
         given = self.once.held(hits, corpus).hits if self.once and hits else hits
-        return cite(text, given, corpus, question=query.text)
+        looks = partial(self._looked, query, corpus) if self.cite_with_attention else None
+        return cite(text, given, corpus, question=query.text, looks=looks)
+
+    def _looked(self, query: Query, corpus: Corpus, answer: Answer) -> list[Look]:
+        try:
+            return self.looks(query, answer, corpus)
+        except (ModelError, QueryError) as error:
+            trace.warn(f"cited by words alone: where {self.model} looked is not known: {error}")
+            return []
