@@ -86,6 +86,24 @@ class RetrievalCache(DynamicCache):
             raise ModelError(what, fix="cache.crop(0) takes all layers back to before that step" if back else ANEW)
         return super().update(key_states, value_states, layer_idx, *args, **kwargs)
 
+    def take(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+        """Take tokens in that were read elsewhere, such as a composed prompt: (1, kv heads, tokens, d) a layer.
+
+        Their queries are not known: what learns from them makes do without, and an eviction that looks at them drops
+        nothing. Raises ModelError for a model with sliding windows; takes all layers' tokens or none.
+        """
+        layers = [layer for layer in self.layers if isinstance(layer, RetrievalLayer)]
+        if len(layers) < len(self.layers):
+            raise ModelError("tokens that were read elsewhere can be taken in where every layer keeps all tokens")
+        before = self.get_seq_length()
+        try:
+            for layer, *pair in zip(layers, keys, values, strict=True):
+                layer.take(*pair)
+        except BaseException:
+            for layer in layers:
+                layer.crop(before - layer.get_seq_length())
+            raise
+
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last tokens; pass their number as a negative one, as transformers does.
 
@@ -164,6 +182,27 @@ class RetrievalCache(DynamicCache):
 
     def _rows(self, sequence: int) -> list[LayerCache]:
         return [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
+
+    def index(self) -> None:
+        """Let each layer make now, over the text read so far, what it would make at its next token.
+
+        `save` then holds it, and every question finds the same.
+        """
+        for row in self._all_rows():
+            row.advance()
+
+    def mark(self) -> list[tuple[object, ...]]:
+        """What `crop` does not take back: rows rounded by channel, how far an index reaches, what was sampled, watched
+        and evicted. A cache whose mark is the same after an answer is, once cropped, as it was before it.
+        """
+        return [
+            (row.keys.coded if row.keys.blocked else 0, row.indexed, row.built, row.sample.stride, row.watched,
+             row.evicted is None)
+            for row in self._all_rows()
+        ]  # fmt: skip
+
+    def _all_rows(self) -> list[LayerCache]:
+        return [row.cache for layer in self.layers if isinstance(layer, RetrievalLayer) for row in layer.rows]
 
     def save(self, path: str | Path) -> None:
         """Write text and indexes to one file, whole or not at all; `load` maps it into memory."""

@@ -64,6 +64,15 @@ class RetrievalLayer(CacheLayerMixin):
         marked.fovea_layer = self  # type: ignore[attr-defined]
         return marked, value_states
 
+    def take(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Take tokens in that were read elsewhere, (1, kv heads, tokens, d) each: of their queries nothing is known."""
+        if not self.is_initialized:
+            self.lazy_initialization(keys, values)
+        if len(self.rows) != 1 or self.kept is not None or self.new is not None:
+            raise ModelError("a cache takes tokens that were read elsewhere for one sequence, without padding")
+        self.rows[0].take(keys[0], values[0])
+        self.seen += keys.shape[2]
+
     def get_seq_length(self) -> int:
         """Tokens seen, padding counted."""
         return self.seen + (self.new[0].shape[-2] if self.new else 0)

@@ -10,11 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Compacted:
-    """How many vectors went, and the bytes of the store's folder, its index included, before and after."""
+    """How many vectors went, and how many caches of texts; the bytes of the store's folder, its index included, before
+    and after.
+    """
 
     vectors: int
     before: int
     after: int
+    texts: int = 0
 
 
 def bytes_in(folder: Path) -> int:

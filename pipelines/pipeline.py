@@ -19,10 +19,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.pipelines import recipes, search, situated
+from fovea.pipelines import reading, recipes, search, situated
+from fovea.pipelines.answering.held import names_in
 from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.compacted import Compacted, bytes_in
 from fovea.pipelines.ingest import Ingest, IngestReport
+from fovea.pipelines.reading import Shelved, TextRead
 from fovea.pipelines.sources.known import Known
 from fovea.pipelines.sources.matching import chosen
 from fovea.pipelines.sources.places import Places
@@ -65,7 +67,12 @@ class Pipeline:
         self.source = source or yaml_source.Source("Pipeline", stages)
         spec = spec or check(self.source)
         path = Path(os.path.normpath(self.base / spec.store.path))
-        self.spec = spec.model_copy(update={"store": spec.store.model_copy(update={"path": path})})
+        placed = {
+            "store": spec.store.model_copy(update={"path": path}),
+            "retrieve": [retriever.beside(path, self.base) for retriever in spec.retrieve],
+            "generate": spec.generate.beside(path, self.base),
+        }
+        self.spec = spec.model_copy(update=placed)
         self._lock = threading.RLock()
         self._corpus: LibraryCorpus | None = None
         self._seen: tuple[str, recipes.Outdated | None] = "", None
@@ -151,6 +158,35 @@ class Pipeline:
     def _sync(self, library: Library) -> None:
         with _closing(self.spec.store.open(library)) as index:
             index.sync()
+
+    # Texts read once
+
+    def read(
+        self, names: Iterable[str] | str = (), *, each: Callable[[TextRead], None] | None = None
+    ) -> list[TextRead]:
+        """Let the generator's model read the texts that it will be asked about, all or those of the sources named by
+        name, folder or glob, and keep what it made of them; `each` is told of one after the other. What is there is not
+        read again, so that a call that was killed goes on. O(tokens^2) a text.
+
+        Raises ConfigError for a generator without `read` and where `memory.limit` does not hold them, QueryError for a
+        name of nothing and for what does not fit the model's window.
+        """
+        corpus, done = self.corpus, list[TextRead]()
+        corpus.library.refuse_empty()
+        wanted = [names] if isinstance(names, str) else list(names)
+        sources = dict(corpus.document_sources())
+        chosen = set(self._chosen(wanted, corpus.library)) if wanted else None
+        named = [name for name in names_in(None, corpus) if chosen is None or chosen & {name, sources[name]}]
+        for text in reading.read_texts(self.spec.generate, named, corpus):
+            done.append(text)
+            if each:
+                each(text)
+        return done
+
+    def shelved(self) -> Shelved:
+        """The texts that were read once and lie beside the store."""
+        with Library.open(self.spec.store.path, read_only=True) as library:
+            return reading.shelved(self.spec.generate, self.spec.store.path, library)
 
     # Questions
 
@@ -285,7 +321,8 @@ class Pipeline:
             index.rebuild()
 
     def compact(self) -> Compacted:
-        """Drop the vectors that no chunk has any more, and give the space back to the disk. Others read meanwhile;
+        """Drop the vectors that no chunk has any more, and the caches of texts that have changed or gone, and give the
+        space back to the disk. Others read meanwhile;
         killed at any moment, the same call goes on. Raises StoreError where nothing was ingested yet.
         """
         Library.open(self.spec.store.path, read_only=True).close()
@@ -293,7 +330,8 @@ class Pipeline:
         with self._writing() as library:
             vectors = library.prune()
             self._sync(library)
-        return Compacted(vectors, before, bytes_in(self.spec.store.path))
+            texts = reading.drop_stale(self.spec.generate, self.spec.store.path, library)
+        return Compacted(vectors, before, bytes_in(self.spec.store.path), texts)
 
     def as_langchain(self, k: int | None = None) -> BaseRetriever:
         """This pipeline as a LangChain retriever (and so a Runnable)."""

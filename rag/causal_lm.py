@@ -7,7 +7,7 @@ for piece in lm.stream(lm.tokens([("user", "Why is the sky blue?")]), limit=64):
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +20,7 @@ from fovea.rag.engines import no_bars
 from fovea.rag.errors import FoveaError, ModelError, require
 from fovea.rag.generation import is_cancelled
 from fovea.rag.models import locate
+from fovea.rag.wordpieces import readable
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +132,7 @@ class CausalLM:
 
     def _encode(self, messages: Messages, offsets: bool = False) -> Any:
         special = not self.tokenizer.chat_template  # a template writes its special tokens itself
-        return self.tokenizer(self._text(messages), add_special_tokens=special, return_offsets_mapping=offsets)
+        return self.tokenizer(readable(self._text(messages)), add_special_tokens=special, return_offsets_mapping=offsets)
 
     def _text(self, messages: Messages) -> str:
         """The conversation by the chat template, in the first of the ways it may be given whose result holds every
@@ -169,6 +170,24 @@ class CausalLM:
         flat = [n for one in named for n in (one if isinstance(one, (list, tuple)) else [one]) if n is not None]
         return list(dict.fromkeys(flat))
 
+    def read(self, tokens: Sequence[int], cache: Any, **given: Any) -> torch.Tensor:
+        """Read `tokens` into `cache`, behind what it holds; the logits of what follows, (vocabulary,) float32.
+
+        `given` goes to the model. Raises ModelError if it fails.
+        """
+        import torch
+
+        if "logits_to_keep" in signature(self.model.forward).parameters:
+            given["logits_to_keep"] = 1
+        ids = torch.tensor([list(tokens)], device=self.model.device)
+        try:
+            with torch.inference_mode():
+                out = self.model(ids, use_cache=True, **cache_argument(self.model, cache), **given)
+        except (RuntimeError, MemoryError) as error:
+            words = " ".join(str(error).split())[:400]
+            raise ModelError(f"the model {self.name} failed while it read a text: {words}") from error
+        return out.logits[0, -1].float()
+
     def stream(
         self, tokens: Sequence[int], limit: int, *, temperature: float = 0.0, seed: int = 0, cache: Any = None
     ) -> Pieces:
@@ -196,7 +215,7 @@ class Pieces:
     _stop: threading.Event = field(default_factory=threading.Event)
     _error: Exception | None = None
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Generator[str]:
         from transformers import TextIteratorStreamer
 
         streamer = TextIteratorStreamer(self.lm.tokenizer, skip_prompt=True, skip_special_tokens=True)

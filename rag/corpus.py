@@ -50,6 +50,9 @@ class Corpus(Protocol):
     def document(self, document_id: str) -> Document:
         """A whole document; raises QueryError for an unknown id."""
 
+    def document_sources(self) -> Iterator[tuple[str, str]]:
+        """The id and the source of every document, in the order in which they were added."""
+
     def neighbours(self, chunk: Chunk, before: int, after: int) -> list[Chunk]:
         """The chunks around `chunk` in its document, itself included, in order; QueryError for one it does not hold."""
 

@@ -7,6 +7,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import ContextVar, copy_context
+from pathlib import Path
 from types import GeneratorType
 
 from fovea.rag.component import Component
@@ -50,6 +51,10 @@ class Generator(Component, kind="generator"):
                 yield piece
         finally:
             gone.set()
+
+    def beside(self, store: Path, base: Path) -> Generator:
+        """The same, with what it keeps between questions in the folder `store`; relative paths start from `base`."""
+        return self
 
     def looks(self, query: Query, answer: Answer, corpus: Corpus) -> list[Look]:
         """Where the model looked while it read the question, and wrote each sentence of `answer`; nothing where that is

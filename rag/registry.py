@@ -20,28 +20,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fovea.rag.settings import Settings
 
-HOMES = {
-    "encoder": "fovea.rag.encoders",
-    "segmenter": "fovea.segmenters",
-    "pooler": "fovea.segmenters.poolers",
-    "situator": "fovea.retrievers.situators",
-    "store": "fovea.retrievers.stores",
-    "retriever": "fovea.retrievers",
-    "fuser": "fovea.retrievers",
-    "refiner": "fovea.retrievers",
-    "attention": "fovea.attention_retrieval.methods",
-    "prefill": "fovea.attention_retrieval.prefill",
-    "eviction": "fovea.attention_retrieval.eviction",
-    "heads": "fovea.attention_retrieval.heads",
-    "selection": "fovea.attention_retrieval.selection",
-    "engine": "fovea.attention_retrieval.index",
-    "correction": "fovea.attention_retrieval.corrections",
-    "loader": "fovea.pipelines.loaders",
-    "generator": "fovea.pipelines.generators",
-    "feedback": "fovea.pipelines.feedback",
-    "judge": "fovea.pipelines.judges",
+HOMES: dict[str, tuple[str, ...]] = {
+    "encoder": ("fovea.rag.encoders",),
+    "segmenter": ("fovea.segmenters",),
+    "pooler": ("fovea.segmenters.poolers",),
+    "situator": ("fovea.retrievers.situators",),
+    "store": ("fovea.retrievers.stores",),
+    "retriever": ("fovea.retrievers", "fovea.pipelines.retrievers"),
+    "fuser": ("fovea.retrievers",),
+    "refiner": ("fovea.retrievers", "fovea.pipelines.refiners"),
+    "attention": ("fovea.attention_retrieval.methods",),
+    "prefill": ("fovea.attention_retrieval.prefill",),
+    "eviction": ("fovea.attention_retrieval.eviction",),
+    "heads": ("fovea.attention_retrieval.heads",),
+    "selection": ("fovea.attention_retrieval.selection",),
+    "engine": ("fovea.attention_retrieval.index",),
+    "correction": ("fovea.attention_retrieval.corrections",),
+    "loader": ("fovea.pipelines.loaders",),
+    "generator": ("fovea.pipelines.generators",),
+    "feedback": ("fovea.pipelines.feedback",),
+    "judge": ("fovea.pipelines.judges",),
 }
-"""The package in which the built-ins of each kind live."""
+"""The packages in which the built-ins of each kind live: a second one, on the top floor, for those that use two
+wings."""
 
 _components: dict[tuple[str, str], type[Settings]] = {}
 _kinds: dict[str, type[Settings]] = {}
@@ -111,12 +112,12 @@ def components(kind: str) -> dict[str, type[Settings]]:
 @cache
 def load_all(kind: str) -> None:
     """Import every built-in module of `kind` and every plug-in; the modules are light by the rule of the house."""
-    home = HOMES.get(kind)
-    if home and find_spec(home):
-        package = import_module(home)
-        for module in iter_modules(package.__path__):
-            if not module.ispkg:
-                import_module(f"{home}.{module.name}")
+    for home in HOMES.get(kind, ()):
+        if find_spec(home):
+            package = import_module(home)
+            for module in iter_modules(package.__path__):
+                if not module.ispkg:
+                    import_module(f"{home}.{module.name}")
     _load_plugins()
 
 
@@ -127,9 +128,10 @@ def _load_plugins() -> None:
 
 
 def _import_home(kind: str, name: str) -> None:
-    module = f"{HOMES.get(kind, '')}.{name}"
-    if kind in HOMES and re.fullmatch(r"[a-z][a-z0-9_]*", name) and find_spec(HOMES[kind]) and find_spec(module):
-        import_module(module)
+    if re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        for home in HOMES.get(kind, ()):
+            if find_spec(home) and find_spec(f"{home}.{name}"):
+                import_module(f"{home}.{name}")
 
 
 Adapter = Callable[[Any], "Settings | None"]

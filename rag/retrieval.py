@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from fovea.rag.component import Component
@@ -20,6 +21,10 @@ class Retriever(Component, kind="retriever"):
     """Whether a filter changes what is looked for, and not only what may be found."""
     situated_by: ClassVar[str] = ""
     """The situator, with the same weights and model, whose vectors of chunks it searches; "" where any will do."""
+
+    def beside(self, store: Path, base: Path) -> Retriever:
+        """The same, with what it keeps between questions in the folder `store`; relative paths start from `base`."""
+        return self
 
     @abstractmethod
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:

@@ -62,7 +62,7 @@ class Trained:
 
 def shipped(kind: str) -> Path:
     """The folder of the weights that ship for components of a kind."""
-    spec = find_spec(".".join(registry.HOMES[kind].split(".")[:2]))
+    spec = find_spec(".".join(registry.HOMES[kind][0].split(".")[:2]))
     assert spec is not None
     assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]) / "weights"

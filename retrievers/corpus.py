@@ -135,6 +135,10 @@ class LibraryCorpus:
         """A whole document; raises QueryError for an unknown id."""
         return self.library.document(document_id)
 
+    def document_sources(self) -> Iterator[tuple[str, str]]:
+        """The id and the source of every document."""
+        return self.library.document_sources()
+
     def neighbours(self, chunk: Chunk, before: int, after: int) -> list[Chunk]:
         """The chunks around `chunk` in its document, itself included, in order."""
         return self.library.neighbours(chunk, before, after)

@@ -44,6 +44,11 @@ class DecodingRow:
             return self._read(query, before, scaling)
         return self._decode(query[:, 0], scaling)[None]
 
+    def take(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Keys and values (kv heads, tokens, d) of tokens that were attended to elsewhere."""
+        self.cache.append(_codes(keys), _codes(values))
+        self.near = None
+
     def crop(self, length: int) -> None:
         """Forget the tokens from `length` on."""
         self.cache.crop(length)

@@ -66,20 +66,20 @@ class Rotation:
     def moved(self, keys: np.ndarray, by: np.ndarray) -> np.ndarray:
         """Keys (..., tokens, d) as if each stood `by` (tokens,) positions further on; by its negative, un-rotated."""
         angles = np.asarray(by, np.float64)[:, None] * self.frequencies
-        cos, sin = np.cos(angles), np.sin(angles)
+        cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
         first, second = self._pairs(keys.shape[-1])
         out = np.array(keys, np.float32)
-        x, y = keys[..., first].astype(np.float64), keys[..., second].astype(np.float64)
+        x, y = out[..., first].copy(), out[..., second].copy()
         out[..., first], out[..., second] = x * cos - y * sin, y * cos + x * sin
         return out
 
-    def _pairs(self, d: int) -> tuple[np.ndarray, np.ndarray]:
+    def _pairs(self, d: int) -> tuple[slice, slice]:
         half = len(self.frequencies)
         if 2 * half > d:
             raise ModelError(f"{2 * half} numbers of a key turn, and it has {d}")
         if self.interleaved:
-            return np.arange(0, 2 * half, 2), np.arange(1, 2 * half, 2)
-        return np.arange(half), np.arange(half, 2 * half)
+            return slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+        return slice(half), slice(half, 2 * half)
 
     def _moves(self, here: np.ndarray, there: np.ndarray) -> bool:
         """Whether `there` is `here`, MOVE tokens further on, but for rounding: in most pairs that turn so far at all.
@@ -90,7 +90,7 @@ class Rotation:
         if 2 * len(turning) > here.shape[-1] or not turning.any():
             return False
         first, second = self._pairs(here.shape[-1])
-        pairs = np.stack([first[turning], second[turning]])
+        pairs = np.stack([np.arange(here.shape[-1])[each][turning] for each in (first, second)])
         wrong = (self.moved(here, np.full(here.shape[-2], MOVE)) - there)[..., pairs]
         sizes = [np.sqrt(np.square(each, dtype=np.float64).sum(axis=(0, 1, 2))) for each in (wrong, there[..., pairs])]
         return bool(np.median(sizes[0] / np.maximum(sizes[1], 1e-30)) < ALIKE)
@@ -103,7 +103,8 @@ def _keys(model: Any, start: int) -> list[np.ndarray]:
     ids = torch.arange(TOKENS, device=model.device)[None]
     try:
         with torch.inference_mode():
-            cache = model(ids, position_ids=ids + start, use_cache=True).past_key_values
+            out = model(ids, position_ids=ids + start, use_cache=True)
+        cache = getattr(out, "cache", None) or out.past_key_values  # its name changed with transformers 5.24
     except (TypeError, ValueError, RuntimeError) as error:
         what = f"{type(model).__name__} does not read a text at a place that it is given"
         raise ModelError(f"{what} ({' '.join(str(error).split())[:200]}): its keys cannot be moved") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
@@ -18,13 +19,30 @@ Head = tuple[int, int]
 """Layer and query head, from 0."""
 
 
+class _Enough(Exception):
+    """Raised in the deepest layer that is looked at: what the model would do above it changes nothing."""
+
+
+@dataclass
+class Until:
+    """Lets a model read as far as a layer: its keys are in the cache, and the call ends there."""
+
+    last: int
+
+    def __call__(self, called: Called, out: Any) -> Any:
+        """The output as it came, below that layer."""
+        if called.layer >= self.last:
+            raise _Enough
+        return out
+
+
 @dataclass
 class Weights:
     """Mean weights of groups of rows of one text: `at[layer]` is (heads, groups, tokens), float32.
 
     `rows` are groups of positions; `heads` are those of each layer, all where it is None; `start` is the position of
     the call's first token: those before are in a cache. Only these rows' logits are made: O(rows * heads * tokens * d)
-    beside the model's own work.
+    beside the model's own work, which ends with the deepest of these layers.
     """
 
     rows: Sequence[Sequence[int]]
@@ -47,7 +65,12 @@ class Weights:
             found = torch.stack([part.mean(1) for part in parts], dim=1).cpu().numpy()
             gone = self.start + called.query.shape[2] - called.key.shape[2]  # of a layer with a window
             self.at[called.layer] = np.pad(found, ((0, 0), (0, 0), (gone, 0)))
-        return out
+        return out if self.last is None else Until(self.last)(called, out)
+
+    @property
+    def last(self) -> int | None:
+        """The deepest layer with one of these heads, where the call ends; None for all heads."""
+        return max(self.heads, default=0) if self.heads is not None else None
 
 
 def weights(
@@ -98,9 +121,10 @@ def compared_weights(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What rows look at before `start`, and what those of a question of nothing do, (heads, groups, start) each.
 
-    What stands before `start` is read once: the cost is that of one prefill and of the neutral tokens.
+    What stands before `start` is read once: the cost is that of one prefill, up to the deepest layer of `heads`, and of
+    the neutral tokens.
     """
-    cache = _read(lm, ids[: neutral.start])
+    cache = _read(lm, ids[: neutral.start], heads)
     sliding = any(getattr(layer, "is_sliding", False) for layer in cache.layers)
     other = deepcopy(cache) if sliding else cache
     found = _stacked(lm, _looked(lm, ids[neutral.start :], rows, heads, cache), heads)[:, :, : neutral.start]
@@ -110,11 +134,12 @@ def compared_weights(
     return found, drawn
 
 
-def _read(lm: CausalLM, ids: Sequence[int]) -> Any:
+def _read(lm: CausalLM, ids: Sequence[int], heads: Sequence[Head] | None) -> Any:
     from transformers import DynamicCache
 
     cache = DynamicCache(config=lm.model.config)
-    _run(lm, ids, cache)
+    with nullcontext() if heads is None else through(lm.model, Until(max(layer for layer, _ in heads))):
+        _run(lm, ids, cache)
     return cache
 
 
@@ -140,6 +165,8 @@ def _run(lm: CausalLM, ids: Sequence[int], cache: Any) -> None:
     try:
         with torch.inference_mode():
             lm.model(torch.tensor([list(ids)], device=lm.model.device), **given)
+    except _Enough:
+        return
     except (RuntimeError, MemoryError) as error:
         words = " ".join(str(error).split())[:400]
         raise ModelError(f"{lm.name} failed while its heads were looked at: {words}") from error

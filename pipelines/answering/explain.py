@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fovea.rag.look import Look
@@ -75,11 +75,15 @@ def _best(fate: Fate) -> int:
     return min(rank for _, rank, _ in fate.path)
 
 
+def _said(note: object) -> str:
+    return ", ".join(f"{k} {v}" for k, v in note.items()) if isinstance(note, Mapping) else str(note)
+
+
 def stage_lines(trace: Trace, *, quiet: bool = False) -> Iterator[str]:
     """What each stage did and took, a line each, with its warnings below it unless `quiet`."""
     for stage in trace.stages:
         counts = ", ".join(counted(n, what) for what, n in stage.counts.items())
-        notes = ", ".join(f"{k}: {v}" for k, v in stage.notes.items())
+        notes = ", ".join(f"{k}: {_said(v)}" for k, v in stage.notes.items())
         did = printable("; ".join(filter(None, (counts, notes))))
         yield f"{stage.name:<28}{stage.seconds * 1000:>10.1f} ms  {did}".rstrip()
         for message, times in stage.warnings.items() if not quiet else ():

@@ -42,9 +42,14 @@ def messages(
 def passages(hits: Sequence[Hit], corpus: Corpus | None = None) -> str:
     """The passages as the model sees them, numbered from 1 in the order of the hits, texts unaltered. With a corpus, a
     passage that begins inside a list says what the list stands under. Linear in the documents of the hits."""
+    return "\n".join(blocks(hits, corpus))
+
+
+def blocks(hits: Sequence[Hit], corpus: Corpus | None = None) -> list[str]:
+    """The passages one by one, each between its tags."""
     heads = [_head(n, hit, _under(hit, corpus) if corpus else "") for n, hit in enumerate(hits, 1)]
     tag = _tag(hits, heads)
-    return "\n".join(f"<{tag} {head}>\n{hit.chunk.text}\n</{tag}>" for head, hit in zip(heads, hits))
+    return [f"<{tag} {head}>\n{hit.chunk.text}\n</{tag}>" for head, hit in zip(heads, hits)]
 
 
 def _head(n: int, hit: Hit, under: str) -> str:

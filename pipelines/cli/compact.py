@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 
 from fovea.pipelines.cli.warned import add_quiet
+from fovea.rag.printable import counted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,5 +26,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(asdict(found)))
     else:
-        print(f"{found.vectors:,} unused vectors dropped; {found.before:,} bytes before, {found.after:,} after")
+        texts = f", {counted(found.texts, 'texts')} read once that changed or went" if found.texts else ""
+        print(f"{found.vectors:,} unused vectors{texts} dropped; {found.before:,} bytes before, {found.after:,} after")
     return 0

@@ -18,6 +18,7 @@ VERBS = {
     "retry": "take the files again that could not be read",
     "remove": "take sources out of the store",
     "train": "train a learned segmenter or retriever on data",
+    "read": "let a local model read the texts that it will be asked about",
     "ask": "answer a question, with citations",
     "search": "show the passages for a question",
     "status": "what is in the store, and what could not be read",

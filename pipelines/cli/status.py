@@ -11,6 +11,7 @@ from fovea.pipelines.cli.warned import add_quiet
 from fovea.rag.printable import counted, printable, to_json
 
 if TYPE_CHECKING:
+    from fovea.pipelines.reading import Shelved
     from fovea.pipelines.sources.survey import Survey
     from fovea.retrievers.library.library import SourceRow
 
@@ -31,16 +32,16 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.pipeline import Pipeline
 
     with Pipeline.from_yaml(args.pipeline) as pipeline:
-        found, path = pipeline.survey(), pipeline.spec.store.path
+        found, path, shelved = pipeline.survey(), pipeline.spec.store.path, pipeline.shelved()
     if args.json:
-        print(to_json({"store": str(path), **found.to_dict()}))
+        print(to_json({"store": str(path), **found.to_dict(), "read_once": shelved.to_dict()}))
         return 1 if found.failed else 0
     documents, chunks = sum(r.documents for r in found.rows), sum(r.chunks for r in found.rows)
     parts = counted(len(found.rows), "sources"), counted(documents, "documents"), counted(chunks, "chunks")
     print(f"{path}: {', '.join(parts)}, {len(found.failed)} failed")
     for row in found.rows if args.all else found.failed:
         print(*_row(row), sep="\n")
-    for line in _since(found, args.pipeline):
+    for line in (*_since(found, args.pipeline), *_read_once(shelved, args.pipeline)):
         print(line)
     if found.failed:
         print(f"when mended: fovea retry {args.pipeline}")
@@ -69,6 +70,17 @@ def _since(found: Survey, pipeline: str) -> Iterator[str]:
     yield from _some("cannot be looked at", [f"{name}: {reason}" for name, reason in found.unseen.items()])
     if found.settings:
         yield f"{counted(n := len(found.outdated), 'sources')} {'was' if n == 1 else 'were'} {found.settings}"
+
+
+def _read_once(shelved: Shelved, pipeline: str) -> Iterator[str]:
+    """The texts that lie read, and how many of them are of no use any more."""
+    if not shelved.texts:
+        return
+    models = ", ".join(f"{counted(n, 'texts')} by {name}" for name, n in shelved.models.items())
+    yield printable(f"read once: {models}; {shelved.bytes:,} of {shelved.limit:,} bytes in {shelved.folder}")
+    yield from _some("read once, and changed or gone since", shelved.stale)
+    if shelved.stale:
+        yield f"  fovea compact {pipeline} drops {'it' if len(shelved.stale) == 1 else 'them'}"
 
 
 def _some(what: str, names: Sequence[str]) -> Iterator[str]:

@@ -1,21 +1,26 @@
 """A causal language model of Hugging Face transformers, on this machine.
 
 generate: {use: transformers, model: smollm2, max_new_tokens: 256}
+generate: {use: transformers, model: smollm2, read: documents, memory: {limit: 4GB, dtype: int8}}
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from fovea.attention_retrieval.attention import Attention
 from fovea.pipelines.answering.attended import looked_at
 from fovea.pipelines.answering.citing import cite
+from fovea.pipelines.answering.held import Held
 from fovea.pipelines.answering.prompt import INSTRUCTION, messages
+from fovea.pipelines.answering.read_once import Memory, ReadOnce, attention_for, texts_for
 from fovea.pipelines.answering.reasoning import Listening, opens
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
@@ -30,6 +35,7 @@ from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Answer, Hit, Query
 
 if TYPE_CHECKING:
+    from fovea.pipelines.answering.composing import Passages
     from fovea.rag.causal_lm import CausalLM
 
 END = 32
@@ -71,32 +77,98 @@ class TransformersGenerator(Generator, name="transformers"):
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
 
+    read: Literal["documents", "folders", "collection", "passages"] | None = None
+    """What is read once, and its cache kept. Whole texts in place of the passages: the best of the `documents`, all of
+    its folder (`folders`), or the `collection`. `passages`: each is read alone, and those of a question are placed
+    behind one another. Left out, the passages that came back are read anew each time."""
+
+    recompute: float = Field(default=0.15, ge=0, le=1)
+    """With `read: passages`, the share of their tokens that is computed anew for a question: what deviates most."""
+
+    memory: Memory = Memory()
+    """Where what was read once is kept: `{limit: 4GB, dtype: int8}`."""
+
+    @model_validator(mode="after")
+    def _remembers(self) -> TransformersGenerator:
+        if self.read is None and self.memory != Memory():
+            raise ValueError(
+                "memory keeps what is read once, and read is not set: read: documents, or leave out memory"
+            )
+        if self.read == "passages":
+            if self.memory.dtype == "int4":
+                raise ValueError("memory.dtype: passages are kept as bf16, int8 or fp32, not int4")
+            if self.attention and getattr(self.attention, "evict", None):
+                raise ValueError("attention.evict looks at queries, which are not kept of passages: leave out one")
+        elif "recompute" in self.model_fields_set:
+            raise ValueError("recompute is of passages that are read alone: read: passages, or leave it out")
+        return self
+
     def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
         """Also the model."""
         yield from super().requirements(encoder)
+        if self.read and self.attention is None and (own := self._own_attention):
+            yield from own.requirements(encoder)
         yield model(self.model, ORGANISATION)
 
     @cached_property
     def fingerprint(self) -> str:
         """What decides the answers: settings, and the model by its content."""
-        return self.fingerprint_with(model=content_of(self.model, organisation=ORGANISATION))
+        return self.fingerprint_with(model=self.content, memory=self.memory.dtype)
+
+    def beside(self, store: Path, base: Path) -> TransformersGenerator:
+        """With `memory` in a folder of the store, unless it names one."""
+        return self.model_copy(update={"memory": self.memory.beside(store, base)})
+
+    @property
+    def content(self) -> str:
+        """Names the model's files."""
+        return content_of(self.model, organisation=ORGANISATION)
+
+    @property
+    def _own_attention(self) -> Attention | None:
+        """`attention`, or what reads texts once."""
+        whole = self.read not in (None, "passages")
+        return attention_for(self.attention, self.memory.dtype) if whole else self.attention
 
     @cached_property
     def attending(self) -> Attention | None:
         """`attention`, with the heads or scores of the model's tables where it asks for them."""
-        if self.attention is None or not (self.attention.wants_heads or self.attention.wants_scores):
-            return self.attention
+        own = self._own_attention
+        if own is None or not (own.wants_heads or own.wants_scores):
+            return own
         from fovea.pipelines.answering.probing import with_tables
 
-        return with_tables(self.attention, self.lm, self.model)
+        return with_tables(own, self.lm, self.model)
 
     @cached_property
     def lm(self) -> CausalLM:
         """The model, loaded on first use."""
         from fovea.rag.causal_lm import load
 
-        implementation = self.attention.implementation() if self.attention else None
+        own = self._own_attention
+        implementation = own.implementation() if own else None
         return load(self.model, dtype=self.dtype, device=self.device, attention=implementation)
+
+    @property
+    def once(self) -> ReadOnce | None:
+        """What holds whole texts, for all threads of this generator; None where it reads none."""
+        if self.read is None or self.read == "passages":
+            return None
+        if "_once" not in self.__dict__:
+            texts = texts_for(self.lm, cast(Attention, self.attending), self.memory, self.content)
+            made = ReadOnce(self.read, self.model, self.lm, texts, self.instruction, self.max_new_tokens)
+            self.__dict__.setdefault("_once", made)  # one for all threads
+        return cast(ReadOnce, self.__dict__["_once"])
+
+    @cached_property
+    def passages(self) -> Passages | None:
+        """What reads passages alone; None without `read: passages`."""
+        if self.read != "passages":
+            return None
+        from fovea.pipelines.answering.composing import passages_for
+
+        dtype = cast(Any, self.memory.dtype or "bf16")
+        return passages_for(self.lm, self.model, self.content, self.memory.shelf, dtype, self.instruction)
 
     def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
         """The text in pieces of whole words, as the model makes it."""
@@ -104,21 +176,25 @@ class TransformersGenerator(Generator, name="transformers"):
             trace.current().note(no_answer="no passages came back, so the model was not asked")
             yield NO_ANSWER
             return
-        hits = self._fitting(query, hits, corpus)
+        held = self.once.held(hits, corpus) if self.once else None
+        hits = held.hits if held else self._fitting(query, hits, corpus)
         tokens = self._tokens(query, hits, corpus)
-        cache = self.attending.cache(self.lm.model.config) if self.attending else None
-        made = self.lm.stream(tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed, cache=cache)
-        heard, length = Listening(opened=opens(self.lm.tokenizer.decode(tokens[-END:]))), 0
-        for piece in made:
-            if said := heard.take(piece):
-                length += len(said.strip())
-                yield said
-        if rest := heard.close():
-            length += len(rest.strip())
-            yield rest
-        trace.current().note(model=self.model, device=str(self.lm.model.device))
-        if self.attending:
-            self._note(self.attending, cache, query, hits, corpus)
+        with self._cache(query, held or hits, tokens, corpus) as cache:
+            made = self.lm.stream(
+                tokens, self.max_new_tokens, temperature=self.temperature, seed=self.seed, cache=cache
+            )
+            heard, length = Listening(opened=opens(self.lm.tokenizer.decode(tokens[-END:]))), 0
+            with closing(iter(made)) as pieces:
+                for piece in pieces:
+                    if said := heard.take(piece):
+                        length += len(said.strip())
+                        yield said
+            if rest := heard.close():
+                length += len(rest.strip())
+                yield rest
+            trace.current().note(model=self.model, device=str(self.lm.model.device))
+            if self.attention and self.attending:
+                self._note(self.attending, cache, query, hits, corpus)
         trace.current().count(input_tokens=len(tokens), output_tokens=made.tokens)
         if thought := heard.parts[0]:
             trace.current().note(reasoning=thought)
@@ -141,9 +217,35 @@ class TransformersGenerator(Generator, name="transformers"):
         from fovea.pipelines.answering.looks import looks
         from fovea.pipelines.answering.probing import known
 
-        hits = self._fitting(query, answer.hits, corpus)
+        hits = self._given(query, answer.hits, corpus)
         layout = Layout.of(self.lm, query, hits, self.instruction, corpus)
         return looks(self.lm, known(self.lm, self.model), layout, answer, corpus)
+
+    def _given(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Sequence[Hit]:
+        """The passages that the prompt holds."""
+        return self.once.held(hits, corpus).hits if self.once else self._fitting(query, hits, corpus)
+
+    @contextmanager
+    def _cache(self, query: Query, given: Held | Sequence[Hit], tokens: Sequence[int], corpus: Corpus) -> Iterator[Any]:
+        """What takes keys and values: one that holds texts already, a new one, or None for transformers' own."""
+        empty = self.attending.cache(self.lm.model.config) if self.attending and not self.once else None
+        if self.once and isinstance(given, Held):
+            self.once.check_room(tokens)
+            with self.once.open(given, corpus, tokens) as text:
+                said = {
+                    "text": given.where,
+                    "from": text.found,
+                    "tokens": text.tokens,
+                    "then": len(tokens) - text.tokens,
+                }
+                trace.current().note(read={**said, "seconds": round(text.seconds, 3), "bytes": text.bytes})
+                yield text.cache
+        elif self.passages and not isinstance(given, Held):
+            made, said = self.passages.compose(query, given, corpus, self.recompute)
+            trace.current().note(read=said)
+            yield made.cache(empty)
+        else:
+            yield empty
 
     def _note(self, attention: Attention, cache: Any, query: Query, hits: Sequence[Hit], corpus: Corpus) -> None:
         """What the attention did, and where the model looked, if that was kept."""
@@ -176,4 +278,5 @@ class TransformersGenerator(Generator, name="transformers"):
 
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
         """The text without markers, each sentence with the evidence found for it."""
-        return cite(text, hits, corpus, question=query.text)
+        given = self.once.held(hits, corpus).hits if self.once and hits else hits
+        return cite(text, given, corpus, question=query.text)

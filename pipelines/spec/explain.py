@@ -16,7 +16,7 @@ from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.spec.yaml_source import Place, Source
 from fovea.rag import registry
 from fovea.rag.component import Component
-from fovea.rag.errors import ConfigError
+from fovea.rag.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def _explain(fault: _Fault, source: Source) -> ConfigError:
             what = error["msg"].removeprefix("Value error, ")
             return ConfigError(f"{path}: {what}", where=source.where(place))
     words = error["msg"][0].lower() + error["msg"][1:]
-    return ConfigError(f"{path}: {words}, got {shown(error.get('input'))}", where=source.where(place))
+    near = nearest(str(error.get("input")), _literals(error)) if error["type"] == "literal_error" else None
+    meant = f"; did you mean {near!r}?" if near else ""
+    return ConfigError(f"{path}: {words}, got {shown(error.get('input'))}{meant}", where=source.where(place))
 
 
 def _fault(error: Any, data: Any) -> _Fault:

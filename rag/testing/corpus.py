@@ -77,6 +77,10 @@ class MemoryCorpus:
         """A hash of the chunks."""
         return fingerprint(list(self._no))
 
+    def document_sources(self) -> Iterator[tuple[str, str]]:
+        """The id and the source of every document, in the order given."""
+        return ((document.id, document.source) for document in self._documents.values())
+
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk, in the order given."""
         return iter(self._chunks)

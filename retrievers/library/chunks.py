@@ -47,6 +47,11 @@ def documents(db: Database) -> Iterator[Document]:
         last = row[0]
 
 
+def document_sources(db: Database) -> Iterator[tuple[str, str]]:
+    """The id and the source of every document, in the order in which they were added."""
+    return ((unpack(name), unpack(source)) for name, source in db.all("SELECT name, source FROM documents ORDER BY id"))
+
+
 def by_no(db: Database, nos: Sequence[int]) -> dict[int, Chunk]:
     """Chunks by `no`; those that are gone are left out."""
     found: dict[int, Chunk] = {}

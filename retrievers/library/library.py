@@ -48,7 +48,7 @@ class Library:
 
     # Opening
 
-    FILES = ("library.sqlite*", "writer.lock*", "writer.json", "sets")
+    FILES = ("library.sqlite*", "writer.lock*", "writer.json", "sets", "read_once")
     """What the folder of a store holds besides its index."""
 
     @classmethod
@@ -301,6 +301,10 @@ class Library:
     def documents(self) -> Iterator[Document]:
         """Every document, one at a time."""
         return chunks.documents(self._db)
+
+    def document_sources(self) -> Iterator[tuple[str, str]]:
+        """The id and the source of every document, in the order in which they were added; no text is read."""
+        return chunks.document_sources(self._db)
 
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk, one at a time, in the order in which they were added."""

@@ -75,7 +75,7 @@ def run(generator: TransformersGenerator, hits=HITS, query: Query = QUERY) -> tu
 
 
 def test_laws(model):
-    corpus, hits = everything({"tea": "Green tea is brewed at 80 degrees.", "tag": "</passage> [2] 🙂 \x00"})
+    corpus, hits = everything({"tea": "Green tea is brewed at 80 degrees.", "tag": "</passage> [2] 🙂 \x00 \ud800"})
     for some in (hits, ()):
         check_answer(small(model), QUERY, some, corpus)
     check_async(small(model), corpus, hits, deterministic=True)
