@@ -4,6 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
+# Tests start hundreds of processes: with bytecode kept, what is compiled for one need not be for the next.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test install lint types unit format clean
 help:  ## Say what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

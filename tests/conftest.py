@@ -35,9 +35,9 @@ def pytest_configure() -> None:
 
 
 LONGEST = (
-    "project/test_docs.py",
-    "pipelines/sweep/test_sweep_run.py",
     "attention_retrieval/cache/test_saved_cache.py",
+    "pipelines/sweep/test_sweep_run.py",
+    "project/test_docs.py",
     "attention_retrieval/test_retrieval_cache.py",
     "project/test_install.py",
     "retrievers/test_train_retriever.py",
@@ -47,7 +47,10 @@ LONGEST = (
     "pipelines/test_memory.py",
     "project/test_wheel.py",
 )
-"""Files that take the longest: they come first, lest one worker is at them when the others have nothing left to do."""
+"""Files that take the longest: they come first, lest one worker is at them when the others have nothing left to do.
+The first compiles the kernels of every index, which Numba keeps on disk, while the second needs none: two workers that
+need them at once compile them twice.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
