@@ -98,7 +98,9 @@ def main() -> None:
         segment = [{"use": "recursive", "max_tokens": 200}]
         reading = 0.0
         for name, stages in ways(args.model, args.recompute).items():
-            with Pipeline(base=folder, store={"use": "embedded", "path": "beyond"}, segment=segment, **stages) as pipeline:
+            with Pipeline(
+                base=folder, store={"use": "embedded", "path": "beyond"}, segment=segment, **stages
+            ) as pipeline:
                 pipeline.add(Document("text", long))
                 began = time.process_time()
                 if "retrieve" in stages and stages["retrieve"][0]["use"] == "kv" and not reading:
@@ -111,8 +113,14 @@ def main() -> None:
         right, there, seconds = (np.array(column, float) for column in zip(*each))
         for metric, values in (("accuracy", right), ("found", there)):
             mean, low, high = interval(values, shares=True)
-            rows.append(Row("beyond_window", data, name, metric, mean, low, high, len(each), float(np.median(seconds)), settings))
-        rows.append(Row("beyond_window", data, name, "share", float(right.mean() / base), n=len(each), settings=settings))
+            rows.append(
+                Row(
+                    "beyond_window", data, name, metric, mean, low, high, len(each), float(np.median(seconds)), settings
+                )
+            )
+        rows.append(
+            Row("beyond_window", data, name, "share", float(right.mean() / base), n=len(each), settings=settings)
+        )
     print(show(rows, as_json=args.json))
 
 
