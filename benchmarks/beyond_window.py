@@ -3,14 +3,14 @@
     python benchmarks/beyond_window.py [--text FOLDER] [--model smollm2] [--times 4] [--facts 20] [--recompute 0.15]
         [--json]
 
-`--facts` numbers ("The special magic number of KEY is VALUE.") are hidden evenly in a text of `--times` the window, made
-up or from the files of `--text`, and each is asked for; an answer is right that holds its number. The text is a
+`--facts` numbers ("The special magic number of KEY is VALUE.") are hidden evenly in a text of `--times` the window,
+made up or from the files of `--text`, and each is asked for; an answer is right that holds its number. The text is a
 document of passages of 200 tokens; `kv` finds five of them by the model's own heads, and the model answers from these:
 composed of what it had read of each, or read whole. `inside the window` is the model's full attention over one document
 of the same text, as long as fits, with as many facts. BM25 and the default encoder find passages for the same prompt.
 
-accuracy: right answers. found: the fact is in the passages. share: of it inside the window. tokens read: of the text,
-by the layers above the deepest head, a question. seconds: of processors, a question; reading the text once, its own row.
+accuracy: right answers. found: the fact is in the passages. share: of the accuracy inside the window. seconds: of
+processors, a question; reading the text once has a row of its own.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def main() -> None:
         segment = [{"use": "recursive", "max_tokens": 200}]
         reading = 0.0
         for name, stages in ways(args.model, args.recompute).items():
-            with Pipeline(base=folder, store={"use": "embedded", "path": "beyond"}, segment=segment, **stages) as pipeline:
+            with Pipeline(
+                base=folder, store={"use": "embedded", "path": "beyond"}, segment=segment, **stages
+            ) as pipeline:
                 pipeline.add(Document("text", long))
                 began = time.process_time()
                 if "retrieve" in stages and stages["retrieve"][0]["use"] == "kv" and not reading:
@@ -111,8 +113,14 @@ def main() -> None:
         right, there, seconds = (np.array(column, float) for column in zip(*each))
         for metric, values in (("accuracy", right), ("found", there)):
             mean, low, high = interval(values, shares=True)
-            rows.append(Row("beyond_window", data, name, metric, mean, low, high, len(each), float(np.median(seconds)), settings))
-        rows.append(Row("beyond_window", data, name, "share", float(right.mean() / base), n=len(each), settings=settings))
+            rows.append(
+                Row(
+                    "beyond_window", data, name, metric, mean, low, high, len(each), float(np.median(seconds)), settings
+                )
+            )
+        rows.append(
+            Row("beyond_window", data, name, "share", float(right.mean() / base), n=len(each), settings=settings)
+        )
     print(show(rows, as_json=args.json))
 
 

@@ -14,10 +14,10 @@ from fovea.attention_retrieval.memory.shelf import Entry, Shelf
 from fovea.pipelines.answering.held import Documents, is_stale
 from fovea.pipelines.answering.read_once import FOLDER, Memory
 from fovea.pipelines.generators.transformers import TransformersGenerator
-from fovea.rag.corpus import Corpus
-from fovea.rag.errors import ConfigError
 from fovea.pipelines.retrievers.kv import KVRetriever
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
+from fovea.rag.corpus import Corpus
+from fovea.rag.errors import ConfigError
 from fovea.rag.generation import Generator
 from fovea.rag.types import Hit
 

@@ -81,7 +81,7 @@ class PointingKeys:
         return self.rotation.moved(keys, -np.arange(first, first + len(ids)))
 
     def ask(self, ids: Sequence[int], rows: range, distance: int) -> Queries:
-        """The queries of the tokens `rows` of `ids`, read `distance` tokens behind the opening, with nothing between."""
+        """The queries of the tokens `rows` of `ids`, which stand `distance` tokens behind the opening alone."""
         first, seen = len(self.opening) + distance, _Queries({}, rows)
         where = torch.arange(first, first + len(ids), device=self.lm.model.device)
         self._until(seen, ids, self._behind(), position_ids=where[None])
