@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -229,7 +230,8 @@ def measured(model: str, library: Library, mine: Sequence[dict[str, Any]]) -> It
         try:
             found, took = refined(name, asked, hits, library.passages)
         except FoveaError as error:
-            print(f"{name} is missing: {error}")
+            print(f"{name} is missing: {error}", file=sys.stderr)
+            yield f"hybrid + {name}", {}
             continue
         yield f"hybrid + {name}", {**passages(found), "CPU seconds": took}
     best = [np.argsort(-shares(row, model), kind="stable") for row in mine]
@@ -285,6 +287,8 @@ def at(place: int | None, k: int) -> float:
 def rows(data: str, model: str, found: dict[str, Scores]) -> Iterator[Row]:
     row: Callable[..., Row] = lambda *values: Row("attention_rerank", data, *values, settings={"model": model})  # noqa: E731
     for method, scores in found.items():
+        if not scores:
+            yield row(method, "passage R@1", None)
         for metric, each in scores.items():
             mean, low, high = interval(each, shares="@" in metric)
             yield row(method, metric, mean, low, high, len(each))
