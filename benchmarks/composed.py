@@ -39,6 +39,7 @@ from transformers import DynamicCache
 from benchmarks.reader import Asked, load
 from fovea.attention_retrieval.cache.rotation import Rotation
 from fovea.attention_retrieval.memory import composed
+from fovea.attention_retrieval.memory.kept import KeptTexts
 from fovea.attention_retrieval.memory.read_text import ReadText
 from fovea.pipelines.answering.composing import Passages
 from fovea.pipelines.answering.prompt import messages
@@ -88,12 +89,23 @@ def full(lm: CausalLM, ids: Sequence[int]) -> DynamicCache:
     return cache
 
 
+class InMemory(KeptTexts):
+    """Kept texts without files."""
+
+    def find(self, key: str) -> ReadText | None:
+        return self.always.get(key)
+
+    def keep(self, key: str, text: ReadText, about: Any) -> int:
+        self.always[key] = text
+        return 0
+
+
 class Modes:
     """Ways to the cache of a prompt, by name; each takes a query and hits, and gives tokens and cache."""
 
     def __init__(self, lm: CausalLM, shares: Sequence[float]) -> None:
-        self.lm, self.kept = lm, dict[str, ReadText]()
-        after = Passages(lm, Rotation.of(lm.model), self.keep, lm.name)
+        self.lm, self.kept = lm, InMemory(None, "fp32")
+        after = Passages(lm, Rotation.of(lm.model), self.kept, lm.name)
         alone = replace(after, behind=False)
         self.ways: dict[str, Callable[[Query, list[Hit]], Any]] = {"full read, other order": self.reordered}
         for name, passages in (("behind the instruction", after), ("alone", alone)):
@@ -101,11 +113,6 @@ class Modes:
                 self.ways[f"{name}, {share:g} anew"] = self.composing(passages, share)
         if shares:
             self.ways[f"behind the instruction, {shares[-1]:g} anew at random"] = self.at_random(after, shares[-1])
-
-    def keep(self, key: str, make: Callable[[], ReadText]) -> ReadText:
-        if key not in self.kept:
-            self.kept[key] = make()
-        return self.kept[key]
 
     def ids(self, query: Query, hits: list[Hit]) -> list[int]:
         return self.lm.tokens(messages(query, hits))
@@ -115,7 +122,7 @@ class Modes:
         return ids, full(self.lm, ids)
 
     def composing(self, passages: Passages, share: float) -> Callable[[Query, list[Hit]], Any]:
-        return lambda query, hits: (self.ids(query, hits), passages.compose(query, hits, None, share).cache())
+        return lambda query, hits: (self.ids(query, hits), passages.compose(query, hits, None, share)[0].cache())
 
     def at_random(self, passages: Passages, share: float) -> Callable[[Query, list[Hit]], Any]:
         def way(query: Query, hits: list[Hit]) -> Any:
@@ -161,7 +168,7 @@ def timed(lm: CausalLM, modes: Modes, asked: Sequence[Asked], texts: dict[str, s
             ids, cache = way(Query(one.text), hits)
             lm.read(ids[-1:], cache, position_ids=torch.tensor([[len(ids) - 1]]))
             found.setdefault(name, []).append(time.process_time() - began)
-        modes.kept.clear()
+        modes.kept.always.clear()
     return found
 
 
@@ -188,7 +195,7 @@ def main() -> None:
     try:
         for n, one in enumerate(half[len(found) : args.n], len(found)):
             found.append(compared(lm, modes, one, hits_of(one, texts, args.passages, n)))
-            modes.kept.clear()
+            modes.kept.always.clear()
             if args.kept:
                 with args.kept.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(found[-1]) + "\n")
