@@ -17,6 +17,7 @@ from fovea.pipelines.cli.main import main
 from fovea.pipelines.generators.transformers import TransformersGenerator
 from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.spec.schema import Generate
+from fovea.rag import registry
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError, ConfigErrors, QueryError
 from fovea.rag.filters import parse
@@ -410,8 +411,10 @@ def test_the_schema_knows_them():
     assert "what was not used for longest goes first" in schema
 
 
-def test_an_attention_without_a_saved_cache_is_refused(model):
+def test_an_attention_without_a_saved_cache_is_refused(model, monkeypatch):
     from fovea.attention_retrieval.attention import Attention
+
+    monkeypatch.setattr(registry, "_components", dict(registry._components))  # other tests look at all there are
 
     class Plain(Attention, name="plain_of_this_test"):
         def implementation(self) -> str:
