@@ -23,6 +23,8 @@ from fovea.pipelines import reading, recipes, search, situated
 from fovea.pipelines.answering.held import names_in
 from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.compacted import Compacted, bytes_in
+from fovea.pipelines.conversation.rewriting import standing_alone
+from fovea.pipelines.conversation.turns import History, turns
 from fovea.pipelines.ingest import Ingest, IngestReport
 from fovea.pipelines.reading import Shelved, TextRead
 from fovea.pipelines.sources.known import Known
@@ -191,30 +193,33 @@ class Pipeline:
     # Questions
 
     def retrieve(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                 as_of: Moment = None, trace: Trace | None = None) -> list[Hit]:  # fmt: skip
+                 as_of: Moment = None, history: History | None = None,
+                 trace: Trace | None = None) -> list[Hit]:  # fmt: skip
         """The `k` passages that answer best, best first. `where` keeps chunks whose fields match (docs/filters.md);
-        `as_of` is the moment of asking: a date, a datetime or an ISO text.
+        `as_of` is the moment of asking: a date, a datetime or an ISO text. `history` is what was said before, oldest
+        first (docs/conversation.md): a question that goes on from it is looked for as one that stands alone.
         """
-        return self._asked(self._query(question, where, as_of), k, self.corpus, trace or Trace()).passages()
+        query = self._query(question, where, as_of, history)
+        return self._asked(query, k, self.corpus, trace or Trace()).passages()
 
     def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-            as_of: Moment = None) -> Answer:  # fmt: skip
+            as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
         """An answer, each sentence with the spans it rests on, and the trace of every stage."""
-        *_, answer = self.stream(question, k, where=where, as_of=as_of)
+        *_, answer = self.stream(question, k, where=where, as_of=as_of, history=history)
         assert isinstance(answer, Answer)
         return answer
 
     def stream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-               as_of: Moment = None) -> Iterator[str | Answer]:  # fmt: skip
+               as_of: Moment = None, history: History | None = None) -> Iterator[str | Answer]:  # fmt: skip
         """The answer's text piece by piece, as the model makes it; the last item is the Answer itself. Where answers
         are graded (`feedback`), the pieces come once the best is known.
         """
-        query, trace, corpus = self._query(question, where, as_of), Trace(), self.corpus
+        query, trace, corpus = self._query(question, where, as_of, history), Trace(), self.corpus
         asked = self._asked(query, k, corpus, trace)
         if isinstance(self.spec.feedback, AnswerFeedback):
             yield from asked.drafted()
         else:
-            yield from search.answer(self.spec.generate, query, asked.passages(), corpus, trace)
+            yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
 
     def looks(self, question: str | Query, answer: Answer, *, as_of: Moment = None) -> list[Look]:
         """Where a local model looked while it read `question` and wrote `answer`, a prefill of both; nothing where the
@@ -228,6 +233,7 @@ class Pipeline:
             filter_check.check(query.where, corpus.fields)
         situated.check(self.spec, corpus, trace)
         self._warn_outdated(corpus, trace)
+        query = standing_alone(query, self.spec.conversation, self.spec.generate, trace)
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
 
     def _warn_outdated(self, corpus: LibraryCorpus, trace: Trace) -> None:
@@ -237,8 +243,11 @@ class Pipeline:
             with trace.stage("settings"):
                 warn(f"sources were {found}", found.sources)
 
-    def _query(self, question: str | Query, where: str | Filter | None, as_of: Moment) -> Query:
+    def _query(
+        self, question: str | Query, where: str | Filter | None, as_of: Moment, history: History | None = None
+    ) -> Query:
         query = question if isinstance(question, Query) else Query(question)
+        query = replace(query, history=said) if (said := turns(history)) else query
         query = query if as_of is None else replace(query, as_of=moment(as_of))
         if not query.text.strip():
             raise QueryError("the question is empty")
@@ -274,26 +283,27 @@ class Pipeline:
         return await asyncio.to_thread(self.retrieve, question, k, **options)
 
     async def aask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                   as_of: Moment = None) -> Answer:  # fmt: skip
+                   as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
         """Like `ask`, without blocking the event loop."""
-        *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of)]
+        *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of, history=history)]
         assert isinstance(answer, Answer)
         return answer
 
     async def astream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                      as_of: Moment = None) -> AsyncIterator[str | Answer]:  # fmt: skip
+                      as_of: Moment = None, history: History | None = None
+                      ) -> AsyncIterator[str | Answer]:  # fmt: skip
         """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one,
         save where answers are graded: those rounds run in a worker thread.
         """
-        query, trace = self._query(question, where, as_of), Trace()
+        query, trace = self._query(question, where, as_of, history), Trace()
         corpus = await asyncio.to_thread(lambda: self.corpus)
-        asked = self._asked(query, k, corpus, trace)
+        asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
         if isinstance(self.spec.feedback, AnswerFeedback):
             for piece in await asyncio.to_thread(lambda: list(asked.drafted())):
                 yield piece
             return
         hits = await asyncio.to_thread(asked.passages)
-        async for piece in search.aanswer(self.spec.generate, query, hits, corpus, trace):
+        async for piece in search.aanswer(self.spec.generate, asked.query, hits, corpus, trace):
             yield piece
 
     # The store

@@ -1,0 +1,167 @@
+"""What an English question is made of, as far as its words show: names, times, what points back, what was left out."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from fovea.pipelines.answering.likeness import COMMON
+from fovea.rag.tokens import words
+
+WH = r"(?:who|whom|whose|what|which|when|where|why|how)"
+AUX = (
+    r"(?:is|are|was|were|am|be|been|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must|"
+    r"isn't|aren't|wasn't|weren't|don't|doesn't|didn't|hasn't|haven't|hadn't|can't|couldn't|won't|wouldn't|shouldn't)"
+)
+PREPOSITION = (
+    r"(?:in|on|at|to|for|from|with|by|of|about|before|after|since|until|till|during|between|around|under|over|into|"
+    r"through|against|within|as of)"
+)
+_MONTH = (
+    r"(?:January|February|March|April|May|June|July|August|September|October|November|December|"
+    r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)"
+)
+_PART = r"(?:(?:the\s+)?(?:early|late|mid)[\s-]+)?(?:the\s+)?(?:year\s+)?"
+_DAY = rf"(?:\d{{1,2}}\s+)?(?:{_MONTH}\.?,?\s+)?(?:\d{{1,2}},\s+)?"
+_WHEN = rf"{_PART}{_DAY}[12]\d{{3}}s?\b"
+_TO = r"(?:\s*[-–]\s*[12]?\d{1,3}\b)?"
+TIME = re.compile(
+    rf"\b(?:from|between)\s+{_WHEN}\s*(?:to|and|until|till|through|-|–)\s*(?:{_WHEN}|now|today)"
+    rf"|\b(?:in|during|since|until|till|by|before|after|around|on|as of|at|for)\s+{_WHEN}{_TO}"
+    rf"|\b{_WHEN}{_TO}",
+    re.IGNORECASE,
+)
+"""A time with the preposition before it: "from Jan 1990 to 1992", "in the early 1990s"."""
+
+_CAPITAL = r"(?:[^\W\d_a-z][\w'’.&-]*(?<![.])|[^\W\d_a-z]\.)"
+_SMALL = r"(?:of(?:\s+the)?|the|and|de|del|della|da|di|do|dos|la|le|von|van|der|den|&|bin|al)"
+_RUN = re.compile(
+    rf"[“\"„«]([^“”\"„«»]+)[”\"“»]|`([^`]+)`|(?<![\w'’])({_CAPITAL}(?:\s+(?:{_SMALL}\s+)?{_CAPITAL}|\s+\d+(?!\d))*)"
+)
+_OPENERS = (
+    "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find Compare Yes No "
+    "Thanks Not Only Other Another Some Any All Each Every More Most Many One Two Three There Here Because If While "
+    "Although"
+)
+_NO_NAME = re.compile(rf"(?:{WH}|{AUX}|{PREPOSITION}|{_MONTH}|{'|'.join(_OPENERS.split())})\Z", re.IGNORECASE)
+
+OPENING = re.compile(
+    r"\s*(?:(?:and|but|or|so|also|then|ok|okay|well|now|yes|no|thanks|thank you)\b[\s,.!]*)+", re.IGNORECASE
+)
+ABOUT = re.compile(r"\s*(?:(?:what|how)\s+(?:about|of)|same\s+for|the\s+same\s+for)\b\s*", re.IGNORECASE)
+ASKS = re.compile(rf"\b(?:{WH}|{AUX})\b", re.IGNORECASE)
+ORDERS = re.compile(
+    r"\s*(?:please\s+)?(?:tell|name|list|give|explain|describe|show|find|compare|define|summari[sz]e|say)\b",
+    re.IGNORECASE,
+)
+_MUCH = "so|not|else|exactly|come|long|many|much|old|far|often|year|one|then|more|day|month|of (?:them|those|these)"
+BARE = re.compile(
+    rf"\s*(?:{PREPOSITION}\s+)?{WH}(?:\s+(?:{_MUCH}|{WH}))?(?:\s+(?:exactly|else))?\s*[?.!…]*\s*\Z", re.IGNORECASE
+)
+"""A question of nothing but a question word: "Why?", "In which year?", "How so?"."""
+
+PRONOUN = re.compile(r"\b(?:he|she|it|they|him|her|his|hers|its|their|theirs|them)\b", re.IGNORECASE)
+POSSESSIVE = frozenset({"his", "its", "their", "her"})
+_ADJECTIVE = (
+    "true|possible|legal|illegal|necessary|allowed|safe|ok|okay|better|worth|important|common|normal|known|hard|easy|"
+    "required|said|believed|thought|that"
+)
+_DUMMY = re.compile(
+    rf"\b(?:is|was|would|will|be|isn't|wasn't)\s+it\s+(?:\w+ly\s+)?(?:{_ADJECTIVE})\b|\bit\s+takes?\b|"
+    r"\bdo(?:es)?\s+it\s+(?:take|matter|mean\s+to)\b|\bdid\s+it\s+take\b|\bit\s+(?:is|was)\s+\w+\s+(?:that|to)\b|"
+    r"\btime\s+is\s+it\b",
+    re.IGNORECASE,
+)
+"""An "it" that stands for nothing."""
+_BACK = re.compile(
+    rf"(?:\A|\b(?:{PREPOSITION}|{WH}|{AUX}|and|than|like)\s+)(?:that|those|these)\b"
+    r"|\bthis\b(?!\s+(?:year|month|week|century|season|day|morning|evening|time)\b)"
+    r"|(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwere )(?<!\bbe )(?<!\bbeen )\bthere\b(?!\s+(?:is|are|was|were|a|any)\b)"
+    r"|\bthere\s*\?|\b(?:by|since|until|till|back|before|after)\s+then\b|\bthen\s*\?"
+    r"|\b(?:which|other|another|first|second|third|last|next|previous|same|new|old)\s+ones?\b"
+    r"|\bthe\s+(?:latter|former|same|others?|rest)\b|\b(?:who|what|where|anyone|anything|something|someone)\s+else\b",
+    re.IGNORECASE,
+)
+_GENERIC = (
+    "city town village country state region county island river team club band group company firm organization "
+    "organisation institution school college university film movie show series book novel song album game match war "
+    "battle treaty party government player man woman person actor actress author writer artist singer politician "
+    "building house church castle museum station bridge airport event ship product method model study paper document "
+    "report"
+)
+GENERIC = frozenset(_GENERIC.split())
+"""Nouns by which a thing is called that has been named."""
+_THE = re.compile(
+    rf"\bthe\s+([a-z][\w-]+)(?=\s*(?:[?.,!]|\Z)|['’]s\b|\s+(?:{AUX}|{WH}|and|or|before|after|since|until|during|in\s+[12]\d{{3}}|"
+    r"from\s+(?:\w+\.?\s+)?[12]\d{3}|by)\b)"
+)
+_OWN = re.compile(
+    r"\b(?:the|a|an|each|every|some|many|most)\s+(?!same\b|other\b)[a-z][\w-]+|\b[a-z]{3,}(?<!s)s\b", re.IGNORECASE
+)
+
+
+class Name(NamedTuple):
+    """A name, or what stands in quotation marks, and the preposition before it."""
+
+    start: int
+    end: int
+    text: str
+    before: str
+
+
+def names(text: str) -> list[Name]:
+    """Runs of capitalised words and quoted terms, in order; times are none. Linear."""
+    found, times = [], [time.span() for time in TIME.finditer(text)]
+    for run in _RUN.finditer(text):
+        if quoted := run[1] or run[2]:
+            found.append(_name(text, run.start(), run.end(), quoted))
+            continue
+        start, end = run.span()
+        while start < end and (first := re.match(r"\S+", text[start:end])) and _NO_NAME.match(first[0].rstrip(".,'’")):
+            start += len(first[0]) + len(re.match(r"\s*(?:(?:of|the|and)\s+)*", text[start + first.end() : end])[0])  # type: ignore[index]
+        said = re.sub(r"['’]s?\Z", "", text[start:end].rstrip(".,"))
+        end = start + len(said)
+        if said and not any(a < end and start < b for a, b in times):
+            found.append(_name(text, start, end, said))
+    return found
+
+
+def _name(text: str, start: int, end: int, said: str) -> Name:
+    before = re.search(rf"\b({PREPOSITION})\s+(?:the\s+)?\Z", text[:start], re.IGNORECASE)
+    return Name(start, end, said, before[1].lower() if before else "")
+
+
+def matter(text: str) -> list[str]:
+    """The telling words of `text`, each once, in order."""
+    return [word for word in dict.fromkeys(words(text)) if word not in COMMON and not _NO_NAME.match(word)]
+
+
+def points_back(question: str) -> re.Match[str] | None:
+    """The first pronoun of which the question itself does not say what it stands for."""
+    bare = _DUMMY.sub(lambda found: " " * len(found[0]), question)
+    named = [name.end for name in names(question)]
+    for found in PRONOUN.finditer(bare):
+        before = bare[: found.start()]
+        subject = re.search(
+            rf"(?:\A|\b(?:{AUX}|{WH}))\s*(?:n't\s+)?\Z", OPENING.sub("", before, count=1), re.IGNORECASE
+        )
+        if any(end <= found.start() for end in named) and not subject:
+            continue
+        if subject and not any(end <= found.start() for end in named):
+            return found
+        if not _OWN.search(before) or re.search(r"\b(?:of|by)\s*\Z", before):
+            return found
+    return None
+
+
+def refers(question: str) -> bool:
+    """Whether it speaks of a "that", "there", "the latter" which it does not name."""
+    return bool(_BACK.search(question))
+
+
+def described(question: str, topic: str) -> re.Match[str] | None:
+    """A thing called by a bare noun ("the club") that was spoken of, in a question without a name of its own."""
+    if names(question):
+        return None
+    known = GENERIC | set(matter(topic))
+    return next((found for found in _THE.finditer(question) if found[1].lower() in known), None)
