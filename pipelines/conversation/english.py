@@ -28,22 +28,26 @@ _TO = r"(?:\s*[-–]\s*[12]?\d{1,3}\b)?"
 TIME = re.compile(
     rf"\b(?:from|between)\s+{_WHEN}\s*(?:to|and|until|till|through|-|–)\s*(?:{_WHEN}|now|today)"
     rf"|\b(?:in|during|since|until|till|by|before|after|around|on|as of|at|for)\s+{_WHEN}{_TO}"
-    rf"|\b{_WHEN}{_TO}",
+    rf"|\b{_WHEN}\s*(?:to|until|till|through)\s*{_WHEN}|\b{_WHEN}{_TO}",
     re.IGNORECASE,
 )
 """A time with the preposition before it: "from Jan 1990 to 1992", "in the early 1990s"."""
 
 _CAPITAL = r"(?:[^\W\d_a-z][\w'’.&-]*(?<![.])|[^\W\d_a-z]\.)"
 _SMALL = r"(?:of(?:\s+the)?|the|and|de|del|della|da|di|do|dos|la|le|von|van|der|den|&|bin|al)"
+_PART_OF_RUN = re.compile(r"(\S.*?)(?:['’]s\b|(?<=s)['’](?=\s|\Z)|[.,'’]*\Z)\s*")
+"""What stands before a genitive is a name of its own."""
 _RUN = re.compile(
     rf"[“\"„«]([^“”\"„«»]+)[”\"“»]|`([^`]+)`|(?<![\w'’])({_CAPITAL}(?:\s+(?:{_SMALL}\s+)?{_CAPITAL}|\s+\d+(?!\d))*)"
 )
 _OPENERS = (
-    "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find Compare Yes No "
-    "Thanks Not Only Other Another Some Any All Each Every More Most Many One Two Three There Here Because If While "
+    "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find Compare Yes "
+    "No Thanks Not Only Other Another Some Any All Each Every More Most Many One Two Three There Here Because If While "
     "Although"
 )
-_NO_NAME = re.compile(rf"(?:{WH}|{AUX}|{PREPOSITION}|{_MONTH}|{'|'.join(_OPENERS.split())})\Z", re.IGNORECASE)
+_NO = "|".join({*_OPENERS.split(), *COMMON})
+_NO_NAME = re.compile(rf"(?:{WH}|{AUX}|{PREPOSITION}|{_MONTH}|{_NO})\Z", re.IGNORECASE)
+_OPENER = re.compile(rf"(?:{WH}|{AUX}|{PREPOSITION}|{_MONTH}|{_NO})(?:['’]\w+)?(?:\s+|[.,'’]|\Z)\s*", re.IGNORECASE)
 
 OPENING = re.compile(
     r"\s*(?:(?:and|but|or|so|also|then|ok|okay|well|now|yes|no|thanks|thank you)\b[\s,.!]*)+", re.IGNORECASE
@@ -68,7 +72,7 @@ _ADJECTIVE = (
 )
 _DUMMY = re.compile(
     rf"\b(?:is|was|would|will|be|isn't|wasn't)\s+it\s+(?:\w+ly\s+)?(?:{_ADJECTIVE})\b|\bit\s+takes?\b|"
-    r"\bdo(?:es)?\s+it\s+(?:take|matter|mean\s+to)\b|\bdid\s+it\s+take\b|\bit\s+(?:is|was)\s+\w+\s+(?:that|to)\b|"
+    r"\bdo(?:es)?\s+it\s+(?:take|matter|mean\s+(?:to|for))\b|\bdid\s+it\s+take\b|\bit\s+(?:is|was)\s+\w+\s+(?:that|to)\b|"
     r"\btime\s+is\s+it\b",
     re.IGNORECASE,
 )
@@ -92,12 +96,18 @@ _GENERIC = (
 GENERIC = frozenset(_GENERIC.split())
 """Nouns by which a thing is called that has been named."""
 _THE = re.compile(
-    rf"\bthe\s+([a-z][\w-]+)(?=\s*(?:[?.,!]|\Z)|['’]s\b|\s+(?:{AUX}|{WH}|and|or|before|after|since|until|during|in\s+[12]\d{{3}}|"
+    rf"\bthe\s+([a-z][\w-]+)(?=\s*(?:[?.,!]|\Z)|['’]s\b|\s+(?:{AUX}|{WH}|before|after|since|until|during|in\s+[12]\d{{3}}|"
     r"from\s+(?:\w+\.?\s+)?[12]\d{3}|by)\b)"
 )
 _OWN = re.compile(
     r"\b(?:the|a|an|each|every|some|many|most)\s+(?!same\b|other\b)[a-z][\w-]+|\b[a-z]{3,}(?<!s)s\b", re.IGNORECASE
 )
+
+
+_ASKED_FOR = re.compile(
+    rf"\s*(?:{PREPOSITION}\s+)?(?:who\b|(?:what|which|whose)\s+(?!{AUX}\b)[a-z]+)(?!.*\b{AUX}\s*\Z)", re.IGNORECASE
+)
+"""What is asked for, to which a pronoun behind it belongs: "Which team lost its", "Who lost his"."""
 
 
 class Name(NamedTuple):
@@ -110,25 +120,37 @@ class Name(NamedTuple):
 
 
 def names(text: str) -> list[Name]:
-    """Runs of capitalised words and quoted terms, in order; times are none. Linear."""
+    """Runs of capitalised words and quoted terms, in order; times are none, nor words that open a sentence. Linear."""
     found, times = [], [time.span() for time in TIME.finditer(text)]
     for run in _RUN.finditer(text):
         if quoted := run[1] or run[2]:
             found.append(_name(text, run.start(), run.end(), quoted))
             continue
-        start, end = run.span()
-        while start < end and (first := re.match(r"\S+", text[start:end])) and _NO_NAME.match(first[0].rstrip(".,'’")):
-            start += len(first[0]) + len(re.match(r"\s*(?:(?:of|the|and)\s+)*", text[start + first.end() : end])[0])  # type: ignore[index]
-        said = re.sub(r"['’]s?\Z", "", text[start:end].rstrip(".,"))
-        end = start + len(said)
-        if said and not any(a < end and start < b for a, b in times):
-            found.append(_name(text, start, end, said))
+        for part in _PART_OF_RUN.finditer(text, *run.span()):
+            start, end = part.span(1)
+            while opener := _OPENER.match(text, start, end):
+                start = opener.end()
+            if start < end and not any(a < end and start < b for a, b in times):
+                found.append(_name(text, start, end, text[start:end]))
     return found
 
 
 def _name(text: str, start: int, end: int, said: str) -> Name:
-    before = re.search(rf"\b({PREPOSITION})\s+(?:the\s+)?\Z", text[:start], re.IGNORECASE)
+    before = re.search(rf"\b({PREPOSITION}|{AUX})\s+(?:the\s+)?\Z", text[:start], re.IGNORECASE)
     return Name(start, end, said, before[1].lower() if before else "")
+
+
+def is_adjective(name: Name, text: str) -> bool:
+    """Whether a name says of what country or kind something is: "French footballer"."""
+    return bool(re.search(r"(?:[a-z]{2}(?:an|ish|ese)|French|Dutch|Swiss|Greek|Czech|Welsh)\Z", name.text)) and bool(
+        re.match(r"\s+[a-z]{3,}", text[name.end :])
+    )
+
+
+def opening(question: str) -> str:
+    """The question without "and", "but", "so" and the like before it."""
+    found = OPENING.match(question)
+    return question[found.end() :] if found else question
 
 
 def matter(text: str) -> list[str]:
@@ -141,15 +163,15 @@ def points_back(question: str) -> re.Match[str] | None:
     bare = _DUMMY.sub(lambda found: " " * len(found[0]), question)
     named = [name.end for name in names(question)]
     for found in PRONOUN.finditer(bare):
-        before = bare[: found.start()]
-        subject = re.search(
-            rf"(?:\A|\b(?:{AUX}|{WH}))\s*(?:n't\s+)?\Z", OPENING.sub("", before, count=1), re.IGNORECASE
-        )
-        if any(end <= found.start() for end in named) and not subject:
-            continue
-        if subject and not any(end <= found.start() for end in named):
-            return found
-        if not _OWN.search(before) or re.search(r"\b(?:of|by)\s*\Z", before):
+        before = opening(bare[: found.start()])
+        own_name = any(end <= found.start() for end in named)
+        if re.search(rf"(?:\A|\b(?:{AUX}|{WH}))\s*\Z", before, re.IGNORECASE):
+            own = own_name  # "Where was he": the subject
+        elif re.search(r"\b(?:of|by)\s*\Z", before):
+            own = own_name
+        else:
+            own = own_name or bool(_OWN.search(before)) or bool(_ASKED_FOR.match(before))
+        if not own:
             return found
     return None
 

@@ -19,7 +19,6 @@ from fovea.pipelines.conversation.english import (
     ABOUT,
     ASKS,
     BARE,
-    OPENING,
     ORDERS,
     POSSESSIVE,
     PREPOSITION,
@@ -27,23 +26,28 @@ from fovea.pipelines.conversation.english import (
     WH,
     Name,
     described,
+    is_adjective,
     matter,
     names,
+    opening,
     points_back,
     refers,
 )
 from fovea.rag.sentences import sentences
+from fovea.rag.tokens import words
 from fovea.rag.types import Turn
 
 LONGEST = 400
 """Characters of a question that is carried on whole; of a longer one, names and telling words are."""
 CARRIED = 4
 """The most names that are put behind a question."""
-MEANT = 2
-"""The most new names in an answer's first sentence of which one may be what is meant."""
+SHORT, MEANT = 12, 2
+"""The most words of an answer's first sentence, and of new names in it, of which one may be what is meant."""
 TELLING = 12
 """The most telling words, where there is no name."""
 PERSONAL = frozenset({"he", "she", "him", "his", "her", "hers"})
+PLACES = frozenset({"in", "at", "to", "from", "on", "into"})
+"""Prepositions behind which no person is named first."""
 MORE = frozenset({"me", "us", "further", "details", "detail", "else"})
 """What is left of "tell me more"."""
 _WHO = re.compile(r"\s*(?:\w+\s+)?whom?\b", re.IGNORECASE)
@@ -72,7 +76,7 @@ def joined(question: str, topic: str, answer: str) -> str:
     """The question after one that stands alone, and its answer."""
     if not topic.strip() or len(question) > LONGEST:
         return question
-    rest = OPENING.sub("", question, count=1) or question
+    rest = opening(question) or question
     if about := ABOUT.match(rest):
         rest = rest[about.end() :]
     if BARE.match(rest) or not set(matter(rest)) - MORE:
@@ -90,9 +94,10 @@ def joined(question: str, topic: str, answer: str) -> str:
 
 def _is_fragment(rest: str) -> bool:
     """Whether it asks nothing by itself: a time, a name, a noun, but no verb that can be told."""
-    if ASKS.search(rest) or ORDERS.match(rest):
+    timeless = TIME.sub(" ", rest)
+    if ASKS.search(timeless) or ORDERS.match(rest):
         return False
-    return bool(re.match(rf"\s*{PREPOSITION}\b", rest, re.IGNORECASE)) or len(matter(TIME.sub(" ", rest))) <= 2
+    return bool(re.match(rf"\s*{PREPOSITION}\b", rest, re.IGNORECASE)) or len(matter(timeless)) <= 2
 
 
 def _completed(question: str, rest: str, topic: str, *, opened: bool) -> str:
@@ -113,7 +118,7 @@ def _completed(question: str, rest: str, topic: str, *, opened: bool) -> str:
         old = list(TIME.finditer(whole))
         whole = _put(whole, old[-1].span(), _timed(time[0], old[-1][0])) if old else _after_words(whole, time[0])
     if own:
-        old_name = _like(own[0], names(whole))
+        old_name = _like(own[0], whole)
         said = bare[own[0].start : own[-1].end]
         whole = _put(whole, (old_name.start, old_name.end), said) if old_name else _after(whole, question)
     return whole
@@ -125,16 +130,24 @@ def _timed(new: str, old: str) -> str:
     return f"{before[0]}{new}" if before and re.match(r"\W*\d", new) and not re.search(r"\d.*\d{4}", old) else new
 
 
-def _like(new: Name, known: Sequence[Name]) -> Name | None:
-    """The name that a new one replaces: behind the same preposition, with as many words; of equals the first."""
-    alike = sorted(known, key=lambda n: (n.before != new.before, abs(len(n.text.split()) - len(new.text.split()))))
-    return alike[0] if alike else None
+def _like(new: Name, topic: str) -> Name | None:
+    """The name that a new one replaces: behind the same preposition, or where it has none the subject ("did Sweden");
+    then with as many words; of equals the first."""
+    size = len(new.text.split())
+
+    def unlike(name: Name) -> tuple[bool, bool, int]:
+        subject = not new.before and ASKS.match(name.before) is not None
+        same = subject or (new.before != "" and name.before == new.before)
+        return is_adjective(name, topic), not same, abs(len(name.text.split()) - size)
+
+    return min(names(topic), key=unlike, default=None)
 
 
 def _named(question: str, pronoun: re.Match[str], topic: str, answer: str) -> str:
     """The pronoun's name in its place, what else was named behind the question."""
     person = pronoun[0].lower() in PERSONAL
-    first, *others = _carried(topic, answer, answers=person == bool(_WHO.match(topic))) or [""]
+    answers = person == bool(_WHO.match(topic))
+    first, *others = _carried(topic, answer, answers=answers, person=person) or [""]
     if not first:
         return _with(question, None, topic, answer)
     owned = pronoun[0].lower() in POSSESSIVE and re.match(r"\s+[a-z]", question[pronoun.end() :])
@@ -152,12 +165,14 @@ def _with(question: str, noun: re.Match[str] | None, topic: str, answer: str) ->
     return _behind(_put(question, (noun.end(), noun.end()), f" ({found[0]})"), found[1:])
 
 
-def _carried(topic: str, answer: str, *, answers: bool) -> list[str]:
+def _carried(topic: str, answer: str, *, answers: bool, person: bool = False) -> list[str]:
     """What was named, the likeliest first: by the question, or by its answer where `answers` says that this is meant.
     An answer that names much says nothing of what is meant."""
-    asked = [n.text for n in names(topic)]
+    ranked = sorted(names(topic), key=lambda n: (is_adjective(n, topic), person and n.before in PLACES))
+    asked = [n.text for n in ranked]
     first = answer[: sentences(answer)[0].end] if answer.strip() else ""
-    new = [n.text for n in names(first[:LONGEST]) if not any(n.text in a or a in n.text for a in asked)]
+    found = names(first) if len(words(first[:LONGEST])) <= SHORT else []
+    new = [n.text for n in found if not any(n.text in a or a in n.text for a in asked)]
     new = new if len(new) <= MEANT else []
     return list(dict.fromkeys([*new, *asked] if answers else [*asked, *new]))[:CARRIED]
 
