@@ -16,8 +16,8 @@ question before it, of the same document, has said. Nothing of `fovea.pipelines.
 
 Between two questions stands what an extractive answer would say: the sentence of the passage that answers with most of
 the question's words. Documents are divided into parts, so that what was tuned on `dev` has not seen `test`; paragraphs
-are the chunks, those of all documents of the part in one index. R@5 is over questions; "of full" is R@5 divided by that
-of the full question, with a 95 % bootstrap interval over documents; "kept" is the share of questions that were left as
+are the chunks, those of both sets' documents of the part in one index. R@5 is over questions; "of full" is R@5 divided
+by that of the full question, with a 95 % bootstrap interval over documents; "kept" is the share of questions that were left as
 they are, byte for byte, and "exact" the share that came out as the full question does.
 """
 
@@ -26,7 +26,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,27 +48,25 @@ from fovea.retrievers.collections.read import read
 from fovea.retrievers.dense import DenseRetriever
 
 SETS = {"timeqa": "temporal/timeqa/human_annotated_train.json", "xquad": "qa/xquad_en"}
+ALONE = ("same", "switch")
 FETCHED, KEPT, DRAWS = 50, 5, 2000
-PREPOSITIONS = frozenset(
-    [
-        "in",
-        "on",
-        "at",
-        "from",
-        "between",
-        "before",
-        "after",
-        "during",
-        "since",
-        "until",
-        "till",
-        "by",
-        "to",
-        "of",
-        "for",
-    ]
-)
-MONTHS = frozenset(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"])
+PREPOSITIONS = {
+    "in",
+    "on",
+    "at",
+    "from",
+    "between",
+    "before",
+    "after",
+    "during",
+    "since",
+    "until",
+    "by",
+    "to",
+    "of",
+    "for",
+}
+MONTHS = {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
 AUXILIARIES = "is|are|was|were|do|does|did|has|have|had|can|could|will|would|may|might"
 PRONOUNS = {
     "he": ("he", "his", "him"),
@@ -75,6 +74,7 @@ PRONOUNS = {
     "it": ("it", "its", "it"),
     "they": ("they", "their", "them"),
 }
+"""As a subject, a genitive and anything else."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def follow_ups(part: Collection) -> Iterator[FollowUp]:
     order = list(by_document)
     for n, (document, asked) in enumerate(by_document.items()):
         other = order[(n + 1) % len(order)]
-        for before, full in zip(asked, asked[1:]):
+        for before, full in pairwise(asked):
             said = _exchange(before, chunks)
             if more := _tail(before.query.text, full.query.text):
                 yield FollowUp("time", document, f"And {more}?", said, full)
@@ -195,7 +195,7 @@ def ratio(values: np.ndarray, full: np.ndarray, documents: Sequence[str]) -> tup
     return float(values.sum() / max(full.sum(), 1e-9)), float(low), float(high)
 
 
-def measure(part: Collection, asked: Sequence[FollowUp], corpus: MemoryCorpus, data: str) -> Iterator[Row]:
+def measure(asked: Sequence[FollowUp], corpus: MemoryCorpus, data: str) -> Iterator[Row]:
     corpus.prepare(list(dict.fromkeys(way(f) for f in asked for way in WAYS.values())))
     for search, find in SEARCHES.items():
         for kind in dict.fromkeys(f.kind for f in asked):
@@ -210,7 +210,7 @@ def measure(part: Collection, asked: Sequence[FollowUp], corpus: MemoryCorpus, d
                     "followups", where, name, "of full", *ratio(values, full, [f.document for f in some]), n=len(some)
                 )
                 exact = [float(way(f) == f.full.query.text) for f in some]
-                told = "kept" if kind in ("same", "switch") else "exact"
+                told = "kept" if kind in (*ALONE, "all that stand alone") else "exact"
                 yield Row("followups", where, name, told, *interval(exact), n=len(some))
 
 
@@ -224,23 +224,26 @@ def main() -> None:
     args = parser.parse_args()
     encoder = SentenceTransformerEncoder(offline=True)
     reader = RememberingEncoder.of(encoder, FileMemory(args.cache, encoder) if args.cache else Kept())
-    rows: list[Row] = []
-    for name, path in SETS.items():
-        part = read(args.data / path).part(args.split)
-        asked = list(follow_ups(part))
-        if args.show:
-            tell(asked, args.show)
-            continue
-        corpus = MemoryCorpus(part.documents, part.chunks, reader, vectors=reader.encode([c.text for c in part.chunks]))
-        rows += measure(part, asked, corpus, f"{name} {args.split}")
-    if not args.show:
-        print(show(rows, as_json=args.json))
+    parts = {name: read(args.data / path).part(args.split) for name, path in SETS.items()}
+    if args.show:
+        tell([f for part in parts.values() for f in follow_ups(part)], args.show)
+        return
+    documents = [document for part in parts.values() for document in part.documents]
+    chunks = [chunk for part in parts.values() for chunk in part.chunks]
+    corpus = MemoryCorpus(documents, chunks, reader, vectors=reader.encode([c.text for c in chunks]))
+    asked = {name: list(follow_ups(part)) for name, part in parts.items()}
+    asked["both"] = [replace(f, kind="all that go on") for some in asked.values() for f in some if f.kind not in ALONE]
+    asked["both"] += [
+        replace(f, kind="all that stand alone") for some in asked.values() for f in some if f.kind in ALONE
+    ]
+    rows = [row for name, some in asked.items() for row in measure(some, corpus, f"{name} {args.split}")]
+    print(show(rows, as_json=args.json))
 
 
 def tell(asked: Sequence[FollowUp], which: str) -> None:
     """What stands alone and was changed, or what was not and is not the full question."""
     for f in asked:
-        made, alone = rewritten(f.text, f.said), f.kind in ("same", "switch")
+        made, alone = rewritten(f.text, f.said), f.kind in ALONE
         if alone == (which == "changed") and made != f.full.query.text:
             print(f"{f.kind}\n  said  {f.said[0].content}\n  {f.text}\n  made  {made}\n  full  {f.full.query.text}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fovea.pipelines.answering.likeness import COMMON
@@ -35,6 +36,7 @@ TIME = re.compile(
 
 _CAPITAL = r"(?:[^\W\d_a-z][\w'’.&-]*(?<![.])|[^\W\d_a-z]\.)"
 _SMALL = r"(?:of(?:\s+the)?|the|and|de|del|della|da|di|do|dos|la|le|von|van|der|den|&|bin|al)"
+_NO_SUBJECT = re.compile(r"\w+(?:ing|ed|ly)\Z")
 _PART_OF_RUN = re.compile(r"(\S.*?)(?:['’]s\b|(?<=s)['’](?=\s|\Z)|[.,'’]*\Z)\s*")
 """What stands before a genitive is a name of its own."""
 _RUN = re.compile(
@@ -71,19 +73,22 @@ _ADJECTIVE = (
     "required|said|believed|thought|that"
 )
 _DUMMY = re.compile(
-    rf"\b(?:is|was|would|will|be|isn't|wasn't)\s+it\s+(?:\w+ly\s+)?(?:{_ADJECTIVE})\b|\bit\s+takes?\b|"
+    rf"\b(?:is|was|would|will|be|isn't|wasn't)\s+it\s+(?:\w+ly\s+)?(?:{_ADJECTIVE})\b|\bit\s+(?:takes?|called\s+when)\b|"
     r"\bdo(?:es)?\s+it\s+(?:take|matter|mean\s+(?:to|for))\b|\bdid\s+it\s+take\b|\bit\s+(?:is|was)\s+\w+\s+(?:that|to)\b|"
     r"\btime\s+is\s+it\b",
     re.IGNORECASE,
 )
 """An "it" that stands for nothing."""
+_BE = r"(?:is|are|was|were|do|does|did|can|could|will|would)"
 _BACK = re.compile(
-    rf"(?:\A|\b(?:{PREPOSITION}|{WH}|{AUX}|and|than|like)\s+)(?:that|those|these)\b"
+    rf"(?:\A|\b(?:{PREPOSITION}|{WH}|{_BE}|and|than|like)\s+)(?:that|those|these)\b"
     r"|\bthis\b(?!\s+(?:year|month|week|century|season|day|morning|evening|time)\b)"
-    r"|(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwere )(?<!\bbe )(?<!\bbeen )\bthere\b(?!\s+(?:is|are|was|were|a|any)\b)"
-    r"|\bthere\s*\?|\b(?:by|since|until|till|back|before|after)\s+then\b|\bthen\s*\?"
+    r"|(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwere )(?<!\bbe )(?<!\bbeen )\bthere\b"
+    r"(?!\s+(?:is|are|was|were|a|any|be|been|ha\w+)\b)"
+    r"|\b(?:by|since|until|till|back|before|after)\s+then\b|\bthen\s*\?"
     r"|\b(?:which|other|another|first|second|third|last|next|previous|same|new|old)\s+ones?\b"
-    r"|\bthe\s+(?:latter|former|same|others?|rest)\b|\b(?:who|what|where|anyone|anything|something|someone)\s+else\b",
+    rf"|\bthe\s+(?:latter|former|same|others?|rest)(?=\s*(?:[?.,!]|\Z)|\s+{AUX}\b)"
+    r"|\b(?:who|anyone|anything|something|someone)\s+else\b",
     re.IGNORECASE,
 )
 _GENERIC = (
@@ -96,7 +101,7 @@ _GENERIC = (
 GENERIC = frozenset(_GENERIC.split())
 """Nouns by which a thing is called that has been named."""
 _THE = re.compile(
-    rf"\bthe\s+([a-z][\w-]+)(?=\s*(?:[?.,!]|\Z)|['’]s\b|\s+(?:{AUX}|{WH}|before|after|since|until|during|in\s+[12]\d{{3}}|"
+    rf"\bthe\s+([a-z][\w-]+)(?=\s*(?:[?.,!]|\Z)|\s+(?:{AUX}|{WH}|before|after|since|until|during|in\s+[12]\d{{3}}|"
     r"from\s+(?:\w+\.?\s+)?[12]\d{3}|by)\b)"
 )
 _OWN = re.compile(
@@ -108,6 +113,14 @@ _ASKED_FOR = re.compile(
     rf"\s*(?:{PREPOSITION}\s+)?(?:who\b|(?:what|which|whose)\s+(?!{AUX}\b)[a-z]+)(?!.*\b{AUX}\s*\Z)", re.IGNORECASE
 )
 """What is asked for, to which a pronoun behind it belongs: "Which team lost its", "Who lost his"."""
+
+
+_SUBJECT = re.compile(rf"(?:\A|\b(?:{AUX}|{WH}))\s*\Z", re.IGNORECASE)
+_SECOND = re.compile(rf"\b(?:(?:and|or|but)\s+{AUX}|{PREPOSITION}\s+wh\w+|ha[sd]|have)\s*\Z", re.IGNORECASE)
+"""Before the subject of a second clause, or before what somebody has."""
+_VERB = re.compile(rf"\b{AUX}\b", re.IGNORECASE)
+_BEHIND = re.compile(rf"\b{PREPOSITION}\s*\Z", re.IGNORECASE)
+_ALONE = re.compile(rf"\s*(?:[?.,!]|\Z)|\s+{PREPOSITION}\b", re.IGNORECASE)
 
 
 class Name(NamedTuple):
@@ -130,7 +143,8 @@ def names(text: str) -> list[Name]:
             start, end = part.span(1)
             while opener := _OPENER.match(text, start, end):
                 start = opener.end()
-            if start < end and not any(a < end and start < b for a, b in times):
+            opens = not text[:start].strip() and _NO_SUBJECT.match(text, start, end)
+            if start < end and not opens and not any(a < end and start < b for a, b in times):
                 found.append(_name(text, start, end, text[start:end]))
     return found
 
@@ -161,19 +175,26 @@ def matter(text: str) -> list[str]:
 def points_back(question: str) -> re.Match[str] | None:
     """The first pronoun of which the question itself does not say what it stands for."""
     bare = _DUMMY.sub(lambda found: " " * len(found[0]), question)
-    named = [name.end for name in names(question)]
-    for found in PRONOUN.finditer(bare):
-        before = opening(bare[: found.start()])
-        own_name = any(end <= found.start() for end in named)
-        if re.search(rf"(?:\A|\b(?:{AUX}|{WH}))\s*\Z", before, re.IGNORECASE):
-            own = own_name  # "Where was he": the subject
-        elif re.search(r"\b(?:of|by)\s*\Z", before):
-            own = own_name
-        else:
-            own = own_name or bool(_OWN.search(before)) or bool(_ASKED_FOR.match(before))
-        if not own:
-            return found
-    return None
+    named = [name for name in names(question) if not is_adjective(name, question)]
+    return next((found for found in PRONOUN.finditer(bare) if not _explained(bare, found, named)), None)
+
+
+def _explained(question: str, pronoun: re.Match[str], named: Sequence[Name]) -> bool:
+    """Whether a name or a noun of the question itself is what its pronoun stands for."""
+    before, after = opening(question[: pronoun.start()]), question[pronoun.end() :]
+    own = [name for name in named if name.end <= pronoun.start()]
+    if _SUBJECT.search(before) and not (
+        _SECOND.search(before) and _OWN.search(before)
+    ):  # "did he": what an opening phrase without a verb names is somebody else
+        opens = before[: before.rfind(",") + 1]
+        return bool(own) and (bool(_VERB.search(opens)) or own[-1].end > pronoun.start() - len(before) + len(opens))
+    if own:
+        return True
+    if not ASKS.search(before):  # "Other than his speeches, what was Caesar known for?"
+        return any(name.start >= pronoun.end() for name in named)
+    if re.search(r"\b(?:of|by)\s*\Z", before) or (_BEHIND.search(before) and _ALONE.match(after)):
+        return "," in before
+    return bool(_OWN.search(before)) or bool(_ASKED_FOR.match(before))
 
 
 def refers(question: str) -> bool:

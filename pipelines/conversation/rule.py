@@ -19,6 +19,7 @@ from fovea.pipelines.conversation.english import (
     ABOUT,
     ASKS,
     BARE,
+    GENERIC,
     ORDERS,
     POSSESSIVE,
     PREPOSITION,
@@ -158,9 +159,11 @@ def _with(question: str, noun: re.Match[str] | None, topic: str, answer: str) ->
     """The question with what was named behind its noun, or behind it all; the telling words where nothing was named."""
     answers = not _WHO.match(topic) and (noun is None or noun[1].lower() in matter(topic))
     found = [n for n in _carried(topic, answer, answers=answers) if n.lower() not in question.lower()]
-    if not found:
+    if not found and noun and noun[1].lower() not in GENERIC:
+        return question
+    if not found and not names(question):
         found = [" ".join([w for w in matter(topic) if w not in matter(question)][:TELLING])]
-    if noun is None or not found[0]:
+    if noun is None or not found:
         return _behind(question, found)
     return _behind(_put(question, (noun.end(), noun.end()), f" ({found[0]})"), found[1:])
 
