@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a learned segmenter or retriever on data",
     "read": "let a local model read the texts that it will be asked about",
     "ask": "answer a question, with citations",
+    "chat": "answer questions one after another, each with what was said before",
     "search": "show the passages for a question",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
