@@ -52,6 +52,8 @@ PLACES = frozenset({"in", "at", "to", "from", "on", "into"})
 MORE = frozenset({"me", "us", "further", "details", "detail", "else"})
 """What is left of "tell me more"."""
 _WHO = re.compile(r"\s*(?:\w+\s+)?whom?\b", re.IGNORECASE)
+_THING = re.compile(r"\s*(?:\w+\s+)?(?:which|what|where)\b", re.IGNORECASE)
+"""Questions that are answered by a name."""
 _ENGLISH = re.compile(
     rf"\b(?:{WH}|the|of|does|did|do|is|are|was|were|and|about|in|it|he|she|they|can)\b", re.IGNORECASE
 )
@@ -147,7 +149,7 @@ def _like(new: Name, topic: str) -> Name | None:
 def _named(question: str, pronoun: re.Match[str], topic: str, answer: str) -> str:
     """The pronoun's name in its place, what else was named behind the question."""
     person = pronoun[0].lower() in PERSONAL
-    answers = person == bool(_WHO.match(topic))
+    answers = bool((_WHO if person else _THING).match(topic))
     first, *others = _carried(topic, answer, answers=answers, person=person) or [""]
     if not first:
         return _with(question, None, topic, answer)
@@ -157,7 +159,7 @@ def _named(question: str, pronoun: re.Match[str], topic: str, answer: str) -> st
 
 def _with(question: str, noun: re.Match[str] | None, topic: str, answer: str) -> str:
     """The question with what was named behind its noun, or behind it all; the telling words where nothing was named."""
-    answers = not _WHO.match(topic) and (noun is None or noun[1].lower() in matter(topic))
+    answers = bool(_THING.match(topic)) and (noun is None or noun[1].lower() in matter(topic))
     found = [n for n in _carried(topic, answer, answers=answers) if n.lower() not in question.lower()]
     if not found and noun and noun[1].lower() not in GENERIC:
         return question
