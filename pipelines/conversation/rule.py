@@ -171,15 +171,15 @@ def _with(question: str, noun: re.Match[str] | None, topic: str, answer: str) ->
 
 
 def _carried(topic: str, answer: str, *, answers: bool, person: bool = False) -> list[str]:
-    """What was named, the likeliest first: by the question, or by its answer where `answers` says that this is meant.
-    An answer that names much says nothing of what is meant."""
+    """What was named, the likeliest first: by the question; before it by its answer, where `answers` says that this may
+    be meant, and where it names little; by the answer alone where the question names nothing."""
     ranked = sorted(names(topic), key=lambda n: (is_adjective(n, topic), person and n.before in PLACES))
     asked = [n.text for n in ranked]
     first = answer[: sentences(answer)[0].end] if answer.strip() else ""
     found = names(first) if len(words(first[:LONGEST])) <= SHORT else []
     new = [n.text for n in found if not any(n.text in a or a in n.text for a in asked)]
     new = new if len(new) <= MEANT else []
-    return list(dict.fromkeys([*new, *asked] if answers else [*asked, *new]))[:CARRIED]
+    return list(dict.fromkeys([*new, *asked] if answers else asked or new))[:CARRIED]
 
 
 def _behind(question: str, more: Sequence[str]) -> str:
