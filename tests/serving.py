@@ -21,13 +21,14 @@ from fovea.rag.types import Answer, Document, Hit, Query
 
 KEYS = {name: f"fovea_{name}-key-of-the-tests" for name in ("all", "law", "sales", "writer")}
 DOCUMENTS = [
-    Document(
-        "law/oath.txt", "The oath is secret. Judges swear the oath at noon.", metadata={"team": "law", "year": 2020}
-    ),
-    Document("law/fees.txt", "The court fee is 80 euros. Fees are due in May.", metadata={"team": "law", "level": 3}),
-    Document("sales/tea.txt", "Green tea sells for 9 euros. Tea is brewed at 80 degrees.", metadata={"team": "sales"}),
-    Document("sales/moon.txt", "The Moon lamp sells for 40 euros.", metadata={"team": "sales", "year": 2021}),
-    Document("canteen", "The canteen closes at noon on Fridays."),
+    Document(name, text, metadata=metadata)
+    for name, text, metadata in (
+        ("law/oath.txt", "The oath is secret. Judges swear the oath at noon.", {"team": "law", "year": 2020}),
+        ("law/fees.txt", "The court fee is 80 euros. Fees are due in May.", {"team": "law", "level": 3}),
+        ("sales/tea.txt", "Green tea sells for 9 euros. Tea is brewed at 80 degrees.", {"team": "sales"}),
+        ("sales/moon.txt", "The Moon lamp sells for 40 euros.", {"team": "sales", "year": 2021}),
+        ("canteen", "The canteen closes at noon on Fridays.", {}),
+    )
 ]
 
 
@@ -72,12 +73,15 @@ class Slow(Generator, name="slow_of_tests"):
     def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
         """The words."""
         STARTED.set()
-        for number in range(self.words):
-            if is_cancelled():
+        try:
+            for number in range(self.words):
+                if is_cancelled():
+                    return
+                time.sleep(self.seconds)
+                yield f"word{number} "
+        finally:
+            if number + 1 < self.words:
                 STOPPED.set()
-                return
-            time.sleep(self.seconds)
-            yield f"word{number} "
 
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
         """Without citations."""

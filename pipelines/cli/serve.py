@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         return _new_key(args.new_key)
     if not args.pipelines:
         raise ConfigError("serve what?", fix="fovea serve PIPELINE.yaml")
-    for module in ("fastapi", "uvicorn", "prometheus_client", "multipart"):
+    for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
         require(module, extra="serve", needed_by="fovea serve")
     from fovea.pipelines.server.app import create_app
     from fovea.pipelines.server.listening import listen

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.server.app import create_app
 from fovea.pipelines.server.gate import Gate
 from fovea.pipelines.server.problems import Problem
@@ -146,8 +147,8 @@ def test_when_the_client_goes_the_model_stops_and_the_place_is_free(slow, stream
 
 
 def test_only_so_many_are_answered_at_once_and_wait(slow):
-    served = Served({"qa": slow.__class__(base=slow.base, spec=slow.spec.model_copy(update={"generate": Slow(words=4)}))},
-                    ServeSettings(concurrent=1, waiting=1))  # fmt: skip
+    brief = slow.spec.model_copy(update={"generate": Slow(words=4)})
+    served = Served({"qa": Pipeline(base=slow.base, spec=brief)}, ServeSettings(concurrent=1, waiting=1))
     app = create_app(served)
 
     async def three():

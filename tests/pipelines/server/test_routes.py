@@ -44,7 +44,7 @@ def test_search_is_retrieve(asked, pipeline):
 
 def test_the_trace_is_told_where_it_is_asked_for(asked):
     trace = asked.post("/search", json={"question": "tea", "trace": True}).json()["trace"]
-    assert [stage["name"] for stage in trace["stages"]][0] == "retrieve dense"
+    assert trace["stages"][0]["name"] == "retrieve dense"
 
 
 def test_ask_is_ask(asked, pipeline):
@@ -93,6 +93,7 @@ def test_a_pipeline_is_chosen_by_its_name(asked):
 
 
 LONG = "x" * 30_000
+CHAT, USER, PICTURE = "/v1/chat/completions", {"role": "user", "content": "a"}, {"type": "image_url"}
 WRONG = {
     "no question": ("POST", "/search", {}, 422, "body.question"),
     "an empty question": ("POST", "/ask", {"question": "  "}, 400, "the question is empty"),
@@ -113,10 +114,10 @@ WRONG = {
     "a wrong method": ("GET", "/search", None, 405, "does not take that method"),
     "an upload, unasked": ("PUT", "/documents/x", {"text": "y"}, 403, "takes no documents"),
     "a deletion, unasked": ("DELETE", "/documents/canteen", None, 403, "takes no documents"),
-    "an unknown model": ("POST", "/v1/chat/completions", {"model": "gpt", "messages": [{"role": "user", "content": "a"}]}, 404, "gpt"),
-    "a picture": ("POST", "/v1/chat/completions", {"model": "qa", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "image_url"),
-    "tools": ("POST", "/v1/chat/completions", {"model": "qa", "tools": [{}], "messages": [{"role": "user", "content": "a"}]}, 400, "no tools"),
-    "no user": ("POST", "/v1/chat/completions", {"model": "qa", "messages": [{"role": "assistant", "content": "a"}]}, 400, "last message"),
+    "an unknown model": ("POST", CHAT, {"model": "gpt", "messages": [USER]}, 404, "gpt"),
+    "a picture": ("POST", CHAT, {"model": "qa", "messages": [{**USER, "content": [PICTURE]}]}, 400, "image_url"),
+    "tools": ("POST", CHAT, {"model": "qa", "tools": [{}], "messages": [USER]}, 400, "no tools"),
+    "no user": ("POST", CHAT, {"model": "qa", "messages": [{**USER, "role": "assistant"}]}, 400, "last message"),
 }  # fmt: skip
 
 
@@ -208,5 +209,8 @@ def test_the_log_has_no_questions_unless_it_is_to_have_them(pipeline, caplog):
 
 
 def test_nothing_of_the_server_is_loaded_without_it():
-    code = "import sys, fovea.pipelines.pipeline, fovea.pipelines.cli.main; print([m for m in ('fastapi', 'uvicorn', 'starlette') if m in sys.modules])"
+    code = (
+        "import sys, fovea.pipelines.pipeline, fovea.pipelines.cli.main, fovea.pipelines.cli.serve\n"
+        "print([m for m in ('fastapi', 'uvicorn', 'starlette') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

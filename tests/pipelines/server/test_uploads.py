@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
+from fovea.pipelines.server.problems import Problem
 from fovea.pipelines.server.settings import ServeSettings
-from fovea.pipelines.server.uploads import PARTIAL
+from fovea.pipelines.server.uploads import PARTIAL, plain_name
 from fovea.rag.types import Document
 from tests.serving import bearing, client, stored, with_keys
 
@@ -57,7 +58,10 @@ def test_a_text_is_stored_under_its_id(pipeline):
         assert asked.get("/documents/other/text").status_code == 404
 
 
-NAMES = ["../up.txt", "/etc/passwd.txt", "a/b.txt", "..", ".hidden.txt", "a\\b.txt", "nul\x00.txt", "a\n.txt", "x" * 300 + ".txt", "C:x.txt", "plain", "x.exe", "", "ends. "]  # fmt: skip
+NAMES = [
+    "../up.txt", "/etc/passwd.txt", "a/b.txt", "..", ".hidden.txt", "a\\b.txt", "x" * 300 + ".txt", "C:x.txt", "plain",
+    "x.exe", "", "ends. ",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,6 +71,13 @@ def test_a_name_leads_nowhere_else(pipeline, name):
         assert reply.status_code == 422, reply.text
         assert reply.json()["error"]["message"]
     assert files(pipeline) == {}
+
+
+def test_a_name_has_no_acting_characters(pipeline):
+    for name in ("nul\x00.txt", "a\n.txt", "a\u202etxt.txt"):
+        with pytest.raises(Problem, match="no plain name"):
+            plain_name(name, pipeline)
+    assert plain_name("e\u0301t\u00e9.txt", pipeline) == "\u00e9t\u00e9.txt"
 
 
 def test_a_file_that_cannot_be_read_leaves_all_as_it_was(pipeline):
