@@ -1,10 +1,8 @@
-"""Servers for tests: in this process, over a few documents of two teams; and generators that take their time."""
+"""Servers for tests: in this process, over a few documents of two teams."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +13,7 @@ from fovea.pipelines.server.app import create_app
 from fovea.pipelines.server.secret import digest
 from fovea.pipelines.server.served import Served
 from fovea.pipelines.server.settings import ServeSettings
-from fovea.rag.corpus import Corpus
-from fovea.rag.generation import Generator, is_cancelled
-from fovea.rag.types import Answer, Document, Hit, Query
+from fovea.rag.types import Document
 
 KEYS = {name: f"fovea_{name}-key-of-the-tests" for name in ("all", "law", "sales", "writer")}
 DOCUMENTS = [
@@ -62,30 +58,3 @@ def client(pipeline: Pipeline, settings: ServeSettings | None = None, **names: P
     with TestClient(create_app(served), base_url="http://localhost") as found:
         found.served = served  # type: ignore[attr-defined]
         yield found
-
-
-class Slow(Generator, name="slow_of_tests"):
-    """Writes a word every `seconds`, `words` of them, and notes in `stopped` when it was told to stop."""
-
-    seconds: float = 0.05
-    words: int = 40
-
-    def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
-        """The words."""
-        STARTED.set()
-        try:
-            for number in range(self.words):
-                if is_cancelled():
-                    return
-                time.sleep(self.seconds)
-                yield f"word{number} "
-        finally:
-            if number + 1 < self.words:
-                STOPPED.set()
-
-    def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
-        """Without citations."""
-        return Answer(text)
-
-
-STARTED, STOPPED = threading.Event(), threading.Event()

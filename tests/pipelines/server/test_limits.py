@@ -13,7 +13,8 @@ from fovea.pipelines.server.gate import Gate
 from fovea.pipelines.server.problems import Problem
 from fovea.pipelines.server.served import Served
 from fovea.pipelines.server.settings import ServeSettings
-from tests.serving import STARTED, STOPPED, Slow, client, stored
+from tests.serving import client, stored
+from tests.slow_generator import STARTED, STOPPED, Slow
 
 JSON = [(b"content-type", b"application/json"), (b"host", b"localhost")]
 
