@@ -314,7 +314,7 @@ class Pipeline:
         """
         query, trace = self._query(question, where, as_of), Trace()
         corpus = await asyncio.to_thread(lambda: self.corpus)
-        asked = self._asked(query, k, corpus, trace)
+        asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
         if isinstance(self.spec.feedback, AnswerFeedback):
             answering = followed(asked.drafted())
         else:

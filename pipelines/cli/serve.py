@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         return _new_key(args.new_key)
     if not args.pipelines:
         raise ConfigError("serve what?", fix="fovea serve PIPELINE.yaml")
-    for module in ("fastapi", "uvicorn", "prometheus_client", "multipart"):
+    for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
         require(module, extra="serve", needed_by="fovea serve")
     from fovea.pipelines.server.app import create_app
     from fovea.pipelines.server.listening import listen
@@ -71,7 +71,7 @@ def _new_key(name: str) -> int:
     print("The key, which is shown only now:", file=sys.stderr)
     print(key)
     print("For the YAML of the pipeline, which has its digest alone:", file=sys.stderr)
-    print(f"serve:\n  keys:\n    - {{name: {_quoted(printable(name))}, sha256: {digest}}}", file=sys.stderr)
+    print(f'serve:\n  keys:\n    - {{name: {_quoted(printable(name))}, sha256: "{digest}"}}', file=sys.stderr)
     return 0
 
 
