@@ -44,6 +44,8 @@ class PipelineSpec(BaseModel):
 
     name: str = Field(default="fovea", min_length=1)
     """What the pipeline is called."""
+    description: str = ""
+    """What its documents are about, in a sentence: told to whoever finds it by its tools."""
     preset: Literal["plain", "passages", "topics"] | None = None
     """Named choices of `segment` and `pool` (`fovea.pipelines.spec.presets`); those given in their own words count
     instead."""
