@@ -6,7 +6,7 @@ import re
 
 from pydantic import BaseModel, Field
 
-from fovea.pipelines.documents_under import DocumentRow, SpanRow
+from fovea.pipelines.documents_under import DocumentRow, SpanUnder
 from fovea.rag.documents import Hit, place
 from fovea.rag.types import Answer, Citation, Sentence
 
@@ -109,18 +109,19 @@ class Status(BaseModel):
 
     name: str
     description: str
-    sources: int | None = Field(description="null where only a part of the store may be seen")
     documents: int
-    chunks: int | None = Field(description="null where only a part of the store may be seen")
     failed: list[Failed] = Field(description="sources that could not be read")
     scope: str | None = Field(description="filter that every call is held to")
     writable: bool
 
 
 class Ingested(BaseModel):
-    """What an ingest did."""
+    """What an ingest did, by the names of sources."""
 
-    summary: str
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    unchanged: int
     failed: list[Failed]
 
 
@@ -182,11 +183,11 @@ def _marks(sentence: Sentence, numbers: dict[Citation, int]) -> str:
     return "".join(f" [{numbers[c]}]" for c in sentence.citations)
 
 
-def text_of(row: SpanRow) -> Text:
+def text_of(row: SpanUnder) -> Text:
     """A part of a document as data."""
     return Text(
         document=sendable(row.document), source=sendable(row.source), start=row.start, end=row.end, page=row.page,
-        text=sendable(row.text), characters=row.characters,
+        text=sendable(row.text), characters=row.length,
     )  # fmt: skip
 
 
@@ -194,5 +195,5 @@ def listed(row: DocumentRow, uri: str) -> Listed:
     """A row of the list of documents as data."""
     return Listed(
         document=sendable(row.id), source=sendable(row.source), title=sendable(row.title),
-        media_type=sendable(row.media_type), characters=row.characters, pages=row.pages, uri=uri,
+        media_type=sendable(row.media_type), characters=row.length, pages=row.pages, uri=uri,
     )  # fmt: skip

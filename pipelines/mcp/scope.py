@@ -9,16 +9,20 @@ from fovea.pipelines.mcp.replies import sendable
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag.errors import FoveaError, QueryError
 from fovea.rag.fields import fields
-from fovea.rag.filters import All, Filter, matches, parse
+from fovea.rag.filters import All, Filter, compares, matches, parse
 from fovea.rag.types import Answer, Scalar
 
 
 class Scope:
-    """What may be seen: all, or what a filter keeps. Raises QueryError for a filter that cannot be read."""
+    """What may be seen: all, or the documents that a filter keeps. Raises QueryError for a filter that cannot be read,
+    and for one that names `page`, a field of passages.
+    """
 
     def __init__(self, pipeline: Pipeline, text: str = "") -> None:
         self.text = text.strip()
         self.filter: Filter | None = parse(self.text) if self.text else None
+        if self.filter and "page" in {part.field for part in compares(self.filter)}:
+            raise QueryError("a scope is of whole documents, and 'page' is a field of their passages", where="--where")
         self._folders = sorted({str(pipeline.spec.store.path), str(pipeline.base)}, key=len, reverse=True)
 
     def under(self, where: str) -> Filter | None:
@@ -32,10 +36,9 @@ class Scope:
 
     def refuse_outside(self, answer: Answer, pipeline: Pipeline) -> None:
         """Raise QueryError for an answer with a citation outside, as of a generator that reads whole documents."""
-        for c in answer.citations if self.filter is not None else ():
-            document = pipeline.corpus.document(c.document_id)
-            page = document.page_at(c.start)
-            if not self.holds(fields(document.source, document.title, document.media_type, page, document.metadata)):
+        for name in {c.document_id for c in answer.citations} if self.filter is not None else ():
+            d = pipeline.corpus.document(name)
+            if not self.holds(fields(d.source, d.title, d.media_type, None, d.metadata)):
                 raise QueryError("the answer rests on text outside of what may be read here", fix="use search instead")
 
     def shown(self, error: FoveaError | str) -> str:

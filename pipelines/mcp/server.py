@@ -2,41 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, redirect_stdout
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+from mcp.server.mcpserver.resources import ResourceSecurity
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+from mcp.types import CallToolResult, InputRequiredResult, Resource, ToolAnnotations
 from pydantic import ValidationError
 
+from fovea.pipelines.documents_under import documents_under, span_under
+from fovea.pipelines.mcp.replies import sendable
 from fovea.pipelines.mcp.tools import Tools
+from fovea.pipelines.mcp.uris import TEMPLATE, uri_of
 from fovea.rag.errors import FoveaError, QueryError
 from fovea.rag.version import __version__
+
+READ = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+WRITE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+LISTED = 500
+"""Documents that are listed as resources; every other one is read by the template."""
 
 
 class PipelineServer(MCPServer):
     """One pipeline, served. What a caller can cause comes back as a tool's error in our words."""
 
     def __init__(self, tools: Tools) -> None:
-        spec = tools.pipeline.spec
-        self.tools = tools
+        self.tools, spec = tools, tools.pipeline.spec
+        read = (tools.search, tools.ask, tools.read_span, tools.list_documents, tools.status)
+        write = (tools.ingest, tools.remove) if tools.writable else ()
         super().__init__(
             name=spec.name,
             title=spec.name,
             description=spec.description or None,
             instructions=_instructions(tools),
             version=__version__,
-            tools=[
-                _tool(fn, tools)
-                for fn in (tools.search, tools.ask, tools.read_span, tools.list_documents, tools.status)
-            ],
+            tools=[*(_tool(fn, tools, READ) for fn in read), *(_tool(fn, tools, WRITE) for fn in write)],
             log_level="WARNING",
             lifespan=_quiet,
+            # An id is looked up in the store alone: it is no path of this disk, whatever it looks like.
+            resource_security=ResourceSecurity(exempt_params={"document"}),
         )
+        self.resource(TEMPLATE, name="document", description="The text of a document, or the part from start to end.",
+                      mime_type="text/plain")(self._text)  # fmt: skip
+
+    async def list_resources(self) -> list[Resource]:
+        """The first documents, as resources."""
+        try:
+            rows = await asyncio.to_thread(documents_under, self.tools.pipeline, self.tools.scope.filter, limit=LISTED)
+        except FoveaError:
+            return []  # Nothing was ingested yet.
+        return [Resource(uri=uri_of(r.id), name=sendable(r.id), title=sendable(r.title) or None, mime_type="text/plain",
+                         size=r.length) for r in rows]  # fmt: skip
+
+    async def _text(self, document: str, start: int = 0, end: int = 0) -> str:
+        most, stop = self.tools.limits.resource, end or None
+        try:
+            row = await asyncio.to_thread(
+                span_under, self.tools.pipeline, document, start, stop, self.tools.scope.filter
+            )
+        except FoveaError as error:
+            raise ResourceNotFoundError(self.tools.scope.shown(error)) from error
+        if len(row.text) > most:
+            part = f"{uri_of(document)}?start={start}&end={start + most}"
+            raise ResourceError(f"the text has {len(row.text):,} characters, and one reading {most:,} at most: {part}")
+        return sendable(row.text)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context | None = None
@@ -69,11 +103,10 @@ class PipelineServer(MCPServer):
         return error
 
 
-def _tool(fn: Callable[..., Any], tools: Tools) -> Tool:
+def _tool(fn: Callable[..., Any], tools: Tools, annotations: ToolAnnotations) -> Tool:
     spec = tools.pipeline.spec
     about = spec.description or f"The documents of {spec.name}."
     said = " ".join((fn.__doc__ or "").split())
-    annotations = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     made = Tool.from_function(fn, description=f"{about} {said}", annotations=annotations)
     return made.model_copy(update={"parameters": {**made.parameters, "additionalProperties": False}})
 

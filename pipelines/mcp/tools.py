@@ -7,16 +7,19 @@ as JSON first, by which "null" and "[1]" would no longer be texts.
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
-from fovea.pipelines.documents_under import documents_under, span_under
+from fovea.pipelines.documents_under import DocumentRow, documents_under, span_under
 from fovea.pipelines.mcp import replies
-from fovea.pipelines.mcp.replies import Documents, Passages, Reply, Status, Text
+from fovea.pipelines.mcp.replies import Documents, Failed, Ingested, Passages, Removed, Reply, Status, Text, sendable
 from fovea.pipelines.mcp.scope import Scope
 from fovea.pipelines.mcp.uris import uri_of
 from fovea.pipelines.pipeline import Pipeline
@@ -32,6 +35,7 @@ class Limits:
     characters: int = 20_000
     question: int = 4_000
     documents: int = 200
+    resource: int = 200_000
 
 
 Question = Annotated[str, Field(description="a question or what is looked for, in plain words")]
@@ -133,22 +137,48 @@ class Tools:
 
     def _status(self) -> Status:
         spec, whole = self.pipeline.spec, self.scope.filter is None
-        rows = self.pipeline.status() if whole else []
-        ids = documents_under(self.pipeline, self.scope.filter, limit=1_000_000) if not whole else []
+        failed = [row for row in self.pipeline.status() if row.status == "failed"] if whole else []
         return Status(
             name=spec.name,
             description=spec.description,
-            sources=len(rows) if whole else None,
-            documents=sum(row.documents for row in rows) if whole else len(ids),
-            chunks=sum(row.chunks for row in rows) if whole else None,
-            failed=[
-                replies.Failed(source=replies.sendable(r.name), reason=self.scope.shown(r.error))
-                for r in rows
-                if r.status == "failed"
-            ],
+            documents=sum(1 for _ in self._documents()),
+            failed=[Failed(source=sendable(row.name), reason=self.scope.shown(row.error)) for row in failed],
             scope=self.scope.text or None,
             writable=self.writable,
         )
+
+    def _documents(self) -> Iterator[DocumentRow]:
+        after = ""
+        while rows := documents_under(self.pipeline, self.scope.filter, after=after, limit=500):
+            yield from rows
+            after = rows[-1].id
+
+    async def ingest(
+        self,
+        paths: Annotated[list[str], Field(description="files, folders and globs, below the pipeline's folder")],
+        ctx: Context,
+    ) -> Ingested:
+        """Bring the store in step with files and folders: what is new is added, what has changed replaced, what is gone
+        from a folder removed.
+        """
+        for path in paths:
+            if not Path(os.path.realpath(self.pipeline.base / path)).is_relative_to(
+                os.path.realpath(self.pipeline.base)
+            ):
+                raise QueryError(f"{path!r} lies outside of the pipeline's folder", fix="fovea ingest, at a terminal")
+        await ctx.report_progress(0, message="reading files")
+        report = await asyncio.to_thread(self.pipeline.ingest, [str(self.pipeline.base / path) for path in paths])
+        failed = [Failed(source=sendable(name), reason=self.scope.shown(why)) for name, why in report.failed.items()]
+        return Ingested(
+            added=[sendable(name) for name in report.added], changed=[sendable(name) for name in report.changed],
+            removed=[sendable(name) for name in report.removed], unchanged=report.unchanged, failed=failed,
+        )  # fmt: skip
+
+    async def remove(
+        self, sources: Annotated[list[str], Field(description="names of sources, folders or globs of them")]
+    ) -> Removed:
+        """Take sources out of the store; their files stay. All of them are removed, or, where one is unknown, none."""
+        return Removed(sources=[sendable(n) for n in await asyncio.to_thread(self.pipeline.remove, sources)])
 
     def _check(self, question: str, k: int) -> None:
         most = self.limits
