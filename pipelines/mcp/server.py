@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, redirect_stdout
+from collections.abc import Callable
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -43,7 +41,6 @@ class PipelineServer(MCPServer):
             version=__version__,
             tools=[*(_tool(fn, tools, READ) for fn in read), *(_tool(fn, tools, WRITE) for fn in write)],
             log_level="WARNING",
-            lifespan=_quiet,
             # An id is looked up in the store alone: it is no path of this disk, whatever it looks like.
             resource_security=ResourceSecurity(exempt_params={"document"}),
         )
@@ -123,10 +120,3 @@ def _instructions(tools: Tools) -> str:
             *held,
         ]
     )
-
-
-@asynccontextmanager
-async def _quiet(_: MCPServer) -> AsyncIterator[None]:
-    """Standard output is the protocol's alone: what anything else prints goes to standard error."""
-    with redirect_stdout(sys.stderr):
-        yield

@@ -79,6 +79,8 @@ class PipelineSpec(BaseModel):
     """How many chunks each retriever fetches."""
     k: PositiveInt | None = None
     """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
+    telemetry: Literal["otel", "otel_with_content"] | None = None
+    """Writes what the trace holds as OpenTelemetry spans, without questions or with them; left out, nothing."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
     DEFAULT_K: ClassVar[int] = 5
