@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fovea.rag.documents import Document
 from fovea.rag.errors import QueryError
-from fovea.rag.fields import fields
-from fovea.rag.filters import Filter, matches
+from fovea.rag.filters import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fovea.pipelines.pipeline import Pipeline
+    from fovea.retrievers.library.listing import DocumentRow
+
+MOST = 1000
+"""Documents of one page of a list."""
+LONGEST = 1_000_000
+"""Characters of one span."""
 
 
 class NoDocument(QueryError):
@@ -22,64 +24,51 @@ class NoDocument(QueryError):
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentRow:
-    """A document without its text: `length` are its characters."""
-
-    id: str
-    source: str
-    title: str
-    media_type: str
-    length: int
-    pages: int
-
-
-@dataclass(frozen=True, slots=True)
 class SpanUnder:
-    """The characters `[start, end)` of a document, which has `length` of them, and the page on which they begin."""
+    """The characters `[start, end)` of a document, which has `length` of them; `page` is that of the first, from 1."""
 
     document: str
     source: str
+    title: str
     start: int
     end: int
     length: int
     text: str
-    page: int | None
+    page: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
 
 
 def documents_under(
     pipeline: Pipeline, scope: Filter | None = None, query: str = "", after: str = "", limit: int = 100
 ) -> list[DocumentRow]:
     """The first `limit` documents behind the id `after` that match `scope`, in order of their ids; with `query`, those
-    whose id, source or title holds it, capitals aside.
+    whose id, source or title holds it, capitals aside. A document matches with any of its chunks; one without chunks
+    is listed where there is no scope. Raises StoreError where nothing was ingested.
     """
     wanted = query.casefold()
-    found = (d for d in _documents(pipeline, scope, after) if wanted in f"{d.id}\n{d.source}\n{d.title}".casefold())
-    return [DocumentRow(d.id, d.source, d.title, d.media_type, len(d.text), len(d.pages)) for d in islice(found, limit)]
+    rows = pipeline.corpus.library.listed(scope, after)
+    found = (row for row in rows if any(wanted in text.casefold() for text in (row.id, row.source, row.title)))
+    return list(islice(found, max(0, min(limit, MOST))))
 
 
 def span_under(
     pipeline: Pipeline, document_id: str, start: int = 0, end: int | None = None, scope: Filter | None = None
 ) -> SpanUnder:
-    """The characters `[start, end)` of a document that matches `scope`; without `end`, to its end. Raises NoDocument
-    for one that is not there or not in the scope, QueryError for a span that is none.
+    """The characters `[start, end)` of a document that matches `scope`, at most LONGEST; without `end`, to its end.
+    Raises NoDocument for one that is not there or not in the scope, QueryError for a span that is none.
     """
-    known = {name for name, _ in pipeline.corpus.document_sources()}
-    document = pipeline.corpus.document(document_id) if document_id in known else None
-    if document is None or not _matches(document, scope):
+    library = pipeline.corpus.library
+    if not library.holds(document_id, scope):
         raise NoDocument(f"there is no document {document_id!r}", fix="the list of documents has the ids")
+    document = library.document(document_id)
     length = len(document.text)
-    stop = min(length if end is None else end, length)
-    if not 0 <= start <= stop:
-        raise QueryError(f"the span {start}-{stop} is not within the {length:,} characters of {document_id!r}")
+    stop = min(length if end is None else end, start + LONGEST, length)
+    if not 0 <= start <= stop or (end is not None and end < start):
+        asked = f"{start}-{'' if end is None else end}"
+        raise QueryError(f"the span {asked} is not within the {length:,} characters of {document_id!r}")
     text = document.text[start:stop]
-    return SpanUnder(document.id, document.source, start, stop, length, text, document.page_at(start))
-
-
-def _documents(pipeline: Pipeline, scope: Filter | None, after: str) -> Iterator[Document]:
-    for name in sorted(name for name, _ in pipeline.corpus.document_sources() if name > after):
-        if _matches(document := pipeline.corpus.document(name), scope):
-            yield document
-
-
-def _matches(d: Document, scope: Filter | None) -> bool:
-    return scope is None or matches(scope, fields(d.source, d.title, d.media_type, None, d.metadata))
+    page = document.page_at(start)
+    return SpanUnder(document.id, document.source, document.title, start, stop, length, text, page)

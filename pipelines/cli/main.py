@@ -21,6 +21,7 @@ VERBS = {
     "read": "let a local model read the texts that it will be asked about",
     "ask": "answer a question, with citations",
     "search": "show the passages for a question",
+    "serve": "answer over HTTP: search, cited answers, an OpenAI-compatible endpoint",
     "mcp": "serve the pipeline's tools to assistants (Model Context Protocol)",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from fovea.pipelines.pipeline import Pipeline
 
     with Pipeline.from_yaml(args.pipeline) as pipeline:
-        server = PipelineServer(Tools(pipeline, Scope(pipeline, args.where), writable=args.write))
+        server = PipelineServer(Tools(Scope(pipeline, args.where), writable=args.write))
         if not args.http:
             server.run("stdio")
             return 0

@@ -6,9 +6,10 @@ import re
 
 from pydantic import BaseModel, Field
 
-from fovea.pipelines.documents_under import DocumentRow, SpanUnder
+from fovea.pipelines.documents_under import SpanUnder
 from fovea.rag.documents import Hit, place
 from fovea.rag.types import Answer, Citation, Sentence
+from fovea.retrievers.library.listing import DocumentRow
 
 _HALVES = re.compile("[\ud800-\udfff]")
 

@@ -17,7 +17,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
-from fovea.pipelines.documents_under import DocumentRow, documents_under, span_under
+from fovea.pipelines.documents_under import documents_under, span_under
 from fovea.pipelines.mcp import replies
 from fovea.pipelines.mcp.replies import Documents, Failed, Ingested, Passages, Removed, Reply, Status, Text, sendable
 from fovea.pipelines.mcp.scope import Scope
@@ -25,6 +25,7 @@ from fovea.pipelines.mcp.uris import uri_of
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag.errors import QueryError
 from fovea.rag.types import Answer
+from fovea.retrievers.library.listing import DocumentRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,16 @@ AsOf = Annotated[str, Field(description="moment of asking, for questions about t
 class Tools:
     """A pipeline's tools; their docstrings are what a model is told, with the description of the pipeline before."""
 
-    pipeline: Pipeline
     scope: Scope
     limits: Limits = Limits()
     writable: bool = False
     _asking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1), repr=False)
     """A model on this machine writes one answer at a time."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline, within the scope."""
+        return self.scope.pipeline
 
     async def search(
         self, question: Question, k: K = 0, where: Where = "", as_of: AsOf = ""
@@ -68,10 +73,8 @@ class Tools:
         stands at. Use `ask` for an answer with citations, `read_span` for the text around a passage.
         """
         self._check(question, k)
-        under = self.scope.under(where)
-        hits = await self.pipeline.aretrieve(question, k or None, where=under, as_of=as_of or None)
-        kept = [hit for hit in hits if self.scope.holds(hit.chunk.fields)]
-        found = Passages(passages=[replies.passage(hit, self.limits.characters) for hit in kept])
+        hits = await self.pipeline.aretrieve(question, k or None, where=where or None, as_of=as_of or None)
+        found = Passages(passages=[replies.passage(hit, self.limits.characters) for hit in hits])
         return _result(found, replies.passages_text(found))
 
     async def ask(
@@ -81,15 +84,13 @@ class Tools:
         places; a sentence without citations has no support in the documents.
         """
         self._check(question, k)
-        under = self.scope.under(where)
         async with self._asking:
             pieces = 0
-            async for piece in self.pipeline.astream(question, k or None, where=under, as_of=as_of or None):
+            async for piece in self.pipeline.astream(question, k or None, where=where or None, as_of=as_of or None):
                 if isinstance(piece, Answer):
                     answer = piece
                 else:
                     await ctx.report_progress(pieces := pieces + 1, message="pieces written")
-        self.scope.refuse_outside(answer, self.pipeline)
         found = replies.reply(answer, self.limits.characters)
         return _result(found, replies.reply_text(answer, found))
 

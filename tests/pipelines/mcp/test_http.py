@@ -51,13 +51,13 @@ def test_the_sdks_client_asks_over_http(docs, make):
             assert "Armstrong" in found.structured_content["text"]
             assert (await client.call_tool("search", {"question": ""})).is_error
 
-    with listening(PipelineServer(Tools(pipeline, Scope(pipeline)))) as url:
+    with listening(PipelineServer(Tools(Scope(pipeline)))) as url:
         anyio.run(talk, url)
 
 
 def test_a_page_of_another_site_cannot_ask(make):
     pipeline = make()
-    with listening(PipelineServer(Tools(pipeline, Scope(pipeline))), names=["notes.lan"]) as url:
+    with listening(PipelineServer(Tools(Scope(pipeline))), names=["notes.lan"]) as url:
         accept = {"accept": "application/json, text/event-stream"}
         said = {
             name: httpx.post(url, json=PING, headers={**accept, **headers}).status_code

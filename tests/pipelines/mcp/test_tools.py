@@ -44,7 +44,7 @@ def pipeline(tmp_path_factory):
 
 @asynccontextmanager
 async def served(pipeline, where="", **options):
-    async with mcp.Client(PipelineServer(Tools(pipeline, Scope(pipeline, where), **options))) as client:
+    async with mcp.Client(PipelineServer(Tools(Scope(pipeline, where), **options))) as client:
         yield client
 
 
