@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import ExitStack, aclosing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from datetime import date, datetime
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables import Runnable
 
+    from fovea.pipelines.otel import Telemetry
+
 Moment = date | datetime | str | None
 """What `as_of` takes: see `fovea.rag.as_of`."""
 LONGEST_QUESTION = 20_000
@@ -80,6 +82,9 @@ class Pipeline:
         self._scope: Filter | None = None
         self._corpus: LibraryCorpus | None = None
         self._seen: tuple[str, recipes.Outdated | None] = "", None
+        self._telemetry: Telemetry | None = None
+        if spec.telemetry:
+            self.traced_by(content=spec.telemetry == "otel_with_content")
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Pipeline:
@@ -146,9 +151,10 @@ class Pipeline:
         refuse_before_reading(self.source, self.spec)
         with self._writing(rebuild=rebuild) as library:
             run = Ingest(self.spec, self.loaders, library, self.base)
-            report = work(run)
-            with report.trace.stage("index"):
-                self._sync(library)
+            with self._observed("ingest", run.report.trace):
+                report = work(run)
+                with report.trace.stage("index"):
+                    self._sync(library)
         run.refuse()
         return report
 
@@ -206,7 +212,9 @@ class Pipeline:
         """The `k` passages that answer best, best first. `where` keeps chunks whose fields match (docs/filters.md);
         `as_of` is the moment of asking: a date, a datetime or an ISO text.
         """
-        return self._asked(self._query(question, where, as_of), k, self.corpus, trace or Trace()).passages()
+        trace = Trace() if trace is None else trace
+        with self._observed("retrieval", trace, question):
+            return self._asked(self._query(question, where, as_of), k, self.corpus, trace).passages()
 
     def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
             as_of: Moment = None) -> Answer:  # fmt: skip
@@ -220,12 +228,13 @@ class Pipeline:
         """The answer's text piece by piece, as the model makes it; the last item is the Answer itself. Where answers
         are graded (`feedback`), the pieces come once the best is known.
         """
-        query, trace, corpus = self._query(question, where, as_of), Trace(), self.corpus
-        asked = self._asked(query, k, corpus, trace)
-        if isinstance(self.spec.feedback, AnswerFeedback):
-            yield from asked.drafted()
-        else:
-            yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
+        with self._observed("answer", trace := Trace(), question):
+            query, corpus = self._query(question, where, as_of), self.corpus
+            asked = self._asked(query, k, corpus, trace)
+            if isinstance(self.spec.feedback, AnswerFeedback):
+                yield from asked.drafted()
+            else:
+                yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
 
     def looks(self, question: str | Query, answer: Answer, *, as_of: Moment = None) -> list[Look]:
         """Where a local model looked while it read `question` and wrote `answer`, a prefill of both; nothing where the
@@ -312,17 +321,35 @@ class Pipeline:
         """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one,
         save where answers are graded: those rounds run in a worker thread.
         """
-        query, trace = self._query(question, where, as_of), Trace()
-        corpus = await asyncio.to_thread(lambda: self.corpus)
-        asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
-        if isinstance(self.spec.feedback, AnswerFeedback):
-            answering = followed(asked.drafted())
-        else:
-            hits = await asyncio.to_thread(asked.passages)
-            answering = search.aanswer(self.spec.generate, asked.query, hits, corpus, trace)
-        async with aclosing(answering):
-            async for piece in answering:
-                yield piece
+        with self._observed("answer", trace := Trace(), question):
+            query = self._query(question, where, as_of)
+            corpus = await asyncio.to_thread(lambda: self.corpus)
+            asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
+            if isinstance(self.spec.feedback, AnswerFeedback):
+                answering = followed(asked.drafted())
+            else:
+                hits = await asyncio.to_thread(asked.passages)
+                answering = search.aanswer(self.spec.generate, asked.query, hits, corpus, trace)
+            async with aclosing(answering):
+                async for piece in answering:
+                    yield piece
+
+    # Telemetry
+
+    def traced_by(self, tracer_provider: Any = None, *, content: bool = False) -> Pipeline:
+        """Write every answer, retrieval and ingestion from now on as OpenTelemetry spans, to `tracer_provider` or the
+        process's own (docs/telemetry.md); with `content`, questions and the messages of errors too. Returns the
+        pipeline. Raises MissingExtra without the package.
+        """
+        from fovea.pipelines.otel import Telemetry
+
+        self._telemetry = Telemetry(tracer_provider, content=content)
+        return self
+
+    def _observed(self, work: str, trace: Trace, question: str | Query = "") -> AbstractContextManager[None]:
+        if self._telemetry is None:
+            return nullcontext()
+        return self._telemetry.observed(work, self.spec, trace, question)
 
     # The store
 

@@ -22,6 +22,7 @@ VERBS = {
     "ask": "answer a question, with citations",
     "search": "show the passages for a question",
     "serve": "answer over HTTP: search, cited answers, an OpenAI-compatible endpoint",
+    "mcp": "serve the pipeline's tools to assistants (Model Context Protocol)",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
     "compact": "give back the space of what was removed or replaced",

@@ -45,6 +45,8 @@ class PipelineSpec(BaseModel):
 
     name: str = Field(default="fovea", min_length=1)
     """What the pipeline is called."""
+    description: str = ""
+    """What its documents are about, in a sentence: told to whoever finds it by its tools."""
     preset: Literal["plain", "passages", "topics"] | None = None
     """Named choices of `segment` and `pool` (`fovea.pipelines.spec.presets`); those given in their own words count
     instead."""
@@ -80,6 +82,8 @@ class PipelineSpec(BaseModel):
     """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
     serve: ServeSettings | None = None
     """Who may ask over HTTP, for which documents, and how much (`fovea serve`)."""
+    telemetry: Literal["otel", "otel_with_content"] | None = None
+    """Writes what the trace holds as OpenTelemetry spans, without questions or with them; left out, nothing."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
     DEFAULT_K: ClassVar[int] = 5
