@@ -65,12 +65,14 @@ const line = (row, p) => {
   const slash = row.name.lastIndexOf("/") + 1;
   return el("a", { class: failed ? "source bad" : "source", href: address("document", { source: row.name, p }) },
     el("span", { class: "name" }, foreign(row.name.slice(0, slash), { class: "folder" }), foreign(row.name.slice(slash))),
-    failed ? el("span", { class: "reason" }, foreign(row.error.split("\n")[0])) : null,
-    el("span", { class: failed ? "mark bad" : "mark" }, failed ? "failed" : "ready"),
+    failed ? el("span", { class: "reason" }, foreign(reason(row))) : null,
+    el("span", { class: failed ? "status bad" : "status" }, failed ? "failed" : "ready"),
     el("span", { class: "n" }, bytes(row.bytes)),
     el("span", { class: "n" }, counted(row.chunks, "chunks")),
     el("span", { class: "when" }, moment(row.updated)));
 };
+
+const reason = ({ name, error }) => (error.startsWith(`${name}: `) ? error.slice(name.length + 2) : error).split("\n")[0];
 
 const nothing = (found, wanted) => {
   if (!found.sources) return state("Nothing is in the store yet.", el("p", { class: "fix" }, "What helps: ", el("code", {}, "fovea ingest qa.yaml docs/")));
