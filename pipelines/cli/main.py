@@ -21,6 +21,7 @@ VERBS = {
     "read": "let a local model read the texts that it will be asked about",
     "ask": "answer a question, with citations",
     "search": "show the passages for a question",
+    "export": "write an answer as a page to send to somebody",
     "status": "what is in the store, and what could not be read",
     "rebuild": "make the index anew from the library; nothing is encoded",
     "compact": "give back the space of what was removed or replaced",

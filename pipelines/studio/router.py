@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from fastapi import APIRouter
 
 from fovea.pipelines.pipeline import Pipeline
-from fovea.pipelines.studio import cuts, documents, shell
+from fovea.pipelines.studio import cuts, documents, looking, shell
 from fovea.pipelines.studio.opened import Opened
 from fovea.pipelines.studio.plain import Plain
+from fovea.rag.generation import Generator
 from fovea.rag.version import __version__
 
 
@@ -41,7 +42,7 @@ def router(served: Served, study: Path | None = None) -> APIRouter:
         """Which run of the server this is."""
         return Plain({"instance": opened.instance})
 
-    for part in (documents, cuts):
+    for part in (documents, cuts, looking):
         api.include_router(part.router(opened))
     routes = APIRouter(prefix="/studio")
     routes.include_router(api)
@@ -54,5 +55,6 @@ def _plain(name: str, pipeline: Pipeline) -> dict[str, Any]:
     return {
         "name": name, "segment": [one.name for one in spec.segment], "retrieve": [one.name for one in spec.retrieve],
         "refine": [one.name for one in spec.refine], "generate": spec.generate.name,
-        "model": str(getattr(spec.generate, "model", "")), "k": spec.kept, "looks": spec.generate.name == "transformers",
+        "model": str(getattr(spec.generate, "model", "")), "k": spec.kept,
+        "looks": type(spec.generate).looks is not Generator.looks,
     }  # fmt: skip
