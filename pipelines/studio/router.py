@@ -10,6 +10,7 @@ from fastapi import APIRouter
 
 from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.studio import cuts, documents, looking, shell
+from fovea.pipelines.studio import study as studies
 from fovea.pipelines.studio.opened import Opened
 from fovea.pipelines.studio.plain import Plain
 from fovea.rag.generation import Generator
@@ -42,7 +43,7 @@ def router(served: Served, study: Path | None = None) -> APIRouter:
         """Which run of the server this is."""
         return Plain({"instance": opened.instance})
 
-    for part in (documents, cuts, looking):
+    for part in (documents, cuts, looking, studies):
         api.include_router(part.router(opened))
     routes = APIRouter(prefix="/studio")
     routes.include_router(api)
