@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
+from fovea.pipelines.server.settings import ServeSettings
 from fovea.pipelines.spec.presets import PRESETS
 from fovea.rag import registry
 from fovea.rag.component import Component, fingerprint
@@ -77,6 +78,8 @@ class PipelineSpec(BaseModel):
     """How many chunks each retriever fetches."""
     k: PositiveInt | None = None
     """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
+    serve: ServeSettings | None = None
+    """Who may ask over HTTP, for which documents, and how much (`fovea serve`)."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
     DEFAULT_K: ClassVar[int] = 5
@@ -136,11 +139,13 @@ class PipelineSpec(BaseModel):
         plain: dict[str, Any] = {}
         for key in type(self).model_fields:
             value = getattr(self, key)
-            if isinstance(value, list):
+            if isinstance(value, ServeSettings):
+                plain[key] = value.model_dump(mode="json", exclude_defaults=True)
+            elif isinstance(value, list):
                 plain[key] = [c.settings() for c in value]
             else:
                 plain[key] = value.settings() if isinstance(value, Component) else value
-        return plain
+        return plain if self.serve else {key: value for key, value in plain.items() if key != "serve"}
 
 
 def _sides(component: Component | None, name: str = "") -> dict[str, str]:

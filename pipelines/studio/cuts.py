@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.server.json_response import Json
 from fovea.pipelines.studio.opened import Opened
-from fovea.pipelines.studio.plain import Plain
 from fovea.rag import registry
 from fovea.rag.errors import ConfigError, QueryError
 from fovea.rag.segmenter import Segmenter
+from fovea.rag.types import Document
 from fovea.segmenters.packer import pack
 
 MOST = 200_000
@@ -24,34 +26,41 @@ def router(opened: Opened) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/segmenters")
-    def segmenters(pipeline: str = "") -> Plain:
+    def segmenters(request: Request, pipeline: str = "") -> Json:
         """The pipeline's own chain, and every segmenter there is that needs no setting."""
-        chain = [one.name for one in opened.pipeline(pipeline).spec.segment]
-        return Plain({"chain": chain, "others": _by_default()})
+        chain = [one.name for one in opened.pipeline(pipeline, request).spec.segment]
+        return Json({"chain": chain, "others": _by_default()})
 
     @routes.get("/document/cuts")
-    def cuts(id: str, segmenter: str, pipeline: str = "", start: Annotated[int, Query(ge=0)] = 0) -> Plain:
+    async def cuts(
+        request: Request, id: str, segmenter: str, pipeline: str = "", start: Annotated[int, Query(ge=0, le=2**53)] = 0
+    ) -> Json:
         """The cuts of one segmenter, `[at, score]`, and its chunks, of at most `MOST` characters from `start`.
 
         `segmenter` is a name, whose defaults are taken, or `chain:N`, the pipeline's own with its settings.
         """
-        chosen, document = opened.pipeline(pipeline), opened.document(pipeline, id)
-        end = min(len(document.text), start + MOST)
-        text, made = document.text[start:end], _segmenter(chosen, segmenter)
-        began = time.perf_counter()
-        encoder = chosen.spec.encoder
-        found = list(made.cuts(text, document, encoder)) if text.strip() else []
-        spans = pack(
-            text, found, encoder.tokenizer, max_tokens=made.max_tokens or encoder.window,
-            min_tokens=made.min_tokens, overlap=made.overlap,
-        )  # fmt: skip
-        return Plain({
-            "segmenter": made.name, "start": start, "end": end, "seconds": round(time.perf_counter() - began, 3),
-            "cuts": [(start + cut.at, round(float(cut.score), 4)) for cut in found],
-            "chunks": [(start + span.start, start + span.end) for span in spans],
-        })  # fmt: skip
+        chosen = opened.pipeline(pipeline, request)
+        document = await asyncio.to_thread(opened.document, pipeline, id, request)
+        made = _segmenter(chosen, segmenter)
+        async with opened.served.answering.place():
+            return Json(await asyncio.to_thread(_cut, document, made, chosen, start))
 
     return routes
+
+
+def _cut(document: Document, segmenter: Segmenter, pipeline: Pipeline, start: int) -> dict[str, Any]:
+    began, encoder = time.perf_counter(), pipeline.spec.encoder
+    text = document.text[start : start + MOST]
+    found = list(segmenter.cuts(text, document, encoder)) if text.strip() else []
+    spans = pack(
+        text, found, encoder.tokenizer, max_tokens=segmenter.max_tokens or encoder.window,
+        min_tokens=segmenter.min_tokens, overlap=segmenter.overlap,
+    )  # fmt: skip
+    return {
+        "start": start, "end": start + len(text), "seconds": round(time.perf_counter() - began, 3),
+        "cuts": [(start + cut.at, round(float(cut.score), 4)) for cut in found],
+        "chunks": [(start + span.start, start + span.end) for span in spans],
+    }  # fmt: skip
 
 
 def _by_default() -> list[str]:

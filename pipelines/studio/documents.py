@@ -6,16 +6,20 @@ from collections import Counter
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Query, Request
 
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.server.json_response import Json
+from fovea.pipelines.server.problems import clean
 from fovea.pipelines.studio.opened import Opened
-from fovea.pipelines.studio.plain import Plain
 from fovea.pipelines.studio.texts import blocks, find
 from fovea.rag.documents import place
+from fovea.rag.filters import Filter
 from fovea.retrievers.library.library import SourceRow
 
 WINDOW = 200_000
 """Characters of a document at most in one reply."""
+Place = Annotated[int, Query(ge=0, le=2**53)]
 
 
 def router(opened: Opened) -> APIRouter:
@@ -24,73 +28,84 @@ def router(opened: Opened) -> APIRouter:
 
     @routes.get("/sources")
     def sources(
-        pipeline: str = "", query: str = "", state: Literal["", "ok", "failed"] = "",
-        order: Literal["name", "size", "chunks", "updated"] = "name",
-        offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    ) -> Plain:  # fmt: skip
+        request: Request, pipeline: str = "", query: Annotated[str, Query(max_length=1000)] = "",
+        state: Literal["", "ok", "failed"] = "", order: Literal["name", "size", "chunks", "updated"] = "name",
+        offset: Place = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> Json:  # fmt: skip
         """A window of the sources whose names or errors hold `query`, and how many there are of each state."""
-        rows = list(opened.pipeline(pipeline).corpus.library.sources())
+        rows = _seen(opened.pipeline(pipeline, request), opened.scope(request))
         wanted = query.casefold()
         found = [row for row in rows if wanted in row.name.casefold() or wanted in row.error.casefold()]
-        states = Counter(row.status for row in found)
         shown = [row for row in found if state in ("", row.status)]
         shown.sort(key=attrgetter(order), reverse=order != "name")  # the largest, richest or latest first
-        return Plain({
+        return Json({
             "sources": len(rows), "documents": sum(row.documents for row in rows),
-            "chunks": sum(row.chunks for row in rows), "found": len(shown), "states": states, "offset": offset,
+            "chunks": sum(row.chunks for row in rows), "found": len(shown),
+            "states": Counter(row.status for row in found), "offset": offset,
             "rows": [_plain(row) for row in shown[offset : offset + limit]],
         })  # fmt: skip
 
     @routes.get("/documents")
-    def documents(source: str, pipeline: str = "") -> Plain:
+    def documents(request: Request, source: str, pipeline: str = "") -> Json:
         """The ids of a source's documents."""
-        library = opened.pipeline(pipeline).corpus.library
-        return Plain({"documents": [name for name, of in library.document_sources() if of == source]})
+        library, scope = opened.pipeline(pipeline, request).corpus.library, opened.scope(request)
+        names = (name for name, of in library.document_sources() if of == source)
+        return Json({"documents": [name for name in names if scope is None or library.holds(name, scope)]})
 
     @routes.get("/document")
-    def document(id: str, pipeline: str = "") -> Plain:
+    def document(request: Request, id: str, pipeline: str = "") -> Json:
         """All of a document but its text: where its pages and its blocks begin, in characters."""
-        found = opened.document(pipeline, id)
-        return Plain({
+        found = opened.document(pipeline, id, request)
+        return Json({
             "id": found.id, "source": found.source, "place": place(found.id, found.source), "title": found.title,
-            "media_type": found.media_type, "metadata": dict(found.metadata), "length": len(found.text),
-            "lines": found.line_at(len(found.text)), "pages": found.pages, "blocks": blocks(found.text),
+            "media_type": found.media_type, "length": len(found.text), "lines": found.line_at(len(found.text)),
+            "pages": found.pages, "blocks": blocks(found.text),
         })  # fmt: skip
 
     @routes.get("/document/text")
-    def text(
-        id: str, start: Annotated[int, Query(ge=0)], end: Annotated[int, Query(ge=0)], pipeline: str = ""
-    ) -> Plain:
+    def text(request: Request, id: str, start: Place, end: Place, pipeline: str = "") -> Json:
         """The characters `[start, end)` of a document, `WINDOW` at most."""
-        end = min(end, start + WINDOW)
-        return Plain({"start": start, "text": opened.document(pipeline, id).text[start:end]})
+        found = opened.document(pipeline, id, request)
+        return Json({"start": start, "text": found.text[start : min(end, start + WINDOW)]})
 
     @routes.get("/document/chunks")
-    def chunks(id: str, pipeline: str = "") -> Plain:
+    def chunks(request: Request, id: str, pipeline: str = "") -> Json:
         """Where the chunks of a document lie, in order: `[start, end]`."""
-        found = opened.pipeline(pipeline).corpus.library.chunks_of(id)
-        return Plain({"chunks": [(chunk.start, chunk.end) for chunk in found]})
+        chosen = opened.pipeline(pipeline, request)
+        opened.refuse_hidden(chosen, id, request)
+        return Json({"chunks": [(chunk.start, chunk.end) for chunk in chosen.corpus.library.chunks_of(id)]})
 
     @routes.get("/document/find")
-    def found(id: str, text: Annotated[str, Query(min_length=1, max_length=1000)], pipeline: str = "") -> Plain:
+    def found(
+        request: Request, id: str, text: Annotated[str, Query(min_length=1, max_length=1000)], pipeline: str = ""
+    ) -> Json:
         """Where a document holds a text, capitals aside."""
-        count, places = find(opened.document(pipeline, id).text, text)
-        return Plain({"count": count, "places": places, "length": len(text)})
+        count, places = find(opened.document(pipeline, id, request).text, text)
+        return Json({"count": count, "places": places})
 
     @routes.post("/chunks")
-    def named(ids: Annotated[list[str], Body(max_length=1000)], pipeline: Annotated[str, Body()] = "") -> Plain:
-        """Chunks by their ids: where they lie, and their text. Those that are gone are left out."""
-        library = opened.pipeline(pipeline).corpus.library
-        known = [one for one in ids if len(one) == 24 and set(one) <= set("0123456789abcdef")]
-        chunks = library.chunk_by_no(list(library.no_of(known).values())).values()
-        lie = {c.id: {"document": c.document_id, "start": c.start, "end": c.end, "text": c.text} for c in chunks}
-        return Plain({"chunks": lie})
+    def named(
+        request: Request, ids: Annotated[list[str], Body(max_length=1000)], pipeline: Annotated[str, Body()] = ""
+    ) -> Json:
+        """Where chunks lie, by their ids; those that are gone are left out."""
+        found = opened.chunks(opened.pipeline(pipeline, request), ids, request).items()
+        return Json({"chunks": {k: {"document": c.document_id, "start": c.start, "end": c.end} for k, c in found}})
 
     return routes
 
 
+def _seen(pipeline: Pipeline, scope: Filter | None) -> list[SourceRow]:
+    """The sources, within a scope those of whose documents one matches: of another's failures nothing is said."""
+    library = pipeline.corpus.library
+    rows = list(library.sources())
+    if scope is None:
+        return rows
+    known = {row.source for row in library.listed(scope)}
+    return [row for row in rows if row.name in known]
+
+
 def _plain(row: SourceRow) -> dict[str, Any]:
     return {
-        "name": row.name, "state": row.status, "bytes": row.size, "documents": row.documents,
-        "chunks": row.chunks, "updated": row.updated, "error": row.error, "attempts": row.attempts,
+        "name": row.name, "state": row.status, "bytes": row.size, "documents": row.documents, "chunks": row.chunks,
+        "updated": row.updated, "error": clean(row.error), "attempts": row.attempts,
     }  # fmt: skip

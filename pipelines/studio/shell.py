@@ -12,12 +12,7 @@ POLICY = (
     "require-trusted-types-for 'script'"
 )
 """No inline script or style, no eval, no foreign host, and no markup made of text."""
-GUARDS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
+GUARDS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 

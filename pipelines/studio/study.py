@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from fovea.pipelines.server.json_response import Json
 from fovea.pipelines.studio.opened import Opened
-from fovea.pipelines.studio.plain import Plain
 from fovea.pipelines.sweep.watch import watch
 from fovea.rag.errors import QueryError
 
 REPORT = {
     "Content-Security-Policy": "sandbox allow-scripts allow-popups; default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; frame-ancestors 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
 """The report has a policy of its own, stricter than this, which names its one script by its hash."""
@@ -24,15 +22,17 @@ def router(opened: Opened) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/study")
-    def study() -> Plain:
+    def study(request: Request) -> Json:
         """What is known of it now."""
+        opened.refuse_scoped(request)
         if opened.study is None:
             raise QueryError("no study is shown", fix="fovea studio qa.yaml --study NAME.sweep")
-        return Plain(watch(opened.study))
+        return Json(watch(opened.study))
 
     @routes.get("/report")
-    def report() -> Response:
+    def report(request: Request) -> Response:
         """The page that `fovea sweep` wrote last."""
+        opened.refuse_scoped(request)
         path = opened.study / "report.html" if opened.study else None
         if path is None or not path.is_file():
             raise QueryError("there is no report yet", fix="fovea sweep study.yaml --report")

@@ -28,16 +28,13 @@ class Texts:
         """A document as the store has it now; raises QueryError for an unknown id."""
         corpus = pipeline.corpus
         key = str(pipeline.spec.store.path), corpus.version, document_id
-        with self._lock:
-            if (found := self._kept.get(key)) is not None:
-                self._kept.move_to_end(key)
-                return found
-        found = corpus.document(document_id)
-        with self._lock:
-            self._kept[key] = found
+        with self._lock:  # Also while it is read: a page asks for several windows of it at once.
+            if (found := self._kept.get(key)) is None:
+                found = self._kept[key] = corpus.document(document_id)
+            self._kept.move_to_end(key)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        return found
+            return found
 
 
 def blocks(text: str, size: int = BLOCK) -> list[int]:

@@ -28,7 +28,7 @@ const show = async () => {
     else link.removeAttribute("aria-current");
   }
   document.title = `${VIEWS[tab] ?? "Nothing here"} · Fovea studio`;
-  main.className = tab;
+  main.className = `view-${tab}`;
   frame(tab, given);
   if (!(tab in VIEWS)) {
     main.replaceChildren(failure(new Error(`There is no view ${view}.`)));

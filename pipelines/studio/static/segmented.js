@@ -5,11 +5,12 @@ import { counted, number, seconds } from "./format.js";
 import { Strip } from "./strip.js";
 
 const SHORT = 50_000; // characters up to which scores come unasked: some segmenters read with a model
+const MOST = 200_000; // characters that the server segments at once
 
 export class Segmented {
   constructor({ outline, pipeline, signal, given, reader }) {
     Object.assign(this, { outline, pipeline, signal, reader });
-    this.mine = [];
+    this.here = 0;
     this.slots = ["first", "second"].map((kind, n) => this.slot(kind, given.get(n ? "b" : "a") ?? ""));
     this.strips = el("div", { class: "strips" }, this.slots.map(({ row }) => row));
     this.choice = el("div", { class: "choice" }, this.slots.map(({ label }) => label));
@@ -51,7 +52,7 @@ export class Segmented {
     if (slot.pick.value || !this.chain) return;
     slot.row.hidden = false;
     slot.row.querySelector("b").textContent = "as stored";
-    slot.strip.set({ chunks });
+    slot.strip.set({ chunks, range: [0, this.outline.length] });
     this.reader.draw({ chunks });
     const last = this.chain.length - 1;
     if (last < 0) return;
@@ -77,14 +78,17 @@ export class Segmented {
     slot.said.className = "note busy";
     slot.said.textContent = "segmenting…";
     try {
-      const found = await get("document/cuts", { id: this.outline.id, pipeline: this.pipeline, segmenter }, this.signal);
+      const start = this.outline.length <= MOST ? 0 : Math.max(0, Math.min(this.outline.length - MOST, this.here - MOST / 2));
+      const found = await get("document/cuts", { id: this.outline.id, pipeline: this.pipeline, segmenter, start }, this.signal);
       if (turn !== slot.turn) return;
       const shown = chunks ?? found.chunks;
-      slot.strip.set({ cuts: found.cuts, chunks: shown });
+      slot.strip.set({ cuts: found.cuts, chunks: shown, range: [found.start, found.end] });
       this.reader.draw(slot.kind === "first" ? { chunks: shown } : { others: shown });
-      const part = found.end < this.outline.length ? `, of the first ${number(found.end)} characters` : "";
+      const whole = found.end - found.start === this.outline.length;
       slot.said.className = "note";
-      slot.said.textContent = `${counted(shown.length, "chunks")}, ${counted(found.cuts.length, "scored cuts")}, ${seconds(found.seconds)}${part}`;
+      slot.said.replaceChildren(`${counted(shown.length, "chunks")}, ${counted(found.cuts.length, "scored cuts")}, ${seconds(found.seconds)}`,
+        ...(whole ? [] : [`, from character ${number(found.start)} to ${number(found.end)} · `,
+          el("button", { type: "button", class: "plain", onclick: () => this.run(slot, segmenter, chunks) }, "around here")]));
     } catch (error) {
       if (error.name === "AbortError" || turn !== slot.turn) return;
       slot.said.className = "note bad";
@@ -93,6 +97,7 @@ export class Segmented {
   }
 
   see(start, end) {
+    this.here = start;
     for (const { strip, row } of this.slots) if (!row.hidden) strip.see(start, end);
   }
 }

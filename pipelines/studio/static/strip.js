@@ -8,7 +8,7 @@ const HEIGHT = 46;
 export class Strip {
   // `length` in characters; `kind` is "first" or "second", which is its colour; `go` is told where to go.
   constructor({ length, kind, label, go, signal }) {
-    Object.assign(this, { length: Math.max(1, length), kind, go });
+    Object.assign(this, { kind, go, range: [0, length] });
     this.cuts = [];
     this.chunks = [];
     this.sight = [0, 0];
@@ -16,7 +16,7 @@ export class Strip {
       "aria-valuemin": 0, "aria-valuemax": length, "aria-valuenow": 0 });
     this.canvas.addEventListener("click", (event) => {
       const box = this.canvas.getBoundingClientRect();
-      this.go(Math.round(((event.clientX - box.left) / box.width) * this.length));
+      this.go(Math.round(this.range[0] + ((event.clientX - box.left) / box.width) * (this.range[1] - this.range[0])));
     });
     this.canvas.addEventListener("keydown", (event) => this.step(event));
     const watch = new ResizeObserver(() => this.draw());
@@ -26,7 +26,9 @@ export class Strip {
     signal.addEventListener("abort", () => watch.disconnect());
   }
 
-  set({ cuts = [], chunks = [] }) {
+  // `range` are the characters that it stands for.
+  set({ cuts = [], chunks = [], range = this.range }) {
+    this.range = range;
     this.cuts = cuts;
     this.chunks = chunks;
     this.draw();
@@ -53,7 +55,8 @@ export class Strip {
   }
 
   draw() {
-    const { canvas, length } = this;
+    const { canvas, range: [low, high] } = this;
+    const across = (at) => ((at - low) / Math.max(1, high - low)) * width;
     const [width, ratio] = [canvas.clientWidth, devicePixelRatio || 1];
     if (!width) return;
     canvas.width = Math.round(width * ratio);
@@ -63,22 +66,24 @@ export class Strip {
     const colour = (name) => style.getPropertyValue(name).trim();
     pen.scale(ratio, ratio);
     pen.fillStyle = colour("--shade");
-    const [from, to] = this.sight.map((at) => (at / length) * width);
+    const [from, to] = this.sight.map(across);
     pen.fillRect(from, 0, Math.max(2, to - from), HEIGHT);
     pen.fillStyle = colour(this.kind === "first" ? "--accent" : "--second");
     const best = new Float32Array(Math.ceil(width) + 1); // of several cuts in a pixel the strongest
     for (const [at, value] of this.cuts) {
-      const x = Math.min(best.length - 1, Math.floor((at / length) * width));
+      const x = Math.min(best.length - 1, Math.max(0, Math.floor(across(at))));
       best[x] = Math.max(best[x], value, 0.03);
     }
     const room = HEIGHT - 9;
     best.forEach((value, x) => { if (value) pen.fillRect(x, room - value * (room - 3), 1, value * (room - 3)); });
     pen.globalAlpha = 0.85;
-    let last = -2;
+    const crowded = this.chunks.length > width / 2; // then one border in a few pixels stands for several
+    let last = -9;
     for (const [start] of this.chunks) {
-      const x = Math.floor((start / length) * width);
-      if (x > last) pen.fillRect(x, HEIGHT - 7, 1, 6);
-      last = Math.max(last, x);
+      const x = Math.floor(across(start));
+      if (x < 0 || x > width || x < last + (crowded ? 4 : 1)) continue;
+      pen.fillRect(x, HEIGHT - 7, 1, 6);
+      last = x;
     }
     pen.globalAlpha = 1;
     pen.fillStyle = colour("--ink");

@@ -25,7 +25,7 @@ GOLDEN = {
         "name: x\nsegmnt:\n  - {use: fixed}\n",
         "p.yaml:2:1: segmnt: unknown setting 'segmnt'\n"
         "  allowed: name, preset, load, encoder, segment, pool, situate, store, retrieve, fuse, refine, generate, "
-        "feedback, candidates, k\n"
+        "feedback, candidates, k, serve\n"
         "  did you mean 'segment'?",
     ),
     "unknown setting": (
@@ -74,7 +74,7 @@ GOLDEN = {
         "- use: fixed\n",
         "p.yaml:1:1: a pipeline is a mapping, got [{'use': 'fixed'}]\n"
         "  allowed: name, preset, load, encoder, segment, pool, situate, store, retrieve, fuse, refine, generate, "
-        "feedback, candidates, k",
+        "feedback, candidates, k, serve",
     ),
     "two documents": (
         "name: a\n---\nname: b\n",
