@@ -14,11 +14,38 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+
+class Running:
+    """An application that listens on a free port while the block runs."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}/v1"
+
+    def __enter__(self) -> Self:
+        config = uvicorn.Config(self.app, port=0, log_level="critical", timeout_graceful_shutdown=0)
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        until = time.monotonic() + 20
+        while not self.server.started:
+            assert self.thread.is_alive(), "the server did not start"
+            assert time.monotonic() < until, "the server did not start"
+            time.sleep(0.005)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
 
 
 @dataclass
@@ -35,13 +62,13 @@ class Reply:
     usage: bool = True
 
 
-class ChatServer:
+class ChatServer(Running):
     def __init__(self, replies: list[Any], models: tuple[str, ...] = ("tiny", "tiny-large")) -> None:
         self.replies = [reply if isinstance(reply, Reply) else Reply(reply) for reply in replies]
         self.models, self.heard, self.headers, self.times = models, [], [], []
         self.gone = threading.Event()
         """Set once a client has gone in the middle of a stream."""
-        self.app = FastAPI()
+        super().__init__(FastAPI())
         self.app.post("/v1/chat/completions")(self._completions)
         self.app.get("/v1/models")(self._models)
 
@@ -78,27 +105,6 @@ class ChatServer:
         except asyncio.CancelledError:
             self.gone.set()
             raise
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}/v1"
-
-    def __enter__(self) -> ChatServer:
-        self.server = uvicorn.Server(
-            uvicorn.Config(self.app, port=0, log_level="critical", timeout_graceful_shutdown=0)
-        )
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        until = time.monotonic() + 20
-        while not self.server.started:
-            assert self.thread.is_alive(), "the server did not start"
-            assert time.monotonic() < until, "the server did not start"
-            time.sleep(0.005)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
 
 
 def _event(delta: dict[str, Any], finish: str | None = None) -> bytes:

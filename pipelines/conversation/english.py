@@ -44,7 +44,7 @@ _RUN = re.compile(
 )
 _OPENERS = (
     "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find Compare Yes "
-    "No Thanks Not Only Other Another Some Any All Each Every More Most Many One Two Three There Here Because If While "
+    "No Thanks Not Only Other Another Some Any All Each Every More Most Much Many One Two Three There Here Because If While "
     "Although"
 )
 _NO = "|".join({*_OPENERS.split(), *COMMON})

@@ -21,7 +21,7 @@ from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.testing.generators import answered, check_generator
 from fovea.rag.trace import Trace
 from fovea.rag.types import Query, Turn
-from tests.chat_server import ChatServer, Reply
+from tests.chat_server import ChatServer, Reply, Running
 
 CORPUS = MemoryCorpus.of({"rivers": "The Danube flows through ten countries. The Nile is longer."}, HashEncoder())
 HITS = CORPUS.nearest(CORPUS.embed("Danube"), 3)
@@ -260,3 +260,19 @@ def test_a_stream_that_is_left_closes_the_connection():
         server.gone.clear()
         asyncio.run(leave())
         assert server.gone.wait(5)
+
+
+def test_another_pipeline_that_is_served_is_a_model_too(tmp_path):
+    """`fovea serve` speaks the protocol: an answer of one pipeline, asked by the generator of another."""
+    from fovea.pipelines.server.app import create_app
+    from fovea.pipelines.server.served import Served
+    from tests.serving import stored
+
+    with stored(tmp_path) as pipeline, Running(create_app(Served({"qa": pipeline}, None))) as server:
+        generator = made(server, model="qa")
+        assert "80 euros" in generator.reply([("user", "How much is the court fee?")], 100)
+        said = [("user", "How much is the court fee?"), ("assistant", "80 euros."), ("user", "And the Moon lamp?")]
+        assert "40 euros" in generator.reply(said, 100), "the server takes what was said before, and rewrites"
+        with pytest.raises(ModelError, match="has no model 'qq'") as error:
+            made(server, model="qq").reply([("user", "How much?")], 100)
+        assert error.value.allowed == ("qa",)
