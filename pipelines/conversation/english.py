@@ -43,9 +43,8 @@ _RUN = re.compile(
     rf"[“\"„«]([^“”\"„«»]+)[”\"“»]|`([^`]+)`|(?<![\w'’])({_CAPITAL}(?:\s+(?:{_SMALL}\s+)?{_CAPITAL}|\s+\d+(?!\d))*)"
 )
 _OPENERS = (
-    "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find Compare Yes "
-    "No Thanks Not Only Other Another Some Any All Each Every More Most Much Many One Two Three There Here Because If While "
-    "Although"
+    "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find "
+    "Compare Yes No Thanks Not Only Other Another Some Any All Each Every More Most Much Many One Two Three There Here Because If While Although"
 )
 _NO = "|".join({*_OPENERS.split(), *COMMON})
 _NO_NAME = re.compile(rf"(?:{WH}|{AUX}|{PREPOSITION}|{_MONTH}|{_NO})\Z", re.IGNORECASE)
