@@ -44,7 +44,8 @@ _RUN = re.compile(
 )
 _OPENERS = (
     "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find "
-    "Compare Yes No Thanks Not Only Other Another Some Any All Each Every More Most Much Many One Two Three There Here Because If While Although"
+    "Compare Yes No Thanks Not Only Other Another Some Any All Each Every More Most Much Many One Two Three There "
+    "Here Because If While Although"
 )
 _NO = "|".join({*_OPENERS.split(), *COMMON})
 _NO_NAME = re.compile(rf"(?:{WH}|{AUX}|{PREPOSITION}|{_MONTH}|{_NO})\Z", re.IGNORECASE)
