@@ -17,8 +17,8 @@ question before it, of the same document, has said. Nothing of `fovea.pipelines.
 Between two questions stands what an extractive answer would say: the sentence of the passage that answers with most of
 the question's words. Documents are divided into parts, so that what was tuned on `dev` has not seen `test`; paragraphs
 are the chunks, those of both sets' documents of the part in one index. R@5 is over questions; "of full" is R@5 divided
-by that of the full question, with a 95 % bootstrap interval over documents; "kept" is the share of questions that were left as
-they are, byte for byte, and "exact" the share that came out as the full question does.
+by that of the full question, with a 95 % bootstrap interval over documents; "kept" is the share of questions that were
+left as they are, byte for byte, and "exact" the share that came out as the full question does.
 """
 
 from __future__ import annotations
