@@ -118,7 +118,7 @@ def fetch_ahead(stored: Stored, row: int | np.integer) -> None:
 
 
 def read_row(stored: Stored, row: int | np.integer, out: np.ndarray) -> None:
-    """Row `row` as float32 into `out`, (d,). The type of the codes decides how: each kernel has one of the two inlined."""
+    """Row `row` as float32 into `out`, (d,). The type of the codes decides how, when a kernel is compiled."""
 
 
 @overload(read_row, inline="always")
