@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
+from copy import copy
 from dataclasses import replace
 from datetime import date, datetime
 from functools import cached_property
@@ -36,9 +37,10 @@ from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import filter_check, registry
 from fovea.rag.as_of import as_of as moment
 from fovea.rag.corpus import VectorIndex
-from fovea.rag.errors import DocumentError, QueryError
+from fovea.rag.errors import DocumentError, QueryError, StoreError
 from fovea.rag.feedback import AnswerFeedback
-from fovea.rag.filters import Filter, parse
+from fovea.rag.filters import All, Filter, compares, parse
+from fovea.rag.generation import followed
 from fovea.rag.loader import Loader
 from fovea.rag.look import Look
 from fovea.rag.trace import Trace, warn
@@ -49,6 +51,8 @@ from fovea.retrievers.library.library import Library, SourceRow
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables import Runnable
+
+    from fovea.pipelines.otel import Telemetry
 
 Moment = date | datetime | str | None
 """What `as_of` takes: see `fovea.rag.as_of`."""
@@ -73,9 +77,14 @@ class Pipeline:
             "generate": spec.generate.beside(path, self.base),
         }
         self.spec = spec.model_copy(update=placed)
-        self._lock = threading.RLock()
+        self._lock, self._writer = threading.RLock(), threading.RLock()
+        self._whole: Pipeline = self
+        self._scope: Filter | None = None
         self._corpus: LibraryCorpus | None = None
         self._seen: tuple[str, recipes.Outdated | None] = "", None
+        self._telemetry: Telemetry | None = None
+        if spec.telemetry:
+            self.traced_by(content=spec.telemetry == "otel_with_content")
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Pipeline:
@@ -142,16 +151,24 @@ class Pipeline:
         refuse_before_reading(self.source, self.spec)
         with self._writing(rebuild=rebuild) as library:
             run = Ingest(self.spec, self.loaders, library, self.base)
-            report = work(run)
-            with report.trace.stage("index"):
-                self._sync(library)
+            with self._observed("ingest", run.report.trace):
+                report = work(run)
+                with report.trace.stage("index"):
+                    self._sync(library)
         run.refuse()
         return report
 
     @contextmanager
     def _writing(self, *, rebuild: bool = False) -> Iterator[Library]:
-        with self._lock:
-            self.close()
+        """The library, for one writer at a time. Others read on meanwhile, but where the library is made anew, and with
+        stores that can be open once: these close, and the next question waits.
+        """
+        if self._scope is not None:
+            raise StoreError("a pipeline within a scope only reads", fix="write to the whole pipeline")
+        alone = rebuild or not self.spec.store.shared
+        with self._writer, self._lock if alone else nullcontext():
+            if alone:
+                self.close()
             with Library.open(self.spec.store.path, encoder=self.spec.encoder, reset=rebuild) as library:
                 yield library
 
@@ -195,7 +212,9 @@ class Pipeline:
         """The `k` passages that answer best, best first. `where` keeps chunks whose fields match (docs/filters.md);
         `as_of` is the moment of asking: a date, a datetime or an ISO text.
         """
-        return self._asked(self._query(question, where, as_of), k, self.corpus, trace or Trace()).passages()
+        trace = Trace() if trace is None else trace
+        with self._observed("retrieval", trace, question):
+            return self._asked(self._query(question, where, as_of), k, self.corpus, trace).passages()
 
     def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
             as_of: Moment = None) -> Answer:  # fmt: skip
@@ -209,12 +228,13 @@ class Pipeline:
         """The answer's text piece by piece, as the model makes it; the last item is the Answer itself. Where answers
         are graded (`feedback`), the pieces come once the best is known.
         """
-        query, trace, corpus = self._query(question, where, as_of), Trace(), self.corpus
-        asked = self._asked(query, k, corpus, trace)
-        if isinstance(self.spec.feedback, AnswerFeedback):
-            yield from asked.drafted()
-        else:
-            yield from search.answer(self.spec.generate, query, asked.passages(), corpus, trace)
+        with self._observed("answer", trace := Trace(), question):
+            query, corpus = self._query(question, where, as_of), self.corpus
+            asked = self._asked(query, k, corpus, trace)
+            if isinstance(self.spec.feedback, AnswerFeedback):
+                yield from asked.drafted()
+            else:
+                yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
 
     def looks(self, question: str | Query, answer: Answer, *, as_of: Moment = None) -> list[Look]:
         """Where a local model looked while it read `question` and wrote `answer`, a prefill of both; nothing where the
@@ -222,10 +242,24 @@ class Pipeline:
         """
         return self.spec.generate.looks(self._query(question, None, as_of), answer, self.corpus)
 
+    def within(self, scope: Filter | None) -> Pipeline:
+        """The same pipeline over the same open store, whose questions see the documents that match `scope` alone,
+        whatever their `where` says. A scope is of documents: one that names the field `page` raises QueryError.
+        """
+        if scope is not None and "page" in {part.field for part in compares(scope)}:
+            raise QueryError("a scope is of whole documents, and 'page' is a field of their passages", where="scope")
+        view = copy(self)
+        view._whole = self._whole
+        parts = [part for part in (self._scope, scope) if part is not None]
+        view._scope = All(tuple(parts)) if len(parts) > 1 else parts[0] if parts else None
+        return view
+
     def _asked(self, query: Query, k: int | None, corpus: LibraryCorpus, trace: Trace) -> Asked:
         corpus.library.refuse_empty()
         if query.where is not None:
-            filter_check.check(query.where, corpus.fields)
+            filter_check.check(query.where, corpus.fields if self._scope is None else corpus.fields_in(self._scope))
+        if self._scope is not None:
+            query = replace(query, where=All((self._scope, query.where)) if query.where else self._scope)
         situated.check(self.spec, corpus, trace)
         self._warn_outdated(corpus, trace)
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
@@ -252,6 +286,8 @@ class Pipeline:
     @property
     def corpus(self) -> LibraryCorpus:
         """The store, open for reading: what retrievers see. It follows what other processes commit."""
+        if self._whole is not self:
+            return self._whole.corpus
         with self._lock:
             if self._corpus is None:
                 library = Library.open(self.spec.store.path, encoder=self.spec.encoder, read_only=True)
@@ -281,20 +317,39 @@ class Pipeline:
         return answer
 
     async def astream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                      as_of: Moment = None) -> AsyncIterator[str | Answer]:  # fmt: skip
+                      as_of: Moment = None) -> AsyncGenerator[str | Answer]:  # fmt: skip
         """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one,
         save where answers are graded: those rounds run in a worker thread.
         """
-        query, trace = self._query(question, where, as_of), Trace()
-        corpus = await asyncio.to_thread(lambda: self.corpus)
-        asked = self._asked(query, k, corpus, trace)
-        if isinstance(self.spec.feedback, AnswerFeedback):
-            for piece in await asyncio.to_thread(lambda: list(asked.drafted())):
-                yield piece
-            return
-        hits = await asyncio.to_thread(asked.passages)
-        async for piece in search.aanswer(self.spec.generate, query, hits, corpus, trace):
-            yield piece
+        with self._observed("answer", trace := Trace(), question):
+            query = self._query(question, where, as_of)
+            corpus = await asyncio.to_thread(lambda: self.corpus)
+            asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
+            if isinstance(self.spec.feedback, AnswerFeedback):
+                answering = followed(asked.drafted())
+            else:
+                hits = await asyncio.to_thread(asked.passages)
+                answering = search.aanswer(self.spec.generate, asked.query, hits, corpus, trace)
+            async with aclosing(answering):
+                async for piece in answering:
+                    yield piece
+
+    # Telemetry
+
+    def traced_by(self, tracer_provider: Any = None, *, content: bool = False) -> Pipeline:
+        """Write every answer, retrieval and ingestion from now on as OpenTelemetry spans, to `tracer_provider` or the
+        process's own (docs/telemetry.md); with `content`, questions and the messages of errors too. Returns the
+        pipeline. Raises MissingExtra without the package.
+        """
+        from fovea.pipelines.otel import Telemetry
+
+        self._telemetry = Telemetry(tracer_provider, content=content)
+        return self
+
+    def _observed(self, work: str, trace: Trace, question: str | Query = "") -> AbstractContextManager[None]:
+        if self._telemetry is None:
+            return nullcontext()
+        return self._telemetry.observed(work, self.spec, trace, question)
 
     # The store
 
@@ -347,6 +402,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Let go of the store; the next question opens it again."""
+        if self._whole is not self:
+            return self._whole.close()
         with self._lock:
             if self._corpus is not None:
                 with ExitStack() as stack:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -126,18 +126,22 @@ def answer(
 
 async def aanswer(
     generator: Generator, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace
-) -> AsyncIterator[str | Answer]:
+) -> AsyncGenerator[str | Answer]:
     """Like `answer`, by the model's own asynchronous client where it has one."""
     pieces: list[str] = []
     stream = aiter(generator.astream(query, hits, corpus))
-    while True:
-        with trace.stage(f"generate {generator.name}") as stage:
-            piece = await anext(stream, None)
-            if piece is None:
-                break
-            stage.count(pieces=1)
-        pieces.append(piece)
-        yield piece
+    try:
+        while True:
+            with trace.stage(f"generate {generator.name}") as stage:
+                piece = await anext(stream, None)
+                if piece is None:
+                    break
+                stage.count(pieces=1)
+            pieces.append(piece)
+            yield piece
+    finally:  # The model stops when the caller goes.
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
     yield await asyncio.to_thread(finish, generator, "".join(pieces), query, hits, corpus, trace)
 
 

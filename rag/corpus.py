@@ -161,6 +161,11 @@ class VectorStore(Component, kind="store"):
     path: Path = Path(".fovea/store")
     """The folder of the store."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether one index may be read while another of the same process writes; else readers wait."""
+        return False
+
     @abstractmethod
     def open(self, truth: Truth, *, read_only: bool = False) -> VectorIndex:
         """Open the index that follows `truth`."""

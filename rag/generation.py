@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from contextvars import ContextVar, copy_context
 from pathlib import Path
 from types import GeneratorType
+from typing import TypeVar
 
 from fovea.rag.component import Component
 from fovea.rag.corpus import Corpus
 from fovea.rag.look import Look
 from fovea.rag.types import Answer, Hit, Query
+
+Piece = TypeVar("Piece")
 
 _gone: ContextVar[threading.Event | None] = ContextVar("fovea_gone", default=None)
 
@@ -24,6 +28,26 @@ def is_cancelled() -> bool:
     return gone is not None and gone.is_set()
 
 
+async def followed(pieces: Iterator[Piece]) -> AsyncGenerator[Piece]:
+    """What an iterator gives, none of it None, each piece made in a worker thread. When the caller goes, `is_cancelled`
+    tells whoever makes the pieces, and they are closed in their thread.
+    """
+    context, gone = copy_context(), threading.Event()
+    context.run(_gone.set, gone)
+
+    def following() -> Piece | None:
+        piece = context.run(next, pieces, None)
+        if gone.is_set() and isinstance(pieces, GeneratorType):
+            context.run(pieces.close)
+        return piece
+
+    try:
+        while (piece := await asyncio.to_thread(following)) is not None:
+            yield piece
+    finally:
+        gone.set()
+
+
 class Generator(Component, kind="generator"):
     """Writes the answer. `stream` yields the pieces as the model makes them; `finish` cites the whole."""
 
@@ -32,25 +56,10 @@ class Generator(Component, kind="generator"):
         """The answer's text, piece by piece."""
 
     async def astream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> AsyncIterator[str]:
-        """Like `stream`, without blocking the event loop: in worker threads, where a model has no way of its own.
-
-        When the caller goes, `is_cancelled` tells the model at its next token, and the pieces are closed in their
-        thread.
-        """
-        context, pieces, gone = copy_context(), self.stream(query, hits, corpus), threading.Event()
-        context.run(_gone.set, gone)
-
-        def following() -> str | None:
-            piece = context.run(next, pieces, None)
-            if gone.is_set() and isinstance(pieces, GeneratorType):
-                context.run(pieces.close)
-            return piece
-
-        try:
-            while (piece := await asyncio.to_thread(following)) is not None:
+        """Like `stream`, without blocking the event loop: `followed`, where a model has no way of its own."""
+        async with aclosing(followed(self.stream(query, hits, corpus))) as pieces:
+            async for piece in pieces:
                 yield piece
-        finally:
-            gone.set()
 
     def beside(self, store: Path, base: Path) -> Generator:
         """The same, with what it keeps between questions in the folder `store`; relative paths start from `base`."""

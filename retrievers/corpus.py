@@ -36,6 +36,7 @@ class LibraryCorpus:
         self._matched: OrderedDict[tuple[str, str, str], tuple[int, list[tuple[int, float]]]] = OrderedDict()
         self._spread = "", 0.0
         self._fields: tuple[str, dict[str, set[str]]] = "", {}
+        self._fields_in: OrderedDict[tuple[str, str], dict[str, set[str]]] = OrderedDict()
         self._situators: tuple[str, dict[str, int]] = "", {}
         self._read: tuple[str, dict[int, Chunk]] = "", {}
         self._lock = threading.RLock()
@@ -70,6 +71,19 @@ class LibraryCorpus:
         if self._fields[0] != version:
             self._fields = version, self.library.fields()
         return self._fields[1]
+
+    def fields_in(self, scope: Filter) -> dict[str, set[str]]:
+        """The same of the documents that match `scope`; the last are kept until the library changes."""
+        key = (self.version, repr(scope))
+        with self._lock:
+            if (found := self._fields_in.get(key)) is not None:
+                return found
+        found = self.library.fields(scope)
+        with self._lock:
+            self._fields_in[key] = found
+            while len(self._fields_in) > REMEMBERED:
+                self._fields_in.popitem(last=False)
+        return found
 
     def embed(self, text: str) -> np.ndarray:
         """The query vector `(dim,)` of a question; the last ones are remembered."""

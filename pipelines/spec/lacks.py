@@ -49,14 +49,14 @@ def stages(source: Source, spec: PipelineSpec | None) -> Iterator[Stage]:
     given = vars(spec) if spec else {**PRESETS.get(str(source.data.get("preset")), {}), **source.data}
     for key, field in PipelineSpec.model_fields.items():
         kind = next(models_in(field.annotation), None)
-        if kind is None:
+        if kind is None or not issubclass(kind, Component):
             continue
         value = given.get(key, field.get_default(call_default_factory=True))
         for number, one in enumerate(value if isinstance(value, (list, tuple)) else [value]):
             with suppress(ValidationError, FoveaError):
                 if one is not None:
                     place = (key, number) if get_origin(field.annotation) is list else (key,)
-                    yield place, kind.model_validate(one)  # type: ignore[misc]
+                    yield place, kind.model_validate(one)
 
 
 def _lacks(source: Source, found: Iterable[Stage], asked: Callable[[Requirement], bool]) -> Iterator[FoveaError]:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
+from fovea.pipelines.server.settings import ServeSettings
 from fovea.pipelines.spec.presets import PRESETS
 from fovea.rag import registry
 from fovea.rag.component import Component, fingerprint
@@ -44,6 +45,8 @@ class PipelineSpec(BaseModel):
 
     name: str = Field(default="fovea", min_length=1)
     """What the pipeline is called."""
+    description: str = ""
+    """What its documents are about, in a sentence: told to whoever finds it by its tools."""
     preset: Literal["plain", "passages", "topics"] | None = None
     """Named choices of `segment` and `pool` (`fovea.pipelines.spec.presets`); those given in their own words count
     instead."""
@@ -77,6 +80,10 @@ class PipelineSpec(BaseModel):
     """How many chunks each retriever fetches."""
     k: PositiveInt | None = None
     """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
+    serve: ServeSettings | None = None
+    """Who may ask over HTTP, for which documents, and how much (`fovea serve`)."""
+    telemetry: Literal["otel", "otel_with_content"] | None = None
+    """Writes what the trace holds as OpenTelemetry spans, without questions or with them; left out, nothing."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
     DEFAULT_K: ClassVar[int] = 5
@@ -136,11 +143,13 @@ class PipelineSpec(BaseModel):
         plain: dict[str, Any] = {}
         for key in type(self).model_fields:
             value = getattr(self, key)
-            if isinstance(value, list):
+            if isinstance(value, ServeSettings):
+                plain[key] = value.model_dump(mode="json", exclude_defaults=True)
+            elif isinstance(value, list):
                 plain[key] = [c.settings() for c in value]
             else:
                 plain[key] = value.settings() if isinstance(value, Component) else value
-        return plain
+        return plain if self.serve else {key: value for key, value in plain.items() if key != "serve"}
 
 
 def _sides(component: Component | None, name: str = "") -> dict[str, str]:

@@ -23,9 +23,21 @@ from fovea.rag.encoder import Encoder
 from fovea.rag.filters import Filter
 from fovea.rag.terms import query_terms
 from fovea.rag.types import Chunk, Document
-from fovea.retrievers.library import chunks, content, facts, journal, lexicon, opening, situations, sources, vectors
+from fovea.retrievers.library import (
+    chunks,
+    content,
+    facts,
+    journal,
+    lexicon,
+    listing,
+    opening,
+    situations,
+    sources,
+    vectors,
+)
 from fovea.retrievers.library.checks import problems
 from fovea.retrievers.library.database import Database
+from fovea.retrievers.library.listing import DocumentRow
 from fovea.retrievers.library.lock import WriterLock
 from fovea.retrievers.library.ranking import Ranking
 from fovea.retrievers.library.sources import SourceRow
@@ -136,10 +148,12 @@ class Library:
                 self._matching.popitem(last=False)
         return found
 
-    def fields(self) -> dict[str, set[str]]:
-        """The fields that filters can name, each with the kinds of value it has: "text", "number", "bool"."""
+    def fields(self, where: Filter | None = None) -> dict[str, set[str]]:
+        """The fields that filters can name, each with the kinds of value it has: "text", "number", "bool"; with
+        `where`, those of the documents that match it.
+        """
         with self._db.snapshot():
-            return facts.known(self._db)
+            return facts.known(self._db) if where is None else listing.fields_of(self._db, where)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Inside of it, every reading sees one commit, whatever another process commits. Other threads wait."""
@@ -301,6 +315,17 @@ class Library:
     def documents(self) -> Iterator[Document]:
         """Every document, one at a time."""
         return chunks.documents(self._db)
+
+    def listed(self, where: Filter | None = None, after: str = "") -> Iterator[DocumentRow]:
+        """The documents that have a chunk which matches, or all, in order of their ids, those behind the id `after`; no
+        text is read.
+        """
+        return listing.listed(self._db, where, after)
+
+    def holds(self, document_id: str, where: Filter | None = None) -> bool:
+        """Whether there is a document of this id that has a chunk which matches."""
+        with self._db.snapshot():
+            return listing.holds(self._db, document_id, where)
 
     def document_sources(self) -> Iterator[tuple[str, str]]:
         """The id and the source of every document, in the order in which they were added; no text is read."""

@@ -55,6 +55,11 @@ class EmbeddedStore(VectorStore, name="embedded"):
         if self.index in ("hnsw", "ivf"):
             yield package("faiss", "faiss", f"index {self.index}")
 
+    @property
+    def shared(self) -> bool:
+        """Files are never changed, but replaced."""
+        return True
+
     def open(self, truth: Truth, *, read_only: bool = False) -> EmbeddedIndex:
         """Open the index; a damaged or missing cache is read from the library instead, with a warning."""
         if self.device == "gpu" and not graph.gpus():

@@ -52,6 +52,11 @@ class QdrantStore(VectorStore, name="qdrant"):
         if self.url is not None:
             yield server(self.url, "the store 'qdrant'", "start the server, or leave url out for files")
 
+    @property
+    def shared(self) -> bool:
+        """A server is; files can be open once."""
+        return self.url is not None
+
     def open(self, truth: Truth, *, read_only: bool = False) -> QdrantIndex:
         """Open the collection that follows `truth`; raises MissingExtra without qdrant-client."""
         require("qdrant_client", extra="qdrant", needed_by="the store qdrant")

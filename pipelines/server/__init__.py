@@ -1,0 +1,1 @@
+"""Pipelines over HTTP: search, answers, documents, an OpenAI-compatible endpoint (extra `serve`)."""
