@@ -36,6 +36,7 @@ from fovea.rag.types import Answer, Hit, Query
 
 if TYPE_CHECKING:
     from fovea.pipelines.answering.composing import Passages
+    from fovea.pipelines.answering.heat import Heat
     from fovea.rag.causal_lm import CausalLM
 
 END = 32
@@ -51,6 +52,7 @@ class TransformersGenerator(Generator, name="transformers"):
     """
 
     packages: ClassVar[Mapping[str, str]] = {"torch": "local", "transformers": "local"}
+    replies: ClassVar[bool] = True
 
     model: str
     """A folder, `smollm2` (`fovea models get smollm2`), or the name of a model on the hub: `ORG/NAME`."""
@@ -212,6 +214,14 @@ class TransformersGenerator(Generator, name="transformers"):
         if made.cut:
             trace.warn(f"{self.model} reached max_new_tokens ({self.max_new_tokens}): the answer is cut off")
 
+    def reply(self, messages: Sequence[tuple[str, str]], limit: int) -> str:
+        """What the model says to these messages, by its own attention."""
+        tokens = self.lm.tokens(list(messages))
+        heard = Listening(opened=opens(self.lm.tokenizer.decode(tokens[-END:])))
+        for piece in self.lm.stream(tokens, limit, temperature=self.temperature, seed=self.seed):
+            heard.take(piece)
+        return heard.parts[1]
+
     def looks(self, query: Query, answer: Answer, corpus: Corpus) -> list[Look]:
         """Where the heads that point at evidence looked, by reading prompt and answer once more; the model's table of
         heads is made where there is none yet (`fovea heads MODEL`). Raises ModelError for a model that cannot be looked
@@ -226,6 +236,20 @@ class TransformersGenerator(Generator, name="transformers"):
         hits = self._given(query, answer.hits, corpus)
         layout = Layout.of(self.lm, query, hits, self.instruction, corpus)
         return looks(self.lm, known(self.lm, self.model), layout, answer, corpus)
+
+    def heat(self, query: Query, answer: Answer, corpus: Corpus) -> Heat:
+        """How much each word of the passages was looked at, by groups of heads: like `looks`, of all heads. Raises
+        QueryError for an answer without passages.
+        """
+        if not answer.hits:
+            raise QueryError("no passages were read, so there is nothing that was looked at")
+        from fovea.pipelines.answering.heat import heat
+        from fovea.pipelines.answering.layout import Layout
+        from fovea.pipelines.answering.probing import found, known
+
+        hits = self._given(query, answer.hits, corpus)
+        layout = Layout.of(self.lm, query, hits, self.instruction, corpus)
+        return heat(self.lm, known(self.lm, self.model), found(self.model, "copy"), layout, answer)
 
     def _given(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Sequence[Hit]:
         """The passages that the prompt holds."""
