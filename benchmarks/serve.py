@@ -4,8 +4,10 @@
 
 The store is that of `benchmarks/query.py`; the server is a process of its own, asked over loopback on kept connections.
 `overhead`: milliseconds of `/search` beyond `Pipeline.retrieve` in a process of its own, medians of the same questions
-asked in turn, and of processor time. `clients`: that many ask one question after another, each for its own: requests, errors, p50 and p99, and
-the memory of the server (resident MiB) after the first tenth and at the end. The machine should have nothing else to do.
+asked in turn; the same of processor time, which a busy machine does not change. `clients`: that many ask one question
+after another, each for its own: requests, errors, p50 and p99, and the memory of the server (resident MiB) after the
+first tenth and at the end. `encoder`: milliseconds of processor time a question, encoded one by one and 8 at once: what
+gathering the questions of several clients could save.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -42,6 +45,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="a folder to keep the store in; there already, it is used")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    logging.getLogger("fovea").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as temporary:
         folder, texts = args.store or Path(temporary), sentences()
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,8 +56,9 @@ def main() -> None:
             asked = [f"What about {' '.join(texts[i % len(texts)].split()[3:11])}, case {i}?" for i in range(1 << 16)]
             with server(folder) as (port, pid):
                 data = f"{args.chunks:,} chunks"
-                rows = overhead(pipeline, port, asked[: args.queries], data)
+                rows = overhead(pipeline, port, pid, asked[: args.queries], data)
                 rows += asyncio.run(clients(args, port, pid, asked[args.queries :], data))
+            rows += encoding(pipeline, asked[: args.queries])
     print(show(rows, as_json=args.json))
 
 
@@ -80,15 +85,18 @@ async def _ready(port: int) -> bool:
         return False
 
 
-def overhead(pipeline: Pipeline, port: int, asked: list[str], data: str) -> list[Row]:
-    here, there = [], []
+def overhead(pipeline: Pipeline, port: int, pid: int, asked: list[str], data: str) -> list[Row]:
+    here, there, worked, before = [], [], 0.0, 0.0
 
     async def both() -> None:
+        nonlocal worked, before
         async with _Connection(port) as connection:
             for question in ["warm", *asked]:
-                began = time.perf_counter()
+                began, process = time.perf_counter(), time.process_time()
                 hits = pipeline.retrieve(question)
                 here.append(time.perf_counter() - began)
+                worked += (time.process_time() - process) * bool(before)
+                before = before or processor(pid)
                 began = time.perf_counter()
                 status, body = await connection.ask("POST", "/search", {"question": question})
                 there.append(time.perf_counter() - began)
@@ -98,8 +106,10 @@ def overhead(pipeline: Pipeline, port: int, asked: list[str], data: str) -> list
     asyncio.run(both())
     milliseconds = (np.array(there[1:]) - np.array(here[1:])) * 1e3
     _, low, high = interval(milliseconds)
+    more = (processor(pid) - before - worked) / len(asked) * 1e3
     times = (("retrieve", median(here[1:])), ("/search", median(there[1:])))
     rows = [Row("serve", data, name, "p50 ms", seconds * 1e3, n=len(asked)) for name, seconds in times]
+    rows.append(Row("serve", data, "overhead", "processor ms", more, n=len(asked)))
     return [*rows, Row("serve", data, "overhead", "p50 ms", float(np.median(milliseconds)), low, high, n=len(asked))]
 
 
@@ -130,6 +140,24 @@ async def clients(args: argparse.Namespace, port: int, pid: int, asked: list[str
         "p99 ms": p99, "p99 over p50": p99 / p50, "MiB after a tenth": memory[0], "MiB at the end": memory[-1],
     }  # fmt: skip
     return [Row("serve", data, method, metric, float(value), n=len(took)) for metric, value in found.items()]
+
+
+def encoding(pipeline: Pipeline, asked: list[str], at_once: int = 8) -> list[Row]:
+    def took(size: int) -> float:
+        began = time.process_time()
+        for at in range(0, len(asked), size):
+            pipeline.spec.encoder.encode(asked[at : at + size], role="query")
+        return (time.process_time() - began) / len(asked) * 1e3
+
+    ways = {"one by one": 1, f"{at_once} at once": at_once}
+    times = {way: median(took(size) for _ in range(3)) for way, size in ways.items()}
+    return [Row("serve", "encoder", way, "processor ms", value, n=len(asked)) for way, value in times.items()]
+
+
+def processor(pid: int) -> float:
+    """Seconds of processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> float:
