@@ -27,11 +27,16 @@ def test_the_settings_shown_are_right():
         assert check(yaml_source.parse(block)).serve
 
 
-def test_the_limits_are_those_of_the_settings():
-    for name, shown in (("max_body", "1MB"), ("max_upload", "50MB"), ("timeout", "120"), ("concurrent", "2"), ("waiting", "64"), ("drain", "10")):  # fmt: skip
-        default = ServeSettings.model_validate({name: shown})
-        assert getattr(default, name) == getattr(ServeSettings(), name)
-        assert shown in next(line for line in PAGE.splitlines() if line.startswith("|") and f"`{name}`" in line)
+LIMITS = {
+    "max_body": "1MB", "max_upload": "50MB", "timeout": "120", "concurrent": "2", "waiting": "64", "drain": "10",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_limits_are_those_of_the_settings(name):
+    shown = LIMITS[name]
+    assert getattr(ServeSettings.model_validate({name: shown}), name) == getattr(ServeSettings(), name)
+    assert shown in next(line for line in PAGE.splitlines() if line.startswith("|") and f"`{name}`" in line)
 
 
 def test_what_is_asked_with_curl_is_answered(asked):
