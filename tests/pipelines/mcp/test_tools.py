@@ -187,9 +187,11 @@ def test_no_call_sees_beyond_the_scope(pipeline, mine, where, other):
     anyio.run(ask_all)
 
 
-def test_a_scope_of_pages_is_refused(pipeline):
+def test_a_scope_that_cannot_bound_what_is_seen_is_refused(pipeline):
     with pytest.raises(QueryError, match="whole documents"):
         Scope(pipeline, "page == 3 and team == 'red'")
+    with pytest.raises(QueryError, match="no document has the field 'taem'"):
+        Scope(pipeline, "taem == 'red'")
 
 
 def test_writing_is_offered_only_where_it_is_allowed(docs, make):
