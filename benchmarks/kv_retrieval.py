@@ -6,9 +6,9 @@ The passages of `attention_rerank.py`, of each set its reported half of document
 `kv` reads each once, with the heads that its probe found (on other texts), and nothing is chosen here. With `--keys`
 what was read stays in a folder, and a run that was stopped goes on.
 
-R@k: one of the first k passages holds an answer, or half of it. "+" is fusion by rank with k 60, the project's `rrf`,
-of equal weights. Differences are paired by question; intervals are 95 % bootstrap. CPU seconds are of one thread, of
-one question, passages read before; "CPU seconds to read a passage" is what comes before, once.
+R@k: one of the first k passages holds an answer, or half of it. "+" is fusion: `calibrated`, the default, or by rank,
+`rrf`, each with its defaults. Differences are paired by question; intervals are 95 % bootstrap. CPU seconds are of one
+thread, of one question, passages read before; "CPU seconds to read a passage" is what comes before, once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,12 @@ from fovea.rag.types import Hit, Query
 DEPTH = 50
 """Hits of each list that are fused."""
 FUSED = (("bm25", "dense"), ("bm25", "kv"), ("dense", "kv"), ("bm25", "dense", "kv"))
-AGAINST = (("kv", "bm25"), ("kv", "dense"), ("bm25 + kv", "bm25 + dense"), ("bm25 + dense + kv", "bm25 + dense"))
+FUSERS = ("calibrated", "rrf")
+AGAINST = (
+    ("kv", "bm25"),
+    ("kv", "dense"),
+    *((f"{some}, {how}", f"bm25 + dense, {how}") for how in FUSERS for some in ("bm25 + kv", "bm25 + dense + kv")),
+)
 
 
 def main() -> None:
@@ -80,7 +85,7 @@ def measured(library: Library, kv: KVRetriever, questions: int) -> dict[str, Sco
         "dense": registry.find("retriever", "dense")(),  # type: ignore[dict-item]
         "kv": kv,
     }
-    fuser: Fuser = registry.find("fuser", "rrf")()  # type: ignore[assignment]
+    fusers: dict[str, Fuser] = {how: registry.find("fuser", how)() for how in FUSERS}  # type: ignore[misc]
     began = time.process_time()
     kv.read(corpus)
     reading = (time.process_time() - began) / sum(1 for _ in corpus.chunks())
@@ -104,7 +109,9 @@ def measured(library: Library, kv: KVRetriever, questions: int) -> dict[str, Sco
             values.setdefault(name, {}).setdefault("CPU seconds", []).append(time.process_time() - began)
             note(name, lists[name], good)
         for some in FUSED:
-            note(" + ".join(some), fuser.fuse({n: lists[n] for n in some}, DEPTH, query, corpus), good)
+            for how, fuser in fusers.items():
+                found = fuser.fuse({name: lists[name] for name in some}, DEPTH, query, corpus)
+                note(f"{' + '.join(some)}, {how}", found, good)
     values["kv"]["CPU seconds to read a passage"] = [reading]
     return {way: {metric: np.array(each) for metric, each in all_.items()} for way, all_ in values.items()}
 

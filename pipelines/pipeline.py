@@ -324,7 +324,7 @@ class Pipeline:
         with self._observed("answer", trace := Trace(), question):
             query = self._query(question, where, as_of)
             corpus = await asyncio.to_thread(lambda: self.corpus)
-            asked = self._asked(query, k, corpus, trace)
+            asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
             if isinstance(self.spec.feedback, AnswerFeedback):
                 answering = followed(asked.drafted())
             else:

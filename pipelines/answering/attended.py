@@ -19,7 +19,8 @@ SPANS = 3
 """Sentences that are named for a passage."""
 GAP = 1
 """Words that may stand between two of a phrase."""
-_WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
+WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
+"""A word, with what joins its parts."""
 
 
 def looked_at(
@@ -79,7 +80,7 @@ def shares(text: str, density: np.ndarray) -> Iterator[tuple[int, int, float]]:
 
 def most_of_a_word(text: str, density: np.ndarray) -> float:
     """What the most attended word of a passage got."""
-    return max((float(density[slice(*word.span())].sum()) for word in _WORD.finditer(text)), default=0.0)
+    return max((float(density[slice(*word.span())].sum()) for word in WORD.finditer(text)), default=0.0)
 
 
 def phrases(text: str, density: np.ndarray, floor: float) -> Iterator[tuple[int, int, float]]:
@@ -89,7 +90,7 @@ def phrases(text: str, density: np.ndarray, floor: float) -> Iterator[tuple[int,
     for sentence in sentences(text):
         run: list[tuple[int, int]] = []
         gap = 0
-        for word in _WORD.finditer(text, sentence.start, sentence.end):
+        for word in WORD.finditer(text, sentence.start, sentence.end):
             if density[word.start() : word.end()].sum() >= floor:
                 run.append(word.span())
                 gap = 0

@@ -39,24 +39,34 @@ def looks(lm: CausalLM, table: HeadTable, layout: Layout, answer: Answer, corpus
 
     Raises ModelError for a model whose attention cannot be looked at.
     """
+    ids, said, rows = read_again(lm, layout, answer)
+    by_kind = {kind: table.strongest(kind, HEADS, near=NEAR) for kind in ("question", "answer")}
+    heads = sorted({head for each in by_kind.values() for head in each})
+    neutral = layout.neutral(lm, len(said) - 1)
+    seen = evidence_weights(lm, ids, rows, neutral, heads)
+    places = {kind: [heads.index(head) for head in each] for kind, each in by_kind.items()}
+    return [_look(layout, seen[places["answer" if n else "question"], n], each, corpus) for n, each in enumerate(said)]
+
+
+Said = tuple[str, int | None, int | None]
+"""What was said, and where in the answer, `[start, end)`; None for the question."""
+
+
+def read_again(lm: CausalLM, layout: Layout, answer: Answer) -> tuple[list[int], list[Said], list[Sequence[int]]]:
+    """The tokens of prompt and answer; the question and each sentence of the answer, and the rows of each."""
     encoded = lm.tokenizer(answer.text, add_special_tokens=False, return_offsets_mapping=True)
     prompt, spans = len(layout.ids), encoded["offset_mapping"]
-    said: list[tuple[str, int | None, int | None]] = [(layout.text[slice(*layout.question)], None, None)]
+    said: list[Said] = [(layout.text[slice(*layout.question)], None, None)]
     rows: list[Sequence[int]] = [layout.tokens(*layout.question)]
     for sentence in answer.sentences:
         mine = [prompt + n for n, (low, high) in enumerate(spans) if low < sentence.end and high > sentence.start]
         if mine:
             said.append((sentence.text, sentence.start, sentence.end))
             rows.append(mine)
-    by_kind = {kind: table.strongest(kind, HEADS, near=NEAR) for kind in ("question", "answer")}
-    heads = sorted({head for each in by_kind.values() for head in each})
-    neutral = layout.neutral(lm, len(said) - 1)
-    seen = evidence_weights(lm, [*layout.ids, *encoded["input_ids"]], rows, neutral, heads)
-    places = {kind: [heads.index(head) for head in each] for kind, each in by_kind.items()}
-    return [_look(layout, seen[places["answer" if n else "question"], n], each, corpus) for n, each in enumerate(said)]
+    return [*layout.ids, *encoded["input_ids"]], said, rows
 
 
-def _look(layout: Layout, attention: np.ndarray, said: tuple[str, int | None, int | None], corpus: Corpus) -> Look:
+def _look(layout: Layout, attention: np.ndarray, said: Said, corpus: Corpus) -> Look:
     """From `attention` (heads, tokens) of one group of rows."""
     density = by_character(len(layout.text), layout.offsets, attention.mean(axis=0))
     begun = [(hit, at) for hit, at in zip(layout.hits, layout.passages) if at is not None]

@@ -43,14 +43,19 @@ def made(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
 
 def known(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
     """The table, made and kept where there is none yet."""
-    if (found := table.find(model, kind, digest(kind))) is not None:
-        return found
+    if (there := found(model, kind)) is not None:
+        return there
     new = made(lm, model, kind)
     try:
         table.keep(new)
     except OSError as error:
         trace.warn(f"the table of heads cannot be kept, and is made again at the next use: {error}")
     return new
+
+
+def found(model: str, kind: Kind) -> HeadTable | None:
+    """The table, where there is one already."""
+    return table.find(model, kind, digest(kind))
 
 
 def with_tables(attention: Attention, lm: CausalLM, model: str) -> Attention:

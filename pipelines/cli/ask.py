@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from fovea.rag import progress
     from fovea.rag.types import Answer
 
-    shown, question = progress.shown(sys.stderr.isatty() and not args.quiet), question_of(args)
+    shown = progress.shown(sys.stderr.isatty() and not args.quiet)
+    question = args.question = question_of(args)
     with Pipeline.from_yaml(args.pipeline) as pipeline, shown, progress.bar("pieces written") as bar:
         for piece in pipeline.stream(question, args.k, where=args.where, as_of=args.as_of):
             if isinstance(piece, Answer):
@@ -87,7 +88,7 @@ def show(answer: Answer, args: argparse.Namespace, looks: Sequence[Look] = ()) -
 
     assert answer.trace is not None
     if args.json:
-        plain = answer.to_dict()
+        plain = {"question": args.question, **answer.to_dict()}
         if args.explain:
             plain["explain"] = [str(f) for f in fates(answer.trace)]
             plain["looks"] = [look.to_dict() for look in looks]

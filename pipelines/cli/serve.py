@@ -32,19 +32,26 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    from fovea.rag.errors import ConfigError, require
+    from fovea.rag.errors import ConfigError
 
     if args.new_key is not None:
         return _new_key(args.new_key)
     if not args.pipelines:
         raise ConfigError("serve what?", fix="fovea serve PIPELINE.yaml")
-    for module in ("fastapi", "uvicorn", "prometheus_client", "multipart"):
-        require(module, extra="serve", needed_by="fovea serve")
+    require_server("fovea serve")
     from fovea.pipelines.server.app import create_app
     from fovea.pipelines.server.listening import listen
 
     served = serving(args)
     return listen(create_app(served), served, args.host, args.port)
+
+
+def require_server(needed_by: str) -> None:
+    """Raise MissingExtra where what a server is made of is not installed."""
+    from fovea.rag.errors import require
+
+    for module in ("fastapi", "uvicorn", "prometheus_client", "multipart"):
+        require(module, extra="serve", needed_by=needed_by)
 
 
 def serving(args: argparse.Namespace) -> Served:
@@ -71,7 +78,7 @@ def _new_key(name: str) -> int:
     print("The key, which is shown only now:", file=sys.stderr)
     print(key)
     print("For the YAML of the pipeline, which has its digest alone:", file=sys.stderr)
-    print(f"serve:\n  keys:\n    - {{name: {_quoted(printable(name))}, sha256: {digest}}}", file=sys.stderr)
+    print(f'serve:\n  keys:\n    - {{name: {_quoted(printable(name))}, sha256: "{digest}"}}', file=sys.stderr)
     return 0
 
 

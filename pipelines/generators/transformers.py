@@ -36,6 +36,7 @@ from fovea.rag.types import Answer, Hit, Query
 
 if TYPE_CHECKING:
     from fovea.pipelines.answering.composing import Passages
+    from fovea.pipelines.answering.heat import Heat
     from fovea.rag.causal_lm import CausalLM
 
 END = 32
@@ -226,6 +227,20 @@ class TransformersGenerator(Generator, name="transformers"):
         hits = self._given(query, answer.hits, corpus)
         layout = Layout.of(self.lm, query, hits, self.instruction, corpus)
         return looks(self.lm, known(self.lm, self.model), layout, answer, corpus)
+
+    def heat(self, query: Query, answer: Answer, corpus: Corpus) -> Heat:
+        """How much each word of the passages was looked at, by groups of heads: like `looks`, of all heads. Raises
+        QueryError for an answer without passages.
+        """
+        if not answer.hits:
+            raise QueryError("no passages were read, so there is nothing that was looked at")
+        from fovea.pipelines.answering.heat import heat
+        from fovea.pipelines.answering.layout import Layout
+        from fovea.pipelines.answering.probing import found, known
+
+        hits = self._given(query, answer.hits, corpus)
+        layout = Layout.of(self.lm, query, hits, self.instruction, corpus)
+        return heat(self.lm, known(self.lm, self.model), found(self.model, "copy"), layout, answer)
 
     def _given(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Sequence[Hit]:
         """The passages that the prompt holds."""

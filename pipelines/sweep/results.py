@@ -53,7 +53,7 @@ class Results:
         self.folder, self.me = folder, uuid4().hex[:12]
         try:
             (folder / "owners").mkdir(parents=True, exist_ok=True)
-            self._alive = _held(folder / "owners" / self.me)
+            self._alive = held(folder / "owners" / self.me)
         except OSError as error:
             raise StoreError(f"cannot write there: {error.strerror}", where=str(folder)) from None
         self._db = sqlite3.connect(folder / FILE, timeout=60, isolation_level=None, check_same_thread=False)
@@ -113,13 +113,7 @@ class Results:
 
     def lives(self, owner: str) -> bool:
         """Whether the process of that name is running."""
-        if owner == self.me:
-            return True
-        try:
-            _held(self.folder / "owners" / owner).close()
-        except sqlite3.OperationalError:
-            return True
-        return False
+        return owner == self.me or lives(self.folder, owner)
 
     # What came of it
 
@@ -251,7 +245,16 @@ class _Lazily(Sequence[Outcome]):
         return iter(self._results.outcomes(self._trial))
 
 
-def _held(path: Path) -> sqlite3.Connection:
+def lives(folder: Path, owner: str) -> bool:
+    """Whether the process that calls itself `owner` in the study of that folder is running."""
+    try:
+        held(folder / "owners" / owner).close()
+    except sqlite3.OperationalError:
+        return True
+    return False
+
+
+def held(path: Path) -> sqlite3.Connection:
     """A lock on a file that the system lets go when the process dies; sqlite3.OperationalError while another has it."""
     held = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:

@@ -10,6 +10,7 @@ The folder holds everything: results, Optuna's journal, and the cache. Killed at
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ class Sweep:
         running: dict[Future[Done], _Running] = {}
         before = len(self.results.trials(self.history))
         label = f"trials, {before} done before" if before else "trials"
+        self._announce()
         try:
             with progress.bar(label, self.suggestions.most - before) as bar:
                 while True:
@@ -94,6 +96,14 @@ class Sweep:
                             self._go_on(one, running, pool)
         finally:
             pool.close()
+
+    def _announce(self) -> None:
+        """Say in the folder what is run, for those who watch (`fovea.pipelines.sweep.watch`)."""
+        plan = {
+            "history": self.history, "study": self.study.spec.study, "objectives": dict(self.study.objectives),
+            "trials": self.suggestions.most, "questions": len(self.data.questions.questions),
+        }  # fmt: skip
+        self.results.remember("plan", json.dumps(plan))
 
     def _next(self) -> _Running | None:
         """A trial that is now this process's: one left by a dead process, or a new one; None where there is none."""

@@ -1,0 +1,1 @@
+"""The studio: a page that shows documents, answers, attention and studies, served beside the server's routes."""

@@ -1,0 +1,1 @@
+"""One answer as a file to send to somebody."""
