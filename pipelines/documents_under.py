@@ -68,7 +68,9 @@ def span_under(
     stop = min(length if end is None else end, start + LONGEST, length)
     if not 0 <= start <= stop or (end is not None and end < start):
         asked = f"{start}-{'' if end is None else end}"
-        raise QueryError(f"the span {asked} is not within the {length:,} characters of {document_id!r}", where="start, end")
+        raise QueryError(
+            f"the span {asked} is not within the {length:,} characters of {document_id!r}", where="start, end"
+        )
     text = document.text[start:stop]
     page = document.page_at(start)
     return SpanUnder(document.id, document.source, document.title, start, stop, length, text, page)

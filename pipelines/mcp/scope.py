@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from fovea.pipelines.hidden_paths import clean
 from fovea.pipelines.mcp.replies import sendable
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag import filter_check
@@ -27,8 +28,8 @@ class Scope:
         self._folders = sorted({str(pipeline.spec.store.path), str(pipeline.base)}, key=len, reverse=True)
 
     def shown(self, error: FoveaError | str) -> str:
-        """The message of an error without this machine's folders."""
+        """The message of an error, with the names of files in the pipeline's folder and no path of this machine."""
         text = str(error)
         for folder in self._folders:
             text = text.replace(folder + os.sep, "").replace(folder, "the store")
-        return sendable(text)
+        return sendable(clean(text))
