@@ -24,6 +24,8 @@ from fovea.pipelines import reading, recipes, search, situated
 from fovea.pipelines.answering.held import names_in
 from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.compacted import Compacted, bytes_in
+from fovea.pipelines.conversation.rewriting import standing_alone
+from fovea.pipelines.conversation.turns import History, turns
 from fovea.pipelines.ingest import Ingest, IngestReport
 from fovea.pipelines.reading import Shelved, TextRead
 from fovea.pipelines.sources.known import Known
@@ -208,28 +210,30 @@ class Pipeline:
     # Questions
 
     def retrieve(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                 as_of: Moment = None, trace: Trace | None = None) -> list[Hit]:  # fmt: skip
+                 as_of: Moment = None, history: History | None = None,
+                 trace: Trace | None = None) -> list[Hit]:  # fmt: skip
         """The `k` passages that answer best, best first. `where` keeps chunks whose fields match (docs/filters.md);
-        `as_of` is the moment of asking: a date, a datetime or an ISO text.
+        `as_of` is the moment of asking: a date, a datetime or an ISO text. `history` is what was said before, oldest
+        first (docs/conversation.md): a question that goes on from it is looked for as one that stands alone.
         """
         trace = Trace() if trace is None else trace
         with self._observed("retrieval", trace, question):
-            return self._asked(self._query(question, where, as_of), k, self.corpus, trace).passages()
+            return self._asked(self._query(question, where, as_of, history), k, self.corpus, trace).passages()
 
     def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-            as_of: Moment = None) -> Answer:  # fmt: skip
+            as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
         """An answer, each sentence with the spans it rests on, and the trace of every stage."""
-        *_, answer = self.stream(question, k, where=where, as_of=as_of)
+        *_, answer = self.stream(question, k, where=where, as_of=as_of, history=history)
         assert isinstance(answer, Answer)
         return answer
 
     def stream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-               as_of: Moment = None) -> Iterator[str | Answer]:  # fmt: skip
+               as_of: Moment = None, history: History | None = None) -> Iterator[str | Answer]:  # fmt: skip
         """The answer's text piece by piece, as the model makes it; the last item is the Answer itself. Where answers
         are graded (`feedback`), the pieces come once the best is known.
         """
         with self._observed("answer", trace := Trace(), question):
-            query, corpus = self._query(question, where, as_of), self.corpus
+            query, corpus = self._query(question, where, as_of, history), self.corpus
             asked = self._asked(query, k, corpus, trace)
             if isinstance(self.spec.feedback, AnswerFeedback):
                 yield from asked.drafted()
@@ -262,6 +266,7 @@ class Pipeline:
             query = replace(query, where=All((self._scope, query.where)) if query.where else self._scope)
         situated.check(self.spec, corpus, trace)
         self._warn_outdated(corpus, trace)
+        query = standing_alone(query, self.spec.conversation, self.spec.generate, trace)
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
 
     def _warn_outdated(self, corpus: LibraryCorpus, trace: Trace) -> None:
@@ -271,8 +276,11 @@ class Pipeline:
             with trace.stage("settings"):
                 warn(f"sources were {found}", found.sources)
 
-    def _query(self, question: str | Query, where: str | Filter | None, as_of: Moment) -> Query:
+    def _query(
+        self, question: str | Query, where: str | Filter | None, as_of: Moment, history: History | None = None
+    ) -> Query:
         query = question if isinstance(question, Query) else Query(question)
+        query = replace(query, history=said) if (said := turns(history)) else query
         query = query if as_of is None else replace(query, as_of=moment(as_of))
         if not query.text.strip():
             raise QueryError("the question is empty")
@@ -310,19 +318,20 @@ class Pipeline:
         return await asyncio.to_thread(self.retrieve, question, k, **options)
 
     async def aask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                   as_of: Moment = None) -> Answer:  # fmt: skip
+                   as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
         """Like `ask`, without blocking the event loop."""
-        *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of)]
+        *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of, history=history)]
         assert isinstance(answer, Answer)
         return answer
 
     async def astream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                      as_of: Moment = None) -> AsyncGenerator[str | Answer]:  # fmt: skip
+                      as_of: Moment = None, history: History | None = None
+                      ) -> AsyncGenerator[str | Answer]:  # fmt: skip
         """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one,
         save where answers are graded: those rounds run in a worker thread.
         """
         with self._observed("answer", trace := Trace(), question):
-            query = self._query(question, where, as_of)
+            query = self._query(question, where, as_of, history)
             corpus = await asyncio.to_thread(lambda: self.corpus)
             asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
             if isinstance(self.spec.feedback, AnswerFeedback):

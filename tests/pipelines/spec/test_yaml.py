@@ -25,7 +25,8 @@ GOLDEN = {
         "name: x\nsegmnt:\n  - {use: fixed}\n",
         "p.yaml:2:1: segmnt: unknown setting 'segmnt'\n"
         "  allowed: name, description, preset, load, encoder, segment, pool, situate, store, retrieve, fuse, refine, "
-        "generate, feedback, candidates, k, serve, telemetry\n"
+        "generate, feedback, candidates, "
+        "conversation, k, serve, telemetry\n"
         "  did you mean 'segment'?",
     ),
     "unknown setting": (
@@ -74,7 +75,8 @@ GOLDEN = {
         "- use: fixed\n",
         "p.yaml:1:1: a pipeline is a mapping, got [{'use': 'fixed'}]\n"
         "  allowed: name, description, preset, load, encoder, segment, pool, situate, store, retrieve, fuse, refine, "
-        "generate, feedback, candidates, k, serve, telemetry",
+        "generate, feedback, candidates, "
+        "conversation, k, serve, telemetry",
     ),
     "two documents": (
         "name: a\n---\nname: b\n",
