@@ -1,7 +1,7 @@
 """Passages that were read alone, composed for a question: what is lost against a full read, and what is saved.
 
     python benchmarks/composed.py --data ../shared/data/qa/xquad_en [--model smollm2] [--n 40] [--half second]
-        [--passages 6] [--shares 0,0.15,1] [--timed 3] [--kept answers.jsonl] [--json]
+        [--passages 6] [--shares 0,0.15,1] [--only WAY] [--timed 3] [--kept answers.jsonl] [--json]
 
 `--data` holds a file in SQuAD's format. A prompt is this project's own: the paragraph that answers among others of its
 article, in an order drawn by the seed, then the question. It is read whole, read whole with the paragraphs in another
@@ -139,9 +139,11 @@ class Modes:
 def compared(lm: CausalLM, modes: Modes, one: Asked, hits: list[Hit]) -> dict[str, dict[str, float]]:
     """The figures of each way for one question."""
     query, ids = Query(one.text), modes.ids(Query(one.text), hits)
-    said = "".join(lm.stream(ids, TOKENS, cache=full(lm, ids)))
+    read = full(lm, ids)
+    said = "".join(lm.stream(ids, TOKENS, cache=read))
     answer = list(lm.tokenizer(said, add_special_tokens=False)["input_ids"])
-    true = behind(lm, full(lm, ids), [ids[-1], *answer], len(ids) - 1)
+    read.crop(len(ids) - 1 - read.get_seq_length())
+    true = behind(lm, read, [ids[-1], *answer], len(ids) - 1)
     found = {"full read": {"f1": f1(said, one.answer), "said": 1.0, "kl": 0.0, "top1": 1.0}}
     for name, way in modes.ways.items():
         theirs, cache = way(query, hits)
@@ -180,6 +182,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=40)
     parser.add_argument("--passages", type=int, default=6)
     parser.add_argument("--shares", default="0,0.15")
+    parser.add_argument("--only", default="", help="the way of this name alone, beside the full read")
     parser.add_argument("--timed", type=int, default=3)
     parser.add_argument("--kept", type=Path, help="a file of figures a question, which a further run goes on from")
     parser.add_argument("--json", action="store_true")
@@ -190,6 +193,7 @@ def main() -> None:
     random.Random(0).shuffle(half)
     lm = load_lm(args.model)
     modes = Modes(lm, [float(share) for share in args.shares.split(",")])
+    modes.ways = {name: way for name, way in modes.ways.items() if args.only in ("", name)}
     lines = args.kept.read_text("utf-8").splitlines() if args.kept and args.kept.exists() else []
     found = [json.loads(line) for line in lines]
     try:

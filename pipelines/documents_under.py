@@ -25,7 +25,7 @@ class NoDocument(QueryError):
 
 @dataclass(frozen=True, slots=True)
 class SpanUnder:
-    """The characters `[start, end)` of a document, which has `length` of them."""
+    """The characters `[start, end)` of a document, which has `length` of them; `page` is that of the first, from 1."""
 
     document: str
     source: str
@@ -34,6 +34,7 @@ class SpanUnder:
     end: int
     length: int
     text: str
+    page: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -67,6 +68,9 @@ def span_under(
     stop = min(length if end is None else end, start + LONGEST, length)
     if not 0 <= start <= stop or (end is not None and end < start):
         asked = f"{start}-{'' if end is None else end}"
-        raise QueryError(f"the span {asked} is not within the {length:,} characters of {document_id!r}")
+        raise QueryError(
+            f"the span {asked} is not within the {length:,} characters of {document_id!r}", where="start, end"
+        )
     text = document.text[start:stop]
-    return SpanUnder(document.id, document.source, document.title, start, stop, length, text)
+    page = document.page_at(start)
+    return SpanUnder(document.id, document.source, document.title, start, stop, length, text, page)

@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import ExitStack, aclosing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from datetime import date, datetime
@@ -24,6 +24,8 @@ from fovea.pipelines import reading, recipes, search, situated
 from fovea.pipelines.answering.held import names_in
 from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.compacted import Compacted, bytes_in
+from fovea.pipelines.conversation.rewriting import standing_alone
+from fovea.pipelines.conversation.turns import History, turns
 from fovea.pipelines.ingest import Ingest, IngestReport
 from fovea.pipelines.reading import Shelved, TextRead
 from fovea.pipelines.sources.known import Known
@@ -51,6 +53,8 @@ from fovea.retrievers.library.library import Library, SourceRow
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables import Runnable
+
+    from fovea.pipelines.otel import Telemetry
 
 Moment = date | datetime | str | None
 """What `as_of` takes: see `fovea.rag.as_of`."""
@@ -80,6 +84,9 @@ class Pipeline:
         self._scope: Filter | None = None
         self._corpus: LibraryCorpus | None = None
         self._seen: tuple[str, recipes.Outdated | None] = "", None
+        self._telemetry: Telemetry | None = None
+        if spec.telemetry:
+            self.traced_by(content=spec.telemetry == "otel_with_content")
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Pipeline:
@@ -146,9 +153,10 @@ class Pipeline:
         refuse_before_reading(self.source, self.spec)
         with self._writing(rebuild=rebuild) as library:
             run = Ingest(self.spec, self.loaders, library, self.base)
-            report = work(run)
-            with report.trace.stage("index"):
-                self._sync(library)
+            with self._observed("ingest", run.report.trace):
+                report = work(run)
+                with report.trace.stage("index"):
+                    self._sync(library)
         run.refuse()
         return report
 
@@ -202,30 +210,35 @@ class Pipeline:
     # Questions
 
     def retrieve(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                 as_of: Moment = None, trace: Trace | None = None) -> list[Hit]:  # fmt: skip
+                 as_of: Moment = None, history: History | None = None,
+                 trace: Trace | None = None) -> list[Hit]:  # fmt: skip
         """The `k` passages that answer best, best first. `where` keeps chunks whose fields match (docs/filters.md);
-        `as_of` is the moment of asking: a date, a datetime or an ISO text.
+        `as_of` is the moment of asking: a date, a datetime or an ISO text. `history` is what was said before, oldest
+        first (docs/conversation.md): a question that goes on from it is looked for as one that stands alone.
         """
-        return self._asked(self._query(question, where, as_of), k, self.corpus, trace or Trace()).passages()
+        trace = Trace() if trace is None else trace
+        with self._observed("retrieval", trace, question):
+            return self._asked(self._query(question, where, as_of, history), k, self.corpus, trace).passages()
 
     def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-            as_of: Moment = None) -> Answer:  # fmt: skip
+            as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
         """An answer, each sentence with the spans it rests on, and the trace of every stage."""
-        *_, answer = self.stream(question, k, where=where, as_of=as_of)
+        *_, answer = self.stream(question, k, where=where, as_of=as_of, history=history)
         assert isinstance(answer, Answer)
         return answer
 
     def stream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-               as_of: Moment = None) -> Iterator[str | Answer]:  # fmt: skip
+               as_of: Moment = None, history: History | None = None) -> Iterator[str | Answer]:  # fmt: skip
         """The answer's text piece by piece, as the model makes it; the last item is the Answer itself. Where answers
         are graded (`feedback`), the pieces come once the best is known.
         """
-        query, trace, corpus = self._query(question, where, as_of), Trace(), self.corpus
-        asked = self._asked(query, k, corpus, trace)
-        if isinstance(self.spec.feedback, AnswerFeedback):
-            yield from asked.drafted()
-        else:
-            yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
+        with self._observed("answer", trace := Trace(), question):
+            query, corpus = self._query(question, where, as_of, history), self.corpus
+            asked = self._asked(query, k, corpus, trace)
+            if isinstance(self.spec.feedback, AnswerFeedback):
+                yield from asked.drafted()
+            else:
+                yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
 
     def looks(self, question: str | Query, answer: Answer, *, as_of: Moment = None) -> list[Look]:
         """Where a local model looked while it read `question` and wrote `answer`, a prefill of both; nothing where the
@@ -253,6 +266,7 @@ class Pipeline:
             query = replace(query, where=All((self._scope, query.where)) if query.where else self._scope)
         situated.check(self.spec, corpus, trace)
         self._warn_outdated(corpus, trace)
+        query = standing_alone(query, self.spec.conversation, self.spec.generate, trace)
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
 
     def _warn_outdated(self, corpus: LibraryCorpus, trace: Trace) -> None:
@@ -262,8 +276,11 @@ class Pipeline:
             with trace.stage("settings"):
                 warn(f"sources were {found}", found.sources)
 
-    def _query(self, question: str | Query, where: str | Filter | None, as_of: Moment) -> Query:
+    def _query(
+        self, question: str | Query, where: str | Filter | None, as_of: Moment, history: History | None = None
+    ) -> Query:
         query = question if isinstance(question, Query) else Query(question)
+        query = replace(query, history=said) if (said := turns(history)) else query
         query = query if as_of is None else replace(query, as_of=moment(as_of))
         if not query.text.strip():
             raise QueryError("the question is empty")
@@ -301,28 +318,47 @@ class Pipeline:
         return await asyncio.to_thread(self.retrieve, question, k, **options)
 
     async def aask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                   as_of: Moment = None) -> Answer:  # fmt: skip
+                   as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
         """Like `ask`, without blocking the event loop."""
-        *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of)]
+        *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of, history=history)]
         assert isinstance(answer, Answer)
         return answer
 
     async def astream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                      as_of: Moment = None) -> AsyncGenerator[str | Answer]:  # fmt: skip
+                      as_of: Moment = None, history: History | None = None
+                      ) -> AsyncGenerator[str | Answer]:  # fmt: skip
         """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one,
         save where answers are graded: those rounds run in a worker thread.
         """
-        query, trace = self._query(question, where, as_of), Trace()
-        corpus = await asyncio.to_thread(lambda: self.corpus)
-        asked = self._asked(query, k, corpus, trace)
-        if isinstance(self.spec.feedback, AnswerFeedback):
-            answering = followed(asked.drafted())
-        else:
-            hits = await asyncio.to_thread(asked.passages)
-            answering = search.aanswer(self.spec.generate, asked.query, hits, corpus, trace)
-        async with aclosing(answering):
-            async for piece in answering:
-                yield piece
+        with self._observed("answer", trace := Trace(), question):
+            query = self._query(question, where, as_of, history)
+            corpus = await asyncio.to_thread(lambda: self.corpus)
+            asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
+            if isinstance(self.spec.feedback, AnswerFeedback):
+                answering = followed(asked.drafted())
+            else:
+                hits = await asyncio.to_thread(asked.passages)
+                answering = search.aanswer(self.spec.generate, asked.query, hits, corpus, trace)
+            async with aclosing(answering):
+                async for piece in answering:
+                    yield piece
+
+    # Telemetry
+
+    def traced_by(self, tracer_provider: Any = None, *, content: bool = False) -> Pipeline:
+        """Write every answer, retrieval and ingestion from now on as OpenTelemetry spans, to `tracer_provider` or the
+        process's own (docs/telemetry.md); with `content`, questions and the messages of errors too. Returns the
+        pipeline. Raises MissingExtra without the package.
+        """
+        from fovea.pipelines.otel import Telemetry
+
+        self._telemetry = Telemetry(tracer_provider, content=content)
+        return self
+
+    def _observed(self, work: str, trace: Trace, question: str | Query = "") -> AbstractContextManager[None]:
+        if self._telemetry is None:
+            return nullcontext()
+        return self._telemetry.observed(work, self.spec, trace, question)
 
     # The store
 

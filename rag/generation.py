@@ -10,7 +10,7 @@ from contextlib import aclosing
 from contextvars import ContextVar, copy_context
 from pathlib import Path
 from types import GeneratorType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from fovea.rag.component import Component
 from fovea.rag.corpus import Corpus
@@ -64,6 +64,15 @@ class Generator(Component, kind="generator"):
     def beside(self, store: Path, base: Path) -> Generator:
         """The same, with what it keeps between questions in the folder `store`; relative paths start from `base`."""
         return self
+
+    replies: ClassVar[bool] = False
+    """Whether a language model stands behind it, that can be asked anything by `reply`."""
+
+    def reply(self, messages: Sequence[tuple[str, str]], limit: int) -> str:
+        """What the model says to `(role, text)` messages, reasoning left out, in at most `limit` tokens or so. Only of
+        a generator that `replies`. Raises ModelError as `stream` does.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no model to ask")
 
     def looks(self, query: Query, answer: Answer, corpus: Corpus) -> list[Look]:
         """Where the model looked while it read the question, and wrote each sentence of `answer`; nothing where that is

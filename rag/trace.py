@@ -45,7 +45,9 @@ def charge(seconds: float) -> None:
 
 @dataclass
 class Stage:
-    """One step of the way; `dropped` gives reasons by chunk id."""
+    """One step of the way; `dropped` gives reasons by chunk id. `began` and `ended` are `time.time_ns()` when it was
+    first entered and last left, `error` is the type of what it raised.
+    """
 
     name: str
     seconds: float = 0.0
@@ -54,6 +56,9 @@ class Stage:
     notes: dict[str, Any] = field(default_factory=dict)
     kept: list[Hit] | None = None
     dropped: dict[str, str] = field(default_factory=dict)
+    began: int = 0
+    ended: int = 0
+    error: str = ""
 
     def count(self, **counts: int) -> None:
         """Add to the stage's counters: `stage.count(texts=3)`."""
@@ -94,12 +99,16 @@ class Trace:
         """Time a block as a stage; it becomes the current stage inside. A stage of the same name is continued."""
         current = next((s for s in self.stages if s.name == name), None)
         if current is None:
-            self.stages.append(current := Stage(name))
+            self.stages.append(current := Stage(name, began=time.time_ns()))
         token, began = _current.set((self, current)), self.clock()
         try:
             yield current
+        except Exception as error:
+            current.error = type(error).__name__
+            raise
         finally:
             current.seconds += self.clock() - began
+            current.ended = time.time_ns()
             _current.reset(token)
 
     @property

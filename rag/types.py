@@ -24,9 +24,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What was said before in a conversation: by the `role` "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What is asked. `as_of` and `events` are for time-aware retrievers, `where` keeps only matching chunks. `itself`
-    is the id of a document that is the question, as in sets of arguments: another one is found in its place.
+    is the id of a document that is the question, as in sets of arguments: another one is found in its place. `history`
+    is what was said before, oldest first: a model that answers is told of it, and nothing else looks at it.
 
     `as_of` may be given as a date, a datetime or an ISO text too; raises QueryError for anything else.
     """
@@ -36,6 +45,7 @@ class Query:
     events: tuple[str, ...] = ()
     where: Filter | None = None
     itself: str = ""
+    history: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "as_of", as_of(self.as_of))

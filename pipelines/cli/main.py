@@ -23,6 +23,7 @@ VERBS = {
     "search": "show the passages for a question",
     "export": "write an answer as a page to send to somebody",
     "serve": "answer over HTTP: search, cited answers, an OpenAI-compatible endpoint",
+    "mcp": "serve the pipeline's tools to assistants (Model Context Protocol)",
     "status": "what is in the store, and what could not be read",
     "studio": "a page to look at documents, answers, attention and studies",
     "rebuild": "make the index anew from the library; nothing is encoded",

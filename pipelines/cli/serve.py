@@ -78,7 +78,7 @@ def _new_key(name: str) -> int:
     print("The key, which is shown only now:", file=sys.stderr)
     print(key)
     print("For the YAML of the pipeline, which has its digest alone:", file=sys.stderr)
-    print(f"serve:\n  keys:\n    - {{name: {_quoted(printable(name))}, sha256: {digest}}}", file=sys.stderr)
+    print(f'serve:\n  keys:\n    - {{name: {_quoted(printable(name))}, sha256: "{digest}"}}', file=sys.stderr)
     return 0
 
 

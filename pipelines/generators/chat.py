@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cached_property
+from typing import ClassVar
 
 from fovea.pipelines.answering.prompt import INSTRUCTION
 from fovea.pipelines.generators.langchain import LangChainGenerator
@@ -24,6 +25,8 @@ class ChatGenerator(ChatModel, Generator, name="chat"):
 
     Raises MissingExtra for a provider whose package is not installed, and ModelError for whatever the provider raises.
     """
+
+    replies: ClassVar[bool] = True
 
     instruction: str = INSTRUCTION
     """The system message: how to answer and cite."""
@@ -40,6 +43,10 @@ class ChatGenerator(ChatModel, Generator, name="chat"):
     def astream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> AsyncIterator[str]:
         """Like `stream`, on the event loop by the provider's own asynchronous client."""
         return self.writer.astream(query, hits, corpus)
+
+    def reply(self, messages: Sequence[tuple[str, str]], limit: int) -> str:
+        """What the model says to these messages."""
+        return self.writer.reply(messages, limit)
 
     def finish(self, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Answer:
         """The text without markers, each sentence with the evidence found for it."""

@@ -52,6 +52,7 @@ class TransformersGenerator(Generator, name="transformers"):
     """
 
     packages: ClassVar[Mapping[str, str]] = {"torch": "local", "transformers": "local"}
+    replies: ClassVar[bool] = True
 
     model: str
     """A folder, `smollm2` (`fovea models get smollm2`), or the name of a model on the hub: `ORG/NAME`."""
@@ -212,6 +213,14 @@ class TransformersGenerator(Generator, name="transformers"):
             )
         if made.cut:
             trace.warn(f"{self.model} reached max_new_tokens ({self.max_new_tokens}): the answer is cut off")
+
+    def reply(self, messages: Sequence[tuple[str, str]], limit: int) -> str:
+        """What the model says to these messages, by its own attention."""
+        tokens = self.lm.tokens(list(messages))
+        heard = Listening(opened=opens(self.lm.tokenizer.decode(tokens[-END:])))
+        for piece in self.lm.stream(tokens, limit, temperature=self.temperature, seed=self.seed):
+            heard.take(piece)
+        return heard.parts[1]
 
     def looks(self, query: Query, answer: Answer, corpus: Corpus) -> list[Look]:
         """Where the heads that point at evidence looked, by reading prompt and answer once more; the model's table of

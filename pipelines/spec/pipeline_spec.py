@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
+from fovea.pipelines.conversation.settings import Conversation
 from fovea.pipelines.server.settings import ServeSettings
 from fovea.pipelines.spec.presets import PRESETS
 from fovea.rag import registry
@@ -45,6 +46,8 @@ class PipelineSpec(BaseModel):
 
     name: str = Field(default="fovea", min_length=1)
     """What the pipeline is called."""
+    description: str = ""
+    """What its documents are about, in a sentence: told to whoever finds it by its tools."""
     preset: Literal["plain", "passages", "topics"] | None = None
     """Named choices of `segment` and `pool` (`fovea.pipelines.spec.presets`); those given in their own words count
     instead."""
@@ -76,10 +79,14 @@ class PipelineSpec(BaseModel):
     """Looks at the passages, or at the answer, and lets a part of the pipeline run again."""
     candidates: PositiveInt = 50
     """How many chunks each retriever fetches."""
+    conversation: Conversation = Conversation()
+    """What is made of what was said before a question."""
     k: PositiveInt | None = None
     """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
     serve: ServeSettings | None = None
     """Who may ask over HTTP, for which documents, and how much (`fovea serve`)."""
+    telemetry: Literal["otel", "otel_with_content"] | None = None
+    """Writes what the trace holds as OpenTelemetry spans, without questions or with them; left out, nothing."""
 
     DEFAULT_FUSER: ClassVar[str] = "calibrated"
     DEFAULT_K: ClassVar[int] = 5
@@ -103,6 +110,12 @@ class PipelineSpec(BaseModel):
                 f"situate: {self.situate.name} reads the states of tokens, and the encoder {self.encoder.name} shows "
                 "none",
                 fix="encoder: {use: sentence_transformer}, or situate: {use: headings}",
+            )
+        if self.conversation.rewrite == "model" and not self.generate.replies:
+            yield ConfigError(
+                f"conversation: rewrite: model asks the generator's model, and {self.generate.name} has none",
+                fix="conversation: {rewrite: rule}, or a generator with a model: "
+                + ", ".join(n for n, c in registry.components("generator").items() if getattr(c, "replies", False)),
             )
         for retriever in self.retrieve:
             if retriever.situated_by and _sides(self.situate) != _sides(retriever, retriever.situated_by):
@@ -143,8 +156,10 @@ class PipelineSpec(BaseModel):
                 plain[key] = value.model_dump(mode="json", exclude_defaults=True)
             elif isinstance(value, list):
                 plain[key] = [c.settings() for c in value]
+            elif isinstance(value, Component):
+                plain[key] = value.settings()
             else:
-                plain[key] = value.settings() if isinstance(value, Component) else value
+                plain[key] = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         return plain if self.serve else {key: value for key, value in plain.items() if key != "serve"}
 
 

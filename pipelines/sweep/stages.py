@@ -132,7 +132,8 @@ class Stages:
 
 def _asked(query: Query) -> str:
     as_of = query.as_of.isoformat() if query.as_of else ""
-    return json.dumps([query.text, as_of, query.events, repr(query.where) if query.where else ""])
+    said = [[turn.role, turn.content] for turn in query.history]
+    return json.dumps([query.text, as_of, query.events, repr(query.where) if query.where else "", *said])
 
 
 def _packed(hits: list[Hit], said: Stage, asked: list[str], documents: Callable[[str], Document]) -> bytes:

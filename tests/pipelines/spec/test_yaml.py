@@ -24,8 +24,9 @@ GOLDEN = {
     "unknown stage": (
         "name: x\nsegmnt:\n  - {use: fixed}\n",
         "p.yaml:2:1: segmnt: unknown setting 'segmnt'\n"
-        "  allowed: name, preset, load, encoder, segment, pool, situate, store, retrieve, fuse, refine, generate, "
-        "feedback, candidates, k, serve\n"
+        "  allowed: name, description, preset, load, encoder, segment, pool, situate, store, retrieve, fuse, refine, "
+        "generate, feedback, candidates, "
+        "conversation, k, serve, telemetry\n"
         "  did you mean 'segment'?",
     ),
     "unknown setting": (
@@ -73,8 +74,9 @@ GOLDEN = {
     "a list": (
         "- use: fixed\n",
         "p.yaml:1:1: a pipeline is a mapping, got [{'use': 'fixed'}]\n"
-        "  allowed: name, preset, load, encoder, segment, pool, situate, store, retrieve, fuse, refine, generate, "
-        "feedback, candidates, k, serve",
+        "  allowed: name, description, preset, load, encoder, segment, pool, situate, store, retrieve, fuse, refine, "
+        "generate, feedback, candidates, "
+        "conversation, k, serve, telemetry",
     ),
     "two documents": (
         "name: a\n---\nname: b\n",
