@@ -68,6 +68,8 @@ class Studio:
 
 
 if __name__ == "__main__":
+    from fovea.pipelines.answering import probing
     from fovea.pipelines.cli.main import main
 
+    probing.PROBES = 2  # a random model points at nothing, however long one looks
     raise SystemExit(main(["studio", *sys.argv[1:]]))

@@ -12,13 +12,16 @@ import pytest
 
 pytest.importorskip("selenium")
 pytest.importorskip("uvicorn")
+pytest.importorskip("transformers")
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.pipelines.answering.test_generator_transformers import TEMPLATE, save_llama
 from tests.studio_library import HOSTILE, HOSTILE_NAME, SECRET, TEA, YAML, write
 from tests.studio_process import Studio
+from tests.sweep_records import running
 
 CHROMIUM, DRIVER = which("chromium"), which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver on PATH")
@@ -44,9 +47,15 @@ def studio(folder):
     many = write(folder, MANY)
     (folder / "slow.yaml").write_text(YAML.format(name="slow") + "generate: {use: slow}\n", "utf-8")
     (folder / "words.yaml").write_text(YAML.format(name="words") + "retrieve: bm25\nk: 2\n", "utf-8")
-    made = Studio(many, folder / "words.yaml", folder / "slow.yaml", slow=folder / "slow.txt")
-    yield made
-    made.stop()
+    save_llama(folder / "llama", window=4096, template=TEMPLATE)
+    local = f"k: 2\ngenerate: {{use: transformers, model: {folder / 'llama'}, max_new_tokens: 12, instruction: Say.}}\n"
+    (folder / "local.yaml").write_text(YAML.format(name="local") + local, "utf-8")
+    names = [many, *(folder / f"{name}.yaml" for name in ("words", "slow", "local"))]
+    with running(folder / "small.sweep"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOVEA_CACHE", str(folder / "cache"))
+        made = Studio(*names, "--study", folder / "small.sweep", slow=folder / "slow.txt")
+        yield made
+        made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +269,37 @@ def test_what_cannot_be_asked_is_said(see):
     seen.says(".state.failed .what", "no document")
     seen = see("nowhere")
     seen.says(".state.failed .what", "no view")
+
+
+# Attention and Study
+
+
+def test_words_are_coloured_by_what_the_model_looked_at(see):
+    seen = see("attention", q=QUESTION, p="local")
+    seen.until("document.querySelector('.hot .word')", 60)
+    groups = seen.js("[...document.querySelectorAll('.heathead .tabs button')].map((one) => one.textContent).join()")
+    assert groups == "evidence,lower layers,middle layers"
+    shares = "[...document.querySelectorAll('.hot .word')].map((one) => one.style.getPropertyValue('--share')).join()"
+    before = seen.js(shares)
+    assert "1.000" in before, "the most looked at has the strongest colour"
+    seen.js("document.querySelectorAll('.heathead .tabs button')[1].click()")
+    assert seen.js(shares) != before
+    seen.js("document.querySelectorAll('.rows button')[0].click()")
+    assert seen.js("document.querySelector('.rows [aria-pressed=true]').textContent") == f"question{QUESTION}"
+    assert "%" in seen.text(".most")
+    assert "All of the prompt" in seen.js("document.querySelector('main').textContent")
+
+
+def test_a_study_is_watched_while_it_runs(see):
+    seen = see("study")
+    seen.says(".sub", "2 of at most 4 trials · 1 failed · 3 questions · running")
+    first = seen.js("[...document.querySelectorAll('tbody tr')].map((one) => one.textContent)")
+    assert "running" in first[0]
+    assert "2 of 3" in first[0]
+    assert "best" in first[1]
+    assert "<b>no</b> room" in first[2]
+    seen.js("[...document.querySelectorAll('.tabs button')].at(-1).click()")
+    seen.says(".state", "no report yet")
 
 
 # Everywhere
