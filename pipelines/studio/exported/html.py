@@ -49,13 +49,13 @@ def _answer(answer: AnswerFile) -> str:
     for said in answer.sentences:
         marks = "".join(f'<a class="cite" href="#c{n}" aria-label="Citation {n}">{n}</a>' for n in said.citations)
         words = text(answer.text[said.start : said.end])
-        mark = "" if said.citations else ' class="bare" title="No support was found for this sentence"'
-        found += f"{text(answer.text[at : said.start])}<span{mark}>{words}</span>{marks}"
+        bare = "" if said.citations else ' class="bare" title="No support was found for this sentence"'
+        found += f"{text(answer.text[at : said.start])}<span{bare}>{words}</span>{marks}"
         at = said.end
     found += text(answer.text[at:])
-    unsupported = sum(not said.citations for said in answer.sentences)
-    bare = f'<p class="note">{counted(unsupported, "sentences")} without support, underlined with dots.</p>'
-    note = bare if unsupported else ""
+    without = sum(not said.citations for said in answer.sentences)
+    dotted = f'<p class="note">{counted(without, "sentences")} without support, underlined with dots.</p>'
+    note = dotted if without else ""
     thought = (
         f'<details><summary>What the model thought before it</summary><p class="text">{text(answer.reasoning)}</p>'
         "</details>" if answer.reasoning else ""
