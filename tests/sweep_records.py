@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import numpy as np
 from fovea.pipelines.evaluation.gold import Gold, Question, QuestionSet
 from fovea.pipelines.evaluation.outcome import Outcome
 from fovea.pipelines.sweep.record import Record, TrialRecord, Value
+from fovea.pipelines.sweep.results import Claimed, Results
 
 MAXIMISE = {"nDCG@10": "maximise"}
 BOTH = {"nDCG@10": "maximise", "seconds": "minimise"}
@@ -147,6 +151,25 @@ def chromium() -> str | None:
     from shutil import which
 
     return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := which(name))), None)
+
+
+PLAN = {"history": "h", "study": "small", "objectives": {"R@2": "maximise"}, "trials": 4, "questions": 3}
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Results]:
+    """A folder of a study in which this process runs a trial; one is complete, one has failed."""
+    results = Results(folder)
+    results.remember("plan", json.dumps(PLAN))
+    for number in range(3):
+        results.claim(Claimed(f"t{number}", {}), "h", number, {"segment": "fixed", "k": number + 1})
+    results.add("t0", 0, [Outcome(f"q{n}") for n in range(3)])
+    value = Value(0.5, nan, nan, 3, 3)
+    results.finish("t0", "complete", values={"R@2": value}, reason="", seconds=1.5, stages={"segment": (1, 0)})
+    results.finish("t1", "failed", values={}, reason="<b>no</b> room", seconds=0.1, stages={})
+    results.add("t2", 0, [Outcome(f"q{n}") for n in range(2)])
+    yield results
+    results.close()
 
 
 if __name__ == "__main__":

@@ -53,8 +53,9 @@ def _answer(answer: AnswerFile) -> str:
         found += f"{text(answer.text[at : said.start])}<span{bare}>{words}</span>{marks}"
         at = said.end
     found += text(answer.text[at:])
-    bare = sum(not said.citations for said in answer.sentences)
-    note = f'<p class="note">{counted(bare, "sentences")} without support, underlined with dots.</p>' if bare else ""
+    without = sum(not said.citations for said in answer.sentences)
+    dotted = f'<p class="note">{counted(without, "sentences")} without support, underlined with dots.</p>'
+    note = dotted if without else ""
     thought = (
         f'<details><summary>What the model thought before it</summary><p class="text">{text(answer.reasoning)}</p>'
         "</details>" if answer.reasoning else ""

@@ -23,7 +23,7 @@ export class Heat {
         el("span", { class: "note" }, start === null ? "question" : `sentence ${n}`), foreign(said.trim()))));
     this.about = el("p", { class: "note" });
     this.legend = el("p", { class: "legend note" }, "0", el("span", { class: "ramp", "aria-hidden": "true" }), el("span", {}));
-    this.top = el("p", { class: "top", role: "status" });
+    this.top = el("p", { class: "most", role: "status" });
     this.passages = heat.passages.map((passage, n) => this.passage(passage, n));
     this.parts = [
       el("div", { class: "heathead" }, this.groups, this.legend), this.about,

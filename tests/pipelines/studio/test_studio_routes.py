@@ -225,12 +225,12 @@ def test_a_scope_hides_documents_in_every_route(locked, pipeline):
     assert [row["name"] for row in seen["rows"]] == ["docs/tea.txt"]
     assert (seen["sources"], seen["documents"]) == (1, 1)
     assert get("document", id="docs/tea.txt").status_code == 200
-    for path, given in [
+    for path, more in [
         ("document", {}), ("document/text", {"start": 0, "end": 9}), ("document/chunks", {}),
         ("document/find", {"text": "a"}), ("document/cuts", {"segmenter": "fixed"}),
     ]:  # fmt: skip
-        assert get(path, "all", id="docs/paged.pdf", **given).status_code == 200
-        hidden, absent = get(path, id="docs/paged.pdf", **given), get(path, id="docs/absent.x", **given)
+        assert get(path, "all", id="docs/paged.pdf", **more).status_code == 200
+        hidden, absent = get(path, id="docs/paged.pdf", **more), get(path, id="docs/absent.x", **more)
         assert hidden.status_code == absent.status_code == 404
         assert hidden.text.replace("paged.pdf", "absent.x") == absent.text, "that it is there is not said"
     assert get("documents", source="docs/paged.pdf").json() == {"documents": []}
