@@ -33,13 +33,18 @@ from pathlib import Path
 import numpy as np
 
 from fovea.pipelines.bench.shared_encoder import FileMemory
+from fovea.pipelines.conversation.rewriting import standing_alone
 from fovea.pipelines.conversation.rule import rewritten
+from fovea.pipelines.conversation.settings import Conversation
 from fovea.pipelines.evaluation.measurements import Row, interval, show
+from fovea.rag import registry
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.generation import Generator
 from fovea.rag.remember import Kept, RememberingEncoder
 from fovea.rag.sentences import sentences
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.tokens import words
+from fovea.rag.trace import Trace
 from fovea.rag.types import Chunk, Query, Turn
 from fovea.retrievers.bm25 import BM25Retriever
 from fovea.retrievers.calibrated import CalibratedFuser
@@ -224,8 +229,12 @@ def main() -> None:
     parser.add_argument("--split", choices=("train", "dev", "test"), default="test")
     parser.add_argument("--cache", type=Path, help="folder to keep vectors in")
     parser.add_argument("--show", choices=("changed", "missed"), help="print such questions, and measure nothing")
+    parser.add_argument("--model", help="a local model that rewrites too, as `rewrite: model` does")
+    parser.add_argument("--most", type=int, help="questions of each set and kind, spread over all")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if args.model:
+        WAYS[f"model {args.model}"] = by(args.model)
     encoder = SentenceTransformerEncoder(offline=True)
     reader = RememberingEncoder.of(encoder, FileMemory(args.cache, encoder) if args.cache else Kept())
     parts = {name: read(args.data / path).part(args.split) for name, path in SETS.items()}
@@ -235,7 +244,7 @@ def main() -> None:
     documents = [document for part in parts.values() for document in part.documents]
     chunks = [chunk for part in parts.values() for chunk in part.chunks]
     corpus = MemoryCorpus(documents, chunks, reader, vectors=reader.encode([c.text for c in chunks]))
-    asked = {name: list(follow_ups(part)) for name, part in parts.items()}
+    asked = {name: some(list(follow_ups(part)), args.most) for name, part in parts.items()}
     asked["both"] = [replace(f, kind="all that go on") for some in asked.values() for f in some if f.kind not in ALONE]
     asked["both"] += [
         replace(f, kind="all that stand alone") for some in asked.values() for f in some if f.kind in ALONE
@@ -243,6 +252,28 @@ def main() -> None:
     found: Found = {}
     rows = [row for name, some in asked.items() for row in measure(some, corpus, f"{name} {args.split}", found)]
     print(show(rows, as_json=args.json))
+
+
+def by(model: str) -> Callable[[FollowUp], str]:
+    """As a pipeline whose generator is this model rewrites; the rule's words where the model's are refused."""
+    generator: Generator = registry.find("generator", "transformers")(model=model)  # type: ignore[assignment]
+    settings, made = Conversation(rewrite="model"), dict[tuple[str, tuple[Turn, ...]], str]()
+
+    def way(f: FollowUp) -> str:
+        if (asked := (f.text, f.said)) not in made:
+            query = Query(f.text, history=f.said)
+            made[asked] = standing_alone(query, settings, generator, Trace()).text
+        return made[asked]
+
+    return way
+
+
+def some(asked: list[FollowUp], most: int | None) -> list[FollowUp]:
+    """At most `most` of each kind, at even distances."""
+    if most is None:
+        return asked
+    kinds = {kind: [f for f in asked if f.kind == kind] for kind in dict.fromkeys(f.kind for f in asked)}
+    return [f for each in kinds.values() for f in each[:: max(1, -(-len(each) // most))]]
 
 
 def tell(asked: Sequence[FollowUp], which: str) -> None:
