@@ -22,6 +22,7 @@ PROMPT = "? "
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
+    parser.epilog = f"{HELP}; ctrl-C stops an answer. Piped, it answers line after line; with --json, an answer a line."
     parser.add_argument("pipeline", help="the pipeline's YAML file")
     add_query_options(parser)
 
@@ -76,6 +77,8 @@ class Chat:
                 yield input(PROMPT).strip()
             except EOFError:
                 return
+            except KeyboardInterrupt:  # As in a shell: the line is dropped, and ctrl-D ends.
+                print()
 
     def _asked(self, question: str) -> None:
         from fovea.rag.errors import FoveaError

@@ -69,7 +69,7 @@ refine: []
 #    max_tokens: 1500
 # k: 5                       # how many are kept at most; left to a selection rule if there is one
 
-# Who answers: `extractive` quotes the documents and needs no model; see also `chat` and `transformers`.
+# Who answers: `extractive` quotes the documents and needs no model; see also `transformers`, `openai` and `chat`.
 generate:
   use: extractive
 """

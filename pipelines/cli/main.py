@@ -40,7 +40,22 @@ VERBS = {
     "docs": "the pages of documentation that came with this version",
 }
 
-
+ASKING = (
+    "ask",
+    "chat",
+    "check",
+    "docs",
+    "doctor",
+    "export",
+    "init",
+    "mcp",
+    "schema",
+    "search",
+    "serve",
+    "status",
+    "studio",
+)
+"""Verbs that commit nothing one could go on from."""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """What a disk says, with no file's name where one was being written."""
 
@@ -107,7 +122,8 @@ def _run(verb: str, args: argparse.Namespace) -> int:
             print(to_json({"error": str(error), "exit_code": error.exit_code}))
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)
+        goes_on = "" if verb in ASKING else "; what was committed stays, the same command goes on from there"
+        print(f"interrupted{goes_on}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()

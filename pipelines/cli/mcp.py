@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from fovea.pipelines.cli.arguments import port
+
+HOST, PORT = "127.0.0.1", 8765
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -13,11 +14,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline", help="the pipeline's YAML file")
     parser.add_argument("--where", default="", help="a filter that every call is held to, e.g. \"team == 'legal'\"")
     parser.add_argument("--write", action="store_true", help="also offer ingest and remove")
-    parser.add_argument("--http", action="store_true", help="serve by streamable HTTP; left out, by standard input")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
-    parser.add_argument("--port", type=port, default=8765, help="port to listen at (default: %(default)s)")
-    parser.add_argument("--allow-host", metavar="NAME", action="append", default=[], dest="names",
-                        help="a name by which clients reach it; may be given again")  # fmt: skip
+    parser.add_argument(
+        "--http", action="store_true", help="serve by streamable HTTP; left out, by standard input and output"
+    )
+    http = parser.add_argument_group("with --http")
+    http.add_argument("--host", help=f"the address to listen on ({HOST})")
+    http.add_argument("--port", type=port, help=f"the port ({PORT})")
+    http.add_argument("--allow-host", metavar="NAME", action="append", default=[], dest="names",
+                      help="a name by which clients reach it; may be given again")  # fmt: skip
     # Warnings come on standard error as they are made, since the end may be weeks away.
     parser.set_defaults(quiet=True)
 
@@ -30,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     if args.write and args.where:
         raise ConfigError("--write and --where exclude each other: what is written might lie outside of the filter",
                           fix="two servers: one with --where to read, one with --write")  # fmt: skip
-    from fovea.pipelines.mcp.http import security
+    _refuse_idle(args)
+    from fovea.pipelines.mcp.http import listen
     from fovea.pipelines.mcp.scope import Scope
     from fovea.pipelines.mcp.server import PipelineServer
     from fovea.pipelines.mcp.tools import Tools
@@ -41,13 +46,13 @@ def run(args: argparse.Namespace) -> int:
         if not args.http:
             server.run("stdio")
             return 0
-        allowed = security(args.host, args.names)
-        host = f"[{args.host}]" if ":" in args.host else args.host
-        print(f"{pipeline.spec.name}: http://{host}:{args.port}/mcp", file=sys.stderr, flush=True)
-        try:
-            server.run("streamable-http", host=args.host, port=args.port, transport_security=allowed)
-        except SystemExit:  # Of uvicorn, which has logged why.
-            raise ConfigError(
-                f"cannot listen on {host}:{args.port}", fix="another --port, or end what is there"
-            ) from None
-    return 0
+        return listen(server, args.host or HOST, PORT if args.port is None else args.port, args.names)
+
+
+def _refuse_idle(args: argparse.Namespace) -> None:
+    """Raise ConfigError for a setting of HTTP without it, which would do nothing."""
+    from fovea.rag.errors import ConfigError
+
+    given = {"--host": args.host, "--port": args.port, "--allow-host": args.names or None}
+    if not args.http and (idle := next((name for name, value in given.items() if value is not None), None)):
+        raise ConfigError(f"{idle} is of --http: standard input and output have no address", where=idle, fix="--http")

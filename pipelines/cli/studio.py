@@ -30,5 +30,4 @@ def run(args: argparse.Namespace) -> int:
     served = serving(args)
     app = create_app(served)
     app.include_router(router(served, args.study))
-    print(f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}/studio/", flush=True)
-    return listen(app, served, args.host, args.port)
+    return listen(app, served, args.host, args.port, "/studio/")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fovea.pipelines.server.problems import Problem
 from fovea.pipelines.server.secret import digest
-from fovea.pipelines.server.settings import Key, ServeSettings, filter_of
-from fovea.rag.errors import ConfigError
+from fovea.pipelines.server.settings import ServeSettings, filter_of
 from fovea.rag.filters import Filter, Some
 
-SHORTEST = 20
-"""Characters of a key in an environment variable."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -35,8 +31,7 @@ class Keys:
         self.anybody = Caller("", filter_of(settings.scope), write=not settings.scope)
         self.nobody = Caller("", Some(()))
         self._callers = [
-            (_digest_of(key), Caller(key.name, filter_of(settings.scope, key.scope), key.write))
-            for key in settings.keys
+            (key.digest(), Caller(key.name, filter_of(settings.scope, key.scope), key.write)) for key in settings.keys
         ]
 
     def caller(self, authorization: str | None) -> Caller:
@@ -53,20 +48,6 @@ class Keys:
         if found is None:
             raise Problem(401, "this key is not known", fix="ask whoever runs the server for a key")
         return found
-
-
-def _digest_of(key: Key) -> str:
-    if key.env is None:
-        return str(key.sha256)
-    value = os.environ.get(key.env, "").strip()
-    if len(value) < SHORTEST:
-        state = "is not set" if not value else f"holds fewer than {SHORTEST} characters"
-        raise ConfigError(
-            f"the environment variable {key.env} of the key {key.name!r} {state}",
-            where="serve.keys",
-            fix="fovea serve --new-key NAME makes a key",
-        )
-    return digest(value)
 
 
 class Origins:

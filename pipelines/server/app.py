@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,10 +18,13 @@ from fovea.pipelines.server.guard import Guard
 from fovea.pipelines.server.problems import problem_of
 from fovea.pipelines.server.served import Served
 from fovea.pipelines.server.uploads import take_in
+from fovea.pipelines.spec.lacks import lacks
 from fovea.rag.errors import FoveaError
 from fovea.rag.version import __version__
 
 DESCRIPTION = "Passages and cited answers from documents. With keys: `Authorization: Bearer KEY`."
+
+log = logging.getLogger("fovea.server")
 
 
 def create_app(served: Served) -> FastAPI:
@@ -47,7 +51,9 @@ async def _refused(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status == 500:
         raise error  # The guard logs it.
-    request.scope["told"] = {**request.scope.get("told", {}), "error": str(error)[:500]}
+    # FastAPI's own words hold the body, and so the question.
+    said = f"{problem.where}: {problem.message}" if isinstance(error, RequestValidationError) else str(error)
+    request.scope["told"] = {**request.scope.get("told", {}), "error": said[:500]}
     return problem.response(request.url.path)
 
 
@@ -65,9 +71,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _load(served: Served) -> None:
-    """Open the stores and load what encodes questions; a store that is empty yet is no fault."""
+    """Open the stores and load what encodes questions. What is missing is a warning of the log: a store may be filled,
+    and a model fetched, while the server runs.
+    """
     for name, pipeline in served.pipelines.items():
         if served.settings.documents:
             take_in(pipeline, served.uploads(name))
-        with suppress(FoveaError):
+        try:
             pipeline.retrieve("loaded once")
+            missing = lacks(pipeline.source, pipeline.spec, offline=True)
+        except FoveaError as error:
+            missing = [error]
+        for error in missing:
+            log.warning("not ready to answer", extra={"fields": {"pipeline": name, "error": str(error)}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
@@ -20,6 +21,12 @@ p { margin: .25rem 0 }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 }
 td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0 }
 td { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
+td code, h2 code { overflow-wrap: anywhere }
+@media (max-width: 40rem) {
+  tr { display: flex; flex-wrap: wrap; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
+  td { border: 0; padding-bottom: 0 }
+  td:last-child { flex-basis: 100%; padding: 0 0 .25rem }
+}
 """
 
 
@@ -46,9 +53,10 @@ def page(schema: dict[str, Any]) -> str:
         for path, methods in schema["paths"].items()
         for method, route in methods.items()
     ]
-    title, about = escape(schema["info"]["title"]), escape(schema["info"]["description"])
+    title, about = escape(schema["info"]["title"]), _prose(schema["info"]["description"])
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style><h1>{title} {escape(schema['info']['version'])}</h1>"
         f"<p>{about}</p>"
         f'<p><a href="/openapi.json">OpenAPI description</a></p>{"".join(parts)}</html>'
@@ -70,13 +78,18 @@ def _route(method: str, path: str, route: dict[str, Any], models: dict[str, Any]
     table = "".join(_row(*row) for row in rows)
     return (
         f"<h2><code>{method} {escape(path)}</code> {escape(route.get('summary', ''))}</h2>"
-        f"<p>{escape(route.get('description', ''))}</p>{f'<table>{table}</table>' if table else ''}"
+        f"<p>{_prose(route.get('description', ''))}</p>{f'<table>{table}</table>' if table else ''}"
     )
+
+
+def _prose(text: str) -> str:
+    """Escaped, with what stands between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _row(name: str, place: str, field: dict[str, Any], needed: bool, about: str) -> str:
     kinds = [str(way.get("type", "")) for way in field.get("anyOf", [field])]
     kind = " or ".join(dict.fromkeys(k for k in kinds if k and k != "null")) or "object"
     need = "needed" if needed else ""
-    cells = (f"<code>{escape(name)}</code>", place, escape(kind), need, escape(about))
+    cells = (f"<code>{escape(name)}</code>", place, escape(kind), need, _prose(about))
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -5,17 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import uvicorn
 from fastapi import FastAPI
 
+from fovea.pipelines.bound import bound, url
 from fovea.pipelines.server.served import Served
-from fovea.rag.errors import StoreError
 
 IDLE = 5
 """Seconds that an idle connection is kept."""
+
+
+class Announced(uvicorn.Server):
+    """A server that prints where it is once it can be asked."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self.address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load, listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            print(self.address, flush=True)
 
 
 class Lines(logging.Formatter):
@@ -35,21 +51,21 @@ class Lines(logging.Formatter):
         return json.dumps(line)
 
 
-def listen(app: FastAPI, served: Served, host: str, port: int) -> int:
-    """Serve until SIGTERM or SIGINT; running requests then have `drain` seconds. Raises StoreError where the address is
-    taken.
+def listen(app: FastAPI, served: Served, host: str, port: int, page: str = "") -> int:
+    """Serve until SIGTERM or SIGINT; running requests then have `drain` seconds. Once it listens, the address of `page`
+    is printed. Raises ConfigError where the address is taken.
     """
+    sockets = bound(host, port)
     _log_as_lines()
     config = uvicorn.Config(
-        app, host=host, port=port, log_config=None, access_log=False, server_header=False, timeout_keep_alive=IDLE,
-        timeout_graceful_shutdown=max(1, round(served.settings.drain)), lifespan="on", ws="none",
+        app, host=host, port=sockets[0].getsockname()[1], log_config=None, access_log=False, server_header=False,
+        timeout_keep_alive=IDLE, timeout_graceful_shutdown=max(1, round(served.settings.drain)), lifespan="on",
+        ws="none",
     )  # fmt: skip
-    server = uvicorn.Server(config)
-    try:
-        asyncio.run(server.serve())
-    except SystemExit:  # Of uvicorn, which has logged why.
-        raise StoreError(f"cannot listen on {host}:{port}", fix="another --port, or end what listens there") from None
-    return 0
+    server = Announced(config, url(host, config.port) + page)
+    with suppress(KeyboardInterrupt):  # Of uvicorn, once it has ended: the way to end it, and no fault.
+        asyncio.run(server.serve(sockets))
+    return 0 if server.started else 1
 
 
 def _log_as_lines() -> None:

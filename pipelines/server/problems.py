@@ -33,8 +33,12 @@ STATUS: dict[type[FoveaError], int] = {
 KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
     405: "invalid_request_error", 408: "timeout_error", 409: "conflict_error", 413: "request_too_large",
+    415: "invalid_request_error",
     421: "invalid_request_error", 422: "invalid_request_error", 503: "overloaded_error", 504: "timeout_error",
 }  # fmt: skip
+
+SAID = 3
+"""Errors of a request that are told behind the first."""
 
 
 class Gone(Exception):
@@ -103,14 +107,21 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _of_request(error: RequestValidationError) -> Problem:
-    """What FastAPI found wrong with a request, by the first of its errors; the others are counted."""
+    """What FastAPI found wrong with a request, by the first of its errors; some others are named, the rest counted."""
     first, *others = error.errors()
-    where = ".".join(str(step) for step in first["loc"])
+    if first["loc"] == ("body",) and isinstance(first.get("input"), bytes):
+        return Problem(415, "the body is sent as no JSON", where="body", fix="send 'Content-Type: application/json'")
     if first["type"] == "json_invalid":
         reason = str(first.get("ctx", {}).get("error", ""))
         return Problem(400, f"the body is not JSON: {clean(reason)}", where="body")
-    more = f", and {len(others)} more" if others else ""
-    return Problem(422, clean(f"{first['msg']}{more}"), where=clean(where), fix="the fields are described at /docs")
+    told = "".join(f"; {_place(one)}: {one['msg']}" for one in others[:SAID])
+    more = f"; and {len(others) - SAID} more" if len(others) > SAID else ""
+    said = clean(f"{first['msg']}{told}{more}")
+    return Problem(422, said, where=clean(_place(first)), fix="the fields are described at /docs")
+
+
+def _place(one: dict[str, Any]) -> str:
+    return ".".join(str(step) for step in one["loc"])
 
 
 def _of_http(error: HTTPException) -> Problem:

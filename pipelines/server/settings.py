@@ -11,13 +11,18 @@ serve:
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from fovea.rag.errors import QueryError
+from fovea.pipelines.server.secret import digest
+from fovea.rag.errors import ConfigError, QueryError
 from fovea.rag.filters import All, Filter, compares, parse
+
+SHORTEST = 20
+"""Characters of a key in an environment variable."""
 
 
 def bounded(text: str) -> str:
@@ -47,11 +52,25 @@ class Key(BaseModel):
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The SHA-256 of the key, as `fovea serve --new-key NAME` prints it."""
     env: str | None = Field(default=None, pattern="^[A-Za-z_][A-Za-z0-9_]*$")
-    """The environment variable that holds the key."""
+    """The environment variable that holds the key, of 20 characters at least."""
     scope: Scope = ""
     """The documents that this key may see, as a filter such as `team == 'sales'`; left out, all."""
     write: bool = False
     """Whether it may upload and delete, where `documents` is on."""
+
+    def digest(self) -> str:
+        """The SHA-256 of the key; raises ConfigError for a variable that is not set, or holds too short a one."""
+        if self.env is None:
+            return str(self.sha256)
+        value = os.environ.get(self.env, "").strip()
+        if len(value) < SHORTEST:
+            state = "is not set" if not value else f"holds fewer than {SHORTEST} characters"
+            raise ConfigError(
+                f"the environment variable {self.env} of the key {self.name!r} {state}",
+                where="serve.keys",
+                fix=f"export {self.env}=KEY, a key such as fovea serve --new-key NAME prints",
+            )
+        return digest(value)
 
     @model_validator(mode="after")
     def _one_secret(self) -> Key:

@@ -18,7 +18,7 @@ from fovea.pipelines.spec.presets import PRESETS
 from fovea.pipelines.spec.yaml_source import Place, Source
 from fovea.rag.component import Component
 from fovea.rag.encoder import Encoder
-from fovea.rag.errors import ConfigError, FoveaError, FoveaErrors
+from fovea.rag.errors import ConfigError, FoveaError, FoveaErrors, require
 from fovea.rag.requirements import Requirement
 
 Stage = tuple[Place, Component]
@@ -33,7 +33,23 @@ def lacks(source: Source, spec: PipelineSpec | None, *, offline: bool = False) -
     if not isinstance(source.data, dict):
         return []
     found = [stage for stage in stages(source, spec) if not _named_by_unset(stage[0], source)]
-    return list(_lacks(source, found, lambda one: one.offline or not offline))
+    of_stages = list(_lacks(source, found, lambda one: one.offline or not offline))
+    return [*of_stages, *(_settings_lack(source, spec) if spec else ())]
+
+
+def _settings_lack(source: Source, spec: PipelineSpec) -> Iterator[FoveaError]:
+    """What is not of a stage: the keys of a server that variables hold, and the package that telemetry asks for."""
+    for number, key in enumerate(spec.serve.keys if spec.serve else ()):
+        try:
+            key.digest()
+        except FoveaError as error:
+            error.where = f"{source.where(('serve', 'keys', number))}: serve.keys"
+            yield error
+    if spec.telemetry:
+        try:
+            require("opentelemetry.trace", extra="otel", needed_by="telemetry")
+        except FoveaError as error:
+            yield _placed(error, ("telemetry",), source)
 
 
 def refuse_before_reading(source: Source, spec: PipelineSpec) -> None:

@@ -50,6 +50,12 @@ def test_every_page_is_in_the_navigation_once():
     assert there <= set(nav), f"not in mkdocs.yml: {there - set(nav)}"
 
 
+def test_the_first_page_leads_to_every_page():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    linked = set(re.findall(r"\]\(([a-z_]+\.md)[)#]", (ROOT / "docs" / "index.md").read_text("utf-8")))
+    assert pages == linked
+
+
 def test_every_component_that_the_reference_names_is_there():
     from importlib import import_module
 

@@ -2,7 +2,7 @@
 import { post } from "./api.js";
 import { answer, known } from "./answers.js";
 import { el, failure, foreign, state } from "./dom.js";
-import { counted, percent } from "./format.js";
+import { counted, named, percent } from "./format.js";
 import { Heat } from "./heat.js";
 import { Points } from "./offsets.js";
 import { asked, form } from "./question.js";
@@ -65,7 +65,7 @@ const retrieved = (found) => {
   const texts = new Map(found.hits.map((hit) => [hit.id, [hit, new Points(hit.text)]]));
   const some = (notes.looked_at ?? []).flatMap(({ chunk, share, spans }) => {
     const [hit, points] = texts.get(chunk) ?? [];
-    return hit ? [el("li", {}, el("b", {}, percent(share)), " ", foreign(hit.source || hit.document),
+    return hit ? [el("li", {}, el("b", {}, percent(share)), " ", foreign(named(hit)),
       el("ul", {}, spans.filter((span) => span.share > 0).map((span) => el("li", {}, `${percent(span.share)} `,
         el("q", {}, foreign(points.slice(span.start - hit.start, span.end - hit.start))))))) ] : [];
   });

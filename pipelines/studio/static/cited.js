@@ -1,9 +1,9 @@
 // An answer, sentence by sentence: each leads to the exact characters it rests on.
 import { el, foreign } from "./dom.js";
-import { number } from "./format.js";
+import { named, number } from "./format.js";
 import { Points } from "./offsets.js";
 
-export const place = (one) => [one.source || one.document, one.page ? `page ${number(one.page)}` : "", one.line ? `line ${number(one.line)}` : ""]
+export const place = (one) => [named(one), one.page ? `page ${number(one.page)}` : "", one.line ? `line ${number(one.line)}` : ""]
   .filter(Boolean).join(", ");
 
 export const cited = (answer, open) => {

@@ -1,4 +1,4 @@
-// Numbers as people read them, with their units.
+// Numbers as people read them, with their units; and documents by their names.
 const whole = new Intl.NumberFormat("en");
 
 export const number = (value) => whole.format(value);
@@ -32,3 +32,6 @@ export const moment = (iso) => {
   const at = new Date(iso);
   return Number.isNaN(at.getTime()) ? iso : at.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 };
+
+// By its file, and where that holds several (rows, members of an archive), by its own name, which begins with the file's.
+export const named = ({ source, document }) => document.startsWith(`${source}#`) ? document : source || document;

@@ -1,6 +1,6 @@
 // Passages coloured word by word: a sentence of the answer and a group of heads are chosen, the colours follow.
 import { el, foreign } from "./dom.js";
-import { counted, number, percent } from "./format.js";
+import { counted, named, number, percent } from "./format.js";
 import { Points } from "./offsets.js";
 
 const SAID = {
@@ -46,7 +46,7 @@ export class Heat {
     }
     text.append(points.slice(at, points.length));
     const share = el("b", {});
-    const where = `${passage.source || passage.document}${passage.page ? `, page ${number(passage.page)}` : ""}`;
+    const where = `${named(passage)}${passage.page ? `, page ${number(passage.page)}` : ""}`;
     const box = el("article", { class: "hot" }, el("h3", {}, `${n + 1} `, foreign(where), share), text);
     return { box, words, share };
   }

@@ -2,7 +2,7 @@
 import { post } from "./api.js";
 import { el, foreign } from "./dom.js";
 import { fates } from "./fates.js";
-import { counted, number, score } from "./format.js";
+import { counted, named, number, score } from "./format.js";
 
 export const passages = (hits, trace, open) => {
   const known = fates(trace);
@@ -13,7 +13,7 @@ export const passages = (hits, trace, open) => {
     el("p", { class: "text", dir: "auto" }, hit.text.trim()), way(known.get(hit.id), hit))));
 };
 
-const where = (hit) => `${hit.source || hit.document}${hit.page ? `, page ${number(hit.page)}` : ""}`;
+const where = (hit) => `${named(hit)}${hit.page ? `, page ${number(hit.page)}` : ""}`;
 
 // dense 3rd 0.512 → fuse 1st ▲2
 const way = (fate, hit) => {

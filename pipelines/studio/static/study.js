@@ -69,9 +69,9 @@ const table = (found) => {
   if (!found.rows.length) return state("No trial has begun yet.");
   const names = Object.keys(found.objectives);
   const metrics = names.length ? names : [...new Set(found.rows.flatMap(({ values }) => Object.keys(values)))].slice(0, 3);
-  const sign = found.objectives[metrics[0]] === "minimise" ? 1 : -1;
-  const value = (row) => row.values[metrics[0]]?.mean ?? null;
-  const rows = [...found.rows].sort((a, b) => ORDER[a.state] - ORDER[b.state] || sign * ((value(a) ?? 0) - (value(b) ?? 0)) || a.number - b.number);
+  const better = (a, b) => metrics.reduce((soFar, name) => soFar || (found.objectives[name] === "minimise" ? 1 : -1)
+    * ((a.values[name]?.mean ?? 0) - (b.values[name]?.mean ?? 0)), 0);
+  const rows = [...found.rows].sort((a, b) => ORDER[a.state] - ORDER[b.state] || better(a, b) || a.number - b.number);
   const varied = [...new Set(rows.flatMap(({ params }) => Object.keys(params)))]
     .filter((name) => new Set(rows.map(({ params }) => JSON.stringify(params[name]))).size > 1);
   const best = rows.find((row) => row.state === "complete");

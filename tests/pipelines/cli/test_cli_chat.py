@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import pty
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -98,7 +100,9 @@ def test_piped_it_ends_with_the_pipe(here):
 def test_a_person_sees_the_answer_as_it_comes_and_ends_with_ctrl_d(here):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "fovea", "chat", "p.yaml"]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=here) as running:
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=here, start_new_session=True, preexec_fn=of_terminal
+    ) as running:
         os.close(theirs)
         heard = until(ours, b"? ")
         assert b"ctrl-D ends" in heard
@@ -106,6 +110,10 @@ def test_a_person_sees_the_answer_as_it_comes_and_ends_with_ctrl_d(here):
         heard = until(ours, b"\n? ")
         assert b"ten countries." in heard
         assert b"- docs/sub/rivers.txt:" in heard
+        os.write(ours, b"half a quest")
+        until(ours, b"half a quest")
+        os.write(ours, b"\x03")
+        assert b"interrupted" not in until(ours, b"\n? "), "a line is dropped, as in a shell"
         os.write(ours, b"\x04")
         try:
             while os.read(ours, 4096):
@@ -114,6 +122,11 @@ def test_a_person_sees_the_answer_as_it_comes_and_ends_with_ctrl_d(here):
             pass
         assert running.wait(10) == 0
     os.close(ours)
+
+
+def of_terminal() -> None:
+    """Make standard input the terminal whose ctrl-C this process gets."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def until(terminal: int, end: bytes) -> bytes:

@@ -126,3 +126,30 @@ def test_any_text_is_a_question_a_filter_or_a_moment(asked, text):
             "/search", content=json.dumps({"question": "tea", field: text}), headers={"content-type": TYPES[0]}
         )
         harmless(asked, reply)
+
+
+def test_a_body_without_its_type_is_told_the_header(asked):
+    reply = asked.post("/search", content=b'{"question": "tea"}', headers={"Content-Type": "text/plain"})
+    assert reply.status_code == 415
+    assert "Content-Type: application/json" in reply.json()["error"]["fix"]
+
+
+def test_all_that_is_wrong_is_told(asked):
+    error = asked.post("/search", json={"q": "tea", "k": 0}).json()["error"]
+    assert error["where"] == "body.question"
+    assert "; body.k: " in error["message"]
+    assert "; body.q: " in error["message"]
+    many = {f"f{n}": 1 for n in range(9)}
+    assert error["message"].count(";") < asked.post("/search", json=many).json()["error"]["message"].count(";")
+    assert asked.post("/search", json=many).json()["error"]["message"].endswith("; and 6 more")
+
+
+def test_the_log_of_a_refused_request_has_not_its_question(asked, caplog):
+    with caplog.at_level("INFO", "fovea.server"):
+        asked.post("/search", json={"question": "who is ill?", "k": 0})
+        asked.post("/search", content=b'{"question": "who is ill?"}')
+        asked.post("/search", json={"questions": "who is ill?"})
+    told = [str(record.fields) for record in caplog.records if hasattr(record, "fields")]
+    assert len(told) >= 3
+    assert "body.k" in told[0]
+    assert not [line for line in told if "ill" in line]

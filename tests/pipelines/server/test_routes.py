@@ -227,3 +227,13 @@ def test_what_was_said_before_counts(asked):
     messages = [{"role": "system", "content": "be brief"}, *said, {"role": "user", "content": "And how is it brewed?"}]
     reply = asked.post(CHAT, json={"model": "qa", "messages": messages}).json()
     assert "Tea is brewed at 80 degrees. [" in reply["choices"][0]["message"]["content"]
+
+
+def test_what_a_pipeline_lacks_is_a_warning_when_it_starts(tmp_path, caplog):
+    lame = stored(tmp_path / "lame", generate={"use": "transformers", "model": "/no/such/model"})
+    with Pipeline(base=tmp_path / "empty", encoder="hash") as empty, lame, client(lame, empty=empty):
+        told = {record.fields["pipeline"]: record.fields["error"] for record in caplog.records
+                if record.message == "not ready to answer"}  # fmt: skip
+    assert told.keys() == {"qa", "empty"}
+    assert "/no/such/model" in told["qa"]
+    assert "fovea ingest" in told["empty"]

@@ -1,6 +1,7 @@
 """`fovea check` and ingestion say what the machine lacks: all of it, once, with place and mend."""
 
 import socket
+import sys
 
 import pytest
 
@@ -268,3 +269,22 @@ def test_ingestion_does_not_ask_for_what_only_questions_need(tmp_path, docs, wit
     (tmp_path / "p.yaml").write_text("encoder: hash\nretrieve: [dense, bm25s, query_map]\n")
     with Pipeline.from_yaml(tmp_path / "p.yaml") as pipeline:
         assert len(pipeline.ingest(docs).added) == 3
+
+
+def test_what_is_of_no_stage_is_looked_for_too(monkeypatch):
+    text = """\
+encoder: hash
+telemetry: otel
+serve:
+  keys:
+    - {name: ann, env: FOVEA_TEST_ANN}
+    - {name: bob, env: FOVEA_TEST_BOB}
+"""
+    monkeypatch.setenv("FOVEA_TEST_ANN", "a key of the tests, long enough")
+    monkeypatch.delenv("FOVEA_TEST_BOB", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    key, package = said(text)
+    assert key.startswith("p.yaml:6:7: serve.keys: the environment variable FOVEA_TEST_BOB of the key 'bob' is not set")
+    assert package.startswith("p.yaml:2:12: telemetry: telemetry needs the package 'opentelemetry")
+    assert 'pip install "fovea-rag[otel]"' in package
