@@ -65,13 +65,19 @@ const summary = (found) => {
     found.questions ? counted(found.questions, "questions") : "", found.running ? "running" : "nothing runs now"].filter(Boolean).join(" · ");
 };
 
+// As `fovea sweep` ranks them: by the first objective, and where trials are even in it, by the next.
+export const ranked = ({ rows, objectives }, metrics) => {
+  const mean = (row, name) => row.values[name]?.mean ?? 0;
+  const sign = (name) => (objectives[name] === "minimise" ? 1 : -1);
+  const better = (a, b) => metrics.map((name) => sign(name) * (mean(a, name) - mean(b, name))).find(Boolean) ?? 0;
+  return [...rows].sort((a, b) => ORDER[a.state] - ORDER[b.state] || better(a, b) || a.number - b.number);
+};
+
 const table = (found) => {
   if (!found.rows.length) return state("No trial has begun yet.");
   const names = Object.keys(found.objectives);
   const metrics = names.length ? names : [...new Set(found.rows.flatMap(({ values }) => Object.keys(values)))].slice(0, 3);
-  const better = (a, b) => metrics.reduce((soFar, name) => soFar || (found.objectives[name] === "minimise" ? 1 : -1)
-    * ((a.values[name]?.mean ?? 0) - (b.values[name]?.mean ?? 0)), 0);
-  const rows = [...found.rows].sort((a, b) => ORDER[a.state] - ORDER[b.state] || better(a, b) || a.number - b.number);
+  const rows = ranked(found, metrics);
   const varied = [...new Set(rows.flatMap(({ params }) => Object.keys(params)))]
     .filter((name) => new Set(rows.map(({ params }) => JSON.stringify(params[name]))).size > 1);
   const best = rows.find((row) => row.state === "complete");

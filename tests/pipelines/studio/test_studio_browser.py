@@ -18,6 +18,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from fovea.rag.documents import place
 from tests.pipelines.answering.test_generator_transformers import TEMPLATE, save_llama
 from tests.studio_library import HOSTILE, HOSTILE_NAME, SECRET, TEA, YAML, write
 from tests.studio_process import Studio
@@ -302,7 +303,25 @@ def test_a_study_is_watched_while_it_runs(see):
     seen.says(".state", "no report yet")
 
 
+def test_trials_that_are_even_in_one_objective_are_ranked_by_the_next(see):
+    rows = [
+        {"number": n, "state": "complete", "values": {"R@5": {"mean": r}, "seconds": {"mean": s}}}
+        for n, (r, s) in enumerate([(0.5, 0.3), (0.5, 0.1), (1, 0.9), (1, 0.2)])
+    ]
+    found = json.dumps({"rows": rows, "objectives": {"R@5": "maximise", "seconds": "minimise"}})
+    ranked = f"import('/studio/study.js').then((it) => it.ranked({found}, ['R@5', 'seconds']).map((one) => one.number))"
+    assert see("study").js(ranked) == [3, 2, 1, 0]
+
+
 # Everywhere
+
+
+@pytest.mark.parametrize(
+    ("source", "document"), [("a.csv", "a.csv#3"), ("a.md", "a.md"), ("", "note"), ("a.md", "note")]
+)
+def test_a_document_is_named_as_everywhere(see, source, document):
+    given = json.dumps({"source": source, "document": document})
+    assert see("ask").js(f"import('/studio/format.js').then((it) => it.named({given}))") == place(document, source)
 
 
 def test_by_keyboard_alone(see):
