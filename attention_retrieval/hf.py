@@ -26,7 +26,7 @@ from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from fovea.attention_retrieval import hf_saved
 from fovea.attention_retrieval.cache.layer import LayerCache
-from fovea.attention_retrieval.cache.report import HeadReport, Report
+from fovea.attention_retrieval.cache.report import HeadReport, HeadStats, Report
 from fovea.attention_retrieval.hf_layer import IMPLEMENTATION as IMPLEMENTATION
 from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop
 from fovea.attention_retrieval.settings import RetrievalSettings
@@ -190,6 +190,11 @@ class RetrievalCache(DynamicCache):
         """
         for row in self._all_rows():
             row.advance()
+
+    def report_anew(self) -> None:
+        """Let `report` begin again: what was searched for an earlier question is no part of the next one's."""
+        for row in self._all_rows():
+            row.stats = [HeadStats(row.layer, head) for head in range(row.keys.heads)]
 
     def mark(self) -> list[tuple[object, ...]]:
         """What `crop` does not take back: rows rounded by channel, how far an index reaches, what was sampled, watched

@@ -17,8 +17,8 @@ question before it, of the same document, has said. Nothing of `fovea.pipelines.
 Between two questions stands what an extractive answer would say: the sentence of the passage that answers with most of
 the question's words. Documents are divided into parts, so that what was tuned on `dev` has not seen `test`; paragraphs
 are the chunks, those of both sets' documents of the part in one index. R@5 is over questions; "of full" is R@5 divided
-by that of the full question, with a 95 % bootstrap interval over documents; "kept" is the share of questions that were left as
-they are, byte for byte, and "exact" the share that came out as the full question does.
+by that of the full question, with a 95 % bootstrap interval over documents; "kept" is the share of questions that were
+left as they are, byte for byte, and "exact" the share that came out as the full question does.
 """
 
 from __future__ import annotations
@@ -173,6 +173,7 @@ def bm25(query: Query, corpus: MemoryCorpus) -> list[str]:
     return [hit.chunk.id for hit in BM25Retriever().search(query, FETCHED, corpus)[:KEPT]]
 
 
+Found = dict[tuple[str, str], list[str]]
 SEARCHES: dict[str, Callable[[Query, MemoryCorpus], list[str]]] = {"bm25": bm25, "hybrid": hybrid}
 WAYS: dict[str, Callable[[FollowUp], str]] = {
     "full question": lambda f: f.full.query.text,
@@ -195,23 +196,26 @@ def ratio(values: np.ndarray, full: np.ndarray, documents: Sequence[str]) -> tup
     return float(values.sum() / max(full.sum(), 1e-9)), float(low), float(high)
 
 
-def measure(asked: Sequence[FollowUp], corpus: MemoryCorpus, data: str) -> Iterator[Row]:
+def measure(asked: Sequence[FollowUp], corpus: MemoryCorpus, data: str, found: Found) -> Iterator[Row]:
+    """The rows of each kind; `found` keeps what was searched already."""
     corpus.prepare(list(dict.fromkeys(way(f) for f in asked for way in WAYS.values())))
     for search, find in SEARCHES.items():
         for kind in dict.fromkeys(f.kind for f in asked):
             some = [f for f in asked if f.kind == kind]
             full = np.zeros(0)
             for name, way in WAYS.items():
-                values = np.array([recall(find(Query(way(f)), corpus), f.full) for f in some])
+                texts = [way(f) for f in some]
+                for text in texts:
+                    if (search, text) not in found:
+                        found[search, text] = find(Query(text), corpus)
+                values = np.array([recall(found[search, text], f.full) for text, f in zip(texts, some)])
                 full = values if name == "full question" else full
-                where = f"{data}, {kind}, {search}"
-                yield Row("followups", where, name, "R@5", *interval(values), n=len(some))
-                yield Row(
-                    "followups", where, name, "of full", *ratio(values, full, [f.document for f in some]), n=len(some)
-                )
-                exact = [float(way(f) == f.full.query.text) for f in some]
+                exact = [float(text == f.full.query.text) for text, f in zip(texts, some)]
                 told = "kept" if kind in (*ALONE, "all that stand alone") else "exact"
-                yield Row("followups", where, name, told, *interval(exact), n=len(some))
+                where, of = f"{data}, {kind}, {search}", [f.document for f in some]
+                yield Row("followups", where, name, "R@5", *interval(values), n=len(some))
+                yield Row("followups", where, name, "of full", *ratio(values, full, of), n=len(some))
+                yield Row("followups", where, name, told, *interval(exact, shares=True), n=len(some))
 
 
 def main() -> None:
@@ -236,7 +240,8 @@ def main() -> None:
     asked["both"] += [
         replace(f, kind="all that stand alone") for some in asked.values() for f in some if f.kind in ALONE
     ]
-    rows = [row for name, some in asked.items() for row in measure(some, corpus, f"{name} {args.split}")]
+    found: Found = {}
+    rows = [row for name, some in asked.items() for row in measure(some, corpus, f"{name} {args.split}", found)]
     print(show(rows, as_json=args.json))
 
 

@@ -250,12 +250,13 @@ class Pipeline:
         """The same pipeline over the same open store, whose questions see the documents that match `scope` alone,
         whatever their `where` says. A scope is of documents: one that names the field `page` raises QueryError.
         """
-        if scope is not None and "page" in {part.field for part in compares(scope)}:
+        if scope is None:
+            return self
+        if "page" in {part.field for part in compares(scope)}:
             raise QueryError("a scope is of whole documents, and 'page' is a field of their passages", where="scope")
         view = copy(self)
         view._whole = self._whole
-        parts = [part for part in (self._scope, scope) if part is not None]
-        view._scope = All(tuple(parts)) if len(parts) > 1 else parts[0] if parts else None
+        view._scope = scope if self._scope is None else All((self._scope, scope))
         return view
 
     def _asked(self, query: Query, k: int | None, corpus: LibraryCorpus, trace: Trace) -> Asked:
@@ -270,9 +271,10 @@ class Pipeline:
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
 
     def _warn_outdated(self, corpus: LibraryCorpus, trace: Trace) -> None:
-        if self._seen[0] != corpus.version:
-            self._seen = corpus.version, recipes.outdated(corpus.library, self.spec, self.loaders)
-        if found := self._seen[1]:
+        whole = self._whole
+        if whole._seen[0] != corpus.version:
+            whole._seen = corpus.version, recipes.outdated(corpus.library, self.spec, whole.loaders)
+        if found := whole._seen[1]:
             with trace.stage("settings"):
                 warn(f"sources were {found}", found.sources)
 

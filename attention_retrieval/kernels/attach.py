@@ -23,7 +23,8 @@ def attach(stored: Stored, graph: Graph, rows: np.ndarray, entries: np.ndarray, 
     """
     q, last = np.empty((1, stored.d), np.float32), entries[0]
     starts = np.empty(entries.shape[0] + 1, np.int32)
-    starts[: entries.shape[0]] = entries
+    for n in range(entries.shape[0]):  # for a slice Numba compiles what would word a mismatch, too
+        starts[n] = entries[n]
     for n in range(rows.shape[0]):
         read_row(stored, rows[n], q[0])
         starts[-1] = last

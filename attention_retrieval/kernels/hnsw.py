@@ -44,7 +44,8 @@ def walk(
     for g in range(queries):
         met, open_logits, open_ids = np.zeros(count, np.bool_), np.empty(count, np.float32), np.empty(count, np.int32)
         waiting, new = 0, entries.shape[0]
-        fresh[:new] = entries
+        for n in range(new):  # for a slice Numba compiles what would word a mismatch, too
+            fresh[n] = entries[n]
         while True:
             for n in range(new):
                 node = fresh[n]

@@ -117,15 +117,21 @@ def fetch_ahead(stored: Stored, row: int | np.integer) -> None:
             prefetch(start + np.uint64(line))
 
 
-@njit(nogil=True, inline="always", fastmath=FAST)
 def read_row(stored: Stored, row: int | np.integer, out: np.ndarray) -> None:
-    """Row `row` as float32 into `out`, (d,)."""
-    if stored.bits > 0:
-        read_rounded(stored, row, out)
-    else:
+    """Row `row` as float32 into `out`, (d,). The type of the codes decides how, when a kernel is compiled."""
+
+
+@overload(read_row, inline="always")
+def _read_row(stored: Any, row: Any, out: Any) -> Any:
+    def rounded(stored: Any, row: Any, out: Any) -> None:
+        read_rounded(stored, np.int64(row), out)
+
+    def plain(stored: Any, row: Any, out: Any) -> None:
         codes = rows_at(stored.addresses[row >> 12], 4096, out.shape[0], stored.like)
         for j in range(out.shape[0]):
             out[j] = decode(codes[row & 4095, j])
+
+    return rounded if stored[stored.fields.index("like")].dtype == types.uint8 else plain
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

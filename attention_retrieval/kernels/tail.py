@@ -30,17 +30,23 @@ class Clusters(NamedTuple):
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def rest_of(
-    clusters: Clusters, q: np.ndarray, variance: np.float32, ids: np.ndarray, logits: np.ndarray, rest: np.ndarray
-) -> np.ndarray:
-    """For one query: the log of the mean exp(logit) of what was not found of each cluster, and into `rest` how much
-    that is; minus infinity where all was found. `variance` is that of logits in an average cluster.
+    clusters: Clusters,
+    q: np.ndarray,
+    variance: np.float32,
+    ids: np.ndarray,
+    logits: np.ndarray,
+    logs: np.ndarray,
+    rest: np.ndarray,
+) -> None:
+    """For one query: into `logs` the log of the mean exp(logit) of what was not found of each cluster, and into `rest`
+    how much that is; minus infinity where all was found. `variance` is that of logits in an average cluster.
 
     With m of n rows found, of logits mean + delta, the others have mean - sum(delta) / (n - m), and by the same
     subtraction a variance, held to [0, the cluster's]; of Gaussian logits the mean exponential is exp(mean +
     variance / 2), and none is above the least logit found.
     """
     count, d = clusters.keys.shape
-    logs, first, second = np.empty(count, np.float32), np.zeros(count, np.float32), np.zeros(count, np.float32)
+    first, second = np.zeros(count, np.float32), np.zeros(count, np.float32)
     for c in range(count):
         total = np.float32(0)
         for j in range(d):
@@ -63,7 +69,6 @@ def rest_of(
         whole, shift = variance * clusters.spread[c], first[c] / rest[c]
         left = (clusters.sizes[c] * whole - second[c]) / rest[c] - shift * shift
         logs[c] = min(logs[c] - shift + min(max(left, np.float32(0)), whole) / 2, least)
-    return logs
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -113,7 +118,7 @@ def attend_rest(
     logs, totals = np.empty((queries, count), np.float32), np.empty(queries, np.float32)
     rest = np.empty(count, np.float32)
     for g in range(queries):
-        logs[g] = rest_of(clusters, q[g], variances[g], ids[g], logits[g], rest)
+        rest_of(clusters, q[g], variances[g], ids[g], logits[g], logs[g], rest)
         most = max(logs[g].max() if count else np.float32(-np.inf), logits[g].max() if k else np.float32(-np.inf))
         lse[g], totals[g] = most, 0
         if most == -np.inf:

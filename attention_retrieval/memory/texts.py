@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from fovea.attention_retrieval.attention import Attention
     from fovea.attention_retrieval.hf import RetrievalCache
 
-PIECE = 1024
-"""Tokens that are read at a time."""
+PIECE = 4096
+"""Tokens that are read at a time. A later piece attends with a mask, all of it computed, where the first is a plain
+triangle: by 1,024 a text of 2,000 tokens took up to 1.6 times a plain prefill's time, in one piece 1.06 times."""
 HELD = 4
 """Caches that stay in memory between questions; others are mapped from their files, in far less time than reading."""
 NAMED = ("kind", "name", "model", "settings")
@@ -116,6 +117,7 @@ class Texts:
             text = self._held.pop(key, None)
         if text:
             text.found = "memory"
+            text.cache.report_anew()
             if self.shelf:
                 self.shelf.find(key)
         return text

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from fovea.rag.errors import QueryError
-from fovea.rag.types import Document, Hit, Span
+from fovea.rag.types import Chunk, Document, Hit, Span
 
 
 class Documents(Protocol):
@@ -67,6 +67,14 @@ def of_many(kind: str, name: str, documents: Sequence[Document]) -> Held:
     """Whole documents, in order."""
     hits = tuple(Hit(document.chunk(Span(0, len(document.text))), 1.0) for document in documents)
     return Held(hits, kind, name, digest(documents))
+
+
+def pages_of(held: Held, corpus: Documents) -> Iterator[Chunk]:
+    """What is held of a document, page by page where it has pages: the fields of each are the same all over it."""
+    for hit in held.hits:
+        document, whole = corpus.document(hit.chunk.document_id), hit.chunk
+        starts = [whole.start, *(page for page in document.pages if whole.start < page < whole.end)]
+        yield from (document.chunk(Span(*span)) for span in zip(starts, [*starts[1:], whole.end]))
 
 
 def digest(documents: Iterable[Document]) -> str:

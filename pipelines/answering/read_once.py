@@ -27,11 +27,13 @@ from fovea.pipelines.answering.held import (
     names_in,
     of_document,
     of_many,
+    pages_of,
 )
 from fovea.pipelines.answering.prompt import messages
 from fovea.rag import registry
 from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ConfigError, QueryError
+from fovea.rag.filters import matches
 from fovea.rag.segmenter import Cut
 from fovea.rag.types import Document, Hit, Query, Span
 
@@ -125,7 +127,13 @@ class ReadOnce:
                 f"the question has a filter, and read: {self.read} holds documents that it may hide",
                 fix="read: documents",
             )
-        return self.held(hits, corpus)
+        held = self.held(hits, corpus)
+        if query.where is not None and not all(matches(query.where, each.fields) for each in pages_of(held, corpus)):
+            raise QueryError(
+                f"the question's filter hides a part of {held.where}, which read: documents would hold",
+                fix="read: passages, or a filter on what is the same all over a document: source, title, metadata",
+            )
+        return held
 
     def held(self, hits: Sequence[Hit], corpus: Corpus) -> Held:
         """What the prompt holds for these hits, of which there is one at least. Raises QueryError where a folder or the

@@ -7,6 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def port(text: str) -> int:
+    """The number of a port, as an argument; 0 lets the system choose."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 5 or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text[:40]!r}")
+    return int(text)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, for a verb and its parts; what it makes with `add_subparsers` is of this class too."""
 

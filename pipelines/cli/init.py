@@ -22,6 +22,9 @@ TEMPLATE = """\
 # The file named above lets an editor complete and check this one; fovea schema > fovea.schema.json makes it anew.
 {name}
 
+# What its documents are about, in a sentence: assistants that find it as a tool are told (fovea mcp).
+description: ""
+
 # Text to vectors: a local folder, a model of the hub, or one that `fovea models get minilm` fetches (this one).
 encoder:
   use: sentence_transformer

@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a learned segmenter or retriever on data",
     "read": "let a local model read the texts that it will be asked about",
     "ask": "answer a question, with citations",
+    "chat": "answer questions one after another, each with what was said before",
     "search": "show the passages for a question",
     "export": "write an answer as a page to send to somebody",
     "serve": "answer over HTTP: search, cited answers, an OpenAI-compatible endpoint",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from fovea.pipelines.cli.arguments import port
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
@@ -13,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help="also offer ingest and remove")
     parser.add_argument("--http", action="store_true", help="serve by streamable HTTP; left out, by standard input")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8765, help="port to listen at (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=8765, help="port to listen at (default: %(default)s)")
     parser.add_argument("--allow-host", metavar="NAME", action="append", default=[], dest="names",
                         help="a name by which clients reach it; may be given again")  # fmt: skip
     # Warnings come on standard error as they are made, since the end may be weeks away.
@@ -42,5 +44,10 @@ def run(args: argparse.Namespace) -> int:
         allowed = security(args.host, args.names)
         host = f"[{args.host}]" if ":" in args.host else args.host
         print(f"{pipeline.spec.name}: http://{host}:{args.port}/mcp", file=sys.stderr, flush=True)
-        server.run("streamable-http", host=args.host, port=args.port, transport_security=allowed)
+        try:
+            server.run("streamable-http", host=args.host, port=args.port, transport_security=allowed)
+        except SystemExit:  # Of uvicorn, which has logged why.
+            raise ConfigError(
+                f"cannot listen on {host}:{args.port}", fix="another --port, or end what is there"
+            ) from None
     return 0

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from fovea.pipelines.cli.ask import positive
+from fovea.pipelines.cli.arguments import port
 from fovea.pipelines.cli.warned import add_quiet
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_address(parser: argparse.ArgumentParser) -> None:
     """Where to listen."""
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; left out, this machine alone")
-    parser.add_argument("--port", type=positive, default=8000, help="the port (8000)")
+    parser.add_argument("--port", type=port, default=8000, help="the port (8000)")
     parser.add_argument(
         "--insecure-no-keys", action="store_true", help="listen on other addresses though anybody could ask there"
     )

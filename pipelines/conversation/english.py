@@ -43,9 +43,9 @@ _RUN = re.compile(
     rf"[“\"„«]([^“”\"„«»]+)[”\"“»]|`([^`]+)`|(?<![\w'’])({_CAPITAL}(?:\s+(?:{_SMALL}\s+)?{_CAPITAL}|\s+\d+(?!\d))*)"
 )
 _OPENERS = (
-    "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find Compare Yes "
-    "No Thanks Not Only Other Another Some Any All Each Every More Most Many One Two Three There Here Because If While "
-    "Although"
+    "I I'm I'd Besides Also Then So Now Well OK Okay Please Tell Name List Give Explain Describe Show Find "
+    "Compare Yes No Thanks Not Only Other Another Some Any All Each Every More Most Much Many One Two Three There "
+    "Here Because If While Although"
 )
 _NO = "|".join({*_OPENERS.split(), *COMMON})
 _NO_NAME = re.compile(rf"(?:{WH}|{AUX}|{PREPOSITION}|{_MONTH}|{_NO})\Z", re.IGNORECASE)
@@ -62,7 +62,9 @@ ORDERS = re.compile(
 )
 _MUCH = "so|not|else|exactly|come|long|many|much|old|far|often|year|one|then|more|day|month|of (?:them|those|these)"
 BARE = re.compile(
-    rf"\s*(?:{PREPOSITION}\s+)?{WH}(?:\s+(?:{_MUCH}|{WH}))?(?:\s+(?:exactly|else))?\s*[?.!…]*\s*\Z", re.IGNORECASE
+    rf"\s*(?:{PREPOSITION}\s+)?{WH}(?:\s+(?:{_MUCH}|{WH}))?(?:\s+(?:exactly|else))?\s*[?.!…]*\s*\Z"
+    rf"|\s*(?:{PREPOSITION}\s+)?(?:how\s+(?:many|much)|which|what|whose)(?:\s+(?!{AUX}\b)(?-i:[a-z])\w*){{1,2}}\s*\?\s*\Z",
+    re.IGNORECASE,
 )
 """A question of nothing but a question word: "Why?", "In which year?", "How so?"."""
 
@@ -110,13 +112,13 @@ _OWN = re.compile(
 
 
 _ASKED_FOR = re.compile(
-    rf"\s*(?:{PREPOSITION}\s+)?(?:who\b|(?:what|which|whose)\s+(?!{AUX}\b)[a-z]+)(?!.*\b{AUX}\s*\Z)", re.IGNORECASE
+    rf"\s*(?:{PREPOSITION}\s+)?(?:who\b|(?:what|which|whose)\s+(?!{AUX}\b)[a-z]+)(?!.*\b{_BE}\s*\Z)", re.IGNORECASE
 )
 """What is asked for, to which a pronoun behind it belongs: "Which team lost its", "Who lost his"."""
 
 
 _SUBJECT = re.compile(rf"(?:\A|\b(?:{AUX}|{WH}))\s*\Z", re.IGNORECASE)
-_SECOND = re.compile(rf"\b(?:(?:and|or|but)\s+{AUX}|{PREPOSITION}\s+wh\w+|ha[sd]|have)\s*\Z", re.IGNORECASE)
+_SECOND = re.compile(rf"\b(?:(?:and|or|but)\s+{AUX}|{PREPOSITION}\s+wh\w+|\w+\s+{WH}|ha[sd]|have)\s*\Z", re.IGNORECASE)
 """Before the subject of a second clause, or before what somebody has."""
 _VERB = re.compile(rf"\b{AUX}\b", re.IGNORECASE)
 _BEHIND = re.compile(rf"\b{PREPOSITION}\s*\Z", re.IGNORECASE)
@@ -183,9 +185,8 @@ def _explained(question: str, pronoun: re.Match[str], named: Sequence[Name]) -> 
     """Whether a name or a noun of the question itself is what its pronoun stands for."""
     before, after = opening(question[: pronoun.start()]), question[pronoun.end() :]
     own = [name for name in named if name.end <= pronoun.start()]
-    if _SUBJECT.search(before) and not (
-        _SECOND.search(before) and _OWN.search(before)
-    ):  # "did he": what an opening phrase without a verb names is somebody else
+    second = _SECOND.search(before) and (_OWN.search(before) or _ASKED_FOR.match(before))
+    if _SUBJECT.search(before) and not second:  # "did he": what an opening phrase without a verb names is somebody else
         opens = before[: before.rfind(",") + 1]
         return bool(own) and (bool(_VERB.search(opens)) or own[-1].end > pronoun.start() - len(before) + len(opens))
     if own:

@@ -52,6 +52,8 @@ PLACES = frozenset({"in", "at", "to", "from", "on", "into"})
 MORE = frozenset({"me", "us", "further", "details", "detail", "else"})
 """What is left of "tell me more"."""
 _WHO = re.compile(r"\s*(?:\w+\s+)?whom?\b", re.IGNORECASE)
+_THING = re.compile(r"\s*(?:\w+\s+)?(?:which|what|where)\b", re.IGNORECASE)
+"""Questions that are answered by a name."""
 _ENGLISH = re.compile(
     rf"\b(?:{WH}|the|of|does|did|do|is|are|was|were|and|about|in|it|he|she|they|can)\b", re.IGNORECASE
 )
@@ -147,7 +149,7 @@ def _like(new: Name, topic: str) -> Name | None:
 def _named(question: str, pronoun: re.Match[str], topic: str, answer: str) -> str:
     """The pronoun's name in its place, what else was named behind the question."""
     person = pronoun[0].lower() in PERSONAL
-    answers = person == bool(_WHO.match(topic))
+    answers = bool((_WHO if person else _THING).match(topic))
     first, *others = _carried(topic, answer, answers=answers, person=person) or [""]
     if not first:
         return _with(question, None, topic, answer)
@@ -157,7 +159,7 @@ def _named(question: str, pronoun: re.Match[str], topic: str, answer: str) -> st
 
 def _with(question: str, noun: re.Match[str] | None, topic: str, answer: str) -> str:
     """The question with what was named behind its noun, or behind it all; the telling words where nothing was named."""
-    answers = not _WHO.match(topic) and (noun is None or noun[1].lower() in matter(topic))
+    answers = bool(_THING.match(topic)) and (noun is None or noun[1].lower() in matter(topic))
     found = [n for n in _carried(topic, answer, answers=answers) if n.lower() not in question.lower()]
     if not found and noun and noun[1].lower() not in GENERIC:
         return question
@@ -169,15 +171,15 @@ def _with(question: str, noun: re.Match[str] | None, topic: str, answer: str) ->
 
 
 def _carried(topic: str, answer: str, *, answers: bool, person: bool = False) -> list[str]:
-    """What was named, the likeliest first: by the question, or by its answer where `answers` says that this is meant.
-    An answer that names much says nothing of what is meant."""
+    """What was named, the likeliest first: by the question; before it by its answer, where `answers` says that this may
+    be meant, and where it names little; by the answer alone where the question names nothing."""
     ranked = sorted(names(topic), key=lambda n: (is_adjective(n, topic), person and n.before in PLACES))
     asked = [n.text for n in ranked]
     first = answer[: sentences(answer)[0].end] if answer.strip() else ""
     found = names(first) if len(words(first[:LONGEST])) <= SHORT else []
     new = [n.text for n in found if not any(n.text in a or a in n.text for a in asked)]
     new = new if len(new) <= MEANT else []
-    return list(dict.fromkeys([*new, *asked] if answers else [*asked, *new]))[:CARRIED]
+    return list(dict.fromkeys([*new, *asked] if answers else asked or new))[:CARRIED]
 
 
 def _behind(question: str, more: Sequence[str]) -> str:

@@ -217,6 +217,8 @@ class TransformersGenerator(Generator, name="transformers"):
     def reply(self, messages: Sequence[tuple[str, str]], limit: int) -> str:
         """What the model says to these messages, by its own attention."""
         tokens = self.lm.tokens(list(messages))
+        if self.lm.window and len(tokens) + limit > self.lm.window:
+            raise ModelError(f"the window of {self.model} holds {self.lm.window:,} tokens, too few for {len(tokens):,}")
         heard = Listening(opened=opens(self.lm.tokenizer.decode(tokens[-END:])))
         for piece in self.lm.stream(tokens, limit, temperature=self.temperature, seed=self.seed):
             heard.take(piece)

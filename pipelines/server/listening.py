@@ -58,5 +58,5 @@ def _log_as_lines() -> None:
     for name in ("fovea", "uvicorn"):
         log = logging.getLogger(name)
         log.setLevel(logging.INFO)
-        log.handlers[:] = [*(h for h in log.handlers if name == "fovea"), handler]
+        log.handlers[:] = [handler]  # What counts warnings for the end of a command would grow for ever.
         log.propagate = False

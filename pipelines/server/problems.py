@@ -7,7 +7,6 @@ The routes below /v1/ have `param` and `code` too, as OpenAI's clients expect. W
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +14,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from fovea.pipelines.documents_under import NoDocument
+from fovea.pipelines.hidden_paths import HIDDEN
+from fovea.pipelines.hidden_paths import clean as clean
 from fovea.rag.errors import (
     ConfigError,
     DocumentError,
@@ -25,11 +26,7 @@ from fovea.rag.errors import (
     StoreError,
     nearest,
 )
-from fovea.rag.printable import printable
 
-PATH = re.compile(r"""(?<![\w.:/\\])(?:~?(?:/[^\s/'"`,;:()\[\]{}<>]+){2,}/?|[A-Za-z]:[\\/][^\s'"`,;()\[\]{}<>]+)""")
-"""An absolute path of two names at least, or one with a drive."""
-HIDDEN = "[...]"
 STATUS: dict[type[FoveaError], int] = {
     NoDocument: 404, QueryError: 400, DocumentError: 422, LockedError: 409, StoreError: 409, ModelError: 502,
 }  # fmt: skip
@@ -65,11 +62,6 @@ class Problem(HTTPException):
     def response(self, path: str) -> JSONResponse:
         """The whole answer."""
         return JSONResponse(self.body(path), self.status, self.headers)
-
-
-def clean(text: str) -> str:
-    """A text without absolute paths and without characters that act."""
-    return PATH.sub(HIDDEN, printable(text, keep="\n"))
 
 
 def cleaned(data: Any) -> Any:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 
 from fovea.rag.types import Document
 
-MOST_TURNS = 200
+MOST_TURNS = 2000
 MOST_HITS = 1000
 
 

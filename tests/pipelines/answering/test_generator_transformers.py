@@ -15,7 +15,7 @@ from fovea.rag.errors import ModelError, QueryError
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.testing.generators import answered, check_answer, check_async, everything
 from fovea.rag.trace import Trace
-from fovea.rag.types import Query
+from fovea.rag.types import Query, Turn
 from tests.conftest import SHARED
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -324,3 +324,33 @@ def test_a_cancelled_question_stops_the_model(model):
     finally:
         generator.lm.model.forward = forward
     assert len(steps) <= at_cancel + 2 < 50
+
+
+# Conversation
+
+
+@pytest.mark.parametrize("attention", [None, {"use": "retrieval", "top_k": 8}], ids=["own", "retrieval"])
+def test_it_can_be_asked_anything(model, attention):
+    generator = small(model, attention=attention)
+    said = generator.reply([("system", "Say it."), ("user", "Once more.")], 6)
+    assert said == generator.reply([("system", "Say it."), ("user", "Once more.")], 6)
+    assert 0 < len(said) <= 6 * 4
+    with pytest.raises(ModelError, match="too few for"):
+        generator.reply([("user", "x" * 5000)], 6)
+
+
+@pytest.mark.parametrize("read", [None, "documents", "passages"])
+def test_it_is_told_what_was_said_before(model, read, tmp_path):
+    said = Query(QUERY.text, history=(Turn("user", "Mars?"), Turn("assistant", "What of it?")))
+    memory = {"memory": {"path": tmp_path}} if read else {}
+    plain, told = run(small(model, read=read, **memory))[1], run_query(small(model, read=read, **memory), said)
+    assert told.stages[0].counts["input_tokens"] > plain.stages[0].counts["input_tokens"]
+    looks = small(model, read=read, **memory)
+    assert check_answer(looks, said, HITS, CORPUS)
+
+
+def run_query(generator: TransformersGenerator, query: Query) -> Trace:
+    trace = Trace()
+    with trace.stage("generate"):
+        assert "".join(generator.stream(query, HITS, CORPUS))
+    return trace

@@ -24,7 +24,7 @@ from fovea.rag.filters import parse
 from fovea.rag.models import find
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.trace import Trace
-from fovea.rag.types import Chunk, Hit, Query, Span
+from fovea.rag.types import Chunk, Document, Hit, Query, Span
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("numba", reason="numba is not installed")
@@ -104,6 +104,17 @@ def test_rounded_keys_and_indexes_answer_alike_each_time(model, tmp_path, dtype,
     assert first[0] == third[0]
     assert said(third[1])["from"] == "file"  # what is in memory is not what it was
     assert second[0] == ask(reader(model, tmp_path, **settings), other)[0]
+
+
+def test_the_report_is_of_one_question(model, tmp_path):
+    generator, searches = reader(model, tmp_path, attention=SEARCHED, memory={"dtype": "bf16"}), []
+    for question in QUESTIONS[:1] * 3:
+        _, trace = ask(generator, question)
+        (text,) = generator.once.texts._held.values()
+        searches.append([head.searches for head in text.cache.report()])
+    assert said(trace)["from"] == "memory"
+    assert max(searches[0]) > 0
+    assert searches[0] == searches[1] == searches[2]
 
 
 def test_an_eviction_reads_the_file_each_time(model, tmp_path):
@@ -271,6 +282,21 @@ def test_folders_and_the_collection(model, tmp_path):
         f"the collection has more than 342 tokens; the window of {narrow} holds 400, of which 8 are for the answer and "
         "50 for the question\n  fix: read: folders or documents, a lower max_new_tokens or a model with a larger window"
     )
+
+
+def test_a_filter_that_hides_a_part_of_the_document_is_refused(model, tmp_path):
+    """What a filter hides is never in the prompt; one that holds all over what is read changes nothing."""
+    secret, shown = "The code is 7. " * 9, "Tea is green. " * 9
+    document = Document("d", secret + shown, "d.pdf", pages=(0, len(secret)), metadata={"year": 2021})
+    chunks = [document.chunk(Span(0, len(secret))), document.chunk(Span(len(secret), len(secret + shown)))]
+    corpus = MemoryCorpus([document], chunks, HashEncoder())
+    hits, generator = corpus.nearest(corpus.embed("tea"), 1), reader(model, tmp_path)
+    assert hits[0].chunk.page == 2
+    with pytest.raises(QueryError, match="hides a part of d.pdf, which read: documents would hold"):
+        list(generator.stream(Query("Tea?", where=parse("page == 2")), hits, corpus))
+    assert not list(tmp_path.glob("*"))
+    for where in ("year == 2021", "page < 3", "source == 'd.pdf'"):
+        assert list(generator.stream(Query("Tea?", where=parse(where)), hits, corpus))
 
 
 def test_evidence_is_found_anywhere_in_the_document(model, tmp_path):

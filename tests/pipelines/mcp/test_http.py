@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import contextmanager
 
@@ -80,5 +81,14 @@ def test_an_address_for_other_machines_needs_the_names_they_use(tmp_path):
     (tmp_path / "qa.yaml").write_text("encoder: hash\n")
     refused = fovea(tmp_path, "mcp", "qa.yaml", "--http", "--host", "0.0.0.0", code=2)
     assert "--allow-host NAME" in refused.stderr
+    assert "0 to 65535" in fovea(tmp_path, "mcp", "qa.yaml", "--http", "--port", "99999", code=2).stderr
     refused = fovea(tmp_path, "mcp", "qa.yaml", "--write", "--where", "team == 'a'", code=2)
     assert "exclude each other" in refused.stderr
+
+
+def test_a_port_that_is_taken_is_said(tmp_path):
+    (tmp_path / "qa.yaml").write_text("encoder: hash\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = fovea(tmp_path, "mcp", "qa.yaml", "--http", "--port", port, code=2)
+    assert f"cannot listen on 127.0.0.1:{port}" in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import anyio
 import pytest
 
 from tests.command import fovea
+from tests.conftest import ROOT
 
 mcp = pytest.importorskip("mcp")
 
@@ -36,12 +38,23 @@ def command(*args: str) -> list[str]:
     return [sys.executable, "-m", "fovea.pipelines.cli.main", "mcp", "qa.yaml", *args]
 
 
-def test_an_assistant_searches_asks_and_reads(folder):
-    program, *args = command()
+def documented(pipeline: Path) -> tuple[str, list[str]]:
+    """The command of the client's configuration in the documentation, for a pipeline of ours."""
+    [text] = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "mcp.md").read_text("utf-8"), re.DOTALL)
+    [server] = json.loads(text)["mcpServers"].values()
+    assert server["command"] == "fovea"
+    assert server["args"][1].endswith("/qa.yaml")
+    return sys.executable, ["-m", "fovea.pipelines.cli.main", server["args"][0], str(pipeline)]
+
+
+def test_an_assistant_searches_asks_and_reads(folder, tmp_path_factory):
+    program, args = documented(folder / "qa.yaml")
 
     async def talk() -> None:
         async with mcp.Client(
-            mcp.StdioServerParameters(command=program, args=args, cwd=folder, env=dict(os.environ))
+            mcp.StdioServerParameters(
+                command=program, args=args, cwd=tmp_path_factory.mktemp("elsewhere"), env=dict(os.environ)
+            )
         ) as client:
             assert client.server_info.name == "sky"
             assert client.instructions.startswith("Notes on the Moon and on tea.")

@@ -15,10 +15,10 @@ from fovea.pipelines.server.settings import ServeSettings
 from tests.serving import client, stored
 
 REQUESTS = 500
-PER_ROUTE = 12
+PER_ROUTE = 6
 ODD = [
     None, True, 0, -1, 2**63, 10**400, 1.5, 1e308, "", " ", "a", "\x00", "\ud800", "\u202e", "x" * 25_000, "'",
-    "../../etc/passwd", "/etc/passwd", "%00", "${HOME}", "<script>", [], [[]], [None] * 9, {}, {"": {}}, {"role": "user"},
+    "../../etc/passwd", "/etc/passwd", "%00", "${HOME}", "<script>", [], [[]], [None] * 9, {}, {"": {}}, {"role": 1},
     "year == ", "exists(year)", "not " * 300 + "true", "(" * 500, "`", "page == 1", "year in [" + "1," * 999 + "1]",
     "source == '/etc/passwd'", "contains(title, 'a')", "2024-13-45", "9999-12-31T23:59:59+23:59",
 ]  # fmt: skip
