@@ -82,5 +82,5 @@ def _load(served: Served) -> None:
             missing = lacks(pipeline.source, pipeline.spec, offline=True)
         except FoveaError as error:
             missing = [error]
-        for error in missing:
-            log.warning("not ready to answer", extra={"fields": {"pipeline": name, "error": str(error)}})
+        for one in missing:
+            log.warning("not ready to answer", extra={"fields": {"pipeline": name, "error": str(one)}})
