@@ -276,7 +276,7 @@ class Pipeline:
             whole._seen = corpus.version, recipes.outdated(corpus.library, self.spec, whole.loaders)
         if found := whole._seen[1]:
             with trace.stage("settings"):
-                warn(f"sources were {found}", found.sources)
+                warn(f"sources were {found}", found.sources if self._scope is None else 1)
 
     def _query(
         self, question: str | Query, where: str | Filter | None, as_of: Moment, history: History | None = None
