@@ -133,8 +133,7 @@ class _Reader:
     def _filter(self, node: ast.expr, deep: int) -> Filter:
         if not deep:
             raise QueryError(
-                f"cannot read the filter {_short(self.text)}: more than {DEEPEST} of 'not', 'and' and 'or' stand within "
-                "each other",
+                f"more than {DEEPEST} of 'not', 'and' and 'or' stand within each other: {_short(self.text)}",
                 where="filter",
                 fix="two 'not' are none, and a list stands for many 'or': team in ['law', 'sales']",
             )

@@ -279,7 +279,7 @@ SHA = "a" * 64
         (f"  keys:\n    - {{name: a, sha256: {SHA}}}\n    - {{name: a, sha256: {SHA}}}", "two keys have the name 'a'"),
         (
             f"  scope: 'b == 1'\n  keys:\n    - {{name: a, sha256: {SHA}, write: true}}",
-            "the key 'a' may write, and 'scope'",
+            "key 'a' may write, and 'scope'",
         ),
         ("  max_body: -1", "p.yaml:2:13: serve.max_body"),
         ("  origins: ['*']", "'*' is no origin"),
