@@ -40,8 +40,9 @@ def _rewritten(
 ) -> tuple[str, str]:
     from fovea.rag import trace
 
-    found = rule.rewritten(question, said)
-    if settings.rewrite == "rule" or not generator.replies or (found == question and rule.is_english(question)):
+    found, read = rule.rewritten(question, said), rule.is_english(question)
+    asks = settings.rewrite == "model" and not (read and found == question)
+    if not generator.replies or not (asks or (settings.rewrite == "auto" and not read)):
         return found, "rule"
     try:
         return by_model.rewritten(question, told, generator), "model"

@@ -14,7 +14,8 @@ class Conversation(BaseModel):
 
     rewrite: Literal["auto", "model", "rule", "off"] = "auto"
     """Who rewrites a follow-up question so that it stands alone: the generator's `model`, a `rule` that carries on
-    names and topics (it reads English), or nobody; `auto` takes the model where the generator has one."""
+    names and topics (it reads English), or nobody; `auto` takes the rule where it can read the question, else the model
+    where the generator has one."""
 
     turns: NonNegativeInt = 6
     """How many turns back are looked at, and told to a model that answers; a question and its answer are two."""

@@ -60,14 +60,14 @@ export class Heat {
     const { name, heads } = heat.groups[group];
     const which = heads.length <= 8 ? heads.map(([layer, head]) => `layer ${layer + 1} head ${head + 1}`).join(", ") : counted(heads.length, "heads");
     this.about.textContent = `${SAID[name] ?? name} (${which})`;
-    this.legend.lastChild.textContent = `${percent(most)} of what they gave to the passages, in one word`;
+    this.legend.lastChild.textContent = `${percent(most)} of what they gave to the passages, in one word; the colour grows with the root of the share`;
     const best = [];
     heat.passages.forEach((passage, n) => {
       const shares = passage.shares[group][row];
       const { words, share } = this.passages[n];
       share.textContent = percent(shares.reduce((a, b) => a + b, 0));
       shares.forEach((value, w) => {
-        words[w].style.setProperty("--share", (value / most).toFixed(3));
+        words[w].style.setProperty("--share", Math.sqrt(value / most).toFixed(3));
         words[w].title = percent(value);
         best.push([value, words[w].textContent]);
       });

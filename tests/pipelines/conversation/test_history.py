@@ -166,7 +166,7 @@ class Model(ExtractiveGenerator):
 def asked_of(reply: str, question: str, settings: Conversation | None = None) -> tuple[Query, Trace, Model]:
     model, trace = Model(script=[reply], told=[]), Trace()
     query = Query(question, history=turns(HISTORY))
-    return standing_alone(query, settings or Conversation(), model, trace), trace, model
+    return standing_alone(query, settings or Conversation(rewrite="model"), model, trace), trace, model
 
 
 def test_a_model_rewrites_where_there_is_one():
@@ -208,6 +208,13 @@ def test_what_a_model_may_not_say_is_refused_and_the_rule_does_it(reply, why):
     assert notes(trace)["by"] == "rule"
     [warning] = trace.warnings
     assert why in warning
+
+
+def test_auto_asks_a_model_only_what_the_rule_cannot_read():
+    _, trace, model = asked_of("Never said.", "And the Nile?", Conversation())
+    assert (model.told, notes(trace)["by"]) == ([], "rule")
+    query, trace, model = asked_of("Wie lang ist der Nil?", "Und der Nil?", Conversation())
+    assert (query.text, notes(trace)["by"], len(model.told)) == ("Wie lang ist der Nil?", "model", 1)
 
 
 def test_a_frame_around_the_question_is_taken_off():
