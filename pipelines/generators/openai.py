@@ -208,6 +208,11 @@ def _text(given: object) -> str:
     return given if isinstance(given, str) else ""
 
 
+def _count(usage: object, kind: str) -> int:
+    found = getattr(usage, kind, None)
+    return found if isinstance(found, int) else 0
+
+
 class _Due:
     """The time that an answer may take, and whether the server has said that it is whole."""
 
@@ -227,8 +232,7 @@ class _Due:
         """A chunk as a piece. Servers of this protocol send many things: what is none of it counts for nothing."""
         self.chunks += 1
         usage, choices = getattr(chunk, "usage", None), getattr(chunk, "choices", None)
-        counts = [getattr(usage, f"{kind}_tokens", None) for kind in ("prompt", "completion")]
-        tokens = tuple(n if isinstance(n, int) else 0 for n in counts) if usage else None
+        tokens = (_count(usage, "prompt_tokens"), _count(usage, "completion_tokens")) if usage else None
         choice = next(iter(choices), None) if isinstance(choices, list) else None
         if getattr(choice, "index", None):  # Of another answer than the first.
             return Said(tokens=tokens)
