@@ -49,9 +49,10 @@ def documents_under(
     is listed where there is no scope. Raises StoreError where nothing was ingested.
     """
     wanted = query.casefold()
-    rows = pipeline.corpus.library.listed(scope, after)
-    found = (row for row in rows if any(wanted in text.casefold() for text in (row.id, row.source, row.title)))
-    return list(islice(found, max(0, min(limit, MOST))))
+    with pipeline.reading() as corpus:
+        rows = corpus.library.listed(scope, after)
+        found = (row for row in rows if any(wanted in text.casefold() for text in (row.id, row.source, row.title)))
+        return list(islice(found, max(0, min(limit, MOST))))
 
 
 def span_under(
@@ -60,10 +61,10 @@ def span_under(
     """The characters `[start, end)` of a document that matches `scope`, at most LONGEST; without `end`, to its end.
     Raises NoDocument for one that is not there or not in the scope, QueryError for a span that is none.
     """
-    library = pipeline.corpus.library
-    if not library.holds(document_id, scope):
-        raise NoDocument(f"there is no document {document_id!r}", fix="the list of documents has the ids")
-    document = library.document(document_id)
+    with pipeline.reading() as corpus:
+        if not corpus.library.holds(document_id, scope):
+            raise NoDocument(f"there is no document {document_id!r}", fix="the list of documents has the ids")
+        document = corpus.library.document(document_id)
     length = len(document.text)
     stop = min(length if end is None else end, start + LONGEST, length)
     if not 0 <= start <= stop or (end is not None and end < start):

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
@@ -89,7 +90,8 @@ class Telemetry:
         span.set_attribute("error.type", kind)
         span.set_status(self.api.StatusCode.ERROR, str(error) if self.content else None)
         if self.content:
-            span.record_exception(error)
+            stack = "".join(format_exception(type(error), error, error.__traceback__, chain=False))
+            span.record_exception(error, {"exception.stacktrace": stack})  # What others raised may hold a key.
         else:
             span.add_event("exception", {"exception.type": f"{type(error).__module__}.{kind}"})
 

@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from datetime import date, datetime
@@ -27,6 +27,7 @@ from fovea.pipelines.compacted import Compacted, bytes_in
 from fovea.pipelines.conversation.rewriting import standing_alone
 from fovea.pipelines.conversation.turns import History, turns
 from fovea.pipelines.ingest import Ingest, IngestReport
+from fovea.pipelines.lending import Lending
 from fovea.pipelines.reading import Shelved, TextRead
 from fovea.pipelines.sources.known import Known
 from fovea.pipelines.sources.matching import chosen
@@ -39,7 +40,7 @@ from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import filter_check, registry
 from fovea.rag.as_of import as_of as moment
 from fovea.rag.corpus import VectorIndex
-from fovea.rag.errors import DocumentError, QueryError, StoreError
+from fovea.rag.errors import DocumentError, LockedError, QueryError, StoreError
 from fovea.rag.feedback import AnswerFeedback
 from fovea.rag.filters import All, Filter, compares, parse
 from fovea.rag.generation import followed
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 
 Moment = date | datetime | str | None
 """What `as_of` takes: see `fovea.rag.as_of`."""
+WAIT = 30.0
+"""Seconds that a writer waits for the questions being answered, where a store can be open once."""
 LONGEST_QUESTION = 20_000
 """Characters. A longer text is a document, not a question."""
 
@@ -82,7 +85,7 @@ class Pipeline:
         self._lock, self._writer = threading.RLock(), threading.RLock()
         self._whole: Pipeline = self
         self._scope: Filter | None = None
-        self._corpus: LibraryCorpus | None = None
+        self._open: Lending | None = None
         self._seen: tuple[str, recipes.Outdated | None] = "", None
         self._telemetry: Telemetry | None = None
         if spec.telemetry:
@@ -170,9 +173,19 @@ class Pipeline:
         alone = rebuild or not self.spec.store.shared
         with self._writer, self._lock if alone else nullcontext():
             if alone:
-                self.close()
+                self._let_go_when_read()
             with Library.open(self.spec.store.path, encoder=self.spec.encoder, reset=rebuild) as library:
                 yield library
+
+    def _let_go_when_read(self) -> None:
+        """Close the store once the questions that read in it are answered; new ones wait meanwhile."""
+        if self._open is not None and not self._open.idle(WAIT):
+            raise LockedError(
+                f"questions are still being answered from this store after {WAIT:g} s, and it is closed to be written",
+                where=str(self.spec.store.path),
+                fix="try again when they are answered; an answer that is streamed is read to its end, or closed",
+            )
+        self.close()
 
     def _sync(self, library: Library) -> None:
         with _closing(self.spec.store.open(library)) as index:
@@ -218,7 +231,9 @@ class Pipeline:
         """
         trace = Trace() if trace is None else trace
         with self._observed("retrieval", trace, question):
-            return self._asked(self._query(question, where, as_of, history), k, self.corpus, trace).passages()
+            query = self._query(question, where, as_of, history)
+            with self.reading() as corpus:
+                return self._asked(query, k, corpus, trace).passages()
 
     def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
             as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
@@ -233,18 +248,20 @@ class Pipeline:
         are graded (`feedback`), the pieces come once the best is known.
         """
         with self._observed("answer", trace := Trace(), question):
-            query, corpus = self._query(question, where, as_of, history), self.corpus
-            asked = self._asked(query, k, corpus, trace)
-            if isinstance(self.spec.feedback, AnswerFeedback):
-                yield from asked.drafted()
-            else:
-                yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
+            query = self._query(question, where, as_of, history)
+            with self.reading() as corpus:
+                asked = self._asked(query, k, corpus, trace)
+                if isinstance(self.spec.feedback, AnswerFeedback):
+                    yield from asked.drafted()
+                else:
+                    yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
 
     def looks(self, question: str | Query, answer: Answer, *, as_of: Moment = None) -> list[Look]:
         """Where a local model looked while it read `question` and wrote `answer`, a prefill of both; nothing where the
         generator cannot say.
         """
-        return self.spec.generate.looks(self._query(question, None, as_of), answer, self.corpus)
+        with self.reading() as corpus:
+            return self.spec.generate.looks(self._query(question, None, as_of), answer, corpus)
 
     def within(self, scope: Filter | None) -> Pipeline:
         """The same pipeline over the same open store, whose questions see the documents that match `scope` alone,
@@ -276,7 +293,7 @@ class Pipeline:
             whole._seen = corpus.version, recipes.outdated(corpus.library, self.spec, whole.loaders)
         if found := whole._seen[1]:
             with trace.stage("settings"):
-                warn(f"sources were {found}", found.sources)
+                warn(f"sources were {found}", found.sources if self._scope is None else 1)
 
     def _query(
         self, question: str | Query, where: str | Filter | None, as_of: Moment, history: History | None = None
@@ -296,18 +313,38 @@ class Pipeline:
     @property
     def corpus(self) -> LibraryCorpus:
         """The store, open for reading: what retrievers see. It follows what other processes commit."""
-        if self._whole is not self:
-            return self._whole.corpus
+        return self._lending().corpus
+
+    @contextmanager
+    def reading(self) -> Iterator[LibraryCorpus]:
+        """The store, which stays open as long as the block runs."""
+        corpus, give_back = self._lent()
+        try:
+            yield corpus
+        finally:
+            give_back()
+
+    def _lent(self) -> tuple[LibraryCorpus, Callable[[], None]]:
         with self._lock:
-            if self._corpus is None:
+            lending = self._lending()
+            return lending.corpus, lending.lend()
+
+    def _lending(self) -> Lending:
+        if self._whole is not self:
+            return self._whole._lending()
+        with self._lock:
+            if self._open is None:
                 library = Library.open(self.spec.store.path, encoder=self.spec.encoder, read_only=True)
                 try:
                     index = self.spec.store.open(library, read_only=True)
                 except BaseException:
                     library.close()
                     raise
-                self._corpus = LibraryCorpus(library, index, self.spec.encoder)
-            return self._corpus
+                self._open = Lending(self._corpus_over(library, index))
+            return self._open
+
+    def _corpus_over(self, library: Library, index: VectorIndex) -> LibraryCorpus:
+        return LibraryCorpus(library, index, self.spec.encoder)
 
     # Async twins: the work runs in a thread, so that the event loop stays free.
 
@@ -334,16 +371,29 @@ class Pipeline:
         """
         with self._observed("answer", trace := Trace(), question):
             query = self._query(question, where, as_of, history)
-            corpus = await asyncio.to_thread(lambda: self.corpus)
-            asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
-            if isinstance(self.spec.feedback, AnswerFeedback):
-                answering = followed(asked.drafted())
+            async with self._areading() as corpus:
+                asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
+                if isinstance(self.spec.feedback, AnswerFeedback):
+                    answering = followed(asked.drafted())
+                else:
+                    hits = await asyncio.to_thread(asked.passages)
+                    answering = search.aanswer(self.spec.generate, asked.query, hits, corpus, trace)
+                async with aclosing(answering):
+                    async for piece in answering:
+                        yield piece
+
+    @asynccontextmanager
+    async def _areading(self) -> AsyncGenerator[LibraryCorpus]:
+        """Like `reading`; a caller who goes while a writer has the store lets it go too."""
+        lending = asyncio.ensure_future(asyncio.to_thread(self._lent))
+        try:
+            corpus, _ = await asyncio.shield(lending)
+            yield corpus
+        finally:
+            if lending.done():
+                _give_back(lending)
             else:
-                hits = await asyncio.to_thread(asked.passages)
-                answering = search.aanswer(self.spec.generate, asked.query, hits, corpus, trace)
-            async with aclosing(answering):
-                async for piece in answering:
-                    yield piece
+                lending.add_done_callback(_give_back)
 
     # Telemetry
 
@@ -412,21 +462,24 @@ class Pipeline:
         return as_runnable(self)
 
     def close(self) -> None:
-        """Let go of the store; the next question opens it again."""
+        """Let go of the store, or once the questions that read in it are answered; the next one opens it again."""
         if self._whole is not self:
             return self._whole.close()
         with self._lock:
-            if self._corpus is not None:
-                with ExitStack() as stack:
-                    stack.callback(self._corpus.library.close)
-                    stack.callback(self._corpus.index.close)
-                self._corpus = None
+            if self._open is not None:
+                self._open.let_go()
+                self._open = None
 
     def __enter__(self) -> Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _give_back(lent: asyncio.Future[tuple[LibraryCorpus, Callable[[], None]]]) -> None:
+    if not lent.cancelled() and lent.exception() is None:
+        lent.result()[1]()
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import stage_cache
 from fovea.rag.corpus import Corpus
+from fovea.rag.errors import QueryError, StoreError
 from fovea.rag.generation import Generator
 from fovea.rag.retrieval import Refiner, Retriever
 from fovea.rag.trace import Trace
@@ -47,7 +49,8 @@ def refine(
     """What the refiners, each with its place in the whole chain, leave."""
     for i, refiner in chain:
         with trace.stage(f"{turn}refine[{i}] {refiner.name}") as stage:
-            kept = _refined(refiner, query, hits, corpus)
+            with _still_there(hits, corpus):
+                kept = _refined(refiner, query, hits, corpus)
             ids = {h.chunk.id for h in kept}
             for hit in hits:
                 if hit.chunk.id not in ids and hit.chunk.id not in stage.dropped:
@@ -67,6 +70,21 @@ def keep(hits: list[Hit], k: int, trace: Trace, turn: str = "") -> list[Hit]:
         stage.count(hits=len(hits))
         stage.keep(hits)
     return hits
+
+
+@contextmanager
+def _still_there(hits: Sequence[Hit], corpus: Corpus) -> Iterator[None]:
+    """Raise StoreError where a document of the hits was removed on the way: the question is not to blame."""
+    try:
+        yield
+    except QueryError:
+        for name in dict.fromkeys(hit.chunk.document_id for hit in hits):
+            try:
+                corpus.document(name)
+            except QueryError:
+                what = f"the document {name!r} was removed while a question about it was answered"
+                raise StoreError(what, fix="ask again") from None
+        raise
 
 
 def _searched(retriever: Retriever, query: Query, k: int, corpus: Corpus) -> list[Hit]:
@@ -115,7 +133,8 @@ def answer(
     stream = _written(generator, query, hits, corpus)
     while True:
         with trace.stage(f"{turn}generate {generator.name}") as stage:
-            piece = next(stream, None)
+            with _still_there(hits, corpus):
+                piece = next(stream, None)
             if piece is None:
                 break
             stage.count(pieces=1)
@@ -133,7 +152,8 @@ async def aanswer(
     try:
         while True:
             with trace.stage(f"generate {generator.name}") as stage:
-                piece = await anext(stream, None)
+                with _still_there(hits, corpus):
+                    piece = await anext(stream, None)
                 if piece is None:
                     break
                 stage.count(pieces=1)
@@ -149,7 +169,7 @@ def finish(
     generator: Generator, text: str, query: Query, hits: Sequence[Hit], corpus: Corpus, trace: Trace, turn: str = ""
 ) -> Answer:
     """The cited answer, with its hits, the trace, and the reasoning that the generator kept out of the text."""
-    with trace.stage(f"{turn}cite {generator.name}") as stage:
+    with trace.stage(f"{turn}cite {generator.name}") as stage, _still_there(hits, corpus):
         found = generator.finish(text, query, hits, corpus)
         unsupported = sum(1 for _ in found.unsupported)
         stage.count(sentences=len(found.sentences), citations=len(found.citations), unsupported=unsupported)

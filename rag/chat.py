@@ -17,6 +17,7 @@ from fovea.rag.component import Component, SpeedOnly
 from fovea.rag.errors import MissingExtra, ModelError, require
 from fovea.rag.provider_errors import explain
 from fovea.rag.requirements import Requirement, has, package, server
+from fovea.rag.secret_words import is_secret, words_of
 
 PACKAGES = {
     "azure_openai": "openai", "langsmith": "openai", "anthropic_bedrock": "aws", "bedrock": "aws",
@@ -129,14 +130,7 @@ class ChatModel(Component):
 
     def _refused(self, error: Exception) -> ModelError:
         if "key" in str(error).lower() or "credential" in str(error).lower():
-            words = " ".join(str(error).split())[:300]
-            return ModelError(f"the model {self.model!r} has no key: {words}", fix="set the key in the environment")
+            what = f"the model {self.model!r} has no key: {words_of(error, most=300)}"
+            return ModelError(what, fix="set the key in the environment")
         found = explain(error, self.model)
         return found if isinstance(found, ModelError) else ModelError(str(found))
-
-
-def is_secret(key: str) -> bool:
-    """Whether a setting of this name holds something that must not be written down."""
-    return any(word in key.lower() for word in ("key", "secret", "token", "password", "credential")) and (
-        not key.lower().endswith("tokens")
-    )

@@ -83,6 +83,9 @@ _OPERATORS: dict[type[ast.cmpop], Operator] = {
 }
 _CALLS: tuple[Operator, ...] = ("contains", "starts_with", "exists")
 _EXAMPLE = "for example: year >= 2020 and lang in ['en', 'de'] and `Invoice No.` == 'A1'"
+DEEPEST = 100
+"""How many of `not`, `and` and `or` may stand within each other."""
+_SHOWN = 200
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`((?:[^`]|``)+)`|\s""")
 
 
@@ -95,6 +98,11 @@ def quoted(field: str) -> str:
     """A field's name as it stands in a filter: in backticks where it is no plain word."""
     plain = field.isidentifier() and not keyword.iskeyword(field) and field not in ("true", "false")
     return field if plain and field == unicodedata.normalize("NFKC", field) else "`" + field.replace("`", "``") + "`"
+
+
+def _short(text: str) -> str:
+    """A text in an error, its beginning alone where it is long."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r} and {len(text) - _SHOWN:,} characters more"
 
 
 class _Reader:
@@ -119,17 +127,23 @@ class _Reader:
             column = getattr(error, "offset", None) or (isinstance(error, SyntaxError) and len(self.plain) + 1)
             fix = f"{_EXAMPLE}; names with spaces, hyphens or keywords stand in backticks"
             where = f"filter, column {column}" if column else "filter"
-            raise QueryError(f"cannot read the filter {self.text!r}", where=where, fix=fix) from None
-        return self._filter(tree)
+            raise QueryError(f"cannot read the filter {_short(self.text)}", where=where, fix=fix) from None
+        return self._filter(tree, DEEPEST)
 
-    def _filter(self, node: ast.expr) -> Filter:
+    def _filter(self, node: ast.expr, deep: int) -> Filter:
+        if not deep:
+            raise QueryError(
+                f"more than {DEEPEST} of 'not', 'and' and 'or' stand within each other: {_short(self.text)}",
+                where="filter",
+                fix="two 'not' are none, and a list stands for many 'or': team in ['law', 'sales']",
+            )
         match node:
             case ast.BoolOp(op=ast.And(), values=values):
-                return All(tuple(self._filter(v) for v in values))
+                return All(tuple(self._filter(v, deep - 1) for v in values))
             case ast.BoolOp(op=ast.Or(), values=values):
-                return Some(tuple(self._filter(v) for v in values))
+                return Some(tuple(self._filter(v, deep - 1) for v in values))
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return Not(self._filter(operand))
+                return Not(self._filter(operand, deep - 1))
             case ast.Compare(left=ast.Name(id=field), ops=[op], comparators=[right]) if type(op) in _OPERATORS:
                 return self._compare(field, _OPERATORS[type(op)], right)
             case ast.Call(func=ast.Name(id=call), args=[ast.Name(id=field), *rest], keywords=[]) if len(rest) <= 1:
@@ -172,7 +186,7 @@ class _Reader:
         length = len(ast.get_source_segment(self.plain, node) or "")
         fix = f"did you mean {near!r}?" if near else f"{_EXAMPLE}; names with spaces or hyphens stand in backticks"
         got = self.text[column - 1 : column - 1 + length]
-        return QueryError(f"{what}, got {got!r}", where=f"filter, column {column}", fix=fix)
+        return QueryError(f"{what}, got {_short(got)}", where=f"filter, column {column}", fix=fix)
 
 
 _TESTS: dict[str, Callable[..., bool]] = {

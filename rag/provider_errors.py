@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fovea.rag.errors import FoveaError, ModelError
+from fovea.rag.secret_words import words_of
 
 _CAUSES = (
     (
@@ -51,13 +52,14 @@ _CAUSES = (
 """Status codes, parts of class names, what happened, what to do."""
 
 
-def explain(error: Exception, model: str, said: int = 0) -> FoveaError:
-    """The ModelError for what a provider's client raised, after `said` characters of answer; ours pass unchanged."""
+def explain(error: Exception, model: str, said: int = 0, *secrets: str) -> FoveaError:
+    """The ModelError for what a provider's client raised, after `said` characters of answer; ours pass unchanged. No
+    secret is in it, be it one of `secrets` or of the environment."""
     if isinstance(error, FoveaError):
         return error
     what, fix = _cause(error)
     after = f" after {said:,} characters of the answer" if said else ""
-    words = " ".join(str(error).split())[:500]
+    words = words_of(error, *secrets)
     return ModelError(
         f"the model {model} {what}{after}: {type(error).__name__}{': ' + words if words else ''}", fix=fix
     )

@@ -40,7 +40,12 @@ def with_keys(**more: object) -> ServeSettings:
     """Settings with the keys of the tests: `law` and `sales` see the documents of their team."""
     scopes = {"law": "team == 'law'", "sales": "team == 'sales'"}
     keys = [
-        {"name": name, "sha256": digest(key), "scope": scopes.get(name, ""), "write": name == "writer"}
+        {
+            "name": name,
+            "sha256": digest(key),
+            "scope": scopes.get(name, ""),
+            "write": name == "writer" and "scope" not in more,
+        }
         for name, key in KEYS.items()
     ]
     return ServeSettings.model_validate({"keys": keys, **more})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -125,6 +126,10 @@ _BEHIND = re.compile(rf"\b{PREPOSITION}\s*\Z", re.IGNORECASE)
 _ALONE = re.compile(rf"\s*(?:[?.,!]|\Z)|\s+{PREPOSITION}\b", re.IGNORECASE)
 
 
+LONGEST_NAME, BEFORE = 100, 40
+"""Characters of a name, and of what is looked at on either side of one."""
+
+
 class Name(NamedTuple):
     """A name, or what stands in quotation marks, and the preposition before it."""
 
@@ -135,8 +140,10 @@ class Name(NamedTuple):
 
 
 def names(text: str) -> list[Name]:
-    """Runs of capitalised words and quoted terms, in order; times are none, nor words that open a sentence. Linear."""
+    """Runs of capitalised words and quoted terms, in order; times are none, nor words that open a sentence, nor what is
+    longer than any name. Linear."""
     found, times = [], [time.span() for time in TIME.finditer(text)]
+    begun, ends = len(text) - len(text.lstrip()), [end for _, end in times]
     for run in _RUN.finditer(text):
         if quoted := run[1] or run[2]:
             found.append(_name(text, run.start(), run.end(), quoted))
@@ -145,21 +152,23 @@ def names(text: str) -> list[Name]:
             start, end = part.span(1)
             while opener := _OPENER.match(text, start, end):
                 start = opener.end()
-            opens = not text[:start].strip() and _NO_SUBJECT.match(text, start, end)
-            if start < end and not opens and not any(a < end and start < b for a, b in times):
+            opens = start <= begun and _NO_SUBJECT.match(text, start, end)
+            after = bisect_right(ends, start)
+            timed = after < len(times) and times[after][0] < end
+            if start < end and not opens and not timed:
                 found.append(_name(text, start, end, text[start:end]))
-    return found
+    return [name for name in found if len(name.text) <= LONGEST_NAME]
 
 
 def _name(text: str, start: int, end: int, said: str) -> Name:
-    before = re.search(rf"\b({PREPOSITION}|{AUX})\s+(?:the\s+)?\Z", text[:start], re.IGNORECASE)
+    before = re.search(rf"\b({PREPOSITION}|{AUX})\s+(?:the\s+)?\Z", text[max(0, start - BEFORE) : start], re.IGNORECASE)
     return Name(start, end, said, before[1].lower() if before else "")
 
 
 def is_adjective(name: Name, text: str) -> bool:
     """Whether a name says of what country or kind something is: "French footballer"."""
     return bool(re.search(r"(?:[a-z]{2}(?:an|ish|ese)|French|Dutch|Swiss|Greek|Czech|Welsh)\Z", name.text)) and bool(
-        re.match(r"\s+[a-z]{3,}", text[name.end :])
+        re.match(r"\s+[a-z]{3,}", text[name.end : name.end + BEFORE])
     )
 
 

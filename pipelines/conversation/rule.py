@@ -20,6 +20,7 @@ from fovea.pipelines.conversation.english import (
     ASKS,
     BARE,
     GENERIC,
+    LONGEST_NAME,
     ORDERS,
     POSSESSIVE,
     PREPOSITION,
@@ -164,7 +165,8 @@ def _with(question: str, noun: re.Match[str] | None, topic: str, answer: str) ->
     if not found and noun and noun[1].lower() not in GENERIC:
         return question
     if not found and not names(question):
-        found = [" ".join([w for w in matter(topic) if w not in matter(question)][:TELLING])]
+        telling = [w for w in matter(topic) if w not in matter(question) and len(w) <= LONGEST_NAME]
+        found = [" ".join(telling[:TELLING])]
     if noun is None or not found:
         return _behind(question, found)
     return _behind(_put(question, (noun.end(), noun.end()), f" ({found[0]})"), found[1:])

@@ -14,7 +14,7 @@ History = Iterable[Turn | Mapping[str, str]]
 
 def turns(history: History | None) -> tuple[Turn, ...]:
     """The turns, oldest first, empty ones left out. Raises QueryError for what is none."""
-    if isinstance(history, (str, bytes, Mapping)):
+    if isinstance(history, (str, bytes, Mapping)) or not isinstance(history or (), Iterable):
         raise QueryError(f"history is a list of turns, got {type(history).__name__}", fix=_FORM)
     found = [_turn(number, one) for number, one in enumerate(history or ())]
     return tuple(turn for turn in found if turn.content.strip())

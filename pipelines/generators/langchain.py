@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from fovea.pipelines.answering.writing import Messages, ModelWriter, Said
 from fovea.rag import registry
-from fovea.rag.chat import is_secret
 from fovea.rag.generation import Generator
+from fovea.rag.secret_words import is_secret
 
 
 class LangChainGenerator(ModelWriter):

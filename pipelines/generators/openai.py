@@ -16,17 +16,18 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from fovea.pipelines.answering.served_errors import explained, no_key
+from fovea.pipelines.answering.served_errors import bad_key, explained, no_key
 from fovea.pipelines.answering.writing import Messages, ModelWriter, Said
 from fovea.rag import trace
-from fovea.rag.chat import is_secret
 from fovea.rag.component import Component, SpeedOnly
 from fovea.rag.errors import FoveaError, ModelError, require
 from fovea.rag.requirements import Requirement, server
+from fovea.rag.secret_words import is_secret
 from fovea.rag.settings import fingerprint
 
 KEYLESS = "none"
@@ -79,6 +80,13 @@ class OpenAIGenerator(ModelWriter, name="openai"):
 
     max_retries: SpeedOnly[NonNegativeInt] = 2
     """How often a request is sent again."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_password(cls, url: str) -> str:
+        if "@" in urlsplit(url).netloc:
+            raise ValueError("names and passwords do not stand in base_url: name the variable of a key in api_key_env")
+        return url
 
     @field_validator("extra_body")
     @classmethod
@@ -161,6 +169,8 @@ class OpenAIGenerator(ModelWriter, name="openai"):
             return KEYLESS
         if not (key := os.environ.get(self.api_key_env, "").strip()):
             raise no_key(self.model, self.api_key_env)
+        if not (key.isascii() and key.isprintable()):
+            raise bad_key(self.model, self.api_key_env)
         return key
 
     def _settings(self) -> dict[str, Any]:
@@ -194,6 +204,15 @@ class OpenAIGenerator(ModelWriter, name="openai"):
         return self._clients[loop]
 
 
+def _text(given: object) -> str:
+    return given if isinstance(given, str) else ""
+
+
+def _count(usage: object, kind: str) -> int:
+    found = getattr(usage, kind, None)
+    return found if isinstance(found, int) else 0
+
+
 class _Due:
     """The time that an answer may take, and whether the server has said that it is whole."""
 
@@ -210,23 +229,17 @@ class _Due:
             raise TimeoutError(f"the answer was not whole after {self.seconds:g} s (timeout)")
 
     def heard(self, chunk: Any) -> Said:
-        """A chunk as a piece."""
+        """A chunk as a piece. Servers of this protocol send many things: what is none of it counts for nothing."""
         self.chunks += 1
-        usage = getattr(chunk, "usage", None)
-        tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else None
-        if not getattr(chunk, "choices", None):
+        usage, choices = getattr(chunk, "usage", None), getattr(chunk, "choices", None)
+        tokens = (_count(usage, "prompt_tokens"), _count(usage, "completion_tokens")) if usage else None
+        choice = next(iter(choices), None) if isinstance(choices, list) else None
+        if getattr(choice, "index", None):  # Of another answer than the first.
             return Said(tokens=tokens)
-        choice = chunk.choices[0]
-        delta = choice.delta
-        self.stopped |= bool(choice.finish_reason)
+        delta, reason = getattr(choice, "delta", None), getattr(choice, "finish_reason", None)
+        self.stopped |= bool(reason)
         thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
-        text = getattr(delta, "content", None)
-        return Said(
-            text if isinstance(text, str) else "",
-            thought if isinstance(thought, str) else "",
-            tokens,
-            choice.finish_reason or "",
-        )
+        return Said(_text(getattr(delta, "content", None)), _text(thought), tokens, _text(reason))
 
     def end(self) -> None:
         """A stream without a chunk is none of this protocol; one that ends without a reason may have been cut."""

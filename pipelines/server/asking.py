@@ -30,12 +30,12 @@ async def answering(
             yield piece
 
 
-async def whole(served: Served, request: Request, pieces: AsyncGenerator[str | Answer]) -> Answer:
+async def whole(request: Request, pieces: AsyncGenerator[str | Answer]) -> Answer:
     """The Answer at the end of `pieces`; raises TimeoutError, and Gone."""
 
     async def last() -> Answer:
         answer = None
-        async with asyncio.timeout(served.settings.timeout), aclosing(pieces):
+        async with asyncio.timeout_at(request.scope["due"]), aclosing(pieces):
             async for piece in pieces:
                 answer = piece
         assert isinstance(answer, Answer)
@@ -64,14 +64,13 @@ async def left(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> No
         pass
 
 
-async def paced(served: Served, pieces: AsyncGenerator[T]) -> AsyncGenerator[T | None]:
+async def paced(request: Request, pieces: AsyncGenerator[T]) -> AsyncGenerator[T | None]:
     """The pieces as they come, None where BEAT seconds brought none; raises TimeoutError when the time is over."""
-    loop = asyncio.get_running_loop()
-    deadline, coming = loop.time() + served.settings.timeout, None
+    loop, coming = asyncio.get_running_loop(), None
     try:
         while True:
             coming = coming or asyncio.ensure_future(anext(pieces, None))
-            left = deadline - loop.time()
+            left = request.scope["due"] - loop.time()
             if left <= 0:
                 raise TimeoutError
             await asyncio.wait({coming}, timeout=min(BEAT, left))
@@ -90,8 +89,11 @@ async def paced(served: Served, pieces: AsyncGenerator[T]) -> AsyncGenerator[T |
 
 
 async def started(request: Request, pieces: AsyncGenerator[T]) -> AsyncGenerator[T]:
-    """The same pieces, once the first is there: what is wrong with a question is raised before anything is sent."""
-    first = await while_there(request, anext(pieces))
+    """The same pieces, once the first is there: what is wrong with a question is raised before anything is sent.
+    Raises TimeoutError, and Gone.
+    """
+    async with asyncio.timeout_at(request.scope["due"]):
+        first = await while_there(request, anext(pieces))
 
     async def all_of_them() -> AsyncGenerator[T]:
         async with aclosing(pieces):

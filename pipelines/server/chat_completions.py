@@ -54,7 +54,7 @@ def router(served: Served) -> APIRouter:
         pieces = answering(served, request, body.model, question, options)
         if body.stream:
             return Events(writing.chunks(await started(request, pieces)))
-        return Json(writing.completion(await whole(served, request, pieces)))
+        return Json(writing.completion(await whole(request, pieces)))
 
     return routes
 
@@ -78,7 +78,7 @@ class _Writing:
 
     async def chunks(self, pieces: AsyncGenerator[str | Answer]) -> AsyncGenerator[str]:
         """The events of a stream."""
-        paced_pieces = paced(self.served, pieces)
+        paced_pieces = paced(self.request, pieces)
         try:
             yield self._chunk({"role": "assistant", "content": ""})
             async for piece in paced_pieces:

@@ -15,6 +15,8 @@ from fovea.pipelines.server.json_response import to_text
 from fovea.pipelines.server.problems import problem_of
 
 log = logging.getLogger("fovea.server")
+LAST = 5.0
+"""Seconds beyond a request's time in which a client may read what is on its way; then it is let go."""
 ALIVE = ": the server is at work\n\n"
 """A comment, which clients pass over and proxies take for a sign of life."""
 
@@ -34,7 +36,7 @@ def failure(error: Exception, path: str) -> dict[str, Any]:
 
 
 class Events(StreamingResponse):
-    """A stream of events, whose maker is closed as soon as the client goes."""
+    """A stream of events, whose maker is closed as soon as the client goes, or reads no more when its time is over."""
 
     def __init__(self, events: AsyncGenerator[str]) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -42,11 +44,12 @@ class Events(StreamingResponse):
         self.events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the events or the client are at their end."""
+        """Send until the events, the client or the time are at their end."""
         sending = asyncio.ensure_future(self.stream_response(send))
         gone = asyncio.ensure_future(left(receive))
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            left_over = scope["due"] + LAST - asyncio.get_running_loop().time()
+            await asyncio.wait({sending, gone}, timeout=left_over, return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
                 scope["gone"] = 499
         finally:

@@ -26,6 +26,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 log = logging.getLogger("fovea.server")
 SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+DIGITS = 18
+"""Of a length of a body; a longer one is too large for anything."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Those that are counted by their names."""
 GONE = 499
 """The status that the log gives a request whose client went."""
 
@@ -42,6 +46,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         exchange = _Exchange(scope, send)
+        scope["due"] = asyncio.get_running_loop().time() + self.served.settings.timeout
         with self.served.metrics.running.track_inprogress():
             try:
                 scope["caller"] = self._admitted(scope)
@@ -69,16 +74,17 @@ class Guard:
         settings, headers = self.served.settings, Headers(scope=scope)
         upload = scope["path"] == "/documents" or scope["path"].startswith("/documents/")
         most = int(settings.max_upload if upload else settings.max_body)
-        if (length := headers.get("content-length", "")).isdigit() and int(length) > most:
+        length = headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and (len(length) > DIGITS or int(length) > most):
             raise _too_large(most, upload)
-        seen, whole, deadline = 0, False, time.monotonic() + settings.timeout
+        seen, whole, now = 0, False, asyncio.get_running_loop().time
 
         async def limited() -> Message:
             nonlocal seen, whole
             if whole:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+                message = await asyncio.wait_for(receive(), max(0.0, scope["due"] - now()))
             except TimeoutError:
                 raise Problem(408, "the body did not come in time") from None
             seen += len(message.get("body", b""))
@@ -101,7 +107,8 @@ class Guard:
         scope, seconds = exchange.scope, time.perf_counter() - exchange.began
         route, metrics = getattr(scope.get("route"), "path", "unmatched"), self.served.metrics
         status = scope.get("gone") or exchange.status or GONE
-        metrics.requests.labels(scope["method"], route, status).inc()
+        method = scope["method"] if scope["method"] in METHODS else "other"  # A counter for each would grow for ever.
+        metrics.requests.labels(method, route, status).inc()
         metrics.seconds.labels(route).observe(seconds)
         if status == GONE:
             metrics.cancelled.labels(route).inc()

@@ -29,7 +29,7 @@ def router(served: Served) -> APIRouter:
         tell(served, request, body.question)
         pipeline, trace = served.pipeline(body.pipeline, request), Trace()
         options = body.options() | {"trace": trace}
-        async with asyncio.timeout(served.settings.timeout):
+        async with asyncio.timeout_at(request.scope["due"]):
             hits = await while_there(request, pipeline.aretrieve(body.question, **options))
         served.metrics.staged(body.pipeline or served.default, trace)
         found: dict[str, Any] = {"hits": [of_hit(hit) for hit in hits]}
@@ -43,14 +43,14 @@ def router(served: Served) -> APIRouter:
         tell(served, request, body.question)
         pieces = answering(served, request, body.pipeline, body.question, body.options())
         if body.stream:
-            return Events(_events(served, request, await started(request, pieces)))
-        return Json(of_answer(await whole(served, request, pieces)))
+            return Events(_events(request, await started(request, pieces)))
+        return Json(of_answer(await whole(request, pieces)))
 
     return routes
 
 
-async def _events(served: Served, request: Request, pieces: AsyncGenerator[str | Answer]) -> AsyncGenerator[str]:
-    paced_pieces = paced(served, pieces)
+async def _events(request: Request, pieces: AsyncGenerator[str | Answer]) -> AsyncGenerator[str]:
+    paced_pieces = paced(request, pieces)
     try:
         async for piece in paced_pieces:
             if piece is None:

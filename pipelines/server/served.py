@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from hashlib import blake2b
 from pathlib import Path
 
 from fastapi import Request
@@ -53,7 +54,10 @@ class Served:
     def uploads(self, name: str | None) -> Path:
         """The folder in which the files are kept that were uploaded to a pipeline."""
         name = name or self.default
-        return self.pipelines[name].base / self.settings.uploads / re.sub(r"[^\w-]", "_", name)
+        folder = re.sub(r"[^\w-]", "_", name)
+        if folder != name:  # Another pipeline's name may give the same.
+            folder = f"{folder}-{blake2b(name.encode(), digest_size=4).hexdigest()}"
+        return self.pipelines[name].base / self.settings.uploads / folder
 
     def close(self) -> None:
         """Let go of every store."""

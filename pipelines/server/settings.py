@@ -114,10 +114,12 @@ class ServeSettings(BaseModel):
     """Whether questions are logged."""
 
     @model_validator(mode="after")
-    def _names_once(self) -> ServeSettings:
+    def _fits_together(self) -> ServeSettings:
         names = [key.name for key in self.keys]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two keys have the name {twice!r}")
+        if self.scope and (writer := next((key.name for key in self.keys if key.write), None)):
+            raise ValueError(f"the key {writer!r} may write, and 'scope' bounds all keys: give each key its own scope")
         if odd := next((one for one in self.origins if not re.fullmatch(r"https?://[^/\s*]+", one)), None):
             raise ValueError(f"origins: {odd!r} is no origin such as https://intranet.example")
         return self

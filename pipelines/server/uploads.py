@@ -80,7 +80,11 @@ def _keep(pipeline: Pipeline, place: Path, name: str, content: IO[bytes]) -> dic
         shutil.copy2(path, before)
     _write_whole(path, content)
     try:
-        report = pipeline.ingest([path])
+        try:
+            report = pipeline.ingest([path])
+        except BaseException:  # Another process writes, the disk is full: what is not answered does not stay.
+            _file_back(path, before)
+            raise
         if report.failed:
             _take_back(pipeline, path, before)
             raise Problem(422, clean(next(iter(report.failed.values()))), where="file")
@@ -112,13 +116,20 @@ def _write_whole(path: Path, content: IO[bytes]) -> None:
 
 def _take_back(pipeline: Pipeline, path: Path, before: Path | None) -> None:
     """As it was before a file that cannot be read."""
+    _file_back(path, before)
     if before is None:
-        path.unlink(missing_ok=True)
         with suppress(QueryError):
             pipeline.remove(Places(pipeline.base).name(path))
     else:
-        os.replace(before, path)
         pipeline.ingest([path])
+
+
+def _file_back(path: Path, before: Path | None) -> None:
+    """The file that was there; none where there was none."""
+    if before is None:
+        path.unlink(missing_ok=True)
+    else:
+        os.replace(before, path)
 
 
 def _add(pipeline: Pipeline, document: Document) -> dict[str, Any]:
@@ -136,9 +147,9 @@ def _told(name: str, report: IngestReport) -> dict[str, Any]:
 def _delete(pipeline: Pipeline, place: Path, name: str) -> str:
     source = _source_of(pipeline, name)
     path = Places(pipeline.base).path(source)
-    if path.parent == place and path.is_file():
-        path.unlink()
-    pipeline.remove(source)
+    pipeline.remove(source)  # First: where this is refused, nothing is lost.
+    if path.parent == place:
+        path.unlink(missing_ok=True)
     return source
 
 

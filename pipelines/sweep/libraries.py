@@ -22,12 +22,14 @@ from fovea.pipelines.sweep.cache_file import key_of
 from fovea.pipelines.sweep.encoder import StageCorpus, StageEncoder
 from fovea.pipelines.sweep.stages import Stages
 from fovea.rag.component import fingerprint
+from fovea.rag.corpus import VectorIndex
 from fovea.rag.errors import DocumentError
 from fovea.rag.printable import counted
 from fovea.rag.types import Document
 from fovea.rag.version import __version__
 from fovea.rag.write_whole import write_whole
 from fovea.retrievers.corpus import LibraryCorpus
+from fovea.retrievers.library.library import Library
 from fovea.retrievers.stores.embedded import EmbeddedStore
 
 DONE = "done.json"
@@ -63,13 +65,8 @@ class TrialPipeline(Pipeline):
 
     stages: Stages
 
-    @property
-    def corpus(self) -> LibraryCorpus:
-        """The store, open for reading."""
-        with self._lock:
-            if not isinstance(self._corpus, StageCorpus):
-                self._corpus = StageCorpus(super().corpus, self.stages)
-            return self._corpus
+    def _corpus_over(self, library: Library, index: VectorIndex) -> LibraryCorpus:
+        return StageCorpus(super()._corpus_over(library, index), self.stages)
 
 
 class Libraries:

@@ -107,7 +107,7 @@ def test_the_callers_span_is_the_parent(pipeline, provider):
 
 def test_a_failure_is_a_status_and_an_event_without_its_words(pipeline, provider, monkeypatch):
     def fail(*_):
-        raise StoreError("the disk said: armstrong")
+        raise StoreError("the disk said: armstrong") from ValueError("bad key sk-" + "1234")
 
     monkeypatch.setattr(type(pipeline.spec.generate), "finish", fail)
     for content in (False, True):
@@ -122,6 +122,7 @@ def test_a_failure_is_a_status_and_an_event_without_its_words(pipeline, provider
         [event] = root.events
         assert (event.name, event.attributes["exception.type"]) == ("exception", "fovea.rag.errors.StoreError")
         assert ("armstrong" in str(root.to_json())) is content
+        assert "sk-1234" not in root.to_json(), "what a provider said is not ours to write down"
 
 
 def test_no_question_and_no_text_unless_asked_for(pipeline, provider):

@@ -69,12 +69,21 @@ def test_the_tree_of_a_filter():
         ("`a b` == [1]", "got '[1]'"),
         ("`a b`.c == 1", "got '`a b`.c == 1'"),
         ("(" * 500 + "a==1" + ")" * 500, "cannot read the filter"),
+        ("not " * 300 + "a == 1", "more than 100 of 'not', 'and' and 'or' stand within each other"),
+        ("not " * 900 + "a == 1", "more than 100 of 'not', 'and' and 'or' stand within each other"),
     ],
 )
 def test_what_is_refused_and_how(text, message):
     with pytest.raises(QueryError) as caught:
         parse(text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["year = " + "x" * 10**6, "f(year) " + "y" * 10**6, f"year == [{'[1],' * 10**5}]"])
+def test_an_error_shows_the_beginning_of_a_long_filter(text):
+    with pytest.raises(QueryError) as caught:
+        parse(text)
+    assert len(str(caught.value)) < 1000
 
 
 @given(st.text(max_size=60))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import socket
 import time
 from contextlib import aclosing
@@ -100,6 +102,7 @@ def test_the_key_is_the_variables(plain, monkeypatch):
         ({"extra_body": {"tools": []}}, "not for extra_body"),
         ({"api_key_env": "sk-proj-1"}, "api_key_env"),
         ({"base_url": "localhost:8000"}, "base_url"),
+        ({"base_url": "https://ann:hunter2@models.example/v1"}, "do not stand in base_url"),
         ({"model": ""}, "model"),
     ],
 )
@@ -276,3 +279,50 @@ def test_another_pipeline_that_is_served_is_a_model_too(tmp_path):
         with pytest.raises(ModelError, match="has no model 'qq'") as error:
             made(server, model="qq").reply([("user", "How much?")], 100)
         assert error.value.allowed == ("qa",)
+
+
+KEY = "sk-0123456789-of-the-tests"
+REPEATS = {"error": {"message": f"Incorrect key provided: {KEY}", "code": "x"}}
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 418, 422, 429, 500, 503])
+def test_a_key_that_the_server_repeats_is_in_no_error(monkeypatch, status):
+    monkeypatch.setenv("TESTS_WORD", KEY)
+    with ChatServer([Reply(status=status, body=REPEATS)]) as server, pytest.raises(ModelError) as caught:
+        asked(server, api_key_env="TESTS_WORD")
+    assert KEY not in str(caught.value)
+    assert "[secret]" in str(caught.value)
+
+
+def test_nor_is_one_in_the_middle_of_a_stream(monkeypatch):
+    monkeypatch.setenv("TESTS_WORD", KEY)
+    error = b'data: {"error": {"message": "bad: ' + KEY.encode() + b'"}}\n\n'
+    with ChatServer([[*PIECES, error]]) as server, pytest.raises(ModelError) as caught:
+        asked(server, api_key_env="TESTS_WORD")
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-0123\n456789", "sk-schlüssel-01", "sk-0123\x00456"])
+def test_a_key_that_cannot_be_sent_is_said_without_it(plain, monkeypatch, key):
+    monkeypatch.setattr("os.environ", {**os.environ, "TESTS_WORD": key})
+    with pytest.raises(ModelError, match="TESTS_WORD has a character that no header carries") as caught:
+        asked(plain, api_key_env="TESTS_WORD")
+    assert "sk-" not in str(caught.value)
+
+
+ODD = [
+    {"choices": "x"}, {"choices": [], "usage": "x"}, {"choices": [None]}, {"choices": [{"index": 0, "delta": "x"}]},
+    {"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": "x"}}, [1], {}, {"choices": {"a": 1}},
+    {"choices": [{"index": 0, "delta": {"content": ["x"], "reasoning": {"a": 1}}, "finish_reason": 3}]},
+    {"choices": [{"index": 1, "delta": {"content": "another answer"}}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_what_is_none_of_the_protocol_counts_for_nothing(odd):
+    event = b"data: " + json.dumps(odd).encode() + b"\n\n"
+    with ChatServer([[event, *PIECES, event]]) as server:
+        pieces, trace = asked(server)
+        assert pieces == PIECES
+        assert gathered(made(server)) == PIECES
+    assert trace.stages[0].counts["input_tokens"] == 7

@@ -106,6 +106,7 @@ def test_off_and_no_turns_rewrite_nothing(make, docs):
     [
         ("Hello", "history is a list of turns, got str"),
         (HISTORY[0], "history is a list of turns, got dict"),
+        (5, "history is a list of turns, got int"),
         ([*HISTORY, {"role": "user"}], r"history\[2\] is no turn: it needs role and content"),
         ([{"role": "system", "content": "Obey."}], "unknown role 'system'"),
         ([{"role": "asistant", "content": "Hi."}], "asistant"),

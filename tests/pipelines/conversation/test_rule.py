@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,3 +128,25 @@ def test_time_grows_with_the_text():
     for piece in ("Sweden ", "in the early ", "he ", "A.", "“", "from 1990 to ", "the club ", "and "):
         rewritten("And he?", [Turn("user", piece * (100_000 // len(piece)))])
         rewritten(piece * (20_000 // len(piece)), WHO)
+
+
+@pytest.mark.parametrize("text", ["Mr. ", "Mr. 1990 ", "In Mr. ", "A.B. ", "Aa Aa, "])
+def test_a_turn_of_any_kind_costs_linear_time(text):
+    """Whoever may ask sends the history."""
+
+    def seconds(times):
+        said = [Turn("user", text * times), Turn("assistant", text * times)]
+        began = time.process_time()
+        for question in ("And Norway?", "Where was he born?"):
+            rewritten(question, said)
+        return time.process_time() - began
+
+    seconds(100)
+    assert min(seconds(4000) for _ in range(2)) < 16 * max(min(seconds(1000) for _ in range(3)), 0.01)
+
+
+def test_a_question_does_not_grow_by_what_is_no_name():
+    for name in ("Sweden " * 5000, "Nam" * 5000, '"' + "x" * 9000 + '"'):
+        for question in ("And Norway?", "Where was he born?", "Why?"):
+            said = [Turn("user", f"Who coached {name}?"), Turn("assistant", f"{name}.")]
+            assert len(rewritten(question, said)) < 1500

@@ -16,6 +16,7 @@ from fovea.pipelines.spec import yaml_source
 from fovea.pipelines.spec.check import check
 from fovea.rag.errors import ConfigError, QueryError
 from fovea.rag.filters import parse
+from fovea.rag.trace import Trace
 from tests.command import fovea
 from tests.serving import DOCUMENTS, KEYS, bearing, client, stored, with_keys
 
@@ -206,6 +207,17 @@ def test_a_pipeline_within_a_scope_only_reads(pipeline):
     assert len(view.within(parse("year == 2021")).retrieve("tea", 50)) == 1
 
 
+def test_how_many_sources_lie_beyond_a_scope_is_not_told(tmp_path):
+    """Of sources that were taken in with other settings it says that there are some."""
+    stored(tmp_path).close()
+    scope = parse("team == 'sales'")
+    with Pipeline(base=tmp_path, encoder="hash", segment={"use": "sentence", "max_tokens": 9}) as changed:
+        for asked, times in ((changed, 5), (changed.within(scope), 1)):
+            trace = Trace()
+            asked.retrieve("tea", trace=trace)
+            assert list(trace.warnings.values()) == [times]
+
+
 # Where from
 
 
@@ -265,6 +277,10 @@ SHA = "a" * 64
         (f"  keys:\n    - {{name: a, sha256: {SHA}, scope: 'page < 3'}}", "a scope is of whole documents"),
         (f"  keys:\n    - {{name: a, sha256: {SHA}, scope: 'b == 1', write: true}}", "can only read"),
         (f"  keys:\n    - {{name: a, sha256: {SHA}}}\n    - {{name: a, sha256: {SHA}}}", "two keys have the name 'a'"),
+        (
+            f"  scope: 'b == 1'\n  keys:\n    - {{name: a, sha256: {SHA}, write: true}}",
+            "key 'a' may write, and 'scope'",
+        ),
         ("  max_body: -1", "p.yaml:2:13: serve.max_body"),
         ("  origins: ['*']", "'*' is no origin"),
     ],

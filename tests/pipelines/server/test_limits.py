@@ -116,7 +116,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(pipeline):
 
 @pytest.mark.parametrize("path", ["/ask", "/v1/chat/completions"])
 def test_an_answer_has_its_time(slow, path):
-    with client(slow, ServeSettings(timeout=0.2)) as asked:
+    with client(slow, ServeSettings(timeout=0.6)) as asked:
         ask = {"question": "tea", "model": "qa", "messages": [{"role": "user", "content": "tea"}]}
         ask = {k: v for k, v in ask.items() if (k == "question") == (path == "/ask")}
         reply = asked.post(path, json=ask)
@@ -124,6 +124,57 @@ def test_an_answer_has_its_time(slow, path):
         assert STOPPED.wait(5)
         streamed = asked.post(path, json={**ask, "stream": True})
         assert (streamed.status_code, "timeout_error" in streamed.text, "word1" in streamed.text) == (200, True, True)
+
+
+CHAT = {"model": "qa", "messages": [{"role": "user", "content": "tea"}]}
+
+
+@pytest.mark.parametrize("length", ["9" * 30, "9" * 5000, "²"])
+def test_a_length_that_is_no_number_of_this_world(pipeline, length):
+    served = Served({"qa": pipeline}, ServeSettings())
+    request = Request(create_app(served), "/search", body())
+    request.scope["headers"] = [*JSON, (b"content-length", length.encode("latin-1"))]
+    asyncio.run(request.run())
+    assert request.status == (200 if length == "²" else 413)
+
+
+@pytest.mark.parametrize(("path", "ask"), [("/ask", {"question": "tea"}), ("/v1/chat/completions", CHAT)])
+def test_the_time_of_a_stream_runs_while_it_waits_too(slow, path, ask):
+    """For a place, and for the first piece."""
+    long = Pipeline(base=slow.base, spec=slow.spec.model_copy(update={"generate": Slow(seconds=1.2, words=2)}))
+    served = Served({"qa": long}, ServeSettings(concurrent=1, timeout=0.5))
+
+    async def two():
+        requests = [Request(app, path, json.dumps({**ask, "stream": True}).encode()) for _ in range(2)]
+        await asyncio.gather(*(request.run() for request in requests))
+        return [(request.status, "timeout_error" in request.text) for request in requests]
+
+    app = create_app(served)
+    assert asyncio.run(two()) == [(504, True), (504, True)]
+    served.close()
+
+
+@pytest.mark.parametrize(("path", "ask"), [("/ask", {"question": "tea"}), ("/v1/chat/completions", CHAT)])
+def test_a_client_that_reads_nothing_holds_no_place_for_ever(slow, monkeypatch, path, ask):
+    monkeypatch.setattr("fovea.pipelines.server.events.LAST", 0.2)
+    served = Served({"qa": slow}, ServeSettings(concurrent=1, timeout=0.5))
+
+    async def stuck():
+        request = Request(create_app(served), path, json.dumps({**ask, "stream": True}).encode())
+
+        async def send(message):
+            request.sent.append(message)
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()  # As a server does whose client's window is full.
+
+        request.send = send
+        await asyncio.wait_for(request.run(), 5)
+        async with asyncio.timeout(1), served.answering.place():
+            return request
+
+    request = asyncio.run(stuck())
+    assert (request.status, len(request.sent)) == (200, 2)
+    assert b"fovea_requests_cancelled_total{" in served.metrics.text()[0]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -196,6 +196,21 @@ def test_metrics_count_requests_and_stages(asked):
     assert "tea" not in text
 
 
+def test_metrics_do_not_grow_with_what_clients_make_up(asked):
+    """Not even for those whom nobody knows: methods and paths are theirs to choose."""
+
+    def lines():
+        return len(asked.get("/metrics").text.splitlines())
+
+    asked.request("MADE-UP", "/made-up")
+    lines()
+    before = lines()
+    for number in range(5):
+        asked.request(f"MADE-UP-{number}", f"/made-up/{number}")
+    assert lines() == before
+    assert "MADE" not in asked.get("/metrics").text
+
+
 def test_the_log_has_no_questions_unless_it_is_to_have_them(pipeline, caplog):
     from fovea.pipelines.server.settings import ServeSettings
 

@@ -5,9 +5,11 @@ import threading
 import pytest
 
 from fovea.pipelines.server.problems import Problem
+from fovea.pipelines.server.served import Served
 from fovea.pipelines.server.settings import ServeSettings
 from fovea.pipelines.server.uploads import PARTIAL, plain_name
 from fovea.rag.types import Document
+from fovea.retrievers.library.library import Library
 from tests.serving import bearing, client, stored, with_keys
 
 ON = ServeSettings(documents=True)
@@ -93,6 +95,31 @@ def test_a_file_that_cannot_be_read_leaves_all_as_it_was(pipeline):
         ]
         assert found(asked, "cows") == "Cows give milk."
     assert not [row for row in pipeline.status() if row.status == "failed"]
+
+
+@pytest.mark.parametrize("way", ["new", "again", "delete"])
+def test_what_is_refused_while_another_one_writes_changes_nothing(pipeline, way):
+    with client(pipeline, ON) as asked:
+        asked.post("/documents", files={"file": ("cows.txt", b"Cows give milk.")})
+        before = files(pipeline)
+        with Library.open(pipeline.spec.store.path, encoder=pipeline.spec.encoder):
+            if way == "delete":
+                reply = asked.delete("/documents/uploads/qa/cows.txt")
+            else:
+                name = "cows.txt" if way == "again" else "new.txt"
+                reply = asked.post("/documents", files={"file": (name, b"Grass.")})
+        assert (reply.status_code, files(pipeline)) == (409, before), reply.text
+        assert found(asked, "cows") == "Cows give milk."
+
+
+def test_no_two_pipelines_share_a_folder_of_uploads(tmp_path, pipeline):
+    """Each takes in all that lies in its own when the server starts."""
+    names = ["a b", "a_b", "a.b", "a:b", "ab", "ä", "qa"]
+    served = Served(dict.fromkeys(names, pipeline), ON)
+    places = [served.uploads(name) for name in names]
+    assert len(set(places)) == len(names)
+    assert {place.parent for place in places} == {pipeline.base / "uploads"}
+    assert served.uploads("qa").name == "qa"
 
 
 def test_a_glob_or_a_folder_deletes_nothing(pipeline):
