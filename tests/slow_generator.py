@@ -17,7 +17,9 @@ class Slow(Generator, name="slow_of_tests"):
     """Writes a word every `seconds`, `words` of them, and notes in `stopped` when it was told to stop."""
 
     seconds: float = 0.05
+    """Between two words."""
     words: int = 40
+    """Of an answer."""
 
     def stream(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> Iterator[str]:
         """The words."""
