@@ -315,7 +315,7 @@ def test_a_chat_model_rewrites_and_is_told_what_was_said(make, docs):
     """The same object is asked twice: for the question in full, then for the answer."""
     model = fakes.FakeListChatModel(responses=["How long is the Nile?", "It is longer [1]."])
     history = [{"role": "user", "content": "How long is the Danube?"}, {"role": "assistant", "content": "2,850 km."}]
-    with make(generate=model) as pipeline:
+    with make(generate=model, conversation={"rewrite": "model"}) as pipeline:
         pipeline.ingest([docs])
         answer = pipeline.ask("And the Nile?", history=history)
     [stage] = [stage for stage in answer.trace.stages if stage.name == "rewrite"]
