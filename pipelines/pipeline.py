@@ -9,99 +9,43 @@ print(answer.text, *(c.where for c in answer.citations))
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
-from copy import copy
-from dataclasses import replace
-from datetime import date, datetime
-from functools import cached_property
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.pipelines import reading, recipes, search, situated
+from fovea.pipelines import reading, recipes
 from fovea.pipelines.answering.held import names_in
-from fovea.pipelines.answering.rounds import Asked
 from fovea.pipelines.compacted import Compacted, bytes_in
-from fovea.pipelines.conversation.rewriting import standing_alone
-from fovea.pipelines.conversation.turns import History, turns
 from fovea.pipelines.ingest import Ingest, IngestReport
-from fovea.pipelines.lending import Lending
+from fovea.pipelines.opened import closing
+from fovea.pipelines.questions import Questions
 from fovea.pipelines.reading import Shelved, TextRead
 from fovea.pipelines.sources.known import Known
 from fovea.pipelines.sources.matching import chosen
 from fovea.pipelines.sources.places import Places
 from fovea.pipelines.sources.survey import Survey, survey
 from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.check import check
 from fovea.pipelines.spec.lacks import refuse_before_reading
-from fovea.pipelines.spec.pipeline_spec import PipelineSpec
-from fovea.rag import filter_check, registry
-from fovea.rag.as_of import as_of as moment
-from fovea.rag.corpus import VectorIndex
-from fovea.rag.errors import DocumentError, LockedError, QueryError, StoreError
-from fovea.rag.feedback import AnswerFeedback
-from fovea.rag.filters import All, Filter, compares, parse
-from fovea.rag.generation import followed
-from fovea.rag.loader import Loader
-from fovea.rag.look import Look
-from fovea.rag.trace import Trace, warn
-from fovea.rag.types import Answer, Document, Hit, Query
-from fovea.retrievers.corpus import LibraryCorpus
+from fovea.rag.errors import DocumentError
+from fovea.rag.types import Document
 from fovea.retrievers.library.library import Library, SourceRow
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables import Runnable
 
-    from fovea.pipelines.otel import Telemetry
 
-Moment = date | datetime | str | None
-"""What `as_of` takes: see `fovea.rag.as_of`."""
-WAIT = 30.0
-"""Seconds that a writer waits for the questions being answered, where a store can be open once."""
-LONGEST_QUESTION = 20_000
-"""Characters. A longer text is a document, not a question."""
-
-
-class Pipeline:
+class Pipeline(Questions):
     """A chain of stages over one store. Stages are given as components, as `{use: ...}` mappings, or as LangChain
     objects; what is left out takes its default. `base` is the folder that relative paths start from.
-    """
 
-    def __init__(self, *, base: str | Path | None = None, spec: PipelineSpec | None = None,
-                 source: yaml_source.Source | None = None, **stages: Any) -> None:  # fmt: skip
-        self.base = Path(base if base is not None else ".").resolve()
-        self.source = source or yaml_source.Source("Pipeline", stages)
-        spec = spec or check(self.source)
-        path = Path(os.path.normpath(self.base / spec.store.path))
-        placed = {
-            "store": spec.store.model_copy(update={"path": path}),
-            "retrieve": [retriever.beside(path, self.base) for retriever in spec.retrieve],
-            "generate": spec.generate.beside(path, self.base),
-        }
-        self.spec = spec.model_copy(update=placed)
-        self._lock, self._writer = threading.RLock(), threading.RLock()
-        self._whole: Pipeline = self
-        self._scope: Filter | None = None
-        self._open: Lending | None = None
-        self._seen: tuple[str, recipes.Outdated | None] = "", None
-        self._telemetry: Telemetry | None = None
-        if spec.telemetry:
-            self.traced_by(content=spec.telemetry == "otel_with_content")
+    Questions are in `Questions`, the open store in `Opened`; here is what goes in, and how the store is kept.
+    """
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Pipeline:
         """Read, check and assemble a pipeline; nothing heavy is loaded yet. Raises ConfigErrors with places."""
         return cls(source=yaml_source.read(Path(path), lenient=True), base=Path(path).resolve().parent)
-
-    @cached_property
-    def loaders(self) -> list[Loader]:
-        """The loaders of the settings, then every other one with its defaults."""
-        given = {loader.name for loader in self.spec.load}
-        others = [cls() for name, cls in registry.components("loader").items() if name not in given]
-        return [*self.spec.load, *others]  # type: ignore[list-item]
 
     # Documents in
 
@@ -121,6 +65,10 @@ class Pipeline:
         if "" in paths:
             raise DocumentError("a path is empty", where="ingest", fix="name a file or a folder, such as .")
         return self._write(lambda run: run.run(paths, forget=forget), rebuild=rebuild)
+
+    async def aingest(self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False) -> IngestReport:
+        """Like `ingest`, without blocking the event loop."""
+        return await asyncio.to_thread(self.ingest, paths, rebuild=rebuild)
 
     def add(self, documents: Iterable[Document] | Document) -> IngestReport:
         """Bring documents that are no files into the store, each a source by its id. Unchanged ones cost a hash.
@@ -163,34 +111,6 @@ class Pipeline:
         run.refuse()
         return report
 
-    @contextmanager
-    def _writing(self, *, rebuild: bool = False) -> Iterator[Library]:
-        """The library, for one writer at a time. Others read on meanwhile, but where the library is made anew, and with
-        stores that can be open once: these close, and the next question waits.
-        """
-        if self._scope is not None:
-            raise StoreError("a pipeline within a scope only reads", fix="write to the whole pipeline")
-        alone = rebuild or not self.spec.store.shared
-        with self._writer, self._lock if alone else nullcontext():
-            if alone:
-                self._let_go_when_read()
-            with Library.open(self.spec.store.path, encoder=self.spec.encoder, reset=rebuild) as library:
-                yield library
-
-    def _let_go_when_read(self) -> None:
-        """Close the store once the questions that read in it are answered; new ones wait meanwhile."""
-        if self._open is not None and not self._open.idle(WAIT):
-            raise LockedError(
-                f"questions are still being answered from this store after {WAIT:g} s, and it is closed to be written",
-                where=str(self.spec.store.path),
-                fix="try again when they are answered; an answer that is streamed is read to its end, or closed",
-            )
-        self.close()
-
-    def _sync(self, library: Library) -> None:
-        with _closing(self.spec.store.open(library)) as index:
-            index.sync()
-
     # Texts read once
 
     def read(
@@ -220,198 +140,6 @@ class Pipeline:
         with Library.open(self.spec.store.path, read_only=True) as library:
             return reading.shelved(self.spec.generate, self.spec.store.path, library)
 
-    # Questions
-
-    def retrieve(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                 as_of: Moment = None, history: History | None = None,
-                 trace: Trace | None = None) -> list[Hit]:  # fmt: skip
-        """The `k` passages that answer best, best first. `where` keeps chunks whose fields match (docs/filters.md);
-        `as_of` is the moment of asking: a date, a datetime or an ISO text. `history` is what was said before, oldest
-        first (docs/conversation.md): a question that goes on from it is looked for as one that stands alone.
-        """
-        trace = Trace() if trace is None else trace
-        with self._observed("retrieval", trace, question):
-            query = self._query(question, where, as_of, history)
-            with self.reading() as corpus:
-                return self._asked(query, k, corpus, trace).passages()
-
-    def ask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-            as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
-        """An answer, each sentence with the spans it rests on, and the trace of every stage."""
-        *_, answer = self.stream(question, k, where=where, as_of=as_of, history=history)
-        assert isinstance(answer, Answer)
-        return answer
-
-    def stream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-               as_of: Moment = None, history: History | None = None) -> Iterator[str | Answer]:  # fmt: skip
-        """The answer's text piece by piece, as the model makes it; the last item is the Answer itself. Where answers
-        are graded (`feedback`), the pieces come once the best is known.
-        """
-        with self._observed("answer", trace := Trace(), question):
-            query = self._query(question, where, as_of, history)
-            with self.reading() as corpus:
-                asked = self._asked(query, k, corpus, trace)
-                if isinstance(self.spec.feedback, AnswerFeedback):
-                    yield from asked.drafted()
-                else:
-                    yield from search.answer(self.spec.generate, asked.query, asked.passages(), corpus, trace)
-
-    def looks(self, question: str | Query, answer: Answer, *, as_of: Moment = None) -> list[Look]:
-        """Where a local model looked while it read `question` and wrote `answer`, a prefill of both; nothing where the
-        generator cannot say.
-        """
-        with self.reading() as corpus:
-            return self.spec.generate.looks(self._query(question, None, as_of), answer, corpus)
-
-    def within(self, scope: Filter | None) -> Pipeline:
-        """The same pipeline over the same open store, whose questions see the documents that match `scope` alone,
-        whatever their `where` says. A scope is of documents: one that names the field `page` raises QueryError.
-        """
-        if scope is None:
-            return self
-        if "page" in {part.field for part in compares(scope)}:
-            raise QueryError("a scope is of whole documents, and 'page' is a field of their passages", where="scope")
-        view = copy(self)
-        view._whole = self._whole
-        view._scope = scope if self._scope is None else All((self._scope, scope))
-        return view
-
-    def _asked(self, query: Query, k: int | None, corpus: LibraryCorpus, trace: Trace) -> Asked:
-        corpus.library.refuse_empty()
-        if query.where is not None:
-            filter_check.check(query.where, corpus.fields if self._scope is None else corpus.fields_in(self._scope))
-        if self._scope is not None:
-            query = replace(query, where=All((self._scope, query.where)) if query.where else self._scope)
-        situated.check(self.spec, corpus, trace)
-        self._warn_outdated(corpus, trace)
-        query = standing_alone(query, self.spec.conversation, self.spec.generate, trace)
-        return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
-
-    def _warn_outdated(self, corpus: LibraryCorpus, trace: Trace) -> None:
-        whole = self._whole
-        if whole._seen[0] != corpus.version:
-            whole._seen = corpus.version, recipes.outdated(corpus.library, self.spec, whole.loaders)
-        if found := whole._seen[1]:
-            with trace.stage("settings"):
-                warn(f"sources were {found}", found.sources if self._scope is None else 1)
-
-    def _query(
-        self, question: str | Query, where: str | Filter | None, as_of: Moment, history: History | None = None
-    ) -> Query:
-        query = question if isinstance(question, Query) else Query(question)
-        query = replace(query, history=said) if (said := turns(history)) else query
-        query = query if as_of is None else replace(query, as_of=moment(as_of))
-        if not query.text.strip():
-            raise QueryError("the question is empty")
-        if len(query.text) > LONGEST_QUESTION:
-            raise QueryError(
-                f"the question has {len(query.text):,} characters; the most is {LONGEST_QUESTION:,}",
-                fix="ingest long texts as documents, and ask about them",
-            )
-        return replace(query, where=parse(where) if isinstance(where, str) else where) if where else query
-
-    @property
-    def corpus(self) -> LibraryCorpus:
-        """The store, open for reading: what retrievers see. It follows what other processes commit."""
-        return self._lending().corpus
-
-    @contextmanager
-    def reading(self) -> Iterator[LibraryCorpus]:
-        """The store, which stays open as long as the block runs."""
-        corpus, give_back = self._lent()
-        try:
-            yield corpus
-        finally:
-            give_back()
-
-    def _lent(self) -> tuple[LibraryCorpus, Callable[[], None]]:
-        with self._lock:
-            lending = self._lending()
-            return lending.corpus, lending.lend()
-
-    def _lending(self) -> Lending:
-        if self._whole is not self:
-            return self._whole._lending()
-        with self._lock:
-            if self._open is None:
-                library = Library.open(self.spec.store.path, encoder=self.spec.encoder, read_only=True)
-                try:
-                    index = self.spec.store.open(library, read_only=True)
-                except BaseException:
-                    library.close()
-                    raise
-                self._open = Lending(self._corpus_over(library, index))
-            return self._open
-
-    def _corpus_over(self, library: Library, index: VectorIndex) -> LibraryCorpus:
-        return LibraryCorpus(library, index, self.spec.encoder)
-
-    # Async twins: the work runs in a thread, so that the event loop stays free.
-
-    async def aingest(self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False) -> IngestReport:
-        """Like `ingest`, without blocking the event loop."""
-        return await asyncio.to_thread(self.ingest, paths, rebuild=rebuild)
-
-    async def aretrieve(self, question: str | Query, k: int | None = None, **options: Any) -> list[Hit]:
-        """Like `retrieve`, without blocking the event loop."""
-        return await asyncio.to_thread(self.retrieve, question, k, **options)
-
-    async def aask(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                   as_of: Moment = None, history: History | None = None) -> Answer:  # fmt: skip
-        """Like `ask`, without blocking the event loop."""
-        *_, answer = [piece async for piece in self.astream(question, k, where=where, as_of=as_of, history=history)]
-        assert isinstance(answer, Answer)
-        return answer
-
-    async def astream(self, question: str | Query, k: int | None = None, *, where: str | Filter | None = None,
-                      as_of: Moment = None, history: History | None = None
-                      ) -> AsyncGenerator[str | Answer]:  # fmt: skip
-        """Like `stream`, without blocking the event loop; the model's own asynchronous client is used if it has one,
-        save where answers are graded: those rounds run in a worker thread.
-        """
-        with self._observed("answer", trace := Trace(), question):
-            query = self._query(question, where, as_of, history)
-            async with self._areading() as corpus:
-                asked = await asyncio.to_thread(self._asked, query, k, corpus, trace)
-                if isinstance(self.spec.feedback, AnswerFeedback):
-                    answering = followed(asked.drafted())
-                else:
-                    hits = await asyncio.to_thread(asked.passages)
-                    answering = search.aanswer(self.spec.generate, asked.query, hits, corpus, trace)
-                async with aclosing(answering):
-                    async for piece in answering:
-                        yield piece
-
-    @asynccontextmanager
-    async def _areading(self) -> AsyncGenerator[LibraryCorpus]:
-        """Like `reading`; a caller who goes while a writer has the store lets it go too."""
-        lending = asyncio.ensure_future(asyncio.to_thread(self._lent))
-        try:
-            corpus, _ = await asyncio.shield(lending)
-            yield corpus
-        finally:
-            if lending.done():
-                _give_back(lending)
-            else:
-                lending.add_done_callback(_give_back)
-
-    # Telemetry
-
-    def traced_by(self, tracer_provider: Any = None, *, content: bool = False) -> Pipeline:
-        """Write every answer, retrieval and ingestion from now on as OpenTelemetry spans, to `tracer_provider` or the
-        process's own (docs/telemetry.md); with `content`, questions and the messages of errors too. Returns the
-        pipeline. Raises MissingExtra without the package.
-        """
-        from fovea.pipelines.otel import Telemetry
-
-        self._telemetry = Telemetry(tracer_provider, content=content)
-        return self
-
-    def _observed(self, work: str, trace: Trace, question: str | Query = "") -> AbstractContextManager[None]:
-        if self._telemetry is None:
-            return nullcontext()
-        return self._telemetry.observed(work, self.spec, trace, question)
-
     # The store
 
     def status(self) -> list[SourceRow]:
@@ -428,12 +156,12 @@ class Pipeline:
         """Check the library and the index over it; returns what is wrong, in sentences."""
         with Library.open(self.spec.store.path, encoder=None, read_only=True) as library:
             problems = library.check()
-            with _closing(self.spec.store.open(library, read_only=True)) as index:
+            with closing(self.spec.store.open(library, read_only=True)) as index:
                 return problems + index.check()
 
     def rebuild(self) -> None:
         """Make the index anew from the library. Nothing is encoded."""
-        with self._writing() as library, _closing(self.spec.store.open(library)) as index:
+        with self._writing() as library, closing(self.spec.store.open(library)) as index:
             index.rebuild()
 
     def compact(self) -> Compacted:
@@ -449,6 +177,8 @@ class Pipeline:
             texts = reading.drop_stale(self.spec.generate, self.spec.store.path, library)
         return Compacted(vectors, before, bytes_in(self.spec.store.path), texts)
 
+    # As LangChain's
+
     def as_langchain(self, k: int | None = None) -> BaseRetriever:
         """This pipeline as a LangChain retriever (and so a Runnable)."""
         from fovea.pipelines.langchain import as_langchain
@@ -460,31 +190,3 @@ class Pipeline:
         from fovea.pipelines.langchain import as_runnable
 
         return as_runnable(self)
-
-    def close(self) -> None:
-        """Let go of the store, or once the questions that read in it are answered; the next one opens it again."""
-        if self._whole is not self:
-            return self._whole.close()
-        with self._lock:
-            if self._open is not None:
-                self._open.let_go()
-                self._open = None
-
-    def __enter__(self) -> Pipeline:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _give_back(lent: asyncio.Future[tuple[LibraryCorpus, Callable[[], None]]]) -> None:
-    if not lent.cancelled() and lent.exception() is None:
-        lent.result()[1]()
-
-
-@contextmanager
-def _closing(index: VectorIndex) -> Iterator[VectorIndex]:
-    try:
-        yield index
-    finally:
-        index.close()

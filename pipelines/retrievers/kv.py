@@ -81,18 +81,18 @@ class KVRetriever(Pointing, Retriever, name="kv"):
         """
         with self._lock:
             held = self._held = self._of(corpus)
-            if self._read_now:
+            if self._read_now and query.where is None:  # what is hidden is not counted either
                 trace.current().count(passages_read=self._read_now)
         if held is None or not query.text.strip():
             return []
         weights = held.index.weights(self._asked(query, held.index), held.nothing)
         scores = np.array([each.sum() for each in weights])
-        if query.where is not None:
-            scores = scores * [matches(query.where, chunk.fields) for chunk in held.chunks]
+        shown = [query.where is None or matches(query.where, chunk.fields) for chunk in held.chunks]
+        scores = scores * shown
         best = [int(n) for n in np.argsort(-scores, kind="stable")[:k] if scores[n] > 0]
         hits = [Hit(held.chunks[n], float(scores[n])).scored(self.name, float(scores[n])) for n in best]
         trace.current().note(spans=[self._looked(hit, weights[n], corpus) for hit, n in zip(hits, best)])
-        trace.current().count(tokens_searched=sum(len(each) for each in weights))
+        trace.current().count(tokens_searched=sum(len(each) for each, seen in zip(weights, shown) if seen))
         return hits
 
     def read(self, corpus: Corpus) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from contextlib import aclosing, closing
 
 import pytest
 
-from fovea.pipelines import pipeline as pipeline_module
+from fovea.pipelines import opened
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag.errors import LockedError, StoreError
 from fovea.rag.types import Answer, Document
@@ -101,7 +101,7 @@ def test_with_a_store_that_is_open_once_questions_and_writers_wait_for_each_othe
         for asker in askers:
             asker.join()
         assert not wrong
-        monkeypatch.setattr(pipeline_module, "WAIT", 0.05)
+        monkeypatch.setattr(opened, "WAIT", 0.05)
         with closing(begun(pipeline)) as pieces:
             with pytest.raises(LockedError, match="still being answered"):
                 pipeline.add([Document("x", "One more.")])

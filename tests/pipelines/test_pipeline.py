@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fovea.pipelines.answering.explain import fates, stage_lines
-from fovea.pipelines.pipeline import LONGEST_QUESTION, Pipeline
+from fovea.pipelines.pipeline import Pipeline
+from fovea.pipelines.questions import LONGEST_QUESTION
 from fovea.rag.errors import ConfigError, QueryError
 from fovea.rag.trace import Trace
 from fovea.rag.types import Answer

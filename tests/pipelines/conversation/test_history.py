@@ -162,6 +162,10 @@ class Model(ExtractiveGenerator):
         self.told.append(query)
         return super().stream(query, hits, corpus)
 
+    def looks(self, query, answer, corpus):
+        self.told.append(query)
+        return []
+
 
 def asked_of(reply: str, question: str, settings: Conversation | None = None) -> tuple[Query, Trace, Model]:
     model, trace = Model(script=[reply], told=[]), Trace()
@@ -208,6 +212,17 @@ def test_what_a_model_may_not_say_is_refused_and_the_rule_does_it(reply, why):
     assert notes(trace)["by"] == "rule"
     [warning] = trace.warnings
     assert why in warning
+
+
+def test_looks_are_of_the_question_that_was_answered(make, docs):
+    model = Model(script=[""], told=[])
+    with make(generate=model, conversation={"rewrite": "rule"}) as pipeline:
+        pipeline.ingest([docs])
+        told = pipeline.spec.generate.told
+        answer = pipeline.ask("And the Nile?", history=HISTORY)
+        pipeline.looks("And the Nile?", answer, history=HISTORY)
+    assert told[-1].text == told[-2].text == "How long is the Nile?"
+    assert told[-1].history == told[-2].history
 
 
 def test_auto_asks_a_model_only_what_the_rule_cannot_read():
