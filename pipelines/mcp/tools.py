@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from glob import has_magic, iglob
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,11 +163,14 @@ class Tools:
         """Bring the store in step with files and folders: what is new is added, what has changed replaced, what is gone
         from a folder removed.
         """
+        base = os.path.realpath(self.pipeline.base)
         for path in paths:
-            if not Path(os.path.realpath(self.pipeline.base / path)).is_relative_to(
-                os.path.realpath(self.pipeline.base)
-            ):
-                raise QueryError(f"{path!r} lies outside of the pipeline's folder", fix="fovea ingest, at a terminal")
+            named = str(self.pipeline.base / path)
+            for one in (named, *(iglob(named, recursive=True) if has_magic(path) else ())):
+                if not Path(os.path.realpath(one)).is_relative_to(base):
+                    raise QueryError(
+                        f"{path!r} lies outside of the pipeline's folder", fix="fovea ingest, at a terminal"
+                    )
         await ctx.report_progress(0, message="reading files")
         report = await asyncio.to_thread(self.pipeline.ingest, [str(self.pipeline.base / path) for path in paths])
         failed = [Failed(source=sendable(name), reason=self.scope.shown(why)) for name, why in report.failed.items()]

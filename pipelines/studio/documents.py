@@ -48,9 +48,10 @@ def router(opened: Opened) -> APIRouter:
     @routes.get("/documents")
     def documents(request: Request, source: str, pipeline: str = "") -> Json:
         """The ids of a source's documents."""
-        library, scope = opened.pipeline(pipeline, request).corpus.library, opened.scope(request)
-        names = (name for name, of in library.document_sources() if of == source)
-        return Json({"documents": [name for name in names if scope is None or library.holds(name, scope)]})
+        scope = opened.scope(request)
+        with opened.pipeline(pipeline, request).reading() as corpus:
+            names = (name for name, of in corpus.document_sources() if of == source)
+            return Json({"documents": [n for n in names if scope is None or corpus.library.holds(n, scope)]})
 
     @routes.get("/document")
     def document(request: Request, id: str, pipeline: str = "") -> Json:
@@ -73,7 +74,8 @@ def router(opened: Opened) -> APIRouter:
         """Where the chunks of a document lie, in order: `[start, end]`."""
         chosen = opened.pipeline(pipeline, request)
         opened.refuse_hidden(chosen, id, request)
-        return Json({"chunks": [(chunk.start, chunk.end) for chunk in chosen.corpus.library.chunks_of(id)]})
+        with chosen.reading() as corpus:
+            return Json({"chunks": [(chunk.start, chunk.end) for chunk in corpus.library.chunks_of(id)]})
 
     @routes.get("/document/find")
     def found(
@@ -96,11 +98,11 @@ def router(opened: Opened) -> APIRouter:
 
 def _seen(pipeline: Pipeline, scope: Filter | None) -> list[SourceRow]:
     """The sources, within a scope those of whose documents one matches: of another's failures nothing is said."""
-    library = pipeline.corpus.library
-    rows = list(library.sources())
-    if scope is None:
-        return rows
-    known = {row.source for row in library.listed(scope)}
+    with pipeline.reading() as corpus:
+        rows = list(corpus.library.sources())
+        if scope is None:
+            return rows
+        known = {row.source for row in corpus.library.listed(scope)}
     return [row for row in rows if row.name in known]
 
 

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from fovea.pipelines.generators.transformers import TransformersGenerator
+from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.server.json_response import Json
 from fovea.pipelines.studio.opened import Opened
-from fovea.rag.corpus import Corpus
 from fovea.rag.errors import QueryError
 from fovea.rag.types import Answer, Hit, Query, Sentence
 
@@ -46,10 +46,11 @@ def router(opened: Opened) -> APIRouter:
         sentences = tuple(Sentence(a, b, given.text[a:b]) for a, b in given.sentences)
         answer = Answer(given.text, sentences, tuple(Hit(chunks[id_], 0.0) for id_ in given.hits))
         async with opened.served.answering.place(), alone:
-            return Json(await asyncio.to_thread(_heat, generator, given.question, answer, pipeline.corpus))
+            return Json(await asyncio.to_thread(_heat, generator, given.question, answer, pipeline))
 
     return routes
 
 
-def _heat(generator: TransformersGenerator, question: str, answer: Answer, corpus: Corpus) -> dict[str, Any]:
-    return generator.heat(Query(question), answer, corpus).to_dict()
+def _heat(generator: TransformersGenerator, question: str, answer: Answer, pipeline: Pipeline) -> dict[str, Any]:
+    with pipeline.reading() as corpus:
+        return generator.heat(Query(question), answer, corpus).to_dict()

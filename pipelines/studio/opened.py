@@ -45,7 +45,9 @@ class Opened:
 
     def refuse_hidden(self, pipeline: Pipeline, document_id: str, request: Request) -> None:
         """Raise NoDocument for what the caller cannot see."""
-        if not pipeline.corpus.library.holds(document_id, self.scope(request)):
+        with pipeline.reading() as corpus:
+            there = corpus.library.holds(document_id, self.scope(request))
+        if not there:
             raise NoDocument(f"there is no document {document_id!r}", fix="the list of documents has the names")
 
     def chunks(self, pipeline: Pipeline, ids: Sequence[str], request: Request) -> dict[str, Chunk]:
@@ -54,9 +56,10 @@ class Opened:
         """
         if odd := next((one for one in ids if len(one) != 24 or not set(one) <= set("0123456789abcdef")), None):
             raise QueryError(f"{odd[:60]!r} is no id of a chunk")
-        library, scope = pipeline.corpus.library, self.scope(request)
-        found = library.chunk_by_no(list(library.no_of(ids).values())).values()
-        seen = {name for name in {c.document_id for c in found} if library.holds(name, scope)}
+        with pipeline.reading() as corpus:
+            library, scope = corpus.library, self.scope(request)
+            found = library.chunk_by_no(list(library.no_of(ids).values())).values()
+            seen = {name for name in {c.document_id for c in found} if library.holds(name, scope)}
         return {c.id: c for c in found if c.document_id in seen}
 
     def refuse_scoped(self, request: Request) -> None:

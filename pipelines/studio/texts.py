@@ -26,9 +26,9 @@ class Texts:
 
     def document(self, pipeline: Pipeline, document_id: str) -> Document:
         """A document as the store has it now; raises QueryError for an unknown id."""
-        corpus = pipeline.corpus
-        key = str(pipeline.spec.store.path), corpus.version, document_id
-        with self._lock:  # Also while it is read: a page asks for several windows of it at once.
+        # Locked also while it is read: a page asks for several windows of it at once.
+        with pipeline.reading() as corpus, self._lock:
+            key = str(pipeline.spec.store.path), corpus.version, document_id
             if (found := self._kept.get(key)) is None:
                 found = self._kept[key] = corpus.document(document_id)
             self._kept.move_to_end(key)

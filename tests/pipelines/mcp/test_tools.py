@@ -204,9 +204,11 @@ def test_writing_is_offered_only_where_it_is_allowed(docs, make):
             assert [name for name, reads in tools.items() if not reads] == ["ingest", "remove"]
             done = await client.call_tool("ingest", {"paths": ["docs"]})
             assert sorted(done.structured_content["added"]) == ["docs/moon.txt", "docs/sub/rivers.txt", "docs/tea.md"]
-            for path in ("..", "/etc", "docs/../../x", str(docs.parent.parent)):
+            (docs / "link").symlink_to(docs.parent.parent)
+            for path in ("..", "/etc", "docs/../../x", str(docs.parent.parent), "docs/link", "docs/li*/*"):
                 refused = await client.call_tool("ingest", {"paths": ["docs", path]})
                 assert "outside of the pipeline's folder" in refused.content[0].text
+            (docs / "link").unlink()
             done = await client.call_tool("remove", {"sources": ["docs/sub"]})
             assert done.structured_content == {"sources": ["docs/sub/rivers.txt"]}
             assert (await client.call_tool("status", {})).structured_content["documents"] == 2
