@@ -105,8 +105,8 @@ def _tried(operation, asked):
     )  # fmt: skip
     @given(case=operation.as_strategy() | operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
     def each(case):
-        path = case.formatted_path.replace("..", "x")
-        text = {k: str(v)[:10_000] for k, v in (case.query or {}).items()}  # no client sends longer lines
+        path = case.formatted_path.replace("..", "x")[:10_000]
+        text = {k: str(v)[:1000] for k, v in (case.query or {}).items()}  # httpx2 sends no query of over 65,536 bytes
         content = (
             b"" if case.body is None or "NotSet" in repr(case.body) else json.dumps(case.body, default=str).encode()
         )
