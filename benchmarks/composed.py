@@ -37,7 +37,7 @@ import torch
 from transformers import DynamicCache
 
 from benchmarks.reader import Asked, load
-from fovea.attention_retrieval.cache.rotation import Rotation
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.memory import composed
 from fovea.attention_retrieval.memory.kept import KeptTexts
 from fovea.attention_retrieval.memory.read_text import ReadText

@@ -33,17 +33,20 @@ def rest_of(
     clusters: Clusters,
     q: np.ndarray,
     variance: np.float32,
+    taylor: bool,
     ids: np.ndarray,
     logits: np.ndarray,
     logs: np.ndarray,
     rest: np.ndarray,
+    leaning: np.ndarray,
 ) -> None:
     """For one query: into `logs` the log of the mean exp(logit) of what was not found of each cluster, and into `rest`
     how much that is; minus infinity where all was found. `variance` is that of logits in an average cluster.
 
     With m of n rows found, of logits mean + delta, the others have mean - sum(delta) / (n - m), and by the same
     subtraction a variance, held to [0, the cluster's]; of Gaussian logits the mean exponential is exp(mean +
-    variance / 2), and none is above the least logit found.
+    variance / 2), that of the second-order series exp(mean) (1 + variance / 2), and none is above the least logit
+    found. Into `leaning` goes how many rows of that weight lean: all, or in the series those without its last term.
     """
     count, d = clusters.keys.shape
     first, second = np.zeros(count, np.float32), np.zeros(count, np.float32)
@@ -64,11 +67,13 @@ def rest_of(
         second[c] += delta * delta
     for c in range(count):
         if rest[c] < 0.5:
-            logs[c] = -np.inf
+            logs[c], leaning[c] = -np.inf, 0
             continue
         whole, shift = variance * clusters.spread[c], first[c] / rest[c]
         left = (clusters.sizes[c] * whole - second[c]) / rest[c] - shift * shift
-        logs[c] = min(logs[c] - shift + min(max(left, np.float32(0)), whole) / 2, least)
+        half = min(max(left, np.float32(0)), whole) / 2
+        leaning[c] = rest[c] / (1 + half) if taylor else rest[c]
+        logs[c] = min(logs[c] - shift + (np.log1p(half) if taylor else half), least)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -104,6 +109,7 @@ def attend_rest(
     q: np.ndarray,
     variances: np.ndarray,
     lean: np.ndarray,
+    taylor: bool,
     ids: np.ndarray,
     logits: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -116,22 +122,23 @@ def attend_rest(
     (queries, d), count, k = q.shape, clusters.keys.shape[0], ids.shape[1]
     out, lse = np.zeros((queries, d), np.float32), np.empty(queries, np.float32)
     logs, totals = np.empty((queries, count), np.float32), np.empty(queries, np.float32)
-    rest = np.empty(count, np.float32)
+    rest, leaning = np.empty(count, np.float32), np.empty(count, np.float32)
     for g in range(queries):
-        rest_of(clusters, q[g], variances[g], ids[g], logits[g], logs[g], rest)
+        rest_of(clusters, q[g], variances[g], taylor, ids[g], logits[g], logs[g], rest, leaning)
         most = max(logs[g].max() if count else np.float32(-np.inf), logits[g].max() if k else np.float32(-np.inf))
         lse[g], totals[g] = most, 0
         if most == -np.inf:
             logs[g] = 0
             continue
-        far = np.float32(0)
+        far, leans = np.float32(0), np.float32(0)
         for c in range(count):
             logs[g, c] = exp(logs[g, c] - most)
             far += logs[g, c] * rest[c]
+            leans += logs[g, c] * leaning[c]
         totals[g] = far
         totals[g] += add_found(stored, clusters, ids[g], logits[g], most, logs[g], out[g])
         for j in range(d):
-            out[g, j] += far * lean[g, j]
+            out[g, j] += leans * lean[g, j]
     for c in range(count):
         for g in range(queries):
             weight, mine, middle = logs[g, c] * clusters.sizes[c], out[g], clusters.values[c]

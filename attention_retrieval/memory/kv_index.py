@@ -24,7 +24,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from fovea.attention_retrieval.cache import tensorfile
-from fovea.attention_retrieval.cache.rotation import Rotation
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.index.state import part
 from fovea.attention_retrieval.memory.read_text import ReadText, fill
 from fovea.attention_retrieval.probes.through import Called, through

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fovea.attention_retrieval.cache.rotation import Rotation
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.memory.composed import Composed, Placed, compose
 from fovea.attention_retrieval.memory.kept import KeptTexts
 from fovea.attention_retrieval.memory.read_text import Kept, ReadText, read_text
