@@ -43,12 +43,12 @@ class Attention(Component, kind="attention"):
         return self
 
     @property
-    def wants_scores(self) -> bool:
-        """Whether its policy of heads takes scores that only a model's table knows."""
-        return False
+    def wants_table(self) -> str:
+        """The kind of a model's table whose scores its policy of heads takes; "" for none."""
+        return ""
 
-    def with_scores(self, scores: list[list[float]]) -> Attention:
-        """The same, with how well each query head copies, a row a layer."""
+    def with_table(self, scores: Mapping[str, list[list[float]]]) -> Attention:
+        """The same, with the rows of that table: for each (layers, query heads)."""
         return self
 
     @property

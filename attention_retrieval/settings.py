@@ -102,6 +102,9 @@ class RetrievalSettings(Attention):
     def _fits(self) -> RetrievalSettings:
         if self.watch and (own := [name for name in ("evict", "heads") if getattr(self, name)]):
             raise ValueError(f"watch counts tokens that all heads read alike: leave out {' and '.join(own)}, or watch")
+        if self.evict and self.heads and self.heads.queries:
+            what = f"heads: {{use: {self.heads.name}}} and evict both look at the prompt's last queries"
+            raise ValueError(f"{what}: leave out one or the other")
         names = [*_BESIDE_SELECT, *(["correct"] if self.select and self.select.name != "retrieval" else [])]
         if self.select and (idle := [name for name in names if getattr(self, name) != self._default(name)]):
             what = f"select: {{use: {self.select.name}}} takes the place of {' and '.join(idle)}"
@@ -125,6 +128,13 @@ class RetrievalSettings(Attention):
     def with_rotation(self, rotation: Rotation) -> RetrievalSettings:
         """The same, its selection with this."""
         return self.model_copy(update={"select": self.select and self.select.with_rotation(rotation)})
+
+    @property
+    def last_queries(self) -> int | None:
+        """How many of a prompt's last queries are kept for `evict` or `heads`; None where neither will look."""
+        if self.evict:
+            return self.evict.queries
+        return (self.heads.queries or None) if self.heads else None
 
     def watched(self, layer: int, heads: int) -> list[int]:
         """Which of the `heads` query heads of a layer are watched."""

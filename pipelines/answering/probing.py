@@ -63,8 +63,8 @@ def with_tables(attention: Attention, lm: CausalLM, model: str) -> Attention:
     """`attention` with the heads and the scores of the model's tables, and its rotation, where it asks for them."""
     if attention.wants_heads:
         attention = attention.with_heads(known(lm, model).strongest("answer", HEADS, near=NEAR))
-    if attention.wants_scores:
-        attention = attention.with_scores(known(lm, model, "copy").scores["copy"])
+    if attention.wants_table:
+        attention = attention.with_table(known(lm, model, attention.wants_table).scores)
     if attention.wants_rotation:
         attention = attention.with_rotation(Rotation.of(lm.model))
     return attention
