@@ -67,7 +67,8 @@ class RetrievalCache(DynamicCache):
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
         if self.settings.wants_rotation:
             what = "select moves keys to other positions, and nobody has said how this model turns them"
-            raise ConfigError(what, where="select", fix="settings.with_rotation(Rotation.of(model)), or positions: text")
+            fix = "settings.with_rotation(Rotation.of(model)), or positions: text"
+            raise ConfigError(what, where="select", fix=fix)
         if self.settings.heads:
             kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
             self.settings.heads.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)

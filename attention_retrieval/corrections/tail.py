@@ -115,8 +115,8 @@ class TailCorrected(Corrected):
             scanned = ids >= end
             ids, logits = np.where(scanned, np.int32(-1), ids), np.where(scanned, np.float32(-np.inf), logits)
         variances = self.scales[0] * ((q @ self.around) * q).sum(axis=1)
-        lean, taylor = self.scales[1] * (q @ self.across.T), self.settings.form == "taylor"
-        part = Partial(*attend_rest(self.values.stored, self.clusters, q, variances, lean, taylor, ids, logits))
+        lean = self.scales[1] * (q @ self.across.T)
+        part = Partial(*attend_rest(self.values.stored, self.clusters, q, variances, lean, ids, logits))
         if end == self.keys.stop:
             return part
         near = scan_logits(self.keys.rows.stored, q, end, self.keys.stop)
@@ -186,7 +186,8 @@ class TailCorrected(Corrected):
         self.around, self.across = ((parts[name] / rows).astype(np.float32) for name in ("around", "across"))
         average = max(float(np.trace(self.around)), 1e-30)
         wider = parts["spread"] / np.float32(average)
-        self.clusters = Clusters(self.keys.start, parts["cells"], parts["sizes"], parts["keys"], parts["values"], wider)
+        means, taylor = (parts["keys"], parts["values"]), self.settings.form == "taylor"
+        self.clusters = Clusters(self.keys.start, parts["cells"], parts["sizes"], *means, wider, taylor)
         loose = len(self.keys) - len(parts["cells"])
         self.scanned = 2 * (len(parts["sizes"]) + loose)
         self.bytes = parts["keys"].nbytes * 2 + loose * (self.keys.rows.row_bytes + self.values.row_bytes)

@@ -44,7 +44,6 @@ def attend_rest(
     q: np.ndarray,
     variances: np.ndarray,
     lean: np.ndarray,
-    taylor: bool,
     ids: np.ndarray,
     logits: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -62,10 +61,10 @@ def attend_rest(
             delta = known[here] - mean
             variance = (size * whole - (delta**2).sum()) / left - (delta.sum() / left) ** 2
             half = np.clip(variance, 0, whole) / 2
-            log = mean - delta.sum() / left + (np.log1p(half) if taylor else half)
+            log = mean - delta.sum() / left + (np.log1p(half) if clusters.taylor else half)
             weights.append([left * np.exp(min(log, known.min(initial=np.inf)))])
             value = (size * clusters.values[c].astype(np.float64) - points[0][here].sum(axis=0)) / left
-            value = value + lean[g] / (1 + half if taylor else 1)
+            value = value + lean[g] / (1 + half if clusters.taylor else 1)
             points.append(value[None])
         weight = np.concatenate(weights)
         outs.append(weight @ np.concatenate(points) / weight.sum())

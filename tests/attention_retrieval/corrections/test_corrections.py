@@ -113,9 +113,9 @@ def test_the_kernel_of_the_tail_is_the_reference(seed, spread, queries, taylor):
     q = (rng.normal(size=(queries, 8)) * spread / 8).astype(np.float32)
     found = Keys(Rows.of(keys), first, first + tokens).best(q, k)
     variances, lean = rng.uniform(0, 2, queries).astype(np.float32), rng.normal(size=(queries, 8)).astype(np.float32)
-    clusters = Clusters(first, cells, sizes, means, middle, wider)
-    made = attend_rest(Rows.of(values).stored, clusters, q, variances, lean, taylor, found.ids, found.logits)
-    out, lse = reference.attend_rest(values, clusters, q, variances, lean, taylor, found.ids, found.logits)
+    clusters = Clusters(first, cells, sizes, means, middle, wider, taylor)
+    made = attend_rest(Rows.of(values).stored, clusters, q, variances, lean, found.ids, found.logits)
+    out, lse = reference.attend_rest(values, clusters, q, variances, lean, found.ids, found.logits)
     np.testing.assert_allclose(made[1], lse, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(made[0], out, rtol=1e-3, atol=2e-3)
 
