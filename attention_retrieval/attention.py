@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.rag.component import Component
 
 
@@ -48,6 +49,15 @@ class Attention(Component, kind="attention"):
 
     def with_table(self, scores: Mapping[str, list[list[float]]]) -> Attention:
         """The same, with the rows of that table: for each (layers, query heads)."""
+        return self
+
+    @property
+    def wants_rotation(self) -> bool:
+        """Whether it moves keys and has not been told how the model turns them."""
+        return False
+
+    def with_rotation(self, rotation: Rotation) -> Attention:
+        """The same, for a model that turns its keys so."""
         return self
 
     def attended(self, cache: Any) -> np.ndarray | None:

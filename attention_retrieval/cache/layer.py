@@ -63,6 +63,11 @@ class LayerCache:
         return len(self.keys)
 
     @property
+    def moves(self) -> bool:
+        """Whether keys are read at other places than the text's."""
+        return self.selection is not None and self.selection.moves
+
+    @property
     def tokens(self) -> int:
         """Rows, and what was evicted."""
         return len(self) + (self.evicted.tokens - self.evicted.rows if self.evicted else 0)
@@ -83,6 +88,8 @@ class LayerCache:
 
         Those that the selection learns from, and the last ones, for an eviction or a policy of heads.
         """
+        if self.selected is not None:
+            self.selected.anew()
         if not self.group:
             self.group = len(queries) // self.keys.heads
             self.sample = QuerySample(max(self.settings.queries // self.group, 1))
@@ -150,6 +157,8 @@ class LayerCache:
         if self.windows is not None:
             streams = self.windows > 0
             spans[streams, 1, 0] = np.maximum(len(self) - self.windows[streams], sinks)
+        if self.selected is not None and self.moves:
+            spans[self.reading(), 0] = 0
         return Partial(*attend_spans(self.keys.table, self.values.table, q, spans))
 
     def attend(self, q: np.ndarray) -> Partial:
@@ -169,6 +178,7 @@ class LayerCache:
     def _select(self, q: np.ndarray, near: Partial) -> Partial:
         assert self.selected is not None
         began, mine = time.perf_counter(), self.reading()
+        self.selected.now = len(self) - 1
         read = self.selected.attend(q[mine], Partial(near.out[mine], near.lse[mine]))
         seconds = (time.perf_counter() - began) / len(read.rows)
         for n, head in enumerate(np.arange(self.keys.heads)[mine].tolist()):
@@ -241,6 +251,8 @@ class LayerCache:
         self.attention[rows:] = 0
         if rows < self.indexed:
             self._forget()
+        elif self.selected is not None:
+            self.selected.anew()
 
     def keep(self, kept: np.ndarray) -> None:
         """Forget the tokens where `kept` (tokens,) is false; those behind the first of them are copied, and close up.
@@ -253,6 +265,9 @@ class LayerCache:
         if self.evicted and not kept[: self.evicted.tokens].all():
             what = "the attention mask hides tokens of a text of which some were evicted"
             raise ModelError(what, fix="go on showing them, or leave out evict")
+        if self.moves:
+            what = "the attention mask hides tokens that were read, so the others' places are no longer known"
+            raise ModelError(what, fix="go on showing them, or select with positions: text")
         self.sample.keep(kept)
         self.last, self.earlier = None, (0, None)
         if self.evicted:
