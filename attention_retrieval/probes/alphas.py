@@ -91,25 +91,25 @@ class AlphaTask(Task):
         config = lm.model.config.get_text_config()
         kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         self.lm, self.sentences, self.recipe, self.seed = lm, sentences, recipe, seed
-        self.model = _Alphas(config.num_hidden_layers, kv_heads)
+        self.model = self.mixture = _Alphas(config.num_hidden_layers, kv_heads)
         self.dev = [self._text(DEV + n) for n in range(recipe.texts)]
         lm.model.requires_grad_(False)
 
     def loss(self, step: int) -> torch.Tensor:
         """Of one text."""
         with torch.no_grad():
-            self.model.alphas.clamp_(0, 1)  # where the last step has left it
-        return self._loss(self._text(step), self.model.alphas)
+            self.mixture.alphas.clamp_(0, 1)  # where the last step has left it
+        return self._loss(self._text(step), self.mixture.alphas)
 
     def scores(self) -> dict[str, float]:
         """The loss of the texts that are measured with, and how many heads have an alpha of 0.5 or more, of all."""
-        alphas = self.model.alphas.detach().clamp(0, 1)
+        alphas = self.mixture.alphas.detach().clamp(0, 1)
         loss = float(np.mean([float(self._loss(text, alphas)) for text in self.dev]))
         return {"loss": loss, "retrieval heads": float((alphas >= 0.5).float().mean())}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Alphas."""
-        return {"alphas": self.model.alphas.detach().clamp(0, 1).numpy()}
+        return {"alphas": self.mixture.alphas.detach().clamp(0, 1).numpy()}
 
     def about(self) -> dict[str, Any]:
         """The model."""

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from fovea.attention_retrieval.cache.rotation import Rotation
 from fovea.attention_retrieval.probes.through import Called, through
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.progress import bar
 

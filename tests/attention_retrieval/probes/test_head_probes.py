@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fovea.attention_retrieval.cache.rotation import Rotation  # noqa: E402
 from fovea.attention_retrieval.heads.table import ROWS  # noqa: E402
 from fovea.attention_retrieval.probes.far import Sums, far, far_scores  # noqa: E402
 from fovea.attention_retrieval.probes.influence import Blurred, Each, head_influences, loss  # noqa: E402
 from fovea.attention_retrieval.probes.repeats import Copies, repeat_scores  # noqa: E402
 from fovea.attention_retrieval.probes.through import through  # noqa: E402
+from fovea.attention_retrieval.rotation import Rotation  # noqa: E402
 from fovea.pipelines.cli.heads import KINDS  # noqa: E402
 from fovea.rag.causal_lm import load  # noqa: E402
 from tests.pipelines.answering.test_generator_transformers import save_llama  # noqa: E402
