@@ -26,7 +26,7 @@ from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.errors import FoveaError, ModelError
 
-FORMAT, READ, ANEW = 4, (2, 3, 4), "read the text anew, and save it again"
+FORMAT, READ, ANEW = 5, (2, 3, 4, 5), "read the text anew, and save it again"
 
 
 class _Said(BaseModel):
@@ -65,7 +65,7 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
         what = f"this cache has format {about.get('format')}, this version of Fovea reads {READ[0]} to {READ[-1]}"
         raise ModelError(what, where=str(path), fix=ANEW)
     with _placed(str(path)):
-        if about["format"] < FORMAT:
+        if about["format"] < 4:
             _renew(about)
         kind = registry.find("attention", "retrieval")
         with _placed("settings"):

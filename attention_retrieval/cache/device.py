@@ -62,6 +62,8 @@ class DecodingRow:
     def _read(self, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
         """Full attention of a prompt's tokens to all before them, to the keys as they are stored."""
         heads, group = self.cache.keys.heads, query.shape[0] // self.cache.keys.heads
+        if self.cache.uneven:
+            return self._read_what_is_left(query, scaling)
         if prefill := self.cache.settings.prefill:
             return self._read_by(prefill, query, before, scaling)
         out = torch.empty(query.shape[1], query.shape[0], query.shape[2], dtype=query.dtype, device=query.device)
@@ -71,6 +73,22 @@ class DecodingRow:
             values = stored(self.cache.values, head, 0, len(self.cache), query)[None, None]
             out[:, mine] = full_attention(query[None, mine], keys, values, before, scaling)[0].transpose(0, 1)
         return out
+
+    def _read_what_is_left(self, query: torch.Tensor, scaling: float) -> torch.Tensor:
+        """Full attention to all that each head holds, and to the row that stands for what it does not."""
+        cache, tokens, parts = self.cache, query.shape[1], []
+        for head, mine in enumerate(query.chunk(cache.keys.heads)):
+            rows = int(cache.keys.lengths[head])
+            keys, values = (stored(each, head, 0, rows, query) for each in (cache.keys, cache.values))
+            bias = torch.zeros(tokens, rows, dtype=query.dtype, device=query.device)
+            bias += torch.full_like(bias, -torch.inf).triu(rows - tokens + 1)
+            if cache.rest is not None and cache.rest.count[head]:
+                row = [torch.from_numpy(each[head][None]).to(keys) for each in (cache.rest.keys, cache.rest.values)]
+                keys, values = torch.cat([row[0], keys]), torch.cat([row[1], values])
+                bias = torch.cat([torch.full_like(bias[:, :1], float(cache.rest.bias[head])), bias], dim=1)
+            shaped = mine[None], keys[None, None], values[None, None]
+            parts.append(ATTENTION(*shaped, bias, scale=scaling, enable_gqa=True)[0])
+        return torch.cat(parts).transpose(0, 1)
 
     def _read_by(self, prefill: Prefill, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
         """Attention to the columns that a policy names, block by block."""
@@ -94,7 +112,7 @@ class DecodingRow:
         if self.cache.advance():
             self.near = None
         grouped = (query.float() * scaling).view(heads, -1, query.shape[-1])
-        if (query.device.type == "cpu" or self.cache.settings.heads) and not watch:
+        if (query.device.type == "cpu" or self.cache.uneven) and not watch:
             out = torch.from_numpy(self.cache.attend(grouped.detach().cpu().numpy()).out)
             return out.reshape(query.shape).to(query.device, query.dtype)
         sent = _to_cpu(grouped) if self.cache.selected is not None else None
@@ -183,6 +201,8 @@ def merge(
 
 def stored(vectors: Vectors, head: int, start: int, stop: int, like: torch.Tensor) -> torch.Tensor:
     """One head's rows as a tensor like `like`, (stop - start, d)."""
+    part, head = vectors.owners[head].tolist()
+    vectors = vectors.parts[part]
     if vectors.dtype == "bf16":
         slabs = range(start // SLAB, -(-stop // SLAB))
         codes = [vectors.slabs[n][head, max(start - n * SLAB, 0) : min(stop - n * SLAB, SLAB)] for n in slabs]
