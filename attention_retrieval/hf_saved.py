@@ -65,7 +65,7 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
         what = f"this cache has format {about.get('format')}, this version of Fovea reads {READ[0]} to {READ[-1]}"
         raise ModelError(what, where=str(path), fix=ANEW)
     with _placed(str(path)):
-        if about["format"] < 4:
+        if about["format"] < FORMAT:
             _renew(about)
         kind = registry.find("attention", "retrieval")
         with _placed("settings"):
@@ -76,12 +76,15 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
 
 
 def _renew(about: dict[str, Any]) -> None:
-    """What a file of format 2 or 3 says, as this one says it; what was made of its rows is made anew at the next token.
+    """What an older file says, as this one says it. Before format 4, or where heads streamed before 5, what was made of
+    its rows is made anew at the next token.
 
     Raises ModelError where rows were rounded in another way.
     """
     settings = about["settings"]
-    if settings.get("dtype") == "int8":
+    if about["format"] == 4 and not settings.get("heads"):
+        return
+    if about["format"] < 4 and settings.get("dtype") == "int8":
         raise ModelError("its int8 keys have a scale a token, as before format 4; now one a channel", fix=ANEW)
     if (window := settings.pop("prompt_window", None)) is not None:
         settings["prefill"] = {"use": "band", "window": window}

@@ -41,8 +41,10 @@ class LayerCache:
         self._clear(heads, d)
         self.sample, self.group = QuerySample(settings.queries), 0
         self.last: np.ndarray | None = None
-        """The last queries of a prompt that an eviction will look at, (query heads, n, d); None where nothing waits for
-        one."""
+        """The last queries of a prompt that an eviction or a policy of heads will look at, (query heads, n, d); None
+        where nothing waits for them."""
+        self.read = 0
+        """Tokens up to the last of these."""
         self.earlier: tuple[int, np.ndarray | None] = (0, None)
         """`last` as it was before the prompt's last piece, and the token that this began at: what `crop` goes back
         to where that piece was interrupted."""
@@ -73,6 +75,11 @@ class LayerCache:
         return len(self.keys)
 
     @property
+    def moves(self) -> bool:
+        """Whether keys are read at other places than the text's."""
+        return self.selection is not None and self.selection.moves
+
+    @property
     def tokens(self) -> int:
         """Rows, and what was dropped."""
         return self.evicted.length(int(self.keys.lengths[0])) if self.evicted else len(self)
@@ -96,17 +103,20 @@ class LayerCache:
     def learn(self, queries: np.ndarray, start: int) -> None:
         """Keep some of a prompt's queries, (query heads, tokens, d) times the scaling, from token `start` on.
 
-        Those that the selection learns from, and the last ones, for an eviction.
+        Those that the selection learns from, and the last ones, for an eviction or a policy of heads.
         """
+        if self.selected is not None:
+            self.selected.anew()
         if not self.group:
             self.group = len(queries) // self.keys.heads
             self.sample = QuerySample(max(self.settings.queries // self.group, 1))
         if self.selection and self.selection.needs_queries:
             self.sample.add(queries, start)
-        if self.settings.evict:
-            count, before = self.settings.evict.queries, () if self.last is None else (self.last,)
+        if (count := self.settings.last_queries) is not None:
+            before = () if self.last is None else (self.last,)
             last = np.concatenate([*before, queries[:, max(queries.shape[1] - count, 0) :]], axis=1)
             self.earlier, self.last = (start, self.last), last[:, max(last.shape[1] - count, 0) :]
+            self.read = start + queries.shape[1]
 
     def evict(self) -> bool:
         """Drop what the settings drop of a prompt that was read since the last call, or of an answer where the policy
@@ -130,12 +140,6 @@ class LayerCache:
         """Whether it is time to look again at what a growing answer holds."""
         return self.tokens % self.settings.insert_every == 0
 
-    def _last(self, count: int) -> np.ndarray | None:
-        """The last queries, (kv heads, group, n, d); None where none are asked for or known."""
-        if not count or self.last is None:
-            return None
-        return self.last.reshape(self.keys.heads, self.group, *self.last.shape[1:])
-
     def _budgets(self) -> np.ndarray | None:
         """The rows that each head may keep; None where the eviction says it by itself."""
         policy, heads = self.settings.evict, self.settings.heads
@@ -154,6 +158,12 @@ class LayerCache:
         at = [self.evicted.positions(head, tokens) if self.evicted else np.arange(tokens) for head in range(len(kept))]
         evicted = Evicted.of(tokens, [each[mine] for each, mine in zip(at, kept)])
         self.keys, self.values, self.evicted, self.rest = keys, values, evicted, rest
+
+    def _last(self, count: int) -> np.ndarray | None:
+        """The last queries, (kv heads, group, n, d); None where none are asked for or known."""
+        if not count or self.last is None:
+            return None
+        return self.last.reshape(self.keys.heads, self.group, *self.last.shape[1:])
 
     def advance(self) -> bool:
         """Let the selection be made, or take the pending rows in, where it is time; True if a zone has moved."""
@@ -184,6 +194,8 @@ class LayerCache:
             first, end = self.lead[streams], lengths[streams]
             spans[streams, 0, 1], spans[streams, 1, 1] = first, end
             spans[streams, 1, 0] = np.maximum(end - self.windows[streams], first)
+        if self.selected is not None and self.moves:
+            spans[mine, 0] = 0
         part = Partial(*attend_spans(self.keys.table, self.values.table, q, spans))
         return part if self.rest is None else merge(part, self.rest.attend(q))
 
@@ -204,6 +216,7 @@ class LayerCache:
     def _select(self, q: np.ndarray, near: Partial) -> Partial:
         assert self.selected is not None
         began, mine = time.perf_counter(), self.reading()
+        self.selected.now = len(self) - 1
         read = self.selected.attend(q[mine], Partial(near.out[mine], near.lse[mine]))
         seconds = (time.perf_counter() - began) / len(read.rows)
         for n, head in enumerate(np.arange(self.keys.heads)[mine].tolist()):
@@ -268,7 +281,7 @@ class LayerCache:
             raise ModelError(what, fix="read the text anew, or leave out evict and heads")
         if tokens < self.tokens or not tokens:
             start, last = self.earlier
-            self.last, self.earlier = last if tokens == start else None, (0, None)
+            self.last, self.read, self.earlier = last if tokens == start else None, start, (0, None)
         rows = min(max(tokens - self.tokens + len(self), 0), len(self)) if tokens else 0
         self.sample.keep(np.arange(max(self.tokens, tokens)) < tokens)
         if self.evicted and not tokens:
@@ -278,6 +291,8 @@ class LayerCache:
         self.attention[rows:] = 0
         if rows < self.indexed:
             self._forget()
+        elif self.selected is not None:
+            self.selected.anew()
 
     def keep(self, kept: np.ndarray) -> None:
         """Forget the tokens where `kept` (tokens,) is false; those behind the first of them are copied, and close up.
@@ -290,6 +305,9 @@ class LayerCache:
         if self.evicted and not kept[: self.evicted.whole_from].all():
             what = "the attention mask hides tokens of a text of which some were evicted"
             raise ModelError(what, fix="go on showing them, or leave out evict and heads")
+        if self.moves:
+            what = "the attention mask hides tokens that were read, so the others' places are no longer known"
+            raise ModelError(what, fix="go on showing them, or select with positions: text")
         self.sample.keep(kept)
         self.last, self.earlier = None, (0, None)
         kept = kept[self.tokens - len(self) :]
@@ -349,32 +367,42 @@ class LayerCache:
             self.stats[head].built((time.perf_counter() - began) / len(reads))
 
     def _look(self) -> None:
-        """Let the heads that stream drop what has left their windows, if any does."""
-        heads, tokens = self.settings.heads, len(self)
+        """Let the heads that stream drop what they do not read, if any does: all but sinks, a window, and the rows of
+        this very text that their policy names when it first looks.
+        """
+        heads, tokens, middle = self.settings.heads, len(self), None
         if heads is None or self._budgets() is not None:
             return
         windows = heads.windows(self.layer, self.keys.heads, tokens)
-        if (windows < tokens).any():
-            self.windows = np.where(windows >= tokens, 0, windows)
-            self._stream()
+        if self.evicted is None:
+            windows, middle = heads.reach(self.layer, self.keys, self.values, self._last(heads.queries), self.read)
+        if (windows >= tokens).all():
+            return
+        self.windows = np.where(windows >= tokens, 0, windows)
+        if self.lead is not None:
+            self._stream([np.arange(first) for first in self.lead])
+            return
+        sinks = np.arange(min(self.settings.sinks, tokens))
+        named = np.empty((self.keys.heads, 0), np.int64) if middle is None else middle
+        self._stream([np.union1d(sinks, rows[(rows >= 0) & (rows < tokens - w)]) for rows, w in zip(named, windows)])
 
     def _streamed(self) -> bool:
         """Let them do so again where it is time; True if it was."""
         if self.windows is None or self.lead is None or not self._due():
             return False
-        self._stream()
+        self._stream([np.arange(first) for first in self.lead])
         return True
 
-    def _stream(self) -> None:
+    def _stream(self, first: Sequence[np.ndarray]) -> None:
+        """Hold of each head that streams the rows `first`, from now on the first ones, and those of its window."""
         assert self.windows is not None and self.settings.heads is not None
-        lengths = self.keys.lengths
-        lead = np.minimum(self.settings.sinks, lengths) if self.lead is None else self.lead
+        lengths = self.keys.lengths.tolist()
         kept = [
-            np.r_[:first, max(rows - window, first) : rows] if window else np.arange(rows)
-            for first, window, rows in zip(lead.tolist(), self.windows.tolist(), lengths.tolist())
+            np.union1d(mine, np.arange(max(rows - window, 0), rows)) if window else np.arange(rows)
+            for mine, window, rows in zip(first, self.windows.tolist(), lengths)
         ]
         self._drop(kept, self.settings.heads.compensate, self.windows > 0)
-        self.lead = lead
+        self.lead = np.array([len(mine) for mine in first], np.int64)
 
     def queries(self, head: int) -> np.ndarray | None:
         """The prompt's queries of a kv head's group, (n, d), times the scaling, those that were kept."""

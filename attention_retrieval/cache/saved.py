@@ -4,7 +4,7 @@ NAME.keys.S          slab S of keys: mapped from the file when loaded, never cop
 NAME.keys.S.scales   its scales, for int8 and int4
 NAME.keys.plain      keys that are not rounded, where the others are by channel, fp32
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
-NAME.last            the prompt's last queries, that an eviction looks at, fp32: the same rows must go
+NAME.last            the prompt's last queries, that an eviction or a policy of heads looks at, fp32
 NAME.since           where what a head holds is whole from, (heads,), where some tokens were dropped
 NAME.before          the tokens before that which are left, one head's behind the other's; NAME.befores how many of each
 NAME.rest            what stands for those that are gone, (heads, 2, d), and NAME.rest.count
@@ -69,6 +69,7 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         "why": row.why,
         "stride": row.sample.stride,
         "group": row.group,
+        "read": row.read,
     }
 
 
@@ -89,6 +90,7 @@ class SavedRow(BaseModel):
     why: str
     stride: PositiveInt
     group: NonNegativeInt
+    read: NonNegativeInt = 0
 
 
 def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow, arrays: Arrays) -> DecodingRow:
@@ -119,6 +121,7 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
         cache.last = part(arrays, f"{name}.last", np.float32, (said.heads * said.group, None, said.d))
         if cache.last.shape[1] > said.tokens or not said.group:
             raise damaged(f"part '{name}.last' is {cache.last.shape}, of {said.tokens} tokens")
+        cache.read = min(max(said.read, cache.last.shape[1]), said.tokens)
     if said.built:
         _restore(name, cache, said, arrays)
     elif said.indexed != settings.sinks and (cache.selection or said.indexed > said.tokens):

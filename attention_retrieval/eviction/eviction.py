@@ -20,7 +20,6 @@ from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
 
 
-
 class Shares(NamedTuple):
     """What the policy of heads says about the kv heads of a layer and a text."""
 
