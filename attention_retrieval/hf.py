@@ -195,14 +195,19 @@ class RetrievalCache(DynamicCache):
         return [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
 
     def index(self) -> None:
-        """Let each layer make now, over the text read so far, what it would make at its next token, and drop what it
-        would drop.
+        """Let each layer make now, over the text read so far, what it would make at its next token; heads that stream
+        give up what they do not read.
 
-        `save` then holds it, and every question finds the same: an eviction has then not seen the question.
+        `save` then holds it, and every question finds the same.
         """
         for row in self._all_rows():
-            row.evict()
             row.advance()
+
+    def evict(self) -> None:
+        """Let an eviction drop now what it would drop at the next token: whatever is asked then has no say in it."""
+        for layer in self.layers:
+            for row in layer.rows if isinstance(layer, RetrievalLayer) else ():
+                row.evict()
 
     def report_anew(self) -> None:
         """Let `report` begin again: what was searched for an earlier question is no part of the next one's."""

@@ -31,8 +31,8 @@ class DecodingRow:
                     for n in range(tokens)
                 ]
             )
-        if tokens == 1 and before and self.cache.evict():
-            self.near = None
+        if tokens == 1 and before:
+            self.evict()
         read = self.cache.tokens
         self.cache.append(_codes(keys), _codes(values))
         if tokens > 1 or not before:
@@ -45,6 +45,13 @@ class DecodingRow:
         """Keys and values (kv heads, tokens, d) of tokens that were attended to elsewhere."""
         self.cache.append(_codes(keys), _codes(values))
         self.near = None
+
+    def evict(self) -> bool:
+        """Drop what the settings drop of a prompt, if any; True if rows have gone."""
+        gone = self.cache.evict()
+        if gone:
+            self.near = None
+        return gone
 
     def crop(self, length: int) -> None:
         """Forget the tokens from `length` on."""

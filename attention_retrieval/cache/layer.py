@@ -8,8 +8,8 @@ Every row is in one of three zones, which row numbers tell apart:
 
 Static and pending rows are attended to exactly, by whoever holds them near the model; here are all rows, and what the
 selection reads of those indexed. Rows are tokens, in order, but for those that were dropped: by an eviction, or by a
-head that streams, when they have left its window. Each head holds its own rows. The zones are of the heads that read the
-whole text, or hold most of it; others read all that they hold.
+head that streams, when they have left its window. Each head holds its own rows. The zones are of the heads that read
+the whole text, or hold most of it; others read all that they hold.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ class LayerCache:
         policy, heads = self.settings.evict, self.settings.heads
         if not policy or not heads:
             return None
-        here = self.layer, self.keys.heads
-        windows = np.minimum(heads.windows(*here, self.tokens), self.tokens)
-        return policy.budgets(Shares(windows, lambda total: heads.budgets(*here, total, self.tokens)))
+        here, tokens = (self.layer, self.keys.heads), self.tokens
+        windows = np.minimum(heads.windows(*here, tokens), tokens)
+        return policy.budgets(Shares(tokens, windows, lambda total: heads.budgets(*here, total, tokens)))
 
     def _drop(self, kept: Sequence[np.ndarray], compensates: bool, labels: np.ndarray | None = None) -> None:
         """Hold only the rows `kept` of each head, and those with one label and as many side by side."""
@@ -371,7 +371,7 @@ class LayerCache:
         this very text that their policy names when it first looks.
         """
         heads, tokens, middle = self.settings.heads, len(self), None
-        if heads is None or self._budgets() is not None:
+        if heads is None or (self.settings.evict and self.settings.evict.wants_heads):
             return
         windows = heads.windows(self.layer, self.keys.heads, tokens)
         if self.evicted is None:
@@ -395,7 +395,8 @@ class LayerCache:
 
     def _stream(self, first: Sequence[np.ndarray]) -> None:
         """Hold of each head that streams the rows `first`, from now on the first ones, and those of its window."""
-        assert self.windows is not None and self.settings.heads is not None
+        assert self.windows is not None
+        assert self.settings.heads is not None
         lengths = self.keys.lengths.tolist()
         kept = [
             np.union1d(mine, np.arange(max(rows - window, 0), rows)) if window else np.arange(rows)

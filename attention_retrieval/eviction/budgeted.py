@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from fovea.attention_retrieval.eviction.eviction import Eviction, Shares
 from fovea.attention_retrieval.vectors import Vectors
@@ -19,8 +19,8 @@ from fovea.attention_retrieval.vectors import Vectors
 class Budgeted(Eviction):
     """What is left to an eviction is the `score` of each row."""
 
-    keep: PositiveInt = 2048
-    """Rows of a head that stay, the window among them."""
+    keep: PositiveInt | Annotated[float, Field(gt=0, lt=1)] = 2048
+    """Rows of a head that stay, the window among them; below 1, that share of those there are."""
 
     budget: Literal["even", "heads", "windows"] = "even"
     """`even`: each head keeps `keep` rows; `heads`: so many on average, shared out by the policy of `heads`; `windows`:
@@ -31,7 +31,7 @@ class Budgeted(Eviction):
 
     @model_validator(mode="after")
     def _fits(self) -> Budgeted:
-        if self.keep <= self.window:
+        if 1 <= self.keep <= self.window:
             raise ValueError(f"keep ({self.keep}) must be more than window ({self.window})")
         return self
 
@@ -42,17 +42,28 @@ class Budgeted(Eviction):
         `queries` (group, n, d), times the scaling, are those of the last n rows.
         """
 
+    @property
+    def wants_heads(self) -> bool:
+        """Unless `budget` is `even`."""
+        return self.budget != "even"
+
     def budgets(self, policy: Shares) -> np.ndarray | None:
         """By `budget`."""
         if self.budget == "even":
             return None
-        return policy.windows if self.budget == "windows" else policy.shared(self.keep * len(policy.windows))
+        if self.budget == "windows":
+            return policy.windows
+        return policy.shared(self._rows(policy.tokens) * len(policy.windows))
+
+    def _rows(self, tokens: int) -> int:
+        """What `keep` means of a text of so many."""
+        return int(self.keep) if self.keep >= 1 else max(round(self.keep * tokens), 1)
 
     def kept(
         self, keys: Vectors, values: Vectors, queries: np.ndarray | None, budgets: np.ndarray | None = None
     ) -> Sequence[np.ndarray] | None:
         """O(queries * rows * d) a head that drops some."""
-        most = np.full(keys.heads, self.keep) if budgets is None else budgets
+        most = np.full(keys.heads, self._rows(len(keys))) if budgets is None else budgets
         if queries is None or (keys.lengths <= most).all():
             return None
         return [self._kept(queries[head], keys.head(head).block, int(keys.lengths[head]), int(most[head]))

@@ -50,6 +50,11 @@ class CompensationToken(Eviction, name="compensation"):
         """It does."""
         return True
 
+    @property
+    def wants_heads(self) -> bool:
+        """As `of` does."""
+        return self.of is not None and self.of.wants_heads
+
     def budgets(self, policy: Shares) -> np.ndarray | None:
         """Those of `of`."""
         return self.of.budgets(policy) if self.of else None

@@ -23,6 +23,8 @@ from fovea.rag.component import Component
 class Shares(NamedTuple):
     """What the policy of heads says about the kv heads of a layer and a text."""
 
+    tokens: int
+    """How long the text is."""
     windows: np.ndarray
     """How far each head looks, (kv heads,): as many as there are tokens, or more, is the whole text."""
     shared: Callable[[int], np.ndarray]
@@ -38,10 +40,15 @@ class Eviction(Component, kind="eviction"):
         return 0
 
     def budgets(self, policy: Shares) -> np.ndarray | None:
-        """The rows that each head may keep, by the policy of heads; None where that has no say: then heads that stream
-        drop what has left their windows besides.
-        """
+        """The rows that each head may keep; None where the policy of heads has no say."""
         return None
+
+    @property
+    def wants_heads(self) -> bool:
+        """Whether the policy of heads says how many rows each head may keep; else heads that stream drop what has left
+        their windows besides.
+        """
+        return False
 
     @property
     def again(self) -> bool:

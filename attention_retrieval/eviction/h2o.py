@@ -3,9 +3,9 @@
     score_i = sum over queries j >= i of softmax(q_j . k)_i, the mean over the group
     kept    = the `keep` - `window` best rows before the window, and the window
 
-The paper sums over all queries, and drops a row at every token. Here a prompt is read whole, and the sum is over its last
-`queries` tokens, those that the cache keeps; once they are more than the prompt has, it is the paper's for a prompt. Rows
-of an answer stay. A control: a sum over all rows favours early ones, which more queries see.
+The paper sums over all queries, and drops a row at every token. Here a prompt is read whole, and the sum is over its
+last `seen` tokens, whose queries the cache keeps; where they are all of the prompt's, it is the paper's sum for a prompt.
+Rows of an answer stay. A control: a sum over all rows favours early ones, which more queries see.
 (Zhang et al., "H2O: heavy-hitter oracle for efficient generative inference of large language models", 2023, arXiv
 2306.14048)
 """

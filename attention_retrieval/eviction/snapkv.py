@@ -7,8 +7,8 @@
 Pooled, so that a word comes with its surroundings. Nothing is dropped of a prompt of at most `keep` tokens. The release
 repeats keys for every query head and lets each keep its own; here a kv head keeps what its group wants on average.
 
-Where the question ends the prompt, it votes. A question that is asked after the text was evicted does not: read the text
-alone, call `RetrievalCache.index()`, and what its own last tokens wanted is kept, whatever is asked then.
+Where the question ends the prompt, it votes. A question that is asked after the text was evicted does not: read the
+text alone, call `RetrievalCache.evict()`, and what its own last tokens wanted is kept, whatever is asked then.
 (Li et al., "SnapKV: LLM knows what you are looking for before generation", 2024, arXiv 2404.14469)
 """
 

@@ -3,9 +3,9 @@
     kept = the first `sinks` rows, and the last `window` ones; again every `insert_every` tokens of an answer
 
 Softmax must put its mass somewhere, and models learn to put it on the first tokens; without these the answer falls
-apart. All between is forgotten. The release moves rotations so that positions count within what is kept; here rows stand
-at the positions of the text, which is the same up to the length that a model was trained at. `attention: {use:
-streaming}` reads the same rows and drops none.
+apart. All between is forgotten. The release moves rotations so that positions count within what is kept; here rows
+stand at the positions of the text, which is the same up to the length that a model was trained at.
+`attention: {use: streaming}` reads the same rows and drops none.
 (Xiao et al., "Efficient streaming language models with attention sinks", 2023, arXiv 2309.17453)
 """
 

@@ -58,7 +58,7 @@ def _check_ragged(eviction: Eviction, text: Layer) -> None:
 
 def _check_budgets(eviction: Eviction, text: Layer) -> None:
     """Where the policy of heads says how many rows each head may keep, no head keeps more."""
-    budgets = eviction.budgets(Shares(np.array([700, 40]), lambda total: np.array([total - 150, 150])))
+    budgets = eviction.budgets(Shares(700, np.array([700, 40]), lambda total: np.array([total - 150, 150])))
     if budgets is not None:
         kept = eviction.kept(text.keys, text.values, queries(text, eviction.queries), budgets)
         assert kept is not None, "a head with a small budget drops rows"

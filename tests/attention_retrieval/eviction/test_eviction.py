@@ -10,15 +10,19 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from fovea.attention_retrieval import Retrieval  # noqa: E402
+from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
 from fovea.attention_retrieval.cache.layer import LayerCache  # noqa: E402
 from fovea.attention_retrieval.eviction.eviction import Eviction  # noqa: E402
+from fovea.attention_retrieval.eviction.h2o import H2O  # noqa: E402
 from fovea.attention_retrieval.eviction.snapkv import SnapKV, pooled, votes  # noqa: E402
 from fovea.attention_retrieval.kernels.reference import attend  # noqa: E402
 from fovea.attention_retrieval.testing.evictions import check_eviction  # noqa: E402
 from fovea.rag import registry  # noqa: E402
+from fovea.rag.causal_lm import cache_argument  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
+from tests.tiny_lms import model, text  # noqa: E402
 
+OWN = {"sinks": 2, "window": 8, "dense_below": 10_000, "dtype": "fp32", "insert_every": 25}
 SMALL = {
     "snapkv": {"keep": 100, "window": 16},
     "h2o": {"keep": 100, "window": 16, "seen": 200},
@@ -47,6 +51,87 @@ def test_pooling_takes_the_largest_neighbour(score, kernel):
     half = kernel // 2
     wanted = [max(score[max(n - half, 0) : n + half + 1]) for n in range(len(score))]
     np.testing.assert_array_equal(pooled(np.array(score), kernel), wanted)
+
+
+def test_h2o_sums_over_the_queries_it_is_given_piece_by_piece():
+    rng = np.random.default_rng(0)
+    keys, queries = rng.normal(size=(300, 8)), rng.normal(size=(3, 300, 8))
+    logits = torch.from_numpy(queries @ keys.T).masked_fill(torch.ones(300, 300).triu(1).bool(), float("-inf"))
+    expected = logits.softmax(dim=-1).sum(dim=1).mean(dim=0)[:280].numpy()
+    got = H2O(keep=50, window=20, seen=300).score(queries, keys)
+    np.testing.assert_allclose(got, expected, atol=1e-9)
+
+
+def test_a_stream_keeps_sinks_and_a_window_and_goes_on():
+    layer = LayerCache(Retrieval(evict={"use": "streaming", "sinks": 2, "window": 30}, **OWN), 0, 2, 16)
+    rows = np.random.default_rng(0).normal(size=(2, 400, 16)).astype(np.float32)
+    layer.append(rows[:, :90], rows[:, :90])
+    layer.learn(np.ones((6, 90, 16), np.float32), 0)
+    for n in range(91, 301):
+        layer.evict()
+        layer.append(rows[:, n - 1 : n], rows[:, n - 1 : n])
+        assert len(layer) <= 32 + 25
+    held = layer.evicted.positions(0, 300)
+    assert (held[:2].tolist(), held[-30:].tolist()) == ([0, 1], list(range(270, 300)))
+    np.testing.assert_array_equal(layer.keys.head(0).block(0, len(held)), rows[0, held])
+
+
+@pytest.mark.parametrize("group", [3, 4, 7])
+@pytest.mark.parametrize("of", [None, {"use": "snapkv", "keep": 40, "window": 10}])
+def test_where_all_dropped_keys_are_equal_the_token_stands_for_them(of, group):
+    rng = np.random.default_rng(0)
+    keys, values = np.ones((2, 200, 16), np.float32), rng.normal(size=(2, 200, 16)).astype(np.float32)
+    policy = {"use": "compensation", "of": of, "window": 30, "share": 0}
+    layer = LayerCache(Retrieval(evict=policy, **OWN), 0, 2, 16)
+    layer.append(keys, values)
+    layer.learn(rng.normal(size=(2 * group, 200, 16)).astype(np.float32), 0)
+    assert layer.evict()
+    assert len(layer) < 50
+    q = rng.normal(size=(2, group, 16)).astype(np.float32)
+    part = layer.attend(q)
+    for head in range(2):
+        out, lse = attend(values[head], (q[head] @ keys[head].T).astype(np.float32))
+        np.testing.assert_allclose(part.out[head], out, atol=1e-4)
+        np.testing.assert_allclose(part.lse[head], lse, atol=1e-4)
+
+
+@pytest.mark.parametrize(("budget", "rows"), [("windows", [200, 25]), ("heads", [95, 25])])
+def test_the_policy_of_heads_says_how_many_rows_each_keeps(budget, rows):
+    policy = {"use": "retrieval_heads", "scores": [[0.9] * 3 + [0.1] * 3], "window": 25}
+    layer = LayerCache(
+        Retrieval(evict={"use": "snapkv", "keep": 60, "window": 10, "budget": budget}, heads=policy, **OWN), 0, 2, 16
+    )
+    text = np.random.default_rng(2).normal(size=(2, 200, 16)).astype(np.float32)
+    text[1, 50] = 8
+    layer.append(text, text)
+    layer.learn(np.ones((6, 200, 16), np.float32), 0)
+    assert layer.evict()
+    got = layer.keys.lengths.tolist()
+    assert got == rows if budget == "windows" else (sum(got) == 120 and got[0] > 3 * got[1])
+    assert 50 in layer.evicted.positions(1, 200), "the best rows, not the last ones"
+    layer.advance()
+    assert layer.keys.lengths.tolist() == got, "nothing is dropped besides"
+    with pytest.raises(ValueError, match="shares rows out by a policy of heads, and heads is not set"):
+        Retrieval(evict={"use": "snapkv", "budget": budget})
+
+
+def test_a_question_that_is_not_known_has_no_vote():
+    lm = model("llama, 4 to 1", "fovea_retrieval")
+    both = []
+    for known in (True, False):
+        cache = RetrievalCache(lm.config, Retrieval(evict={"use": "snapkv", "keep": 40, "window": 8}, **OWN))
+        with torch.inference_mode():
+            lm(text(120), **cache_argument(lm, cache))
+            if not known:
+                cache.evict()
+                assert cache.report().heads[0].rows == 40
+            for piece in (text(9, seed=5), text(1, seed=6)):
+                lm(piece, **cache_argument(lm, cache))
+        row = cache._all_rows()[0]
+        assert row.tokens == 130
+        both.append(set(row.evicted.positions(0, 130)))
+    assert both[0] != both[1]
+    assert set(range(112, 130)) & both[1] >= set(range(121, 129)), "what came after is evicted by its own queries"
 
 
 def test_settings_that_do_not_fit():
