@@ -28,7 +28,7 @@ from fovea.attention_retrieval import hf_saved
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.cache.report import HeadReport, HeadStats, Report
 from fovea.attention_retrieval.hf_layer import IMPLEMENTATION as IMPLEMENTATION
-from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop
+from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop, lead
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.attention_interface import check_attention, check_model
@@ -65,6 +65,10 @@ class RetrievalCache(DynamicCache):
         check_attention(text, IMPLEMENTATION)
         super().__init__(config=config)
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
+        if self.settings.wants_rotation:
+            what = "select moves keys to other positions, and nobody has said how this model turns them"
+            fix = "settings.with_rotation(Rotation.of(model)), or positions: text"
+            raise ConfigError(what, where="select", fix=fix)
         if self.settings.heads:
             kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
             self.settings.heads.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
@@ -72,6 +76,7 @@ class RetrievalCache(DynamicCache):
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)
         ]
+        self._lead()
         full = [n for n, layer in enumerate(self.layers) if isinstance(layer, RetrievalLayer)]
         check_watched(self.settings.watch, full, text.num_attention_heads)
 
@@ -180,6 +185,10 @@ class RetrievalCache(DynamicCache):
         whole = self.attention(sequence)
         return np.average(whole, axis=0, weights=heads) if sum(heads) else whole.sum(axis=0)
 
+    def _lead(self) -> None:
+        """Let layers lead each other, where the selection says so."""
+        lead(self.layers, self.settings.selection.run if self.settings.selection else 1)
+
     def _rows(self, sequence: int) -> list[LayerCache]:
         return [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
 
@@ -222,6 +231,7 @@ class RetrievalCache(DynamicCache):
         cache = cls.__new__(cls)
         DynamicCache.__init__(cache)
         cache.settings, cache.layers = hf_saved.load(Path(path))
+        cache._lead()
         return cache
 
 

@@ -36,8 +36,10 @@ class LayerCache:
         self.keys, self.values = Vectors(heads, d, settings.dtype, "channel"), Vectors(heads, d, settings.dtype)
         self.sample, self.group = QuerySample(settings.queries), 0
         self.last: np.ndarray | None = None
-        """The last queries of a prompt that an eviction will look at, (query heads, n, d); None where nothing waits for
-        one."""
+        """The last queries of a prompt that an eviction or a policy of heads will look at, (query heads, n, d); None
+        where nothing waits for them."""
+        self.read = 0
+        """Tokens up to the last of these."""
         self.earlier: tuple[int, np.ndarray | None] = (0, None)
         """`last` as it was before the prompt's last piece, and the token that this began at: what `crop` goes back
         to where that piece was interrupted."""
@@ -46,6 +48,8 @@ class LayerCache:
         self.selected: Selected | None = None
         self.windows: np.ndarray | None = None
         """How far each head looks, (heads,), and 0 where it reads the whole text; None where all do."""
+        self.middle: np.ndarray | None = None
+        """Rows between sinks and window that a head with a window reads besides, (heads, n), -1 is nobody."""
         self.why = f"up to {settings.dense_below:,} tokens every key is read"
         self.stats = [HeadStats(layer, head) for head in range(heads)]
         self.found: Sequence[Found] = ()
@@ -57,6 +61,11 @@ class LayerCache:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def moves(self) -> bool:
+        """Whether keys are read at other places than the text's."""
+        return self.selection is not None and self.selection.moves
 
     @property
     def tokens(self) -> int:
@@ -77,17 +86,20 @@ class LayerCache:
     def learn(self, queries: np.ndarray, start: int) -> None:
         """Keep some of a prompt's queries, (query heads, tokens, d) times the scaling, from token `start` on.
 
-        Those that the selection learns from, and the last ones, for an eviction.
+        Those that the selection learns from, and the last ones, for an eviction or a policy of heads.
         """
+        if self.selected is not None:
+            self.selected.anew()
         if not self.group:
             self.group = len(queries) // self.keys.heads
             self.sample = QuerySample(max(self.settings.queries // self.group, 1))
         if self.selection and self.selection.needs_queries:
             self.sample.add(queries, start)
-        if self.settings.evict:
-            count, before = self.settings.evict.queries, () if self.last is None else (self.last,)
+        if (count := self.settings.last_queries) is not None:
+            before = () if self.last is None else (self.last,)
             last = np.concatenate([*before, queries[:, max(queries.shape[1] - count, 0) :]], axis=1)
             self.earlier, self.last = (start, self.last), last[:, max(last.shape[1] - count, 0) :]
+            self.read = start + queries.shape[1]
 
     def evict(self) -> bool:
         """Drop what the settings drop of a prompt that was read since the last call; True if rows have gone.
@@ -96,9 +108,8 @@ class LayerCache:
         """
         if not (policy := self.settings.evict) or self.last is None:
             return False
-        last, heads = self.last, self.keys.heads
-        asked = last.reshape(heads, self.group, *last.shape[1:]) if policy.queries else None
-        kept = policy.kept(self.keys, self.values, asked)
+        heads = self.keys.heads
+        kept = policy.kept(self.keys, self.values, self._last(policy.queries))
         if kept is None:
             self.last, self.earlier = None, (0, None)
             return False
@@ -112,6 +123,12 @@ class LayerCache:
         self.keys, self.values, self.evicted, self.last = keys, values, Evicted(tokens, at), None
         self.earlier = 0, None
         return True
+
+    def _last(self, count: int) -> np.ndarray | None:
+        """The last queries, (kv heads, group, n, d); None where none are asked for or known."""
+        if not count or self.last is None:
+            return None
+        return self.last.reshape(self.keys.heads, self.group, *self.last.shape[1:])
 
     def advance(self) -> bool:
         """Let the selection be made, or take the pending rows in, where it is time; True if a zone has moved."""
@@ -133,11 +150,15 @@ class LayerCache:
         from fovea.attention_retrieval.kernels.spans import attend_spans
 
         sinks = min(self.settings.sinks, self.indexed, len(self))
-        spans = np.empty((self.keys.heads, 2, 2), np.int64)
+        few = np.empty((self.keys.heads, 0), np.int64) if self.middle is None else self.middle
+        spans = np.empty((self.keys.heads, 2 + few.shape[1], 2), np.int64)
         spans[:, 0], spans[:, 1] = (0, sinks), (max(self.indexed, sinks), len(self))
+        spans[:, 2:, 0], spans[:, 2:, 1] = few, few + (few >= 0)
         if self.windows is not None:
             streams = self.windows > 0
             spans[streams, 1, 0] = np.maximum(len(self) - self.windows[streams], sinks)
+        if self.selected is not None and self.moves:
+            spans[self.reading(), 0] = 0
         return Partial(*attend_spans(self.keys.table, self.values.table, q, spans))
 
     def attend(self, q: np.ndarray) -> Partial:
@@ -157,6 +178,7 @@ class LayerCache:
     def _select(self, q: np.ndarray, near: Partial) -> Partial:
         assert self.selected is not None
         began, mine = time.perf_counter(), self.reading()
+        self.selected.now = len(self) - 1
         read = self.selected.attend(q[mine], Partial(near.out[mine], near.lse[mine]))
         seconds = (time.perf_counter() - began) / len(read.rows)
         for n, head in enumerate(np.arange(self.keys.heads)[mine].tolist()):
@@ -219,7 +241,7 @@ class LayerCache:
             raise ModelError(what, fix="read the text anew, or leave out evict")
         if tokens < self.tokens or not tokens:
             start, last = self.earlier
-            self.last, self.earlier = last if tokens == start else None, (0, None)
+            self.last, self.read, self.earlier = last if tokens == start else None, start, (0, None)
         rows = min(max(tokens - self.tokens + len(self), 0), len(self))
         if self.evicted:
             self.evicted = self.evicted.cropped(tokens) if tokens else None
@@ -229,6 +251,8 @@ class LayerCache:
         self.attention[rows:] = 0
         if rows < self.indexed:
             self._forget()
+        elif self.selected is not None:
+            self.selected.anew()
 
     def keep(self, kept: np.ndarray) -> None:
         """Forget the tokens where `kept` (tokens,) is false; those behind the first of them are copied, and close up.
@@ -241,6 +265,9 @@ class LayerCache:
         if self.evicted and not kept[: self.evicted.tokens].all():
             what = "the attention mask hides tokens of a text of which some were evicted"
             raise ModelError(what, fix="go on showing them, or leave out evict")
+        if self.moves:
+            what = "the attention mask hides tokens that were read, so the others' places are no longer known"
+            raise ModelError(what, fix="go on showing them, or select with positions: text")
         self.sample.keep(kept)
         self.last, self.earlier = None, (0, None)
         if self.evicted:
@@ -279,13 +306,16 @@ class LayerCache:
         return moved
 
     def _forget(self) -> None:
-        self.selected, self.windows, self.built, self.indexed = None, None, False, self.settings.sinks
+        self.selected, self.windows, self.middle, self.built = None, None, None, False
+        self.indexed = self.settings.sinks
 
     def _build(self, stop: int) -> None:
         """The state of the selection for the heads that read the whole text, or, if it is interrupted, none."""
         assert self.selection
         began, seed, tokens = time.perf_counter(), self.settings.seed + 1000 * self.layer, len(self)
-        windows = self.settings.heads.windows(self.layer, self.keys.heads, tokens) if self.settings.heads else None
+        windows, middle = None, None
+        if heads := self.settings.heads:
+            windows, middle = heads.reach(self.layer, self.keys, self.values, self._last(heads.queries), self.read)
         reads = np.flatnonzero(windows >= tokens) if windows is not None else np.arange(self.keys.heads)
         selected, why = None, "every head looks no further than its window"
         if len(reads):
@@ -296,9 +326,16 @@ class LayerCache:
             why = f"{self.selection.name}: {selected.why}"
         if windows is not None and len(reads) < self.keys.heads:
             self.windows = np.where(windows >= tokens, 0, windows)
+            self.middle = self._between(middle, windows)
         self.selected, self.indexed, self.built, self.why = selected, stop, True, why
         for head in reads.tolist():
             self.stats[head].built((time.perf_counter() - began) / len(reads))
+
+    def _between(self, rows: np.ndarray | None, windows: np.ndarray) -> np.ndarray | None:
+        """Those of `rows` that are neither sinks nor in their head's window, and -1 for the others; None for none."""
+        if rows is None or not rows.size:
+            return None
+        return np.where((rows >= self.settings.sinks) & (rows < len(self) - windows[:, None]), rows, -1)
 
     def queries(self, head: int) -> np.ndarray | None:
         """The prompt's queries of a kv head's group, (n, d), times the scaling, those that were kept."""

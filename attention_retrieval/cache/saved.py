@@ -4,9 +4,10 @@ NAME.keys.S          slab S of keys: mapped from the file when loaded, never cop
 NAME.keys.S.scales   its scales, for int8 and int4
 NAME.keys.plain      keys that are not rounded, where the others are by channel, fp32
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
-NAME.last            the prompt's last queries, that an eviction looks at, fp32: the same rows must go
+NAME.last            the prompt's last queries, that an eviction or a policy of heads looks at, fp32
 NAME.evicted         which of the tokens up to an eviction are there, by head
 NAME.windows         how far each head looks, where some stream
+NAME.middle          rows that these read besides, -1 is nobody
 NAME.selected.PART   the arrays of the selection's state
 """
 
@@ -47,6 +48,8 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         arrays[f"{name}.evicted"] = row.evicted.at
     if row.windows is not None:
         arrays[f"{name}.windows"] = row.windows
+    if row.middle is not None:
+        arrays[f"{name}.middle"] = row.middle
     for key, array in row.selected.state().items() if row.selected else ():
         arrays[f"{name}.selected.{key}"] = array
     return {
@@ -59,6 +62,7 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         "why": row.why,
         "stride": row.sample.stride,
         "group": row.group,
+        "read": row.read,
     }
 
 
@@ -76,6 +80,7 @@ class SavedRow(BaseModel):
     why: str
     stride: PositiveInt
     group: NonNegativeInt
+    read: NonNegativeInt = 0
 
 
 def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow, arrays: Arrays) -> DecodingRow:
@@ -99,6 +104,7 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
         cache.last = part(arrays, f"{name}.last", np.float32, (said.heads * said.group, None, said.d))
         if cache.last.shape[1] > said.tokens or not said.group:
             raise damaged(f"part '{name}.last' is {cache.last.shape}, of {said.tokens} tokens")
+        cache.read = min(max(said.read, cache.last.shape[1]), said.tokens)
     if said.built:
         _restore(name, cache, said, arrays)
     elif said.indexed != settings.sinks and (cache.selection or said.indexed > said.tokens):
@@ -125,6 +131,9 @@ def _restore(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> No
     if f"{name}.windows" in arrays:
         windows = part(arrays, f"{name}.windows", np.int64, (said.heads,))
         cache.windows = within(windows, f"{name}.windows", 0, max(said.tokens, 1))
+    if f"{name}.middle" in arrays:
+        middle = part(arrays, f"{name}.middle", np.int64, (said.heads, None))
+        cache.middle = within(middle, f"{name}.middle", -1, max(said.indexed, 1))
     cache.built, reads = True, np.arange(said.heads)[cache.reading()]
     if len(reads):
         state = under(f"{name}.selected.", arrays)

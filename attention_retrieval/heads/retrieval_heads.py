@@ -9,6 +9,7 @@ quantile over all layers is DuoAttention's, arXiv 2410.10819)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -39,13 +40,13 @@ class RetrievalHeads(Heads, name="retrieval_heads"):
         return scores
 
     @property
-    def wants_scores(self) -> bool:
-        """Where they are `auto`."""
-        return self.scores == "auto"
+    def wants_table(self) -> str:
+        """`copy`, where they are `auto`."""
+        return "copy" if self.scores == "auto" else ""
 
-    def with_scores(self, scores: list[list[float]]) -> RetrievalHeads:
+    def with_table(self, scores: Mapping[str, list[list[float]]]) -> RetrievalHeads:
         """The same, by these."""
-        return self.model_copy(update={"scores": scores})
+        return self.model_copy(update={"scores": scores["copy"]})
 
     def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
         """Scores must be those of a model of this shape."""

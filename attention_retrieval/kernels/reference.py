@@ -60,9 +60,11 @@ def attend_rest(
             mean, whole = query @ clusters.keys[c], float(variances[g] * clusters.spread[c])
             delta = known[here] - mean
             variance = (size * whole - (delta**2).sum()) / left - (delta.sum() / left) ** 2
-            log = mean - delta.sum() / left + np.clip(variance, 0, whole) / 2
+            half = np.clip(variance, 0, whole) / 2
+            log = mean - delta.sum() / left + (np.log1p(half) if clusters.taylor else half)
             weights.append([left * np.exp(min(log, known.min(initial=np.inf)))])
-            value = (size * clusters.values[c].astype(np.float64) - points[0][here].sum(axis=0)) / left + lean[g]
+            value = (size * clusters.values[c].astype(np.float64) - points[0][here].sum(axis=0)) / left
+            value = value + lean[g] / (1 + half if clusters.taylor else 1)
             points.append(value[None])
         weight = np.concatenate(weights)
         outs.append(weight @ np.concatenate(points) / weight.sum())

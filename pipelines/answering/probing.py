@@ -13,6 +13,7 @@ from fovea.attention_retrieval.heads.table import HeadTable
 from fovea.attention_retrieval.probes.needles import Needle, needles
 from fovea.attention_retrieval.probes.pointing import Probe, pointing_scores
 from fovea.attention_retrieval.probes.retrieval_heads import retrieval_scores
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.pipelines.answering.layout import Layout
 from fovea.pipelines.answering.prompt import messages
 from fovea.rag import trace
@@ -59,11 +60,13 @@ def found(model: str, kind: Kind) -> HeadTable | None:
 
 
 def with_tables(attention: Attention, lm: CausalLM, model: str) -> Attention:
-    """`attention` with the heads and the scores of the model's tables, where it asks for them."""
+    """`attention` with the heads and the scores of the model's tables, and its rotation, where it asks for them."""
     if attention.wants_heads:
         attention = attention.with_heads(known(lm, model).strongest("answer", HEADS, near=NEAR))
-    if attention.wants_scores:
-        attention = attention.with_scores(known(lm, model, "copy").scores["copy"])
+    if attention.wants_table:
+        attention = attention.with_table(known(lm, model, attention.wants_table).scores)
+    if attention.wants_rotation:
+        attention = attention.with_rotation(Rotation.of(lm.model))
     return attention
 
 

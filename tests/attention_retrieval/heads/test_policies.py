@@ -54,14 +54,14 @@ def test_scores_that_are_no_table(scores):
 
 def test_scores_of_a_table_are_the_generators_to_give():
     policy = RetrievalHeads()
-    assert policy.wants_scores
+    assert policy.wants_table == "copy"
     with pytest.raises(ConfigError, match="scores: auto takes those of the model's table"):
         policy.check(3, 4, 2)
-    assert policy.with_scores(SCORES) == RetrievalHeads(scores=SCORES)
+    assert policy.with_table({"copy": SCORES}) == RetrievalHeads(scores=SCORES)
     settings = Retrieval(heads={"use": "retrieval_heads", "keep": 0.2})
-    assert settings.wants_scores
-    given = settings.with_scores(SCORES)
-    assert (given.heads, given.wants_scores) == (RetrievalHeads(scores=SCORES, keep=0.2), False)
+    assert settings.wants_table == "copy"
+    given = settings.with_table({"copy": SCORES})
+    assert (given.heads, given.wants_table) == (RetrievalHeads(scores=SCORES, keep=0.2), "")
 
 
 @pytest.mark.parametrize("select", [{"use": "wave", "rest": 0, "most": 10_000}, {"use": "retrieval", "top_k": 500}])
