@@ -25,8 +25,18 @@ from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
 
-Queries = Callable[[int], np.ndarray | None]
-"""The prompt's queries of a kv head's group, (n, d), times the scaling, in order of their positions; None for none."""
+
+class Queries(NamedTuple):
+    """The prompt's queries, those that were kept."""
+
+    of: Callable[[int], np.ndarray | None]
+    """Those of a kv head's group, (tokens * queries, d), times the scaling, token by token; None for none."""
+    rows: Callable[[int], np.ndarray]
+    """The row of a kv head that each of these tokens stands at, (tokens,)."""
+
+    def __call__(self, head: int) -> np.ndarray | None:
+        """`of`."""
+        return self.of(head)
 
 
 class Read(NamedTuple):
