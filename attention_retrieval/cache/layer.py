@@ -22,7 +22,7 @@ from fovea.attention_retrieval.cache.queries import QuerySample
 from fovea.attention_retrieval.cache.report import HeadStats
 from fovea.attention_retrieval.index.engine import Found
 from fovea.attention_retrieval.partial import Partial
-from fovea.attention_retrieval.selection.selection import Selected
+from fovea.attention_retrieval.selection.selection import Queries, Selected
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.errors import ModelError
@@ -320,9 +320,9 @@ class LayerCache:
         selected, why = None, "every head looks no further than its window"
         if len(reads):
             keys, values = self.of_heads(reads)
-            selected = self.selection.over(
-                keys, values, self.settings.sinks, stop, queries=lambda n: self.queries(reads[n]), seed=seed
-            )
+            asked = Queries(lambda n: self.queries(reads[n]), self.sample.positions)
+            rows = self.settings.sinks, stop
+            selected = self.selection.over(keys, values, *rows, queries=asked, seed=seed)
             why = f"{self.selection.name}: {selected.why}"
         if windows is not None and len(reads) < self.keys.heads:
             self.windows = np.where(windows >= tokens, 0, windows)

@@ -14,8 +14,9 @@ from __future__ import annotations
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +26,21 @@ from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
 
-Queries = Callable[[int], np.ndarray | None]
-"""The prompt's queries of a kv head's group, (n, d), times the scaling, in order of their positions; None for none."""
+
+@dataclass(frozen=True)
+class Queries:
+    """A sample of the prompt's queries; called with a kv head, those of its group, or None where there are none.
+
+    (n, d), times the scaling, in order of their positions: n is tokens times query heads a kv head.
+    """
+
+    of: Callable[[int], np.ndarray | None]
+    rows: np.ndarray
+    """The row of each token whose queries were kept, ascending, (tokens,)."""
+
+    def __call__(self, head: int) -> np.ndarray | None:
+        """Of a kv head."""
+        return self.of(head)
 
 
 class Read(NamedTuple):
@@ -92,8 +106,10 @@ class Selected(ABC):
 class Selection(Component, kind="selection"):
     """Makes the state of a layer. Built-ins live in `attention_retrieval/selection/`, one file each."""
 
-    finds: ClassVar[bool] = False
-    """Whether a step's `Read.found` names all that it read, and `reread` reads such rows again."""
+    @property
+    def finds(self) -> bool:
+        """Whether a step's `Read.found` names what it read, and `reread` reads such rows again."""
+        return False
 
     @property
     def needs_queries(self) -> bool:
