@@ -1,4 +1,4 @@
-"""One sequence of one layer, where the model is: what stays near it, and the reading of prompts.
+"""One sequence of one layer, where the model is: what stays near it, and its decoding steps.
 
 A decoded token's queries go to the CPU first; while the device attends to sinks, window and pending tokens, the CPU
 searches its indexes; then the two are merged. With everything on a CPU the same code runs, one part after the other.
@@ -10,11 +10,8 @@ import numpy as np
 import torch
 
 from fovea.attention_retrieval.cache.layer import LayerCache
-from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Prefill
+from fovea.attention_retrieval.cache.prompt import merge, read_all, read_by
 from fovea.attention_retrieval.settings import RetrievalSettings
-from fovea.attention_retrieval.vectors import SLAB, Vectors
-
-ATTENTION = torch.nn.functional.scaled_dot_product_attention
 
 
 class DecodingRow:
@@ -60,33 +57,10 @@ class DecodingRow:
         self.near = None
 
     def _read(self, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
-        """Full attention of a prompt's tokens to all before them, to the keys as they are stored."""
-        heads, group = self.cache.keys.heads, query.shape[0] // self.cache.keys.heads
+        """A prompt's tokens, to the keys as they are stored: to all before them, or to what a policy names."""
         if prefill := self.cache.settings.prefill:
-            return self._read_by(prefill, query, before, scaling)
-        out = torch.empty(query.shape[1], query.shape[0], query.shape[2], dtype=query.dtype, device=query.device)
-        for head in range(heads):
-            mine = slice(head * group, (head + 1) * group)
-            keys = stored(self.cache.keys, head, 0, len(self.cache), query)[None, None]
-            values = stored(self.cache.values, head, 0, len(self.cache), query)[None, None]
-            out[:, mine] = full_attention(query[None, mine], keys, values, before, scaling)[0].transpose(0, 1)
-        return out
-
-    def _read_by(self, prefill: Prefill, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
-        """Attention to the columns that a policy names, block by block."""
-        grouped, parts = query.view(self.cache.keys.heads, -1, *query.shape[1:]) * scaling, []
-        for first in range(0, query.shape[1], BLOCK):
-            rows = grouped[:, :, first : first + BLOCK]
-            block = Block(rows, before + first, self.cache.keys, self.cache.settings.sinks)
-            ids, seen = prefill.columns(block)
-            keys, values = (
-                torch.from_numpy(each.take(ids)).to(query.device, query.dtype)
-                for each in (self.cache.keys, self.cache.values)
-            )
-            earlier = ids[:, None] <= np.arange(block.start, block.stop)[:, None]
-            mask = torch.from_numpy(earlier if seen is None else earlier & seen).to(query.device)[:, None]
-            parts.append(ATTENTION(rows, keys[:, None], values[:, None], mask, scale=1.0, enable_gqa=True))
-        return torch.cat(parts, dim=2).reshape(query.shape).transpose(0, 1)
+            return read_by(prefill, query, self.cache, before, scaling).transpose(0, 1)
+        return read_all(query, self.cache.keys, self.cache.values, before, scaling).transpose(0, 1)
 
     def _decode(self, query: torch.Tensor, scaling: float) -> torch.Tensor:
         """Attention of one token, (heads, d)."""
@@ -156,38 +130,6 @@ class Near:
             self.values[:, place] = torch.from_numpy(cache.values.block(start, stop))
             self.length += stop - start
         self.end = stop
-
-
-def full_attention(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, before: int, scaling: float
-) -> torch.Tensor:
-    """Causal attention of tokens that follow `before` others: query (1, group, tokens, d), keys (1, 1, all, d)."""
-    parts = []
-    if not before:
-        return ATTENTION(query, keys, values, scale=scaling, is_causal=query.shape[2] > 1, enable_gqa=True)
-    for first in range(0, query.shape[2], BLOCK):
-        rows = query[:, :, first : first + BLOCK]
-        end = before + first + rows.shape[2]
-        mask = torch.ones(rows.shape[2], end, dtype=torch.bool, device=query.device).tril(before + first)
-        parts.append(ATTENTION(rows, keys[:, :, :end], values[:, :, :end], mask, scale=scaling, enable_gqa=True))
-    return torch.cat(parts, dim=2)
-
-
-def merge(
-    out: torch.Tensor, lse: torch.Tensor, other: torch.Tensor, other_lse: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`partial.merge` for two parts in torch; the first is never empty."""
-    both = torch.logaddexp(lse, other_lse)
-    return out * (lse - both).exp()[..., None] + other * (other_lse - both).exp()[..., None], both
-
-
-def stored(vectors: Vectors, head: int, start: int, stop: int, like: torch.Tensor) -> torch.Tensor:
-    """One head's rows as a tensor like `like`, (stop - start, d)."""
-    if vectors.dtype == "bf16":
-        slabs = range(start // SLAB, -(-stop // SLAB))
-        codes = [vectors.slabs[n][head, max(start - n * SLAB, 0) : min(stop - n * SLAB, SLAB)] for n in slabs]
-        return torch.from_numpy(np.concatenate(codes)).view(torch.bfloat16).to(like.device, like.dtype)
-    return torch.from_numpy(vectors.head(head).block(start, stop)).to(like.device, like.dtype)
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -22,8 +22,9 @@ class BandPrefill(Prefill, name="band"):
     """The last tokens that a token reads, itself among them."""
 
     def columns(self, block: Block) -> Columns:
-        """(1, sinks + window + tokens) at most, and which of them a token's own window holds."""
+        """Sinks + window at most, for all heads, and which of them a token's own window holds."""
         low = max(block.start - self.window + 1, 0)
-        ids = np.concatenate([np.arange(min(block.sinks, low)), np.arange(low, block.stop)])
-        mine = np.arange(block.start, block.stop)[:, None]
-        return Columns(ids[None], ((ids > mine - self.window) | (ids < block.sinks))[None])
+        ids = np.concatenate([np.arange(min(block.sinks, low)), np.arange(low, block.start)])
+        mine = np.arange(block.start, block.stop)
+        far, own = ((rows > mine[:, None] - self.window) | (rows < block.sinks) for rows in (ids, mine))
+        return Columns([ids], [far], own=own)

@@ -1,15 +1,20 @@
 """Prefill: which tokens before it a prompt's token reads.
 
-    columns = prefill.columns(block)        # of up to 1,024 tokens of a prompt, in one layer
-    out = attend(block.queries, rows columns.ids, those a token may see)
+    columns = prefill.columns(block)        # of up to `prefill.rows` tokens of a prompt, in one layer
+    out = merge(attend(block.queries, rows columns.ids), attend(block.queries, the block's own rows))
 
-A policy gives the rows that a block of the prompt's tokens reads; the cache gathers them, and attends once. Every token
-sees itself and nothing that comes after it, whatever a policy names.
+A policy names rows before a block; the block's own rows are read besides, each by those that come at or after it. The
+cache gathers what is named once a block, attends without a mask where none is needed, and merges by log-sum-exp.
+
+Blocks are aligned to the text: one begins at each multiple of `rows`, and where a piece of a prompt begins. So pieces
+that end at multiples of `rows` are read as the whole prompt is, and by a policy that decides token by token all pieces
+are. Another end makes two blocks of one, and each decides for itself, by its own queries.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK = 1024
-"""Tokens of a prompt that attend at a time: bounds the mask to so many rows."""
+"""Tokens of a prompt that attend at a time, at most: bounds a mask to so many rows."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Block:
     """All rows up to the last of them, and maybe more."""
     sinks: int
     """The first tokens, which every token reads."""
+    layer: int = 0
+    """Of the model, from 0."""
 
     @property
     def stop(self) -> int:
@@ -45,21 +52,28 @@ class Block:
 
 
 class Columns(NamedTuple):
-    """What a block reads."""
+    """What a block reads of the rows before it: lists of one array for all heads, a kv head, or a query head."""
 
-    ids: np.ndarray
-    """Rows, ascending, each once, all of them before the block's stop: (kv heads, columns) int64, or (1, columns)."""
-    seen: np.ndarray | None = None
-    """Whether a token sees a column, (kv heads or 1, tokens, columns) bool; None for every one that is not later."""
+    ids: Sequence[np.ndarray]
+    """Rows before the block's start, ascending, each once, (columns,) int64; heads may name more or fewer."""
+    seen: Sequence[np.ndarray] | None = None
+    """Whether a token sees a column, (tokens, columns) bool, as many as `ids`; None where all see all."""
+    bias: Sequence[np.ndarray] | None = None
+    """What is added to the logit of a column, (columns,) float32, as many as `ids`: the log of how many rows a sampled
+    one stands for."""
+    own: np.ndarray | None = None
+    """Whether a token sees one of the block's own, (tokens, tokens) bool, itself always; None for every one that is
+    not later. Later ones are hidden whatever stands here."""
 
 
 class Prefill(Component, kind="prefill"):
     """How a prompt is read. Built-ins live in `attention_retrieval/prefill/`, one file each."""
 
+    @property
+    def rows(self) -> int:
+        """Tokens that share their columns: a block is so long, or shorter at either end of a piece; at most `BLOCK`."""
+        return BLOCK
+
     @abstractmethod
     def columns(self, block: Block) -> Columns:
-        """The rows that the block's tokens read; among them each token itself.
-
-        As many for every kv head: a head that wants fewer names those, and hides the rest. A policy that decides by
-        blocks reads a prompt that comes in pieces otherwise than one that comes whole, and says so.
-        """
+        """The rows before the block that its tokens read, sinks among them; its own rows need no name."""

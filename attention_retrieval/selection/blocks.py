@@ -74,7 +74,7 @@ class Blocks:
         self.parts, self.stop = {name: np.concatenate(each, axis=1) for name, each in made.items()}, stop
 
     def scores(self, q: np.ndarray) -> np.ndarray:
-        """What each block promises, (heads, queries, blocks); the largest logit that a row of it can have, by bounds."""
+        """What each block promises, (heads, queries, blocks): of bounds the largest logit that a row of it can have."""
         parts = {name: each.transpose(0, 2, 1) for name, each in self.parts.items()}
         if self.by != "bounds":
             return np.asarray(q @ parts["keys"])

@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from fovea.attention_retrieval import Retrieval  # noqa: E402
-from fovea.attention_retrieval.cache.device import Near, full_attention, merge  # noqa: E402
+from fovea.attention_retrieval.cache.device import Near  # noqa: E402
 from fovea.attention_retrieval.cache.layer import LayerCache  # noqa: E402
+from fovea.attention_retrieval.cache.prompt import full_attention, merge  # noqa: E402
 from fovea.attention_retrieval.index.engine import Engine, Keys  # noqa: E402
 from fovea.attention_retrieval.index.flat import FlatEngine  # noqa: E402
 from fovea.attention_retrieval.selection.choice import Wanted, chosen, trial  # noqa: E402
@@ -80,13 +81,13 @@ def test_torch_merge_is_attention_over_both():
 
 
 def test_a_prompt_in_blocks_of_rows(monkeypatch):
-    monkeypatch.setattr("fovea.attention_retrieval.cache.device.BLOCK", 7)
+    monkeypatch.setattr("fovea.attention_retrieval.cache.prompt.BLOCK", 7)
     query, keys, values = torch.randn(1, 4, 30, 8), torch.randn(1, 1, 50, 8), torch.randn(1, 1, 50, 8)
     mask = torch.ones(30, 50, dtype=torch.bool).tril(20)
     expected = torch.nn.functional.scaled_dot_product_attention(
         query, keys.expand(1, 4, 50, 8), values.expand(1, 4, 50, 8), mask, scale=0.3
     )
-    torch.testing.assert_close(full_attention(query, keys, values, 20, 0.3), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(full_attention(query[0], keys[0], values[0], 20, 0.3), expected[0], atol=1e-6, rtol=1e-5)
 
 
 def easy(tokens: int) -> tuple[Keys, np.ndarray]:
