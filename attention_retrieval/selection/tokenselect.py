@@ -6,8 +6,8 @@
     again   the rows of the last vote, while cos(q, q then) >= `similar`; q is all heads' queries side by side
 
 Softmax comes before the sum: of raw logits a few heads would decide alone. With `positions: remapped` votes are by keys
-as if all stood where the last of them does, and what is read is closed up (`moving.py`). The paper is followed where its
-code is not: logits are scaled, query head h votes on the keys of its own group, and the last vote is reused.
+as if all stood where the last of them does, and what is read is closed up (`moving.py`). The paper is followed where
+its code is not: logits are scaled, query head h votes on the keys of its own group, and the last vote is reused.
 (W. Wu et al., "TokenSelect: efficient long-context inference and length extrapolation for LLMs via dynamic token-level
 KV cache selection", 2024, arXiv 2411.02886)
 """

@@ -1,4 +1,4 @@
-"""TokenSelect: all heads of a layer vote, the last vote holds for queries like it, and what is read may be closed up."""
+"""TokenSelect: a layer votes, the last vote holds for queries like it, and what is read may be closed up."""
 
 from __future__ import annotations
 
