@@ -27,7 +27,7 @@ from fovea.attention_retrieval.eviction.eviction import Shares
 from fovea.attention_retrieval.index.engine import Found
 from fovea.attention_retrieval.partial import Partial, merge
 from fovea.attention_retrieval.ragged import left
-from fovea.attention_retrieval.selection.selection import Selected
+from fovea.attention_retrieval.selection.selection import Queries, Selected
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.errors import ModelError
@@ -357,9 +357,8 @@ class LayerCache:
         selected, why = None, "every head looks no further than its window"
         if len(reads):
             keys, values = self.of_heads(reads)
-            selected = self.selection.over(
-                keys, values, self.settings.sinks, stop, queries=lambda n: self.queries(reads[n]), seed=seed
-            )
+            queries = Queries(lambda n: self.queries(reads[n]), lambda n: self.asked_at(reads[n]))
+            selected = self.selection.over(keys, values, self.settings.sinks, stop, queries=queries, seed=seed)
             why = f"{self.selection.name}: {selected.why}"
         self.selected, self.built, self.why = selected, True, why
         self.indexed = stop if selected else self.settings.sinks
@@ -408,6 +407,12 @@ class LayerCache:
     def queries(self, head: int) -> np.ndarray | None:
         """The prompt's queries of a kv head's group, (n, d), times the scaling, those that were kept."""
         return self.sample.group(head, self.group)
+
+    def asked_at(self, head: int) -> np.ndarray:
+        """The row of a kv head that each token of `queries` stands at, or the last before it that was kept."""
+        if self.evicted is None:
+            return self.sample.positions
+        return np.searchsorted(self.evicted.positions(self.tokens)[head], self.sample.positions, side="right") - 1
 
     def of_heads(self, heads: np.ndarray) -> tuple[Vectors, Vectors]:
         """Keys and values of some heads, all of them as they are."""

@@ -15,7 +15,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,18 @@ from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
 
-Queries = Callable[[int], np.ndarray | None]
-"""The prompt's queries of a kv head's group, (n, d), times the scaling, in order of their positions; None for none."""
+
+class Queries(NamedTuple):
+    """The prompt's queries, those that were kept."""
+
+    of: Callable[[int], np.ndarray | None]
+    """Those of a kv head's group, (tokens * queries, d), times the scaling, token by token; None for none."""
+    rows: Callable[[int], np.ndarray]
+    """The row of a kv head that each of these tokens stands at, (tokens,)."""
+
+    def __call__(self, head: int) -> np.ndarray | None:
+        """`of`."""
+        return self.of(head)
 
 
 class Read(NamedTuple):
@@ -92,8 +102,10 @@ class Selected(ABC):
 class Selection(Component, kind="selection"):
     """Makes the state of a layer. Built-ins live in `attention_retrieval/selection/`, one file each."""
 
-    finds: ClassVar[bool] = False
-    """Whether a step's `Read.found` names all that it read, and `reread` reads such rows again."""
+    @property
+    def finds(self) -> bool:
+        """Whether a step's `Read.found` names what it read, and `reread` reads such rows again."""
+        return False
 
     @property
     def needs_queries(self) -> bool:
