@@ -32,6 +32,11 @@ class ReadingSelection(Selection):
     estimate: bool = False
     """Whether blocks stand for the rows that are not read; else they are left out."""
 
+    @property
+    def finds(self) -> bool:
+        """Where nothing is estimated."""
+        return not self.estimate
+
 
 class Chosen(NamedTuple):
     """The rows of a step."""
@@ -62,28 +67,38 @@ class RowsSelected(Selected):
 
     def attend(self, q: np.ndarray, near: Partial) -> Read:
         """Exact attention to the chosen rows, merged with `near` and with what stands for the others."""
+        began, q = time.perf_counter(), np.ascontiguousarray(q, np.float32)
+        chosen = self._all() if self.stop - self.start <= self.settings.top_k else self.choose(q)
+        return self._read(q, near, chosen, (time.perf_counter() - began) / len(q))
+
+    def reread(self, q: np.ndarray, near: Partial, ids: np.ndarray) -> Read:
+        """The same with the rows `ids`."""
+        return self._read(np.ascontiguousarray(q, np.float32), near, Chosen(ids, 0, 0), 0.0)
+
+    def exact(self, q: np.ndarray, near: Partial, ids: np.ndarray) -> tuple[Partial, np.ndarray]:
+        """Attention to `near` and the rows `ids`, and their logits (heads, queries, n)."""
         from fovea.attention_retrieval.kernels.rows import attend_rows
 
-        began, heads = time.perf_counter(), len(q)
-        q = np.ascontiguousarray(q, np.float32)
-        chosen = self._all() if self.stop - self.start <= self.settings.top_k else self.choose(q)
-        seconds = (time.perf_counter() - began) / heads
-        out, lse, logits = attend_rows(self.keys.table, self.values.table, q, chosen.ids, near)
-        part, estimated = Partial(out, lse), 0
+        out, lse, logits = attend_rows(self.keys.table, self.values.table, q, ids, near)
+        return Partial(out, lse), logits
+
+    def _read(self, q: np.ndarray, near: Partial, chosen: Chosen, seconds: float) -> Read:
+        part, logits = self.exact(q, near, chosen.ids)
+        estimated = 0
         if self.settings.estimate and self.blocks:
             part, estimated = merge(part, self.blocks.rest(q, chosen.ids)), 2 * len(self.blocks.sizes)
         counts = (chosen.ids >= 0).sum(axis=1)
         size = counts * (self.keys.head(0).row_bytes + self.values.head(0).row_bytes)
         rows, size = counts + chosen.scanned + estimated, size + chosen.bytes + estimated * 4 * self.keys.d
-        found = () if self.settings.estimate else _found(chosen.ids, logits, rows, size)
-        return Read(part, rows, size, np.full(heads, seconds), found)
+        found = () if self.settings.estimate else found_by(chosen.ids, logits, rows, size)
+        return Read(part, rows, size, np.full(len(q), seconds), found)
 
     def _all(self) -> Chosen:
         ids = np.arange(self.start, self.stop, dtype=np.int32)
         return Chosen(np.broadcast_to(ids, (self.keys.heads, len(ids))).copy(), 0, 0)
 
 
-def _found(ids: np.ndarray, logits: np.ndarray, rows: np.ndarray, size: np.ndarray) -> list[Found]:
+def found_by(ids: np.ndarray, logits: np.ndarray, rows: np.ndarray, size: np.ndarray) -> list[Found]:
     """By head, as the report of where a model looked wants them."""
     return [
         Found(np.broadcast_to(mine, known.shape), known, int(count), int(read))

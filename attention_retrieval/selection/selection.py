@@ -15,7 +15,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -102,8 +102,10 @@ class Selected(ABC):
 class Selection(Component, kind="selection"):
     """Makes the state of a layer. Built-ins live in `attention_retrieval/selection/`, one file each."""
 
-    finds: ClassVar[bool] = False
-    """Whether a step's `Read.found` names all that it read, and `reread` reads such rows again."""
+    @property
+    def finds(self) -> bool:
+        """Whether a step's `Read.found` names what it read, and `reread` reads such rows again."""
+        return False
 
     @property
     def needs_queries(self) -> bool:
