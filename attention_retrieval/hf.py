@@ -115,7 +115,7 @@ class RetrievalCache(DynamicCache):
         After a step that was interrupted, this also brings layers that had gone on back to those that had not.
         Raises ModelError, and crops no layer, for a positive number, and where a layer no longer has what it held
         before: one with a sliding window, unless `activate_past_recording` was called before the text was read, and one
-        that has evicted tokens.
+        that has dropped tokens: by `evict`, or in heads that stream.
         """
         check_crop(tokens_to_remove)
         surplus = self._surplus(tokens_to_remove)
@@ -123,7 +123,7 @@ class RetrievalCache(DynamicCache):
             if not _can_crop(layer, remove):
                 what = f"layer {n}, a {type(layer).__name__}, does not keep what it held {remove} tokens ago"
                 evicted = isinstance(layer, RetrievalLayer)
-                fix = "read the text anew, or leave out evict: it drops tokens" if evicted else ANEW
+                fix = "read the text anew, or leave out evict and heads: they drop tokens" if evicted else ANEW
                 raise ModelError(f"{what}, so no layer was cropped", fix=fix)
         for layer, remove in surplus:
             if remove or isinstance(layer, RetrievalLayer):
@@ -158,6 +158,8 @@ class RetrievalCache(DynamicCache):
                 insert=stats.insert,
                 key_bytes=row.bytes_of(stats.head)[0],
                 index_bytes=row.bytes_of(stats.head)[1],
+                rows=int(row.keys.lengths[stats.head]),
+                held_bytes=row.keys.head_bytes(stats.head) + row.values.head_bytes(stats.head),
             )
             for row in rows
             for stats in row.stats
@@ -193,12 +195,19 @@ class RetrievalCache(DynamicCache):
         return [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
 
     def index(self) -> None:
-        """Let each layer make now, over the text read so far, what it would make at its next token.
+        """Let each layer make now, over the text read so far, what it would make at its next token; heads that stream
+        give up what they do not read.
 
         `save` then holds it, and every question finds the same.
         """
         for row in self._all_rows():
             row.advance()
+
+    def evict(self) -> None:
+        """Let an eviction drop now what it would drop at the next token: whatever is asked then has no say in it."""
+        for layer in self.layers:
+            for row in layer.rows if isinstance(layer, RetrievalLayer) else ():
+                row.evict()
 
     def report_anew(self) -> None:
         """Let `report` begin again: what was searched for an earlier question is no part of the next one's."""
@@ -210,8 +219,8 @@ class RetrievalCache(DynamicCache):
         and evicted. A cache whose mark is the same after an answer is, once cropped, as it was before it.
         """
         return [
-            (row.keys.coded if row.keys.blocked else 0, row.indexed, row.built, row.sample.stride, row.watched,
-             row.evicted is None)
+            (tuple(part.coded for part in row.keys.parts) if row.keys.blocked else (), row.indexed, row.built,
+             row.sample.stride, row.watched, row.evicted.tokens if row.evicted else None)
             for row in self._all_rows()
         ]  # fmt: skip
 
@@ -308,6 +317,8 @@ def _reader(row: LayerCache, head: int) -> str:
     """What reads a head's indexed rows."""
     if row.windows is not None and row.windows[head]:
         return "window"
+    if not isinstance(mine := row.reading(), slice) and head not in mine:
+        return "all it holds"
     if row.selected is not None:
         return row.selected.reader
     return "all" if row.selection else "none"

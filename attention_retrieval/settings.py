@@ -102,6 +102,9 @@ class RetrievalSettings(Attention):
     def _fits(self) -> RetrievalSettings:
         if self.watch and (own := [name for name in ("evict", "heads") if getattr(self, name)]):
             raise ValueError(f"watch counts tokens that all heads read alike: leave out {' and '.join(own)}, or watch")
+        if self.evict and self.evict.wants_heads and not self.heads:
+            what = "evict.budget shares rows out by a policy of heads, and heads is not set"
+            raise ValueError(f"{what}: heads: {{use: retrieval_heads}}, or budget: even")
         if self.evict and self.heads and self.heads.queries:
             what = f"heads: {{use: {self.heads.name}}} and evict both look at the prompt's last queries"
             raise ValueError(f"{what}: leave out one or the other")

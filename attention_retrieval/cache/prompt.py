@@ -8,11 +8,13 @@ Both give their log-sum-exp, by which they are merged: on a CPU this takes two t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
+from fovea.attention_retrieval.cache.compensation import Compensation
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Prefill
 from fovea.attention_retrieval.vectors import SLAB, Vectors
@@ -21,38 +23,60 @@ Part = tuple[torch.Tensor, torch.Tensor]
 """Attention to a part of the rows: output (heads, tokens, d), and log-sum-exp (heads, tokens) in float32."""
 
 
-def read_all(query: torch.Tensor, keys: Vectors, values: Vectors, before: int, scaling: float) -> torch.Tensor:
-    """Full causal attention of tokens that follow `before` others, (heads, tokens, d)."""
-    group, out = len(query) // keys.heads, torch.empty_like(query)
-    for head in range(keys.heads):
+def read_all(
+    query: torch.Tensor, keys: Vectors, values: Vectors, scaling: float, rest: Compensation | None = None
+) -> torch.Tensor:
+    """Full causal attention of the last tokens to all that each head holds, and to the row that stands for what it does
+    not, (heads, tokens, d).
+    """
+    group, out, tokens = len(query) // keys.heads, torch.empty_like(query), query.shape[1]
+    for head, held in enumerate(keys.lengths.tolist()):
         mine = slice(head * group, (head + 1) * group)
-        rows = (stored(each, head, 0, before + query.shape[1], query)[None] for each in (keys, values))
-        out[mine] = full_attention(query[mine], *rows, before, scaling)
+        rows = (stored(each, head, 0, held, query)[None] for each in (keys, values))
+        out[mine] = full_attention(query[mine], *rows, held - tokens, scaling, of_rest(rest, head))
     return out
 
 
+def of_rest(rest: Compensation | None, head: int) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Key (d,), value (d,) and bias of the row that stands for others; None where there is none."""
+    if rest is None or not rest.count[head]:
+        return None
+    return rest.keys[head], rest.values[head], float(rest.bias[head])
+
+
 def full_attention(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, before: int, scaling: float
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    before: int,
+    scaling: float,
+    rest: tuple[np.ndarray, np.ndarray, float] | None = None,
 ) -> torch.Tensor:
     """Causal attention of tokens that follow `before` others: query (heads, tokens, d), keys (kv heads, all, d)."""
     parts = []
     for first, last in blocks(before, query.shape[1], BLOCK):
         asked = query[:, first - before : last - before]
-        out, lse = attend(asked, keys[:, first:last], values[:, first:last], scaling, causal=True)
-        parts.append(merge(out, lse, *attend(asked, keys[:, :first], values[:, :first], scaling))[0] if first else out)
+        part = attend(asked, keys[:, first:last], values[:, first:last], scaling, causal=True)
+        if first:
+            part = merge(*part, *attend(asked, keys[:, :first], values[:, :first], scaling))
+        if rest is not None:
+            key, value = (torch.from_numpy(each).to(query) for each in rest[:2])
+            part = merge(*part, value.expand_as(asked), (asked @ key).float() * scaling + rest[2])
+        parts.append(part[0])
     return torch.cat(parts, dim=1)
 
 
 def read_by(prefill: Prefill, query: torch.Tensor, cache: LayerCache, before: int, scaling: float) -> torch.Tensor:
     """Attention to a block's own rows and to the columns that a policy names, (heads, tokens, d)."""
-    keys, values, sinks, end = cache.keys, cache.values, cache.settings.sinks, before + query.shape[1]
-    ours, parts = [whole(each, before, end, query) for each in (keys, values)], []
-    for first, last in blocks(before, query.shape[1], min(prefill.rows, BLOCK)):
-        here = slice(first - before, last - before)
-        asked = query[:, here].unflatten(0, (keys.heads, -1)) * scaling
-        columns = prefill.columns(Block(asked, first, keys, sinks, cache.layer))
-        out, lse = attend(query[:, here], *(each[:, here] for each in ours), scaling, causal=True, seen=columns.own)
-        parts.append(merge(out, lse, *attend_columns(query[:, here], columns, keys, values, scaling))[0])
+    end, sinks = before + query.shape[1], cache.settings.sinks
+    keys, values = (whole(each, 0, end, query) for each in (cache.keys, cache.values))
+    parts, memo = [], {}
+    for first, last in blocks(before, query.shape[1], prefill.rows):
+        here, asked = slice(first, last), query[:, first - before : last - before]
+        grouped = asked.unflatten(0, (len(keys), -1)) * scaling
+        columns = prefill.columns(Block(grouped, first, keys, values, sinks, cache.layer, memo))
+        part = attend(asked, keys[:, here], values[:, here], scaling, causal=True, seen=columns.own)
+        parts.append(merge(*part, *attend_columns(asked, columns, keys, values, scaling))[0])
     return torch.cat(parts, dim=1)
 
 
@@ -65,16 +89,23 @@ def blocks(before: int, tokens: int, rows: int) -> Iterator[tuple[int, int]]:
         at = stop
 
 
-def attend_columns(query: torch.Tensor, columns: Columns, keys: Vectors, values: Vectors, scaling: float) -> Part:
-    """Attention to the columns that a policy named."""
+def attend_columns(
+    query: torch.Tensor, columns: Columns, keys: torch.Tensor, values: torch.Tensor, scaling: float
+) -> Part:
+    """Attention to the columns that a policy named, and to what stands for others; keys are (kv heads, rows, d)."""
     many, parts = len(columns.ids), []
-    heads = len(query) // many
     for n, ids in enumerate(columns.ids):
-        mine = slice(n * heads, (n + 1) * heads)
-        kv = slice(n * keys.heads // many, max((n + 1) * keys.heads // many, n * keys.heads // many + 1))
-        rows = [gathered(each, kv, ids, query) for each in (keys, values)]
+        mine = query[n * len(query) // many : (n + 1) * len(query) // many]
+        low = n * len(keys) // many
+        here, heads = torch.from_numpy(ids).to(query.device), slice(low, max((n + 1) * len(keys) // many, low + 1))
+        rows = (each[heads].index_select(1, here) for each in (keys, values))
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
-        parts.append(attend(query[mine], *rows, scaling, seen=seen, bias=bias))
+        part = attend(mine, *rows, scaling, seen=seen, bias=bias)
+        if columns.means is not None:
+            stand, them, count = columns.means[n]
+            out, lse = attend(mine, stand[None], them[None], scaling)
+            part = merge(out, lse + math.log(count), *part) if len(stand) else part
+        parts.append(part)
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
 
 
@@ -137,12 +168,6 @@ def merge(out: torch.Tensor, lse: torch.Tensor, other: torch.Tensor, other_lse: 
     return out * next(weights) + other * next(weights), both
 
 
-def gathered(vectors: Vectors, heads: slice, ids: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """The rows `ids` of some kv heads as a tensor like `like`, (kv heads, ids, d)."""
-    rows = np.stack([vectors.head(head).take(ids) for head in range(*heads.indices(vectors.heads))])
-    return torch.from_numpy(rows).to(like.device, like.dtype)
-
-
 def whole(vectors: Vectors, start: int, stop: int, like: torch.Tensor) -> torch.Tensor:
     """The rows of all heads as a tensor like `like`, (kv heads, stop - start, d)."""
     return torch.stack([stored(vectors, head, start, stop, like) for head in range(vectors.heads)])
@@ -150,6 +175,8 @@ def whole(vectors: Vectors, start: int, stop: int, like: torch.Tensor) -> torch.
 
 def stored(vectors: Vectors, head: int, start: int, stop: int, like: torch.Tensor) -> torch.Tensor:
     """One head's rows as a tensor like `like`, (stop - start, d)."""
+    table, head = vectors.owners[head].tolist()
+    vectors = vectors.parts[table]
     if vectors.dtype == "bf16":
         slabs = range(start // SLAB, -(-stop // SLAB))
         codes = [vectors.slabs[n][head, max(start - n * SLAB, 0) : min(stop - n * SLAB, SLAB)] for n in slabs]

@@ -75,8 +75,8 @@ class Heads(Component, kind="heads"):
     def budgets(self, layer: int, kv_heads: int, total: int, tokens: int) -> np.ndarray:
         """How many of a text's `tokens` rows each kv head may keep where the layer keeps `total`, (kv heads,) int64.
 
-        In proportion to the windows, each 1 or more and no more than `tokens`: what one has no use for goes to the
-        others. They sum to `total`, within kv_heads and kv_heads * tokens.
+        One each, and the rest in proportion to the windows, none more than `tokens`: what a head has no use for goes to
+        the others. They sum to `total`, or to the nearest of kv_heads and kv_heads * tokens.
         """
         windows = np.minimum(self.windows(layer, kv_heads, tokens), tokens)
         return 1 + shared(total - kv_heads, windows, tokens - 1)

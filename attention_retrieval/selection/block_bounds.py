@@ -32,14 +32,20 @@ class BlockBoundsSelection(ReadingSelection, name="block_bounds"):
 
     represent: Stands = "bounds"
     """What says how much a block holds: `bounds`; the `mean` of its keys; or `last`, a running summary of them, as the
-    block's last token has it (RAT)."""
+    block's last token has it (RAT); or `queries`, the mean weighted by how much the prompt's queries from inside the
+    block attend to each of its keys (Combiner), with even weights where none were kept."""
+
+    @property
+    def needs_queries(self) -> bool:
+        """Where they weigh what stands for a block."""
+        return self.represent == "queries"
 
     def over(
         self, keys: Vectors, values: Vectors, start: int, stop: int, *, queries: Queries | None = None, seed: int = 0
     ) -> BlocksSelected:
-        """O(rows d) a head; looks at no query."""
+        """O(rows d) a head."""
         blocks = Blocks(keys, values, start, size=self.size, by=self.represent, estimate=self.estimate)
-        blocks.extend(stop)
+        blocks.extend(stop, blocks.pooled(queries, stop) if queries and self.needs_queries else None)
         return BlocksSelected(self, blocks)
 
     def restore(

@@ -22,6 +22,7 @@ import numpy as np
 
 from fovea.attention_retrieval.index.state import damaged, part
 from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.selection.selection import Queries
 from fovea.attention_retrieval.vectors import Vectors
 
 Stands = Literal["bounds", "mean", "last", "queries"]
@@ -72,6 +73,22 @@ class Blocks:
             for name, parts in made.items():
                 parts.append(np.stack([each[name] for each in new]))
         self.parts, self.stop = {name: np.concatenate(each, axis=1) for name, each in made.items()}, stop
+
+    def pooled(self, queries: Queries, stop: int) -> np.ndarray:
+        """p of every block up to `stop`, (heads, blocks, d): the mean of its queries, those of the group together."""
+        from fovea.attention_retrieval.kernels.lists import sums
+
+        count = -(-(stop - self.start) // self.size)
+        pooled = np.zeros((self.keys.heads, count, self.keys.d), np.float32)
+        for head in range(self.keys.heads):
+            mine, rows = queries(head), queries.rows(head)
+            if mine is None or not len(rows):
+                continue
+            block = np.repeat((rows - self.start) // self.size, len(mine) // len(rows))
+            here = (block >= 0) & (block < count)
+            total, asked = sums(np.ascontiguousarray(mine[here]), block[here].astype(np.int32), count)
+            pooled[head] = total / np.maximum(asked, 1)[:, None]
+        return pooled
 
     def scores(self, q: np.ndarray) -> np.ndarray:
         """What each block promises, (heads, queries, blocks): of bounds the largest logit that a row of it can have."""

@@ -72,7 +72,7 @@ class RetrievalSelection(Selection, name="retrieval"):
         self, keys: Vectors, values: Vectors, start: int, stop: int, *, queries: Queries | None = None, seed: int = 0
     ) -> RetrievalSelected:
         """The engine is chosen by the first head, and builds the index of each; heads side by side."""
-        asked = queries or Queries(lambda head: None, np.empty(0, np.int64))
+        asked = queries or Queries(lambda head: None, lambda head: np.empty(0, np.int64))
         wanted = Wanted(self.engine, self.top_k, self.reuse, self.build_seconds)
         engine, why = chosen(wanted, Keys(keys.head(0), start, stop), asked(0))
 

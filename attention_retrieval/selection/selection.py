@@ -14,7 +14,6 @@ from __future__ import annotations
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -27,19 +26,16 @@ from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
 
 
-@dataclass(frozen=True)
-class Queries:
-    """A sample of the prompt's queries; called with a kv head, those of its group, or None where there are none.
-
-    (n, d), times the scaling, in order of their positions: n is tokens times query heads a kv head.
-    """
+class Queries(NamedTuple):
+    """The prompt's queries, those that were kept."""
 
     of: Callable[[int], np.ndarray | None]
-    rows: np.ndarray
-    """The row of each token whose queries were kept, ascending, (tokens,)."""
+    """Those of a kv head's group, (tokens * queries, d), times the scaling, token by token; None for none."""
+    rows: Callable[[int], np.ndarray]
+    """The row of a kv head that each of these tokens stands at, (tokens,)."""
 
     def __call__(self, head: int) -> np.ndarray | None:
-        """Of a kv head."""
+        """`of`."""
         return self.of(head)
 
 

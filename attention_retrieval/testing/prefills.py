@@ -5,9 +5,11 @@ What a policy does to a real model's answers, and what it saves, is measured by 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
 from fovea.attention_retrieval.testing.selections import HEADS, D, Layer, layer
 
 SINKS, GROUP = 8, 3
@@ -15,7 +17,7 @@ SINKS, GROUP = 8, 3
 
 def check_prefill(prefill: Prefill) -> None:
     """Raise AssertionError, saying what is wrong, unless `prefill` keeps to the contract."""
-    assert 0 < prefill.rows <= BLOCK, f"rows are 1 to {BLOCK}"
+    assert prefill.rows > 0, "a block has tokens"
     check_columns(prefill)
     check_same(prefill)
 
@@ -25,7 +27,8 @@ def block_of(text: Layer, start: int, stop: int, group: int = GROUP) -> Block:
     import torch
 
     asked = [text.asked((stop - start) * group, seed=start).reshape(HEADS, stop - start, group, D)]
-    return Block(torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, text.keys, SINKS)
+    rows = (torch.from_numpy(each.block(0, len(each))) for each in text)
+    return Block(torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, *rows, SINKS)
 
 
 def check_columns(prefill: Prefill) -> None:
@@ -53,6 +56,9 @@ def check_said(columns: Columns, tokens: int) -> None:
     if columns.bias is not None:
         assert [each.shape for each in columns.bias] == [(n,) for n in lengths], "(columns,), as ids"
         assert all(np.isfinite(each).all() for each in columns.bias), "a bias is a number"
+    for means in columns.means or []:
+        assert means.keys.shape == means.values.shape == (len(means.keys), D), "(means, d)"
+        assert means.count > 0, "a mean stands for rows"
     if columns.own is not None:
         assert columns.own.shape == (tokens, tokens), "(tokens, tokens)"
         assert columns.own.dtype == np.bool_, "own is bool"
@@ -77,5 +83,12 @@ def check_same(prefill: Prefill) -> None:
 
 def same(one: Columns, two: Columns) -> bool:
     """Whether both name the same."""
-    mine, other = ([each for said in columns if said is not None for each in said] for columns in (one, two))
+    mine, other = ([*_arrays(columns)] for columns in (one, two))
     return len(mine) == len(other) and all(np.array_equal(a, b) for a, b in zip(mine, other))
+
+
+def _arrays(columns: Columns) -> Iterator[np.ndarray]:
+    for said in (columns.ids, columns.seen, columns.bias, columns.own):
+        yield from () if said is None else said
+    for means in columns.means or []:
+        yield from (means.keys.numpy(), means.values.numpy())

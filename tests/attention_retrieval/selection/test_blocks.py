@@ -13,6 +13,7 @@ from fovea.attention_retrieval.selection.bilevel import BilevelSelection
 from fovea.attention_retrieval.selection.block_bounds import BlockBoundsSelection
 from fovea.attention_retrieval.selection.blocks import Blocks, best
 from fovea.attention_retrieval.selection.routing import RoutingSelection
+from fovea.attention_retrieval.selection.selection import Queries
 from fovea.attention_retrieval.testing.selections import HEADS, START, D, layer, nothing
 
 
@@ -64,6 +65,26 @@ def test_what_stands_for_a_block_is_its_formula():
                     expected = np.stack([weights @ mine, weights @ values[head, low:high]])
                 np.testing.assert_allclose(blocks.parts["keys"][head, b], expected[0], atol=1e-4)
                 np.testing.assert_allclose(blocks.parts["values"][head, b], expected[1], atol=1e-4)
+
+
+def test_queries_of_a_block_weigh_its_keys():
+    """As a cache hands them over: some tokens' queries, a group's side by side; those before `start` count nowhere."""
+    text, rng = layer(START + 40, dtype="fp32"), np.random.default_rng(0)
+    rows, asked = np.array([2, START, START + 3, START + 39]), rng.normal(size=(HEADS, 4 * 3, D)).astype(np.float32)
+    selection = BlockBoundsSelection(represent="queries", top_k=16, estimate=True)
+    assert selection.needs_queries
+    assert not BlockBoundsSelection().needs_queries
+    queries = Queries(lambda head: asked[head], lambda head: rows)
+    made = selection.over(text.keys, text.values, START, START + 40, queries=queries)
+    expected = Blocks(text.keys, text.values, START, size=16, by="queries", estimate=True)
+    p = np.zeros((HEADS, 3, D), np.float32)
+    p[:, 0], p[:, 2] = asked[:, 3:9].mean(axis=1), asked[:, 9:].mean(axis=1)
+    expected.extend(START + 40, p)
+    for name, array in expected.parts.items():
+        np.testing.assert_allclose(made.blocks.parts[name], array, atol=1e-5)
+    even = selection.over(text.keys, text.values, START, START + 40)
+    assert np.abs(even.blocks.parts["keys"][:, 1] - made.blocks.parts["keys"][:, 1]).max() < 1e-5
+    assert np.abs(even.blocks.parts["keys"][:, 0] - made.blocks.parts["keys"][:, 0]).max() > 0.1
 
 
 @settings(max_examples=40, deadline=None)

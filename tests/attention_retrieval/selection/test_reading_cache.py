@@ -80,6 +80,26 @@ def test_a_loaded_cache_and_a_copy_answer_alike(tmp_path, name, estimate):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("evict", [None, {"use": "snapkv", "keep": 60, "window": 8}])
+def test_what_stands_by_queries_has_those_of_the_prompt(evict):
+    """Each at its own row, or, of rows of which some were dropped, at the last before it."""
+    ours = model("llama, 4 to 1", OURS)
+    made = cache(ours, "block_bounds", 32, select={"size": 4, "represent": "queries"}, evict=evict)
+    greedy(ours, text(90), 2, past_key_values=made)
+    row = made.layers[0].rows[0].cache
+    for head in range(2):
+        rows, asked = row.asked_at(head), row.queries(head)
+        assert (len(rows), len(asked)) == (90, 90 * 4)
+        kept = np.arange(90) if evict is None else row.evicted.at[head]
+        assert (kept[np.maximum(rows, 0)][rows >= 0] <= np.arange(90)[rows >= 0]).all()
+        assert (rows[kept] == np.arange(len(kept))).all()
+    plain = cache(ours, "block_bounds", 32, select={"size": 4, "represent": "mean"}, evict=evict)
+    greedy(ours, text(90), 2, past_key_values=plain)
+    keys, means = (each.layers[0].rows[0].cache.selected.blocks.parts["keys"] for each in (made, plain))
+    assert keys.shape == means.shape
+    assert not np.allclose(keys, means)
+
+
 def test_watched_attention_is_that_to_the_rows_that_were_read():
     ours = model("llama, 4 to 1", OURS)
     made = cache(ours, "block_bounds", 32, watch=True, select={"size": 4})
