@@ -31,8 +31,8 @@ class Duo(Heads, name="duo"):
     """Heads by trained alphas, or by an estimate of them."""
 
     scores: list[list[FiniteFloat]] | Literal["auto"] | str = "auto"
-    """Alpha of each kv head, a row a layer, or the path of a file of them, or of its folder; `auto` takes the estimate in the model's own
-    table, made at first use, as `fovea heads MODEL --kind duo` does."""
+    """Alpha of each kv head, a row a layer, or the path of a file of them, or of its folder; `auto` takes the estimate
+    in the model's own table, made at first use, as `fovea heads MODEL --kind duo` does."""
 
     keep: Annotated[float, Field(ge=0, le=1)] | None = 0.5
     """The share of kv heads that read the whole text; null takes those with an alpha of 0.5 or more."""
