@@ -51,7 +51,7 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         arrays[f"{name}.befores"] = np.array([len(at) for at in row.evicted.at], np.int64)
     if row.rest is not None:
         arrays[f"{name}.rest"] = np.stack([row.rest.keys, row.rest.values], axis=1)
-        arrays[f"{name}.rest.count"] = row.rest.count
+        arrays[f"{name}.rest.count"] = row.rest.counts
     if row.lead is not None:
         arrays[f"{name}.lead"] = row.lead
     if row.windows is not None:

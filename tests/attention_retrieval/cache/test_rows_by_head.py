@@ -104,7 +104,7 @@ def test_what_stands_for_rows_is_the_same_whenever_they_were_dropped(compensatin
     rows = np.random.default_rng(0).normal(size=(2, 400, 16)).astype(np.float32)
     layer = layer_of(rows, 400, settings(heads=heads([0.9, 0.1])))
     gone = np.setdiff1d(np.arange(400), layer.evicted.positions(1, 400))
-    assert layer.rest.count.tolist() == [0, len(gone)]
+    assert layer.rest.counts.tolist() == [0, len(gone)]
     np.testing.assert_allclose(layer.rest.keys[1], rows[1, gone].mean(axis=0), atol=1e-5)
 
 
