@@ -39,7 +39,7 @@ def read_all(
 
 def of_rest(rest: Compensation | None, head: int) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Key (d,), value (d,) and bias of the row that stands for others; None where there is none."""
-    if rest is None or not rest.count[head]:
+    if rest is None or not rest.counts[head]:
         return None
     return rest.keys[head], rest.values[head], float(rest.bias[head])
 
