@@ -9,8 +9,8 @@ DynamicCache, by a RetrievalCache without a policy ("full"), with each policy, a
 "seconds" is processor time, of which "attention s" is spent in the layers' attention and "choosing s" in the policy;
 "speed" is sdpa's seconds over these. "pairs" is the share of pairs of a token and one not behind it whose score was
 computed, by block of rows, means counted. "top-1" is how often the most likely token after each of the `--following`
-ones is that of sdpa; these are read one by one, with attention to every key, so that it tells of the prompt's reading alone.
-A text that is too short is repeated.
+ones is that of sdpa; these are read one by one, with attention to every key, so that it tells of the prompt's reading
+alone. A text that is too short is repeated.
 
 Attention alone: the last 1,024 queries of a dump's text (`fovea capture --share 0 --last .1`), all layers in it, after
 which "recall" is the share of the attention's mass on what was read, and "error" the relative L2 of the output.

@@ -22,9 +22,14 @@ from fovea.rag import registry
 SMALL = {
     "anchor": {"theta": 2, "block": 8, "step": 2, "window": 8},
     "band": {"window": 50},
+    "flexprefill": {"gamma": 0.3, "size": 8, "min_budget": 16},
 }
 """Settings of each policy that leave something out of a text of 700 tokens."""
-ALL = {"anchor": {"theta": 1e9, "block": 16, "step": 2, "window": 8}, "band": {"window": 10_000}}
+ALL = {
+    "anchor": {"theta": 1e9, "block": 16, "step": 2, "window": 8},
+    "band": {"window": 10_000},
+    "flexprefill": {"min_budget": 10_000},
+}
 """Settings that leave nothing out."""
 
 
