@@ -13,6 +13,7 @@ trying each alone, by `probes/act_heads.py`. What a selection leaves out of Z is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
@@ -70,6 +71,10 @@ class ActCorrection(Correction, name="act"):
     def over(self, keys: Keys, values: Rows, queries: np.ndarray | None = None, *, seed: int = 0) -> Corrected:
         """What `rest` makes: sinks are no matter of an index, but of all attention together."""
         return self.rest.over(keys, values, queries, seed=seed) if self.rest else Uncorrected(values)
+
+    def restore(self, keys: Keys, values: Rows, state: Mapping[str, np.ndarray]) -> Corrected:
+        """That of `rest`."""
+        return self.rest.restore(keys, values, state) if self.rest else Uncorrected(values)
 
 
 class Uncorrected(Corrected):
