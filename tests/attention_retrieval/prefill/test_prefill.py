@@ -19,9 +19,12 @@ from fovea.attention_retrieval.testing.prefills import SINKS, block_of, check_pr
 from fovea.attention_retrieval.testing.selections import layer
 from fovea.rag import registry
 
-SMALL = {"band": {"window": 50}}
+SMALL = {
+    "anchor": {"theta": 2, "block": 8, "step": 2, "window": 8},
+    "band": {"window": 50},
+}
 """Settings of each policy that leave something out of a text of 700 tokens."""
-ALL = {"band": {"window": 10_000}}
+ALL = {"anchor": {"theta": 1e9, "block": 16, "step": 2, "window": 8}, "band": {"window": 10_000}}
 """Settings that leave nothing out."""
 
 
