@@ -116,9 +116,9 @@ class RetrievalSettings(Attention):
         if self.select and idle:
             what = f"select: {{use: {self.select.name}}} takes the place of {' and '.join(idle)}"
             raise ValueError(f"{what}: leave out one or the other")
-        for name, why in self.select.excludes.items() if self.select else ():
-            if getattr(self, name):
-                raise ValueError(f"select: {{use: {self.select.name}}} beside {name}: {why}")
+        if self.select and (not_beside := [each for each in self.select.excludes.items() if getattr(self, each[0])]):
+            name, why = not_beside[0]
+            raise ValueError(f"select: {{use: {self.select.name}}} beside {name}: {why}")
         self._calms()
         here, there = self.missing, getattr(self.select, "correct", self.missing)
         if here != there and self._default("correct") not in (here, there):

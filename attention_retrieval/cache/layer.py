@@ -446,7 +446,7 @@ class LayerCache:
         """The row of a kv head that each token of `queries` stands at, or the last before it that was kept."""
         if self.evicted is None:
             return self.sample.positions
-        return np.searchsorted(self.evicted.positions(self.tokens)[head], self.sample.positions, side="right") - 1
+        return np.searchsorted(self.evicted.positions(head, self.tokens), self.sample.positions, side="right") - 1
 
     def of_heads(self, heads: np.ndarray) -> tuple[Vectors, Vectors]:
         """Keys and values of some heads, all of them as they are."""
