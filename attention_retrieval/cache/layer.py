@@ -22,6 +22,7 @@ import numpy as np
 from fovea.attention_retrieval.cache.held import Held
 from fovea.attention_retrieval.cache.queries import QuerySample
 from fovea.attention_retrieval.cache.report import HeadStats
+from fovea.attention_retrieval.corrections.act import ActCorrection, attended, calmed
 from fovea.attention_retrieval.eviction.eviction import Shares
 from fovea.attention_retrieval.index.engine import Found
 from fovea.attention_retrieval.partial import Partial, merge
@@ -50,6 +51,8 @@ class LayerCache(Held):
         self.selected: Selected | None = None
         self.windows: np.ndarray | None = None
         """How far each head looks, (heads,), and 0 where it reads the whole text; None where all do, or do not yet."""
+        self.mid_text: dict[int, np.ndarray] | None = None
+        """By query head, the sinks in mid-text that are taken down; None where a prompt has come since."""
         self.why = f"up to {settings.dense_below:,} tokens every key is read"
         self.stats = [HeadStats(layer, head) for head in range(heads)]
         self.found: Sequence[Found] = ()
@@ -65,6 +68,11 @@ class LayerCache(Held):
         return self.selection is not None and self.selection.moves
 
     @property
+    def alone(self) -> bool:
+        """Whether all attention is computed here, wherever the model is: keys move, or sinks are taken down."""
+        return self.moves or self.settings.calming is not None
+
+    @property
     def uneven(self) -> bool:
         """Whether heads hold different rows, or one that stands for others: then they are read here alone."""
         return len(self.keys.parts) > 1 or self.windows is not None or self.rest is not None
@@ -74,12 +82,13 @@ class LayerCache(Held):
 
         Those that the selection learns from, and the last ones, for an eviction or a policy of heads.
         """
+        self.mid_text = None
         if self.selected is not None:
             self.selected.anew()
         if not self.group:
             self.group = len(queries) // self.keys.heads
             self.sample = QuerySample(max(self.settings.queries // self.group, 1))
-        if self.selection and self.selection.needs_queries:
+        if (self.selection and self.selection.needs_queries) or self.calms:
             self.sample.add(queries, start)
         if (count := self.settings.last_queries) is not None:
             before = () if self.last is None else (self.last,)
@@ -161,7 +170,11 @@ class LayerCache(Held):
     def attend(self, q: np.ndarray) -> Partial:
         """Attention of `q` (heads, group, d), times the scaling, to all tokens, as the settings have it."""
         near = self.near(q)
-        return near if self.selected is None else self._select(q, near)
+        whole = near if self.selected is None else self._select(q, near)
+        if self.settings.calming:
+            for head in self.calms:
+                self._calm(self.settings.calming, head, q, whole)
+        return whole
 
     def retrieve(self, q: np.ndarray) -> Partial | None:
         """Attention of `q` (heads, group, d), times the scaling, to what is read of the indexed rows; None without.
@@ -171,6 +184,25 @@ class LayerCache(Held):
         if self.selected is None:
             return None
         return self._select(q, Partial(np.zeros_like(q), np.full(q.shape[:2], -np.inf, np.float32)))
+
+    @property
+    def calms(self) -> list[int]:
+        """The query heads whose attention to sinks in mid-text is taken down."""
+        return self.settings.calming.of(self.layer) if self.settings.calming else []
+
+    def _calm(self, act: ActCorrection, head: int, q: np.ndarray, whole: Partial) -> None:
+        """Take one query head's sinks in mid-text down, in place; after a prompt they are looked for anew."""
+        if self.mid_text is None:
+            self.mid_text = {}
+        if head not in self.mid_text:
+            at, queries = self.sample.positions, self.sample.queries
+            seen = self.keys.head(head // q.shape[1]).block(0, int(at.max(initial=-1)) + 1)
+            there = act.sinks(queries[head], at, seen) if queries is not None else np.empty(0, np.int32)
+            self.mid_text[head] = there
+        kv, g = divmod(head, q.shape[1])
+        sinks = attended(self.keys.head(kv), self.values.head(kv), q[kv, g : g + 1], self.mid_text[head])
+        mine = Partial(whole.out[kv, g : g + 1], whole.lse[kv, g : g + 1])
+        whole.out[kv, g] = calmed(mine, sinks, act.beta)[0]
 
     def _select(self, q: np.ndarray, near: Partial) -> Partial:
         assert self.selected is not None
@@ -244,6 +276,7 @@ class LayerCache(Held):
         self.keys.crop(rows)
         self.values.crop(rows)
         self.attention[rows:] = 0
+        self.mid_text = None
         if rows < self.indexed:
             self._forget()
         elif self.selected is not None:
@@ -264,6 +297,7 @@ class LayerCache(Held):
             what = "the attention mask hides tokens that were read, so the others' places are no longer known"
             raise ModelError(what, fix="go on showing them, or select with positions: text")
         self.sample.keep(kept)
+        self.mid_text = None
         self.last, self.earlier = None, (0, None)
         kept = kept[self.tokens - len(self) :]
         first, rows = int(np.argmin(kept)), len(self)
