@@ -65,9 +65,10 @@ class RetrievalCache(DynamicCache):
         check_attention(text, IMPLEMENTATION)
         super().__init__(config=config)
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
-        if self.settings.heads:
-            kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-            self.settings.heads.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
+        kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        for policy in (self.settings.prefill, self.settings.heads):
+            if policy:
+                policy.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
         self.layers = [
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)

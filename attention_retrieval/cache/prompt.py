@@ -8,13 +8,13 @@ Both give their log-sum-exp, by which they are merged: on a CPU this takes two t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from fovea.attention_retrieval.cache.layer import LayerCache
-from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Estimates, Prefill
 from fovea.attention_retrieval.vectors import SLAB, Vectors
 
 Part = tuple[torch.Tensor, torch.Tensor]
@@ -50,9 +50,12 @@ def read_by(prefill: Prefill, query: torch.Tensor, cache: LayerCache, before: in
     for first, last in blocks(before, query.shape[1], min(prefill.rows, BLOCK)):
         here = slice(first - before, last - before)
         asked = query[:, here].unflatten(0, (keys.heads, -1)) * scaling
-        columns = prefill.columns(Block(asked, first, keys, sinks, cache.layer))
+        columns = prefill.columns(Block(asked, first, keys, values, sinks, cache.layer))
         out, lse = attend(query[:, here], *(each[:, here] for each in ours), scaling, causal=True, seen=columns.own)
-        parts.append(merge(out, lse, *attend_columns(query[:, here], columns, keys, values, scaling))[0])
+        out, lse = merge(out, lse, *attend_columns(query[:, here], columns, keys, values, scaling))
+        if columns.estimates is not None:
+            out, lse = merge(out, lse, *attend_estimates(query[:, here], columns.estimates, scaling))
+        parts.append(out)
     return torch.cat(parts, dim=1)
 
 
@@ -75,6 +78,15 @@ def attend_columns(query: torch.Tensor, columns: Columns, keys: Vectors, values:
         rows = [gathered(each, kv, ids, query) for each in (keys, values)]
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
         parts.append(attend(query[mine], *rows, scaling, seen=seen, bias=bias))
+    return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
+
+
+def attend_estimates(query: torch.Tensor, estimates: Sequence[Estimates], scaling: float) -> Part:
+    """Attention to what stands for rows that a policy did not name."""
+    parts, heads = [], len(query) // len(estimates)
+    for n, (keys, values, weights) in enumerate(estimates):
+        rows = (torch.from_numpy(each).to(query.device, query.dtype)[None] for each in (keys, values))
+        parts.append(attend(query[n * heads : (n + 1) * heads], *rows, scaling, bias=weights))
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
 
 

@@ -40,6 +40,8 @@ class Block:
     """The row of the first of them."""
     keys: Vectors
     """All rows up to the last of them, and maybe more."""
+    values: Vectors
+    """As many."""
     sinks: int
     """The first tokens, which every token reads."""
     layer: int = 0
@@ -49,6 +51,17 @@ class Block:
     def stop(self) -> int:
         """One past the row of the last of them."""
         return self.start + self.queries.shape[2]
+
+
+class Estimates(NamedTuple):
+    """Rows that are none of the text's, and stand for some that are not read."""
+
+    keys: np.ndarray
+    """(n, d) float32."""
+    values: np.ndarray
+    """(n, d) float32."""
+    weights: np.ndarray
+    """What is added to the logit of each, (n,) float32: the log of how many rows it stands for."""
 
 
 class Columns(NamedTuple):
@@ -61,6 +74,8 @@ class Columns(NamedTuple):
     bias: Sequence[np.ndarray] | None = None
     """What is added to the logit of a column, (columns,) float32, as many as `ids`: the log of how many rows a sampled
     one stands for."""
+    estimates: Sequence[Estimates] | None = None
+    """What stands for rows that are not read, as many as `ids`; all tokens see it."""
     own: np.ndarray | None = None
     """Whether a token sees one of the block's own, (tokens, tokens) bool, itself always; None for every one that is
     not later. Later ones are hidden whatever stands here."""
@@ -73,6 +88,10 @@ class Prefill(Component, kind="prefill"):
     def rows(self) -> int:
         """Tokens that share their columns: a block is so long, or shorter at either end of a piece; at most `BLOCK`."""
         return BLOCK
+
+    def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
+        """Raise ConfigError where the policy is of a model of another shape."""
+        return
 
     @abstractmethod
     def columns(self, block: Block) -> Columns:

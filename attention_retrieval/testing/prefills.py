@@ -5,9 +5,12 @@ What a policy does to a real model's answers, and what it saves, is measured by 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
-from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Estimates, Prefill
 from fovea.attention_retrieval.testing.selections import HEADS, D, Layer, layer
 
 SINKS, GROUP = 8, 3
@@ -25,7 +28,9 @@ def block_of(text: Layer, start: int, stop: int, group: int = GROUP) -> Block:
     import torch
 
     asked = [text.asked((stop - start) * group, seed=start).reshape(HEADS, stop - start, group, D)]
-    return Block(torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, text.keys, SINKS)
+    return Block(
+        torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, text.keys, text.values, SINKS
+    )
 
 
 def check_columns(prefill: Prefill) -> None:
@@ -53,6 +58,11 @@ def check_said(columns: Columns, tokens: int) -> None:
     if columns.bias is not None:
         assert [each.shape for each in columns.bias] == [(n,) for n in lengths], "(columns,), as ids"
         assert all(np.isfinite(each).all() for each in columns.bias), "a bias is a number"
+    if columns.estimates is not None:
+        assert len(columns.estimates) == len(lengths), "as many as ids"
+        for keys, values, weights in columns.estimates:
+            assert keys.shape == values.shape == (len(weights), D), "(n, d), (n, d), (n,)"
+            assert all(np.isfinite(each).all() for each in (keys, values, weights)), "estimates are numbers"
     if columns.own is not None:
         assert columns.own.shape == (tokens, tokens), "(tokens, tokens)"
         assert columns.own.dtype == np.bool_, "own is bool"
@@ -77,5 +87,14 @@ def check_same(prefill: Prefill) -> None:
 
 def same(one: Columns, two: Columns) -> bool:
     """Whether both name the same."""
-    mine, other = ([each for said in columns if said is not None for each in said] for columns in (one, two))
+    mine, other = (list(arrays(columns)) for columns in (one, two))
     return len(mine) == len(other) and all(np.array_equal(a, b) for a, b in zip(mine, other))
+
+
+def arrays(said: Columns | Estimates | Sequence[Any]) -> Iterator[np.ndarray]:
+    """All arrays in what is said of a block, in order."""
+    for each in said:
+        if isinstance(each, np.ndarray):
+            yield each
+        elif each is not None:
+            yield from arrays(each)
