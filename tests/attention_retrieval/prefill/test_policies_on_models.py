@@ -36,14 +36,13 @@ def test_a_model_that_leaves_nothing_out_is_the_model_padded_or_not(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_in_pieces_is_the_model_at_once_and_leaves_something_out(name):
-    ours, full, ids = model("qwen2, 7 to 1", "fovea_retrieval"), model("qwen2, 7 to 1", "sdpa"), text(420)
+def test_a_model_in_pieces_is_the_model_at_once(name):
+    ours, ids = model("qwen2, 7 to 1", "fovea_retrieval"), text(420)
     pieces = cached(ours, name, SMALL)
     with torch.inference_mode():
         whole = ours(ids, past_key_values=cached(ours, name, SMALL)).logits[:, -1]
         for piece in ids.tensor_split([128, 192, 384], dim=1):
             last = ours(piece, past_key_values=pieces).logits[:, -1]
-        assert not torch.allclose(whole, full(ids).logits[:, -1], atol=1e-3)
     torch.testing.assert_close(last, whole, atol=1e-4, rtol=1e-4)
 
 

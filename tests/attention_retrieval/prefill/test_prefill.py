@@ -25,7 +25,7 @@ SMALL = {
     "s2": {"block": 32, "local": 1, "stride": 4},
     "moa_bands": {"block": 32, "betas": 0.25},
     "hip_prefill": {"stages": [[32, 64], [8, 16]], "window": 16, "block": 32, "dense_below": 64},
-    "sale": {"tau": 0.5, "window": 16, "block": 32, "key_block": 8, "dense_below": 0},
+    "sale": {"tau": 0.9, "window": 8, "block": 16, "key_block": 2, "dense_below": 0},
     "hyper": {"exact": 64, "bucket": 16, "sample": 16, "block": 32},
     "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 1},
 }
@@ -107,6 +107,7 @@ def test_pieces_that_end_with_a_block_are_read_as_the_whole(name):
     prefill = Prefill.model_validate({"use": name, **SMALL[name]})
     tokens = 4 * prefill.rows + 9
     whole = read(prefill, 3, (tokens,), tokens=tokens)
+    assert not torch.allclose(whole, plain(3, tokens=tokens), atol=1e-2), "something was left out"
     for pieces in ((prefill.rows, 3 * prefill.rows, 9), (2 * prefill.rows, 2 * prefill.rows + 9)):
         torch.testing.assert_close(read(prefill, 3, pieces, tokens=tokens), whole, atol=5e-6, rtol=1e-5)
 
