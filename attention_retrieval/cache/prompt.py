@@ -8,13 +8,14 @@ Both give their log-sum-exp, by which they are merged: on a CPU this takes two t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from fovea.attention_retrieval.cache.layer import LayerCache
-from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Estimates, Prefill
+from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Prefill
 from fovea.attention_retrieval.vectors import SLAB, Vectors
 
 Part = tuple[torch.Tensor, torch.Tensor]
@@ -45,17 +46,15 @@ def full_attention(
 
 def read_by(prefill: Prefill, query: torch.Tensor, cache: LayerCache, before: int, scaling: float) -> torch.Tensor:
     """Attention to a block's own rows and to the columns that a policy names, (heads, tokens, d)."""
-    keys, values, sinks, end = cache.keys, cache.values, cache.settings.sinks, before + query.shape[1]
-    ours, parts = [whole(each, before, end, query) for each in (keys, values)], []
-    for first, last in blocks(before, query.shape[1], min(prefill.rows, BLOCK)):
-        here = slice(first - before, last - before)
-        asked = query[:, here].unflatten(0, (keys.heads, -1)) * scaling
-        columns = prefill.columns(Block(asked, first, keys, values, sinks, cache.layer))
-        out, lse = attend(query[:, here], *(each[:, here] for each in ours), scaling, causal=True, seen=columns.own)
-        out, lse = merge(out, lse, *attend_columns(query[:, here], columns, keys, values, scaling))
-        if columns.estimates is not None:
-            out, lse = merge(out, lse, *attend_estimates(query[:, here], columns.estimates, scaling))
-        parts.append(out)
+    end, sinks = before + query.shape[1], cache.settings.sinks
+    keys, values = (whole(each, 0, end, query) for each in (cache.keys, cache.values))
+    parts, memo = [], {}
+    for first, last in blocks(before, query.shape[1], prefill.rows):
+        here, asked = slice(first, last), query[:, first - before : last - before]
+        grouped = asked.unflatten(0, (len(keys), -1)) * scaling
+        columns = prefill.columns(Block(grouped, first, keys, values, sinks, cache.layer, memo))
+        part = attend(asked, keys[:, here], values[:, here], scaling, causal=True, seen=columns.own)
+        parts.append(merge(*part, *attend_columns(asked, columns, keys, values, scaling))[0])
     return torch.cat(parts, dim=1)
 
 
@@ -68,25 +67,25 @@ def blocks(before: int, tokens: int, rows: int) -> Iterator[tuple[int, int]]:
         at = stop
 
 
-def attend_columns(query: torch.Tensor, columns: Columns, keys: Vectors, values: Vectors, scaling: float) -> Part:
-    """Attention to the columns that a policy named."""
+def attend_columns(
+    query: torch.Tensor, columns: Columns, keys: torch.Tensor, values: torch.Tensor, scaling: float
+) -> Part:
+    """Attention to the columns that a policy named, and to what stands for others; keys are (kv heads, rows, d)."""
     many, parts = len(columns.ids), []
-    heads = len(query) // many
     for n, ids in enumerate(columns.ids):
-        mine = slice(n * heads, (n + 1) * heads)
-        kv = slice(n * keys.heads // many, max((n + 1) * keys.heads // many, n * keys.heads // many + 1))
-        rows = [gathered(each, kv, ids, query) for each in (keys, values)]
+        mine = query[n * len(query) // many : (n + 1) * len(query) // many]
+        low = n * len(keys) // many
+        here, heads = torch.from_numpy(ids).to(query.device), slice(low, max((n + 1) * len(keys) // many, low + 1))
+        rows = (each[heads].index_select(1, here) for each in (keys, values))
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
-        parts.append(attend(query[mine], *rows, scaling, seen=seen, bias=bias))
-    return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
-
-
-def attend_estimates(query: torch.Tensor, estimates: Sequence[Estimates], scaling: float) -> Part:
-    """Attention to what stands for rows that a policy did not name."""
-    parts, heads = [], len(query) // len(estimates)
-    for n, (keys, values, weights) in enumerate(estimates):
-        rows = (torch.from_numpy(each).to(query.device, query.dtype)[None] for each in (keys, values))
-        parts.append(attend(query[n * heads : (n + 1) * heads], *rows, scaling, bias=weights))
+        part = attend(mine, *rows, scaling, seen=seen, bias=bias)
+        if columns.means is not None:
+            stand, them, count = columns.means[n]
+            each = None if isinstance(count, int) else np.log(count)
+            out, lse = attend(mine, stand[None], them[None], scaling, bias=each)
+            lse = lse + math.log(count) if isinstance(count, int) else lse
+            part = merge(out, lse, *part) if len(stand) else part
+        parts.append(part)
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
 
 
@@ -147,12 +146,6 @@ def merge(out: torch.Tensor, lse: torch.Tensor, other: torch.Tensor, other_lse: 
     both = torch.logaddexp(lse, other_lse)
     weights = ((each - both).exp()[..., None].to(out.dtype) for each in (lse, other_lse))
     return out * next(weights) + other * next(weights), both
-
-
-def gathered(vectors: Vectors, heads: slice, ids: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """The rows `ids` of some kv heads as a tensor like `like`, (kv heads, ids, d)."""
-    rows = np.stack([vectors.head(head).take(ids) for head in range(*heads.indices(vectors.heads))])
-    return torch.from_numpy(rows).to(like.device, like.dtype)
 
 
 def whole(vectors: Vectors, start: int, stop: int, like: torch.Tensor) -> torch.Tensor:

@@ -16,13 +16,16 @@ errors do not last, and so that all of them are found at once.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Estimates, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Columns, Means, Prefill
+
+if TYPE_CHECKING:
+    import torch
 
 
 class DeltaLLM(Prefill, name="delta"):
@@ -46,15 +49,23 @@ class DeltaLLM(Prefill, name="delta"):
         return self.block
 
     def columns(self, block: Block) -> Columns:
-        """O(rows * d) a head; as many estimates as there are far keys that changed in any channel."""
+        """O(rows * d) a head for each piece of a prompt; a mean for every far key that changed in any channel."""
         begin = -(-block.sinks // self.segment) * self.segment
         far = max(block.start - self.window, 0) // self.segment * self.segment
         if far <= begin:
             return Columns([np.arange(block.start)])
         ids = np.concatenate([np.arange(begin), np.arange(far, block.start)])
-        keys, values = block.keys.block(begin, far), block.values.block(begin, far)
-        stand = held(keys.reshape(len(keys), -1, self.segment, keys.shape[2]), self.threshold).reshape(keys.shape)
-        return Columns([ids] * len(keys), estimates=[alike(*each, self.segment) for each in zip(stand, values)])
+        if "held" not in block.memo:
+            block.memo["held"] = self._held(block.keys)
+        keys, values = block.memo["held"][:, begin:far], block.values[:, begin:far].float().cpu().numpy()
+        means = [alike(*each, self.segment) for each in zip(keys, values)]
+        return Columns([ids] * len(keys), means=[_like(block.keys, *each) for each in means])
+
+    def _held(self, given: torch.Tensor) -> np.ndarray:
+        """What stands for the keys (kv heads, rows, d) of all segments that are whole."""
+        whole = given.shape[1] // self.segment * self.segment
+        keys = given[:, :whole].float().cpu().numpy()
+        return held(keys.reshape(len(keys), -1, self.segment, keys.shape[2]), self.threshold).reshape(keys.shape)
 
 
 def held(keys: np.ndarray, threshold: float) -> np.ndarray:
@@ -67,10 +78,15 @@ def held(keys: np.ndarray, threshold: float) -> np.ndarray:
     return stand
 
 
-def alike(keys: np.ndarray, values: np.ndarray, segment: int) -> Estimates:
-    """Keys (n, d) of which equal ones in a row, within a segment, are one, with their mean value and log-count."""
+def alike(keys: np.ndarray, values: np.ndarray, segment: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keys (n, d) of which equal ones in a row, within a segment, are one; their mean values, and how many they are."""
     new = np.arange(len(keys)) % segment == 0
     new[1:] |= (keys[1:] != keys[:-1]).any(axis=1)
     first = np.flatnonzero(new)
-    count = np.diff(first, append=len(keys)).astype(np.float32)
-    return Estimates(keys[first], np.add.reduceat(values, first, axis=0) / count[:, None], np.log(count))
+    count = np.diff(first, append=len(keys))
+    return keys[first], (np.add.reduceat(values, first, axis=0) / count[:, None]).astype(np.float32), count
+
+
+def _like(given: torch.Tensor, keys: np.ndarray, values: np.ndarray, count: np.ndarray) -> Means:
+    """As tensors like those of the layer."""
+    return Means(given.new_tensor(keys), given.new_tensor(values), count)

@@ -18,13 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize, rows_of
 from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
-from fovea.attention_retrieval.vectors import Rows
+
+if TYPE_CHECKING:
+    import torch
 
 
 class HiPPrefill(Prefill, name="hip_prefill"):
@@ -65,10 +68,9 @@ class HiPPrefill(Prefill, name="hip_prefill"):
         far = block.start - self.window
         if block.start < self.dense_below or far <= block.sinks:
             return Columns([np.arange(block.start)])
-        asking = block.queries[:, :, :: self.skip].float().cpu().numpy()
         each = []
-        for head, queries in enumerate(asking):
-            chunks = self.found(_scorer(block.keys.head(head), queries), block.sinks, far)
+        for head, queries in enumerate(block.queries[:, :, :: self.skip]):
+            chunks = self.found(_scorer(block.keys[head], queries), block.sinks, far)
             ids = rows_of(chunks, self.stages[-1][0], block.sinks, far)
             each.append(np.concatenate([ids, np.arange(far, block.start)]))
         return Columns(each)
@@ -105,11 +107,12 @@ def descend(
     return best, at
 
 
-def _scorer(keys: Rows, queries: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The best score of rows for any of the queries (group, n, d)."""
-    flat = queries.reshape(-1, queries.shape[-1]).T
+def _scorer(keys: torch.Tensor, queries: torch.Tensor) -> Callable[[np.ndarray], np.ndarray]:
+    """The best score of rows (rows, d) for any of the queries (group, n, d)."""
+    flat = queries.flatten(0, 1).T
 
     def score(ids: np.ndarray) -> np.ndarray:
-        return np.asarray((keys.take(ids.ravel()) @ flat).max(axis=1).reshape(ids.shape))
+        rows = keys[ids.ravel()]
+        return np.asarray((rows @ flat).amax(dim=1).float().cpu().numpy().reshape(ids.shape))
 
     return score

@@ -25,7 +25,6 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize
 from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
-from fovea.attention_retrieval.vectors import Rows
 
 
 class HyperAttention(Prefill, name="hyper"):
@@ -66,36 +65,38 @@ class HyperAttention(Prefill, name="hyper"):
         if own <= block.sinks:
             return Columns([np.arange(block.start)])
         mean = block.queries.float().mean(dim=2).cpu().numpy()
-        each = [self.read(block.keys.head(head), queries, block, head) for head, queries in enumerate(mean)]
+        planes = np.random.default_rng(self.seed).normal(size=(mean.shape[2], self.planes)).astype(np.float32)
+        if "ranks" not in block.memo:
+            block.memo["ranks"] = [gray_rank(keys.float().cpu().numpy() @ planes) for keys in block.keys]
+        each = [self.read(block, head, gray_rank(queries @ planes)) for head, queries in enumerate(mean)]
         return Columns([ids for ids, _ in each], bias=[weights for _, weights in each])
 
-    def read(self, keys: Rows, queries: np.ndarray, block: Block, head: int) -> tuple[np.ndarray, np.ndarray]:
-        """The rows that a head reads, and the log-weight of each."""
+    def read(self, block: Block, head: int, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows that a head reads whose queries are of the ranks `asked`, and the log-weight of each row."""
         sinks, own = min(block.sinks, block.start), block.start // self.exact * self.exact
         ids, weights = [np.arange(sinks)], [np.zeros(sinks, np.float32)]
         for low, high in pieces(int(own), self.exact):
+            near = low + in_buckets(block.memo["ranks"][head][low:high], asked, self.bucket)
             rng = np.random.default_rng([self.seed, head, block.start // self.block, low])
-            near = self.alike(keys.block(low, high), queries) + low
             drawn, times = np.unique(rng.integers(low, high, self.sample), return_counts=True)
             left = ~np.isin(drawn, near) & (drawn >= sinks)
             near = near[near >= sinks]
-            each, odds = np.concatenate([near, drawn[left]]), times[left] * ((high - low) / self.sample)
-            weight = np.concatenate([np.zeros(len(near)), np.log(odds)]).astype(np.float32)
+            each = np.concatenate([near, drawn[left]])
+            odds = np.concatenate([np.ones(len(near)), times[left] * (high - low) / self.sample])
             order = np.argsort(each)
             ids.append(each[order])
-            weights.append(weight[order])
+            weights.append(np.log(odds[order]).astype(np.float32))
         rest = np.arange(max(own, sinks), block.start)
         return np.concatenate([*ids, rest]), np.concatenate([*weights, np.zeros(len(rest), np.float32)])
 
-    def alike(self, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        """Which of a piece's keys (n, d) are in the buckets of the queries (group, d), ascending."""
-        planes = np.random.default_rng(self.seed).normal(size=(keys.shape[1], self.planes)).astype(np.float32)
-        ranks = gray_rank(keys @ planes)
-        order = np.argsort(ranks, kind="stable")
-        asked, ordered = gray_rank(queries @ planes), ranks[order]
-        middle = (np.searchsorted(ordered, asked) + np.searchsorted(ordered, asked, "right")) // 2
-        bucket = np.minimum(middle, len(keys) - 1) // self.bucket
-        return np.flatnonzero(np.isin(np.argsort(order) // self.bucket, bucket))
+
+def in_buckets(ranks: np.ndarray, asked: np.ndarray, size: int) -> np.ndarray:
+    """Which of keys with such ranks are, in their order, in the same `size` as the ranks `asked`, ascending."""
+    order = np.argsort(ranks, kind="stable")
+    ordered = ranks[order]
+    middle = (np.searchsorted(ordered, asked) + np.searchsorted(ordered, asked, "right")) // 2
+    bucket = np.minimum(middle, len(ranks) - 1) // size
+    return np.flatnonzero(np.isin(np.argsort(order) // size, bucket))
 
 
 def gray_rank(sides: np.ndarray) -> np.ndarray:

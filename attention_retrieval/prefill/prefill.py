@@ -15,19 +15,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK = 1024
-"""Tokens of a prompt that attend at a time, at most: bounds a mask to so many rows."""
+"""Tokens of a prompt that attend at a time, where a policy wants no other number: bounds a mask to so many rows."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +37,21 @@ class Block:
     """(kv heads, group, tokens, d), times the scaling."""
     start: int
     """The row of the first of them."""
-    keys: Vectors
-    """All rows up to the last of them, and maybe more."""
-    values: Vectors
-    """As many."""
+    keys: torch.Tensor
+    """All rows up to the last of them, and maybe more: (kv heads, rows, d), as stored, like the queries."""
+    values: torch.Tensor
+    """Likewise."""
     sinks: int
     """The first tokens, which every token reads."""
     layer: int = 0
     """Of the model, from 0."""
+    memo: dict[str, Any] = field(default_factory=dict)
+    """What a policy made of a layer's rows for one block is here for the later ones of the same piece."""
 
     @property
     def stop(self) -> int:
         """One past the row of the last of them."""
         return self.start + self.queries.shape[2]
-
-
-class Estimates(NamedTuple):
-    """Rows that are none of the text's, and stand for some that are not read."""
-
-    keys: np.ndarray
-    """(n, d) float32."""
-    values: np.ndarray
-    """(n, d) float32."""
-    weights: np.ndarray
-    """What is added to the logit of each, (n,) float32: the log of how many rows it stands for."""
 
 
 class Columns(NamedTuple):
@@ -74,11 +64,22 @@ class Columns(NamedTuple):
     bias: Sequence[np.ndarray] | None = None
     """What is added to the logit of a column, (columns,) float32, as many as `ids`: the log of how many rows a sampled
     one stands for."""
-    estimates: Sequence[Estimates] | None = None
-    """What stands for rows that are not read, as many as `ids`; all tokens see it."""
+    means: Sequence[Means] | None = None
+    """What stands for rows that are not named, as many as `ids`; every token sees it."""
     own: np.ndarray | None = None
     """Whether a token sees one of the block's own, (tokens, tokens) bool, itself always; None for every one that is
     not later. Later ones are hidden whatever stands here."""
+
+
+class Means(NamedTuple):
+    """Rows that stand for others, one for `count` of them: read as so many rows that are alike."""
+
+    keys: torch.Tensor
+    """(means, d)"""
+    values: torch.Tensor
+    """(means, d)"""
+    count: int | np.ndarray
+    """Rows that each stands for: one number, or (means,)."""
 
 
 class Prefill(Component, kind="prefill"):
@@ -86,7 +87,7 @@ class Prefill(Component, kind="prefill"):
 
     @property
     def rows(self) -> int:
-        """Tokens that share their columns: a block is so long, or shorter at either end of a piece; at most `BLOCK`."""
+        """Tokens that share their columns: a block is so long, or shorter at either end of a piece."""
         return BLOCK
 
     def check(self, layers: int, query_heads: int, kv_heads: int) -> None:

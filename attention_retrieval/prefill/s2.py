@@ -42,7 +42,7 @@ class S2Attention(Prefill, name="s2"):
         """Of each kv head other rows."""
         if block.layer in self.full_layers:
             return Columns([np.arange(block.start)])
-        own, heads = block.start // self.block, block.keys.heads
+        own, heads = block.start // self.block, len(block.keys)
         blocks = [self.blocks(own, head, heads) for head in range(heads)]
         return Columns([rows_of(each, self.block, block.sinks, block.start) for each in blocks])
 

@@ -77,7 +77,7 @@ class SALE(Prefill, name="sale"):
             if (taus[head] <= LEAST).any():
                 each.append(np.arange(block.start))
                 continue
-            keys = block.keys.head(head).block(0, block.start)
+            keys = block.keys[head, : block.start].float().cpu().numpy()
             kept = heavy(queries, keys - keys.mean(axis=0), block.sinks, far, taus[head])
             starts = np.arange(0, far, self.key_block)
             ids = rows_of(np.flatnonzero(np.add.reduceat(kept, starts)), self.key_block, block.sinks, far)

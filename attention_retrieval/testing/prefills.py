@@ -5,12 +5,11 @@ What a policy does to a real model's answers, and what it saves, is measured by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Estimates, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
 from fovea.attention_retrieval.testing.selections import HEADS, D, Layer, layer
 
 SINKS, GROUP = 8, 3
@@ -18,7 +17,7 @@ SINKS, GROUP = 8, 3
 
 def check_prefill(prefill: Prefill) -> None:
     """Raise AssertionError, saying what is wrong, unless `prefill` keeps to the contract."""
-    assert 0 < prefill.rows <= BLOCK, f"rows are 1 to {BLOCK}"
+    assert prefill.rows > 0, "a block has tokens"
     check_columns(prefill)
     check_same(prefill)
 
@@ -28,9 +27,8 @@ def block_of(text: Layer, start: int, stop: int, group: int = GROUP) -> Block:
     import torch
 
     asked = [text.asked((stop - start) * group, seed=start).reshape(HEADS, stop - start, group, D)]
-    return Block(
-        torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, text.keys, text.values, SINKS
-    )
+    rows = (torch.from_numpy(each.block(0, len(each))) for each in text)
+    return Block(torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, *rows, SINKS)
 
 
 def check_columns(prefill: Prefill) -> None:
@@ -58,11 +56,10 @@ def check_said(columns: Columns, tokens: int) -> None:
     if columns.bias is not None:
         assert [each.shape for each in columns.bias] == [(n,) for n in lengths], "(columns,), as ids"
         assert all(np.isfinite(each).all() for each in columns.bias), "a bias is a number"
-    if columns.estimates is not None:
-        assert len(columns.estimates) == len(lengths), "as many as ids"
-        for keys, values, weights in columns.estimates:
-            assert keys.shape == values.shape == (len(weights), D), "(n, d), (n, d), (n,)"
-            assert all(np.isfinite(each).all() for each in (keys, values, weights)), "estimates are numbers"
+    for means in columns.means or []:
+        assert means.keys.shape == means.values.shape == (len(means.keys), D), "(means, d)"
+        assert np.min(means.count, initial=1) > 0, "a mean stands for rows"
+        assert np.shape(means.count) in ((), (len(means.keys),)), "count is one number, or (means,)"
     if columns.own is not None:
         assert columns.own.shape == (tokens, tokens), "(tokens, tokens)"
         assert columns.own.dtype == np.bool_, "own is bool"
@@ -87,14 +84,12 @@ def check_same(prefill: Prefill) -> None:
 
 def same(one: Columns, two: Columns) -> bool:
     """Whether both name the same."""
-    mine, other = (list(arrays(columns)) for columns in (one, two))
+    mine, other = ([*_arrays(columns)] for columns in (one, two))
     return len(mine) == len(other) and all(np.array_equal(a, b) for a, b in zip(mine, other))
 
 
-def arrays(said: Columns | Estimates | Sequence[Any]) -> Iterator[np.ndarray]:
-    """All arrays in what is said of a block, in order."""
-    for each in said:
-        if isinstance(each, np.ndarray):
-            yield each
-        elif each is not None:
-            yield from arrays(each)
+def _arrays(columns: Columns) -> Iterator[np.ndarray]:
+    for said in (columns.ids, columns.seen, columns.bias, columns.own):
+        yield from () if said is None else said
+    for means in columns.means or []:
+        yield from (means.keys.numpy(), means.values.numpy())

@@ -91,7 +91,7 @@ def test_a_second_question_goes_on_with_the_same_cache(pair, exact_prompt):
 
 
 def test_a_prompt_read_in_a_band(pair, monkeypatch):
-    monkeypatch.setattr("fovea.attention_retrieval.cache.prompt.BLOCK", 13)
+    monkeypatch.setattr("fovea.attention_retrieval.prefill.prefill.BLOCK", 13)
     ours, full = pair
     ids = text(150)
     expected = greedy(full, ids)

@@ -34,20 +34,20 @@ def whole_map(policy: Prefill, tokens: int, number: int = 0) -> np.ndarray:
     return seen
 
 
-def attended(policy: Prefill, text: Layer, block: Block) -> Partial:
+def attended(policy: Prefill, block: Block) -> Partial:
     """Attention (kv heads, group, tokens, d) of a block's queries to what the policy names, and to itself, float64."""
-    columns, queries = policy.columns(block), block.queries.double().numpy()
+    columns, queries = policy.columns(replace(block, memo={})), block.queries.double().numpy()
     parts = []
     for head in range(HEADS):
         ids = np.concatenate([of_head(columns, head), np.arange(block.start, block.stop)])
-        keys, values = text.keys.head(head).take(ids), text.values.head(head).take(ids)
+        keys, values = (each[head].numpy()[ids] for each in (block.keys, block.values))
         bias = np.zeros(len(ids))
         if columns.bias is not None:
             bias[: len(columns.bias[head])] = columns.bias[head]
-        if columns.estimates is not None:
-            few = columns.estimates[head]
-            keys, values = np.concatenate([few.keys, keys]), np.concatenate([few.values, values])
-            bias = np.concatenate([few.weights, bias])
+        if columns.means is not None:
+            few = columns.means[head]
+            keys, values = np.concatenate([few.keys.numpy(), keys]), np.concatenate([few.values.numpy(), values])
+            bias = np.concatenate([np.log(few.count), bias])
         logits = queries[head] @ keys.T + bias
         own = block.stop - block.start
         logits[..., -own:][:, ~np.tri(own, dtype=bool)] = -np.inf

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from fovea.attention_retrieval.prefill.hyper import HyperAttention, gray_rank, pieces  # noqa: E402
+from fovea.attention_retrieval.prefill.hyper import HyperAttention, gray_rank, in_buckets, pieces  # noqa: E402
 from fovea.attention_retrieval.testing.prefills import SINKS  # noqa: E402
 from fovea.attention_retrieval.testing.selections import layer  # noqa: E402
 from tests.attention_retrieval.prefill.reading import attended, made  # noqa: E402
@@ -36,13 +36,15 @@ def test_neighbours_in_gray_order_differ_by_one_hyperplane():
 
 def test_a_key_like_the_query_is_in_its_bucket():
     rng = np.random.default_rng(0)
-    keys, policy = rng.normal(size=(512, 32)).astype(np.float32), HyperAttention(**SMALL)
+    keys, planes = rng.normal(size=(512, 32)), rng.normal(size=(32, 7))
+    ranks = gray_rank(keys @ planes)
     for at in (0, 100, 511):
-        close = keys[at] + rng.normal(size=32).astype(np.float32) * 1e-3
-        found = policy.alike(keys, close[None])
+        close = keys[at] + rng.normal(size=32) * 1e-6
+        found = in_buckets(ranks, gray_rank(close[None] @ planes), 8)
         assert len(found) == 8
-        ranks = gray_rank(keys @ np.random.default_rng(0).normal(size=(32, 7)).astype(np.float32))
-        assert abs(np.median(ranks[found]) - ranks[at]) <= 4, "those of its own hash, or next to it"
+        assert np.abs(ranks[found] - ranks[at]).min() <= 1, "of its own hash, or next to it"
+    both = in_buckets(ranks, ranks[[0, 511]], 8)
+    assert set(both) >= set(in_buckets(ranks, ranks[[511]], 8)), "those of every head of a group"
 
 
 def test_sums_over_keys_are_right_on_average_over_seeds():
@@ -52,10 +54,10 @@ def test_sums_over_keys_are_right_on_average_over_seeds():
     text = layer(288)
     block = made(text, 256, 264)
     block.queries[:] *= 0.2  # so that no single key decides, whose draw a mean over 500 would hardly see
-    exact = attended(HyperAttention(exact=512), text, block)
+    exact = attended(HyperAttention(exact=512), block)
     sums, rows = [], []
     for seed in range(500):
-        part = attended(HyperAttention(seed=seed, **SMALL), text, block)
+        part = attended(HyperAttention(seed=seed, **SMALL), block)
         sums.append(np.exp(part.lse - exact.lse))
         rows.append(sums[-1][..., None] * part.out)
     for got, wanted in ((np.array(sums), 1.0), (np.array(rows), exact.out)):

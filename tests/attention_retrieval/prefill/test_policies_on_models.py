@@ -46,6 +46,12 @@ def test_a_model_in_pieces_is_the_model_at_once(name):
     torch.testing.assert_close(last, whole, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_small_settings_do_leave_something_out(name):
+    policy = Prefill.model_validate({"use": name, **SMALL[name]})
+    assert not torch.allclose(read(policy, 3, (300,)), plain(3), atol=1e-2)
+
+
 @pytest.mark.parametrize("name", ["power", "s2", "moa_bands"])
 def test_a_policy_by_position_reads_any_pieces_as_the_whole(name):
     policy = Prefill.model_validate({"use": name, **SMALL[name]})
