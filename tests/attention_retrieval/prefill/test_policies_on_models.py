@@ -14,7 +14,7 @@ from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
 from fovea.attention_retrieval.prefill.prefill import Prefill  # noqa: E402
 from fovea.rag import registry  # noqa: E402
 from fovea.rag.errors import ConfigError  # noqa: E402
-from tests.attention_retrieval.prefill.test_prefill import ALL, PIECES, SMALL, read  # noqa: E402
+from tests.attention_retrieval.prefill.test_prefill import ALL, PIECES, SMALL, plain, read  # noqa: E402
 from tests.tiny_lms import model, text  # noqa: E402
 
 NAMES = registry.names("prefill")
