@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.rag.component import Component
 
 
@@ -42,12 +43,21 @@ class Attention(Component, kind="attention"):
         return self
 
     @property
-    def wants_scores(self) -> bool:
-        """Whether its policy of heads takes scores that only a model's table knows."""
+    def wants_table(self) -> str:
+        """The kind of a model's table whose scores its policy of heads takes; "" for none."""
+        return ""
+
+    def with_table(self, scores: Mapping[str, list[list[float]]]) -> Attention:
+        """The same, with the rows of that table: for each (layers, query heads)."""
+        return self
+
+    @property
+    def wants_rotation(self) -> bool:
+        """Whether it moves keys and has not been told how the model turns them."""
         return False
 
-    def with_scores(self, scores: list[list[float]]) -> Attention:
-        """The same, with how well each query head copies, a row a layer."""
+    def with_rotation(self, rotation: Rotation) -> Attention:
+        """The same, for a model that turns its keys so."""
         return self
 
     def attended(self, cache: Any) -> np.ndarray | None:

@@ -28,7 +28,7 @@ from fovea.attention_retrieval import hf_saved
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.cache.report import HeadReport, HeadStats, Report
 from fovea.attention_retrieval.hf_layer import IMPLEMENTATION as IMPLEMENTATION
-from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop
+from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop, lead
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.attention_interface import check_attention, check_model
@@ -65,6 +65,10 @@ class RetrievalCache(DynamicCache):
         check_attention(text, IMPLEMENTATION)
         super().__init__(config=config)
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
+        if self.settings.wants_rotation:
+            what = "select moves keys to other positions, and nobody has said how this model turns them"
+            fix = "settings.with_rotation(Rotation.of(model)), or positions: text"
+            raise ConfigError(what, where="select", fix=fix)
         kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
         for policy in (self.settings.prefill, self.settings.heads):
             if policy:
@@ -73,6 +77,7 @@ class RetrievalCache(DynamicCache):
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)
         ]
+        self._lead()
         full = [n for n, layer in enumerate(self.layers) if isinstance(layer, RetrievalLayer)]
         check_watched(self.settings.watch, full, text.num_attention_heads)
 
@@ -111,7 +116,7 @@ class RetrievalCache(DynamicCache):
         After a step that was interrupted, this also brings layers that had gone on back to those that had not.
         Raises ModelError, and crops no layer, for a positive number, and where a layer no longer has what it held
         before: one with a sliding window, unless `activate_past_recording` was called before the text was read, and one
-        that has evicted tokens.
+        that has dropped tokens: by `evict`, or in heads that stream.
         """
         check_crop(tokens_to_remove)
         surplus = self._surplus(tokens_to_remove)
@@ -119,7 +124,7 @@ class RetrievalCache(DynamicCache):
             if not _can_crop(layer, remove):
                 what = f"layer {n}, a {type(layer).__name__}, does not keep what it held {remove} tokens ago"
                 evicted = isinstance(layer, RetrievalLayer)
-                fix = "read the text anew, or leave out evict: it drops tokens" if evicted else ANEW
+                fix = "read the text anew, or leave out evict and heads: they drop tokens" if evicted else ANEW
                 raise ModelError(f"{what}, so no layer was cropped", fix=fix)
         for layer, remove in surplus:
             if remove or isinstance(layer, RetrievalLayer):
@@ -154,6 +159,8 @@ class RetrievalCache(DynamicCache):
                 insert=stats.insert,
                 key_bytes=row.bytes_of(stats.head)[0],
                 index_bytes=row.bytes_of(stats.head)[1],
+                rows=int(row.keys.lengths[stats.head]),
+                held_bytes=row.keys.head_bytes(stats.head) + row.values.head_bytes(stats.head),
             )
             for row in rows
             for stats in row.stats
@@ -181,16 +188,27 @@ class RetrievalCache(DynamicCache):
         whole = self.attention(sequence)
         return np.average(whole, axis=0, weights=heads) if sum(heads) else whole.sum(axis=0)
 
+    def _lead(self) -> None:
+        """Let layers lead each other, where the selection says so."""
+        lead(self.layers, self.settings.selection.run if self.settings.selection else 1)
+
     def _rows(self, sequence: int) -> list[LayerCache]:
         return [layer.rows[sequence].cache for layer in self.layers if isinstance(layer, RetrievalLayer) and layer.rows]
 
     def index(self) -> None:
-        """Let each layer make now, over the text read so far, what it would make at its next token.
+        """Let each layer make now, over the text read so far, what it would make at its next token; heads that stream
+        give up what they do not read.
 
         `save` then holds it, and every question finds the same.
         """
         for row in self._all_rows():
             row.advance()
+
+    def evict(self) -> None:
+        """Let an eviction drop now what it would drop at the next token: whatever is asked then has no say in it."""
+        for layer in self.layers:
+            for row in layer.rows if isinstance(layer, RetrievalLayer) else ():
+                row.evict()
 
     def report_anew(self) -> None:
         """Let `report` begin again: what was searched for an earlier question is no part of the next one's."""
@@ -202,8 +220,8 @@ class RetrievalCache(DynamicCache):
         and evicted. A cache whose mark is the same after an answer is, once cropped, as it was before it.
         """
         return [
-            (row.keys.coded if row.keys.blocked else 0, row.indexed, row.built, row.sample.stride, row.watched,
-             row.evicted is None)
+            (tuple(part.coded for part in row.keys.parts) if row.keys.blocked else (), row.indexed, row.built,
+             row.sample.stride, row.watched, row.evicted.tokens if row.evicted else None)
             for row in self._all_rows()
         ]  # fmt: skip
 
@@ -223,6 +241,7 @@ class RetrievalCache(DynamicCache):
         cache = cls.__new__(cls)
         DynamicCache.__init__(cache)
         cache.settings, cache.layers = hf_saved.load(Path(path))
+        cache._lead()
         return cache
 
 
@@ -299,6 +318,8 @@ def _reader(row: LayerCache, head: int) -> str:
     """What reads a head's indexed rows."""
     if row.windows is not None and row.windows[head]:
         return "window"
+    if not isinstance(mine := row.reading(), slice) and head not in mine:
+        return "all it holds"
     if row.selected is not None:
         return row.selected.reader
     return "all" if row.selection else "none"

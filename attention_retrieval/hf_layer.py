@@ -35,6 +35,8 @@ class RetrievalLayer(CacheLayerMixin):
         self.kept: np.ndarray | None = None
         """Which of the tokens seen are in the rows, (batch, seen) bool; None where all are: none is padding."""
         self.new: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.leader: RetrievalLayer | None = None
+        """The layer whose choice of rows this one takes over, where the selection says so."""
         self.model: str | None = None
         self.known: weakref.ref[Any] | None = None
 
@@ -198,6 +200,7 @@ class RetrievalLayer(CacheLayerMixin):
         out = torch.zeros(
             query.shape[0], query.shape[2], query.shape[1], query.shape[3], dtype=query.dtype, device=query.device
         )
+        self._follow()
         for n, row in enumerate(self.rows):
             if shown is None:
                 out[n] = row.attend(query[n], keys[n], values[n], scaling)
@@ -206,6 +209,12 @@ class RetrievalLayer(CacheLayerMixin):
                 real = torch.from_numpy(shown[n]).to(query.device)
                 out[n, real] = row.attend(query[n][:, real], keys[n][:, real], values[n][:, real], scaling)
         return out
+
+    def _follow(self) -> None:
+        """Tell each sequence's selection what leads it: rows may have been copied or reordered since the last step."""
+        for row, leader in zip(self.rows, self.leader.rows if self.leader else ()):
+            if row.cache.selected is not None and leader.cache.selected is not None:
+                row.cache.selected.leader = weakref.ref(leader.cache.selected)
 
     def _same_model(self, module: Any) -> None:
         """Refuse a module of a model other than that which read the text; a known one is not looked at again."""
@@ -218,6 +227,13 @@ class RetrievalLayer(CacheLayerMixin):
                 fix="load the model that read the text, or read it anew",
             )
         self.model, self.known = got, weakref.ref(module)
+
+
+def lead(layers: Sequence[Any], run: int) -> None:
+    """Let the first of every `run` layers of full attention lead the others."""
+    full = [layer for layer in layers if isinstance(layer, RetrievalLayer)]
+    for n, layer in enumerate(full):
+        layer.leader = full[n - n % run] if n % run else None
 
 
 def check_crop(tokens_to_remove: int) -> None:

@@ -26,7 +26,7 @@ from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.errors import FoveaError, ModelError
 
-FORMAT, READ, ANEW = 4, (2, 3, 4), "read the text anew, and save it again"
+FORMAT, READ, ANEW = 5, (2, 3, 4, 5), "read the text anew, and save it again"
 
 
 class _Said(BaseModel):
@@ -76,12 +76,15 @@ def load(path: Path) -> tuple[RetrievalSettings, list[Any]]:
 
 
 def _renew(about: dict[str, Any]) -> None:
-    """What a file of format 2 or 3 says, as this one says it; what was made of its rows is made anew at the next token.
+    """What an older file says, as this one says it. Before format 4, or where heads streamed before 5, what was made of
+    its rows is made anew at the next token.
 
     Raises ModelError where rows were rounded in another way.
     """
     settings = about["settings"]
-    if settings.get("dtype") == "int8":
+    if about["format"] == 4 and not settings.get("heads"):
+        return
+    if about["format"] < 4 and settings.get("dtype") == "int8":
         raise ModelError("its int8 keys have a scale a token, as before format 4; now one a channel", fix=ANEW)
     if (window := settings.pop("prompt_window", None)) is not None:
         settings["prefill"] = {"use": "band", "window": window}

@@ -21,6 +21,7 @@ from fovea.attention_retrieval.eviction.eviction import Eviction
 from fovea.attention_retrieval.heads.heads import Heads
 from fovea.attention_retrieval.index.engine import Engine
 from fovea.attention_retrieval.prefill.prefill import Prefill
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.rounding import Dtype
 from fovea.attention_retrieval.selection.selection import Selection
 from fovea.rag.component import SpeedOnly
@@ -101,10 +102,19 @@ class RetrievalSettings(Attention):
     def _fits(self) -> RetrievalSettings:
         if self.watch and (own := [name for name in ("evict", "heads") if getattr(self, name)]):
             raise ValueError(f"watch counts tokens that all heads read alike: leave out {' and '.join(own)}, or watch")
+        if self.evict and self.evict.wants_heads and not self.heads:
+            what = "evict.budget shares rows out by a policy of heads, and heads is not set"
+            raise ValueError(f"{what}: heads: {{use: retrieval_heads}}, or budget: even")
+        if self.evict and self.heads and self.heads.queries:
+            what = f"heads: {{use: {self.heads.name}}} and evict both look at the prompt's last queries"
+            raise ValueError(f"{what}: leave out one or the other")
         names = [*_BESIDE_SELECT, *(["correct"] if self.select and self.select.name != "retrieval" else [])]
         if self.select and (idle := [name for name in names if getattr(self, name) != self._default(name)]):
             what = f"select: {{use: {self.select.name}}} takes the place of {' and '.join(idle)}"
             raise ValueError(f"{what}: leave out one or the other")
+        for name, why in self.select.excludes.items() if self.select else ():
+            if getattr(self, name):
+                raise ValueError(f"select: {{use: {self.select.name}}} beside {name}: {why}")
         here, there = self.correct, getattr(self.select, "correct", self.correct)
         if here != there and self._default("correct") not in (here, there):
             raise ValueError("correct stands here and under select, and says two things: leave out one or the other")
@@ -112,6 +122,22 @@ class RetrievalSettings(Attention):
 
     def _default(self, name: str) -> object:
         return type(self).model_fields[name].get_default(call_default_factory=True)
+
+    @property
+    def wants_rotation(self) -> bool:
+        """Where the selection does."""
+        return self.select is not None and self.select.wants_rotation
+
+    def with_rotation(self, rotation: Rotation) -> RetrievalSettings:
+        """The same, its selection with this."""
+        return self.model_copy(update={"select": self.select and self.select.with_rotation(rotation)})
+
+    @property
+    def last_queries(self) -> int | None:
+        """How many of a prompt's last queries are kept for `evict` or `heads`; None where neither will look."""
+        if self.evict:
+            return self.evict.queries
+        return (self.heads.queries or None) if self.heads else None
 
     def watched(self, layer: int, heads: int) -> list[int]:
         """Which of the `heads` query heads of a layer are watched."""

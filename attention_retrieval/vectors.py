@@ -75,7 +75,8 @@ class Table(NamedTuple):
     plain: np.ndarray
     """(heads,) uint64."""
     first: int
-    coded: int
+    coded: np.ndarray
+    """(heads,) int64."""
 
 
 class Vectors:
@@ -181,12 +182,36 @@ class Vectors:
         parts.append(self.plain[heads, self._place(max(start, self.coded)) : self._place(stop)])
         return np.concatenate(parts, axis=1)
 
+    def last(self, rows: int) -> np.ndarray:
+        """The last rows of every head as float32, (heads, rows, d)."""
+        return self.block(len(self) - rows, len(self))
+
     @property
     def table(self) -> Table:
         """What a kernel for all heads is given."""
         plain = _addresses([self.plain], self.heads)[:, 0]
         slabs = self.addresses, self.scale_addresses, self.like
-        return Table(*slabs, self.d, self.bits, self.blocked, plain, self.first, self.coded)
+        coded = np.full(self.heads, self.coded, np.int64)
+        return Table(*slabs, self.d, self.bits, self.blocked, plain, self.first, coded)
+
+    @property
+    def parts(self) -> list[Vectors]:
+        """Tables of heads that hold equally many rows: this one."""
+        return [self]
+
+    @property
+    def owners(self) -> np.ndarray:
+        """Which of `parts` each head is in, and where there, (heads, 2) int64."""
+        return np.stack([np.zeros(self.heads, np.int64), np.arange(self.heads)], axis=1)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Rows of each head, (heads,) int64."""
+        return np.full(self.heads, len(self), np.int64)
+
+    def head_bytes(self, head: int) -> int:
+        """Bytes of one head's rows."""
+        return self.nbytes // self.heads
 
     def head(self, head: int) -> Rows:
         """One head's rows, as they grow."""
@@ -204,6 +229,24 @@ class Vectors:
         """The rows `ids` (heads, n), or (1, n) for every head, as float32 (heads, n, d)."""
         each = np.broadcast_to(ids, (self.heads, ids.shape[1]))
         return np.stack([self.head(head).take(mine) for head, mine in enumerate(each)])
+
+    def copied(self, heads: np.ndarray, rows: int) -> Vectors:
+        """The first `rows` rows of some heads by themselves, as they are stored: nothing is rounded again, but for a
+        block that is cut.
+        """
+        twin = Vectors(len(heads), self.d, self.dtype, "channel" if self.blocked else "token")
+        whole = self.rows_a_scale
+        coded = min(self.coded, self.first + max(rows - self.first, 0) // whole * whole) - self.first
+        for n, slab in enumerate(self.slabs[: -(-coded // SLAB)]):
+            filled = min(SLAB, coded - n * SLAB)
+            scales = self.scales[n][heads, : filled // whole] if self.bits else None
+            twin._write(slab[heads, :filled], scales)
+            twin._length = twin.coded = twin.coded + filled
+        if self.blocked:
+            first = self.plain[heads, : min(rows, self.first)]
+            rest = [self.head(int(head)).block(twin.coded, rows) for head in heads] if rows > twin.coded else []
+            twin.adopt_plain(np.concatenate([first, np.stack(rest)], axis=1) if rest else first)
+        return twin
 
     def adopt(self, slabs: list[np.ndarray], scales: list[np.ndarray], rows: int) -> None:
         """Take over slabs of `rows` that lie in a mapped file; one that is written to later is copied first."""
@@ -297,7 +340,7 @@ class Some(Vectors):
     def table(self) -> Table:
         """What a kernel for these heads is given."""
         whole = self.all.table
-        mine = {name: getattr(whole, name)[self.of] for name in ("addresses", "scales", "plain")}
+        mine = {name: getattr(whole, name)[self.of] for name in ("addresses", "scales", "plain", "coded")}
         return whole._replace(**mine)
 
     def head(self, head: int) -> Rows:
@@ -339,7 +382,7 @@ class Rows:
         """What a kernel is given."""
         where, scales, like, d, bits, blocked, plain, first, coded = self.vectors.table
         mine = self.head
-        return Stored(where[mine], scales[mine], like, d, bits, blocked, plain[mine], first, coded)
+        return Stored(where[mine], scales[mine], like, d, bits, blocked, plain[mine], first, int(coded[mine]))
 
     @property
     def row_bytes(self) -> int:

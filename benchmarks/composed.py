@@ -37,10 +37,10 @@ import torch
 from transformers import DynamicCache
 
 from benchmarks.reader import Asked, load
-from fovea.attention_retrieval.cache.rotation import Rotation
 from fovea.attention_retrieval.memory import composed
 from fovea.attention_retrieval.memory.kept import KeptTexts
 from fovea.attention_retrieval.memory.read_text import ReadText
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.pipelines.answering.composing import Passages
 from fovea.pipelines.answering.prompt import messages
 from fovea.pipelines.evaluation.measurements import Row, interval, show

@@ -31,8 +31,8 @@ class DecodingRow:
                     for n in range(tokens)
                 ]
             )
-        if tokens == 1 and before and self.cache.evict():
-            self.near = None
+        if tokens == 1 and before:
+            self.evict()
         read = self.cache.tokens
         self.cache.append(_codes(keys), _codes(values))
         if tokens > 1 or not before:
@@ -46,6 +46,13 @@ class DecodingRow:
         self.cache.append(_codes(keys), _codes(values))
         self.near = None
 
+    def evict(self) -> bool:
+        """Drop what the settings drop of a prompt, if any; True if rows have gone."""
+        gone = self.cache.evict()
+        if gone:
+            self.near = None
+        return gone
+
     def crop(self, length: int) -> None:
         """Forget the tokens from `length` on."""
         self.cache.crop(length)
@@ -57,10 +64,11 @@ class DecodingRow:
         self.near = None
 
     def _read(self, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
-        """A prompt's tokens, to the keys as they are stored: to all before them, or to what a policy names."""
-        if prefill := self.cache.settings.prefill:
-            return read_by(prefill, query, self.cache, before, scaling).transpose(0, 1)
-        return read_all(query, self.cache.keys, self.cache.values, before, scaling).transpose(0, 1)
+        """A prompt's tokens, to the keys as they are stored: to all that is there, or to what a policy names."""
+        cache = self.cache
+        if (prefill := cache.settings.prefill) and not cache.uneven:
+            return read_by(prefill, query, cache, before, scaling).transpose(0, 1)
+        return read_all(query, cache.keys, cache.values, scaling, cache.rest).transpose(0, 1)
 
     def _decode(self, query: torch.Tensor, scaling: float) -> torch.Tensor:
         """Attention of one token, (heads, d)."""
@@ -68,7 +76,7 @@ class DecodingRow:
         if self.cache.advance():
             self.near = None
         grouped = (query.float() * scaling).view(heads, -1, query.shape[-1])
-        if (query.device.type == "cpu" or self.cache.settings.heads) and not watch:
+        if (query.device.type == "cpu" or self.cache.uneven or self.cache.moves) and not watch:
             out = torch.from_numpy(self.cache.attend(grouped.detach().cpu().numpy()).out)
             return out.reshape(query.shape).to(query.device, query.dtype)
         sent = _to_cpu(grouped) if self.cache.selected is not None else None

@@ -1,36 +1,48 @@
-"""Where the rows of a text stand that an eviction has left."""
+"""Where the rows of a text stand of which some have been dropped."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 
 class Evicted(NamedTuple):
-    """What is left of the first `tokens` tokens of a text; those after them are all there."""
+    """Each head holds the tokens `at`, and all from `since` on."""
 
     tokens: int
-    at: np.ndarray
-    """Which of them, (kv heads, rows) int64, ascending."""
+    """How long the text was when some were dropped last."""
+    at: tuple[np.ndarray, ...]
+    """By head, the tokens before `since` that are left, (rows,) int32, ascending."""
+    since: np.ndarray
+    """(kv heads,) int64."""
 
-    @property
-    def rows(self) -> int:
-        """Rows that each head kept."""
-        return self.at.shape[1]
+    @classmethod
+    def of(cls, tokens: int, positions: Sequence[np.ndarray]) -> Evicted:
+        """A text of `tokens`, of which each head holds `positions` (rows,), ascending."""
+        at, since = [], []
+        for mine in positions:
+            whole = mine == np.arange(tokens - len(mine), tokens)
+            few = len(mine) - int(np.argmin(whole[::-1])) if not whole.all() else 0
+            at.append(mine[:few].astype(np.int32))
+            since.append(tokens - len(mine) + few)
+        return cls(tokens, tuple(at), np.array(since, np.int64))
 
     @property
     def whole_from(self) -> int:
         """The token from which on every head has them all."""
-        gaps = np.flatnonzero((self.at != np.arange(self.tokens - self.rows, self.tokens)).any(axis=0))
-        return self.tokens if not self.rows else int(self.tokens - self.rows + (gaps[-1] + 1 if len(gaps) else 0))
+        return int(self.since.max())
 
-    def positions(self, tokens: int) -> np.ndarray:
-        """The token that each row is, of a text that has grown to `tokens`: (kv heads, rows)."""
-        later = np.arange(self.tokens, tokens)
-        return np.concatenate([self.at, np.broadcast_to(later, (len(self.at), len(later)))], axis=1)
+    def length(self, rows: int) -> int:
+        """How long the text is whose first head holds `rows` rows."""
+        return rows - len(self.at[0]) + int(self.since[0])
 
-    def cropped(self, tokens: int) -> Evicted:
-        """What is left where the text is cut back to `tokens`, at `whole_from` or behind it."""
-        gone = max(self.tokens - tokens, 0)
-        return Evicted(self.tokens - gone, self.at[:, : self.rows - gone])
+    def positions(self, head: int, tokens: int) -> np.ndarray:
+        """The token that each row of a head is, of a text that has grown to `tokens`: (rows,) int64."""
+        return np.concatenate([self.at[head].astype(np.int64), np.arange(self.since[head], tokens)])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers of tokens."""
+        return sum(at.nbytes for at in self.at)

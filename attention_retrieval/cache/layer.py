@@ -7,7 +7,9 @@ Every row is in one of three zones, which row numbers tell apart:
     pending   between `indexed` and the window: no longer in the window, not yet taken in by the selection
 
 Static and pending rows are attended to exactly, by whoever holds them near the model; here are all rows, and what the
-selection reads of those indexed. Rows are tokens, in order, but for those that an eviction has dropped.
+selection reads of those indexed. Rows are tokens, in order, but for those that were dropped: by an eviction, or by a
+head that streams, when they have left its window. Each head holds its own rows. The zones are of the heads that read
+the whole text, or hold most of it; others read all that they hold.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fovea.attention_retrieval.cache.compensation import Compensation
 from fovea.attention_retrieval.cache.evicted import Evicted
 from fovea.attention_retrieval.cache.queries import QuerySample
 from fovea.attention_retrieval.cache.report import HeadStats
+from fovea.attention_retrieval.eviction.eviction import Shares
 from fovea.attention_retrieval.index.engine import Found
-from fovea.attention_retrieval.partial import Partial
-from fovea.attention_retrieval.selection.selection import Selected
+from fovea.attention_retrieval.partial import Partial, merge
+from fovea.attention_retrieval.ragged import left
+from fovea.attention_retrieval.selection.selection import Queries, Selected
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.errors import ModelError
@@ -33,19 +38,20 @@ class LayerCache:
 
     def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
         self.settings, self.layer, self.selection = settings, layer, settings.selection
-        self.keys, self.values = Vectors(heads, d, settings.dtype, "channel"), Vectors(heads, d, settings.dtype)
+        self._clear(heads, d)
         self.sample, self.group = QuerySample(settings.queries), 0
         self.last: np.ndarray | None = None
-        """The last queries of a prompt that an eviction will look at, (query heads, n, d); None where nothing waits for
-        one."""
+        """The last queries of a prompt that an eviction or a policy of heads will look at, (query heads, n, d); None
+        where nothing waits for them."""
+        self.read = 0
+        """Tokens up to the last of these."""
         self.earlier: tuple[int, np.ndarray | None] = (0, None)
         """`last` as it was before the prompt's last piece, and the token that this began at: what `crop` goes back
         to where that piece was interrupted."""
-        self.evicted: Evicted | None = None
         self.indexed, self.built = settings.sinks, False
         self.selected: Selected | None = None
         self.windows: np.ndarray | None = None
-        """How far each head looks, (heads,), and 0 where it reads the whole text; None where all do."""
+        """How far each head looks, (heads,), and 0 where it reads the whole text; None where all do, or do not yet."""
         self.why = f"up to {settings.dense_below:,} tokens every key is read"
         self.stats = [HeadStats(layer, head) for head in range(heads)]
         self.found: Sequence[Found] = ()
@@ -55,13 +61,33 @@ class LayerCache:
         settings name, sum over those tokens."""
         self.watched = 0
 
+    def _clear(self, heads: int, d: int) -> None:
+        dtype = self.settings.dtype
+        self.keys, self.values = Vectors(heads, d, dtype, "channel"), Vectors(heads, d, dtype)
+        self.evicted: Evicted | None = None
+        self.lead: np.ndarray | None = None
+        """Of heads that stream, the first rows, which stay, (heads,); None before any has dropped some."""
+        self.rest: Compensation | None = None
+        """What stands for the rows that were dropped; None where nothing does."""
+
     def __len__(self) -> int:
+        """Rows of the heads that hold most."""
         return len(self.keys)
 
     @property
+    def moves(self) -> bool:
+        """Whether keys are read at other places than the text's."""
+        return self.selection is not None and self.selection.moves
+
+    @property
     def tokens(self) -> int:
-        """Rows, and what was evicted."""
-        return len(self) + (self.evicted.tokens - self.evicted.rows if self.evicted else 0)
+        """Rows, and what was dropped."""
+        return self.evicted.length(int(self.keys.lengths[0])) if self.evicted else len(self)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether heads hold different rows, or one that stands for others: then they are read here alone."""
+        return len(self.keys.parts) > 1 or self.windows is not None or self.rest is not None
 
     def append(self, keys: np.ndarray, values: np.ndarray) -> None:
         """Take tokens in, (heads, tokens, d) each; raises ModelError where one is not finite, and takes none."""
@@ -77,45 +103,71 @@ class LayerCache:
     def learn(self, queries: np.ndarray, start: int) -> None:
         """Keep some of a prompt's queries, (query heads, tokens, d) times the scaling, from token `start` on.
 
-        Those that the selection learns from, and the last ones, for an eviction.
+        Those that the selection learns from, and the last ones, for an eviction or a policy of heads.
         """
+        if self.selected is not None:
+            self.selected.anew()
         if not self.group:
             self.group = len(queries) // self.keys.heads
             self.sample = QuerySample(max(self.settings.queries // self.group, 1))
         if self.selection and self.selection.needs_queries:
             self.sample.add(queries, start)
-        if self.settings.evict:
-            count, before = self.settings.evict.queries, () if self.last is None else (self.last,)
+        if (count := self.settings.last_queries) is not None:
+            before = () if self.last is None else (self.last,)
             last = np.concatenate([*before, queries[:, max(queries.shape[1] - count, 0) :]], axis=1)
             self.earlier, self.last = (start, self.last), last[:, max(last.shape[1] - count, 0) :]
+            self.read = start + queries.shape[1]
 
     def evict(self) -> bool:
-        """Drop what the settings drop of a prompt that was read since the last call; True if rows have gone.
+        """Drop what the settings drop of a prompt that was read since the last call, or of an answer where the policy
+        does so; True if rows have gone.
 
         Where it is interrupted, nothing has gone yet, and the next call does it.
         """
-        if not (policy := self.settings.evict) or self.last is None:
+        policy = self.settings.evict
+        if not policy or (self.last is None and not (policy.again and self._due())):
             return False
-        last, heads = self.last, self.keys.heads
-        asked = last.reshape(heads, self.group, *last.shape[1:]) if policy.queries else None
-        kept = policy.kept(self.keys, self.values, asked)
-        if kept is None:
-            self.last, self.earlier = None, (0, None)
-            return False
-        keys, values = self.keys.like_these(), self.values.like_these()
-        keys.append(self.keys.take(kept))
-        values.append(self.values.take(kept))
-        tokens = self.tokens
-        at = self.evicted.positions(tokens) if self.evicted else np.arange(tokens)[None]
-        at = np.take_along_axis(np.broadcast_to(at, (heads, len(self))), kept, axis=1)
-        self._forget()
-        self.keys, self.values, self.evicted, self.last = keys, values, Evicted(tokens, at), None
-        self.earlier = 0, None
-        return True
+        asked = self._last(policy.queries)
+        kept = policy.kept(self.keys, self.values, asked, self._budgets())
+        gone = kept is not None and any(len(mine) < rows for mine, rows in zip(kept, self.keys.lengths))
+        if kept is not None and gone:
+            self._drop(kept, policy.compensates)
+            self._forget()
+        self.last, self.earlier = None, (0, None)
+        return gone
+
+    def _due(self) -> bool:
+        """Whether it is time to look again at what a growing answer holds."""
+        return self.tokens % self.settings.insert_every == 0
+
+    def _budgets(self) -> np.ndarray | None:
+        """The rows that each head may keep; None where the eviction says it by itself."""
+        policy, heads = self.settings.evict, self.settings.heads
+        if not policy or not heads:
+            return None
+        here, tokens = (self.layer, self.keys.heads), self.tokens
+        windows = np.minimum(heads.windows(*here, tokens), tokens)
+        return policy.budgets(Shares(tokens, windows, lambda total: heads.budgets(*here, total, tokens)))
+
+    def _drop(self, kept: Sequence[np.ndarray], compensates: bool, labels: np.ndarray | None = None) -> None:
+        """Hold only the rows `kept` of each head, and those with one label and as many side by side."""
+        tokens, rest = self.tokens, self.rest
+        if compensates:
+            rest = (rest or Compensation.none(self.keys.heads, self.keys.d)).taking(self.keys, self.values, kept)
+        keys, values = left(self.keys, kept, labels), left(self.values, kept, labels)
+        at = [self.evicted.positions(head, tokens) if self.evicted else np.arange(tokens) for head in range(len(kept))]
+        evicted = Evicted.of(tokens, [each[mine] for each, mine in zip(at, kept)])
+        self.keys, self.values, self.evicted, self.rest = keys, values, evicted, rest
+
+    def _last(self, count: int) -> np.ndarray | None:
+        """The last queries, (kv heads, group, n, d); None where none are asked for or known."""
+        if not count or self.last is None:
+            return None
+        return self.last.reshape(self.keys.heads, self.group, *self.last.shape[1:])
 
     def advance(self) -> bool:
         """Let the selection be made, or take the pending rows in, where it is time; True if a zone has moved."""
-        dynamic = len(self) - self.settings.window
+        dynamic, streamed = len(self) - self.settings.window, self._streamed()
         if self.selection is None:
             return self._slide(dynamic)
         if not self.built:
@@ -123,8 +175,8 @@ class LayerCache:
                 return False
             self._build(dynamic)
             return True
-        if dynamic - self.indexed < self.settings.insert_every:
-            return False
+        if self.selected is None or dynamic - self.indexed < self.settings.insert_every:
+            return streamed
         self._insert(dynamic)
         return True
 
@@ -132,13 +184,20 @@ class LayerCache:
         """Attention of `q` (heads, group, d), times the scaling, to all that is not indexed."""
         from fovea.attention_retrieval.kernels.spans import attend_spans
 
-        sinks = min(self.settings.sinks, self.indexed, len(self))
-        spans = np.empty((self.keys.heads, 2, 2), np.int64)
-        spans[:, 0], spans[:, 1] = (0, sinks), (max(self.indexed, sinks), len(self))
-        if self.windows is not None:
+        sinks, lengths = min(self.settings.sinks, self.indexed, len(self)), self.keys.lengths
+        spans = np.zeros((self.keys.heads, 2, 2), np.int64)
+        spans[:, 0, 1] = lengths
+        mine = self.reading()
+        spans[mine, 0, 1], spans[mine, 1] = sinks, (max(self.indexed, sinks), len(self))
+        if self.windows is not None and self.lead is not None and self.rest is None:
             streams = self.windows > 0
-            spans[streams, 1, 0] = np.maximum(len(self) - self.windows[streams], sinks)
-        return Partial(*attend_spans(self.keys.table, self.values.table, q, spans))
+            first, end = self.lead[streams], lengths[streams]
+            spans[streams, 0, 1], spans[streams, 1, 1] = first, end
+            spans[streams, 1, 0] = np.maximum(end - self.windows[streams], first)
+        if self.selected is not None and self.moves:
+            spans[mine, 0] = 0
+        part = Partial(*attend_spans(self.keys.table, self.values.table, q, spans))
+        return part if self.rest is None else merge(part, self.rest.attend(q))
 
     def attend(self, q: np.ndarray) -> Partial:
         """Attention of `q` (heads, group, d), times the scaling, to all tokens, as the settings have it."""
@@ -157,6 +216,7 @@ class LayerCache:
     def _select(self, q: np.ndarray, near: Partial) -> Partial:
         assert self.selected is not None
         began, mine = time.perf_counter(), self.reading()
+        self.selected.now = len(self) - 1
         read = self.selected.attend(q[mine], Partial(near.out[mine], near.lse[mine]))
         seconds = (time.perf_counter() - began) / len(read.rows)
         for n, head in enumerate(np.arange(self.keys.heads)[mine].tolist()):
@@ -166,14 +226,16 @@ class LayerCache:
             if n in read.recalls:
                 self.stats[head].audited(read.recalls[n])
         self.asked, self.found = q, read.found
-        if self.windows is None:
+        if isinstance(mine, slice):
             return read.part
         near.out[mine], near.lse[mine] = read.part
         return near
 
     def reading(self) -> slice | np.ndarray:
-        """The heads that read the whole text."""
-        return slice(None) if self.windows is None else np.flatnonzero(self.windows == 0)
+        """The heads that read the whole text, or hold most of it."""
+        if self.windows is not None:
+            return np.flatnonzero(self.windows == 0)
+        return slice(None) if len(self.keys.parts) == 1 else np.flatnonzero(self.keys.lengths == len(self))
 
     def watch(self, near: np.ndarray, weights: np.ndarray, lse: np.ndarray) -> None:
         """Add a decoded token's attention: `weights` (heads, group, near) of the rows `near`, and of what was found.
@@ -216,38 +278,42 @@ class LayerCache:
         """
         if not self.can_crop(tokens):
             what = f"the first {tokens:,} tokens are not all there: some were evicted"
-            raise ModelError(what, fix="read the text anew, or leave out evict")
+            raise ModelError(what, fix="read the text anew, or leave out evict and heads")
         if tokens < self.tokens or not tokens:
             start, last = self.earlier
-            self.last, self.earlier = last if tokens == start else None, (0, None)
-        rows = min(max(tokens - self.tokens + len(self), 0), len(self))
-        if self.evicted:
-            self.evicted = self.evicted.cropped(tokens) if tokens else None
+            self.last, self.read, self.earlier = last if tokens == start else None, start, (0, None)
+        rows = min(max(tokens - self.tokens + len(self), 0), len(self)) if tokens else 0
         self.sample.keep(np.arange(max(self.tokens, tokens)) < tokens)
+        if self.evicted and not tokens:
+            self._clear(self.keys.heads, self.keys.d)
         self.keys.crop(rows)
         self.values.crop(rows)
         self.attention[rows:] = 0
         if rows < self.indexed:
             self._forget()
+        elif self.selected is not None:
+            self.selected.anew()
 
     def keep(self, kept: np.ndarray) -> None:
         """Forget the tokens where `kept` (tokens,) is false; those behind the first of them are copied, and close up.
 
         A selection that reaches beyond the first of them is made anew when it is next needed. Raises ModelError where
-        one of them was there when others were evicted.
+        one of them stands before the last that was evicted.
         """
         if kept.all():
             return
-        if self.evicted and not kept[: self.evicted.tokens].all():
+        if self.evicted and not kept[: self.evicted.whole_from].all():
             what = "the attention mask hides tokens of a text of which some were evicted"
-            raise ModelError(what, fix="go on showing them, or leave out evict")
+            raise ModelError(what, fix="go on showing them, or leave out evict and heads")
+        if self.moves:
+            what = "the attention mask hides tokens that were read, so the others' places are no longer known"
+            raise ModelError(what, fix="go on showing them, or select with positions: text")
         self.sample.keep(kept)
         self.last, self.earlier = None, (0, None)
-        if self.evicted:
-            kept = np.concatenate([np.ones(self.evicted.rows, bool), kept[self.evicted.tokens :]])
+        kept = kept[self.tokens - len(self) :]
         first, rows = int(np.argmin(kept)), len(self)
         behind = np.flatnonzero(kept[first:])
-        keys, values = (each.block(first, rows) for each in (self.keys, self.values))
+        keys, values = (each.last(rows - first) for each in (self.keys, self.values))
         for vectors in (self.keys, self.values):
             vectors.crop(first)
         try:
@@ -263,13 +329,14 @@ class LayerCache:
     def nbytes(self) -> int:
         """Bytes of keys and values, and of what is made of them."""
         made = sum(self.bytes_of(head)[1] for head in range(self.keys.heads))
-        return self.keys.nbytes + self.values.nbytes + made
+        stood = sum(each.nbytes for each in (self.evicted, self.rest) if each is not None)
+        return self.keys.nbytes + self.values.nbytes + made + stood
 
     def bytes_of(self, head: int) -> tuple[int, int]:
         """Bytes of one head's keys, and of what the selection keeps beside them."""
         heads = np.arange(self.keys.heads)[self.reading()]
         beside = self.selected.nbytes // len(heads) if self.selected and head in heads else 0
-        return self.keys.nbytes // self.keys.heads, beside
+        return self.keys.head_bytes(head), beside
 
     def _slide(self, stop: int) -> bool:
         """Nothing is searched for, so what has left the window is never read again."""
@@ -284,25 +351,68 @@ class LayerCache:
     def _build(self, stop: int) -> None:
         """The state of the selection for the heads that read the whole text, or, if it is interrupted, none."""
         assert self.selection
-        began, seed, tokens = time.perf_counter(), self.settings.seed + 1000 * self.layer, len(self)
-        windows = self.settings.heads.windows(self.layer, self.keys.heads, tokens) if self.settings.heads else None
-        reads = np.flatnonzero(windows >= tokens) if windows is not None else np.arange(self.keys.heads)
+        began, seed = time.perf_counter(), self.settings.seed + 1000 * self.layer
+        self._look()
+        reads = np.arange(self.keys.heads)[self.reading()]
         selected, why = None, "every head looks no further than its window"
         if len(reads):
             keys, values = self.of_heads(reads)
-            selected = self.selection.over(
-                keys, values, self.settings.sinks, stop, queries=lambda n: self.queries(reads[n]), seed=seed
-            )
+            queries = Queries(lambda n: self.queries(reads[n]), lambda n: self.asked_at(reads[n]))
+            selected = self.selection.over(keys, values, self.settings.sinks, stop, queries=queries, seed=seed)
             why = f"{self.selection.name}: {selected.why}"
-        if windows is not None and len(reads) < self.keys.heads:
-            self.windows = np.where(windows >= tokens, 0, windows)
-        self.selected, self.indexed, self.built, self.why = selected, stop, True, why
+        self.selected, self.built, self.why = selected, True, why
+        self.indexed = stop if selected else self.settings.sinks
         for head in reads.tolist():
             self.stats[head].built((time.perf_counter() - began) / len(reads))
+
+    def _look(self) -> None:
+        """Let the heads that stream drop what they do not read, if any does: all but sinks, a window, and the rows of
+        this very text that their policy names when it first looks.
+        """
+        heads, tokens, middle = self.settings.heads, len(self), None
+        if heads is None or (self.settings.evict and self.settings.evict.wants_heads):
+            return
+        windows = heads.windows(self.layer, self.keys.heads, tokens)
+        if self.evicted is None:
+            windows, middle = heads.reach(self.layer, self.keys, self.values, self._last(heads.queries), self.read)
+        if (windows >= tokens).all():
+            return
+        self.windows = np.where(windows >= tokens, 0, windows)
+        if self.lead is not None:
+            self._stream([np.arange(first) for first in self.lead])
+            return
+        sinks = np.arange(min(self.settings.sinks, tokens))
+        named = np.empty((self.keys.heads, 0), np.int64) if middle is None else middle
+        self._stream([np.union1d(sinks, rows[(rows >= 0) & (rows < tokens - w)]) for rows, w in zip(named, windows)])
+
+    def _streamed(self) -> bool:
+        """Let them do so again where it is time; True if it was."""
+        if self.windows is None or self.lead is None or not self._due():
+            return False
+        self._stream([np.arange(first) for first in self.lead])
+        return True
+
+    def _stream(self, first: Sequence[np.ndarray]) -> None:
+        """Hold of each head that streams the rows `first`, from now on the first ones, and those of its window."""
+        assert self.windows is not None
+        assert self.settings.heads is not None
+        lengths = self.keys.lengths.tolist()
+        kept = [
+            np.union1d(mine, np.arange(max(rows - window, 0), rows)) if window else np.arange(rows)
+            for mine, window, rows in zip(first, self.windows.tolist(), lengths)
+        ]
+        self._drop(kept, self.settings.heads.compensate, self.windows > 0)
+        self.lead = np.array([len(mine) for mine in first], np.int64)
 
     def queries(self, head: int) -> np.ndarray | None:
         """The prompt's queries of a kv head's group, (n, d), times the scaling, those that were kept."""
         return self.sample.group(head, self.group)
+
+    def asked_at(self, head: int) -> np.ndarray:
+        """The row of a kv head that each token of `queries` stands at, or the last before it that was kept."""
+        if self.evicted is None:
+            return self.sample.positions
+        return np.searchsorted(self.evicted.positions(self.tokens)[head], self.sample.positions, side="right") - 1
 
     def of_heads(self, heads: np.ndarray) -> tuple[Vectors, Vectors]:
         """Keys and values of some heads, all of them as they are."""
@@ -311,13 +421,13 @@ class LayerCache:
         return self.keys.some(heads), self.values.some(heads)
 
     def _insert(self, stop: int) -> None:
-        if self.selected is not None:
-            began, heads = time.perf_counter(), np.arange(self.keys.heads)[self.reading()].tolist()
-            try:
-                self.selected.insert(stop)
-            except BaseException:
-                self._forget()  # some heads may be ahead of others: made anew
-                raise
-            for head in heads:
-                self.stats[head].inserted((time.perf_counter() - began) / len(heads))
+        assert self.selected is not None
+        began, heads = time.perf_counter(), np.arange(self.keys.heads)[self.reading()].tolist()
+        try:
+            self.selected.insert(stop)
+        except BaseException:
+            self._forget()  # some heads may be ahead of others: made anew
+            raise
+        for head in heads:
+            self.stats[head].inserted((time.perf_counter() - began) / len(heads))
         self.indexed = stop

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from fovea.attention_retrieval.cache.compensation import Compensation
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Prefill
 from fovea.attention_retrieval.vectors import SLAB, Vectors
@@ -22,25 +23,46 @@ Part = tuple[torch.Tensor, torch.Tensor]
 """Attention to a part of the rows: output (heads, tokens, d), and log-sum-exp (heads, tokens) in float32."""
 
 
-def read_all(query: torch.Tensor, keys: Vectors, values: Vectors, before: int, scaling: float) -> torch.Tensor:
-    """Full causal attention of tokens that follow `before` others, (heads, tokens, d)."""
-    group, out = len(query) // keys.heads, torch.empty_like(query)
-    for head in range(keys.heads):
+def read_all(
+    query: torch.Tensor, keys: Vectors, values: Vectors, scaling: float, rest: Compensation | None = None
+) -> torch.Tensor:
+    """Full causal attention of the last tokens to all that each head holds, and to the row that stands for what it does
+    not, (heads, tokens, d).
+    """
+    group, out, tokens = len(query) // keys.heads, torch.empty_like(query), query.shape[1]
+    for head, held in enumerate(keys.lengths.tolist()):
         mine = slice(head * group, (head + 1) * group)
-        rows = (stored(each, head, 0, before + query.shape[1], query)[None] for each in (keys, values))
-        out[mine] = full_attention(query[mine], *rows, before, scaling)
+        rows = (stored(each, head, 0, held, query)[None] for each in (keys, values))
+        out[mine] = full_attention(query[mine], *rows, held - tokens, scaling, of_rest(rest, head))
     return out
 
 
+def of_rest(rest: Compensation | None, head: int) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Key (d,), value (d,) and bias of the row that stands for others; None where there is none."""
+    if rest is None or not rest.count[head]:
+        return None
+    return rest.keys[head], rest.values[head], float(rest.bias[head])
+
+
 def full_attention(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, before: int, scaling: float
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    before: int,
+    scaling: float,
+    rest: tuple[np.ndarray, np.ndarray, float] | None = None,
 ) -> torch.Tensor:
     """Causal attention of tokens that follow `before` others: query (heads, tokens, d), keys (kv heads, all, d)."""
     parts = []
     for first, last in blocks(before, query.shape[1], BLOCK):
         asked = query[:, first - before : last - before]
-        out, lse = attend(asked, keys[:, first:last], values[:, first:last], scaling, causal=True)
-        parts.append(merge(out, lse, *attend(asked, keys[:, :first], values[:, :first], scaling))[0] if first else out)
+        part = attend(asked, keys[:, first:last], values[:, first:last], scaling, causal=True)
+        if first:
+            part = merge(*part, *attend(asked, keys[:, :first], values[:, :first], scaling))
+        if rest is not None:
+            key, value = (torch.from_numpy(each).to(query) for each in rest[:2])
+            part = merge(*part, value.expand_as(asked), (asked @ key).float() * scaling + rest[2])
+        parts.append(part[0])
     return torch.cat(parts, dim=1)
 
 
@@ -155,6 +177,8 @@ def whole(vectors: Vectors, start: int, stop: int, like: torch.Tensor) -> torch.
 
 def stored(vectors: Vectors, head: int, start: int, stop: int, like: torch.Tensor) -> torch.Tensor:
     """One head's rows as a tensor like `like`, (stop - start, d)."""
+    table, head = vectors.owners[head].tolist()
+    vectors = vectors.parts[table]
     if vectors.dtype == "bf16":
         slabs = range(start // SLAB, -(-stop // SLAB))
         codes = [vectors.slabs[n][head, max(start - n * SLAB, 0) : min(stop - n * SLAB, SLAB)] for n in slabs]

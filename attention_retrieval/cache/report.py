@@ -73,6 +73,10 @@ class HeadReport:
     insert: float
     key_bytes: int
     index_bytes: int
+    rows: int
+    """Tokens that the head holds still."""
+    held_bytes: int
+    """Of its keys and values."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,8 @@ class Report:
             "ms/search",
             "build s",
             "index %",
+            "held",
+            "MB",
         )
         rows = [names, *(self._row(head) for head in self.heads)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(names))]
@@ -135,4 +141,6 @@ class Report:
             shown(together, 1000, 2),
             shown(head.build, 1, 2),
             shown(head.index_bytes / max(head.key_bytes, 1), 100, 1),
+            f"{head.rows:,}",
+            shown(head.held_bytes, 1e-6, 2),
         )

@@ -4,8 +4,12 @@ NAME.keys.S          slab S of keys: mapped from the file when loaded, never cop
 NAME.keys.S.scales   its scales, for int8 and int4
 NAME.keys.plain      keys that are not rounded, where the others are by channel, fp32
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
-NAME.last            the prompt's last queries, that an eviction looks at, fp32: the same rows must go
-NAME.evicted         which of the tokens up to an eviction are there, by head
+NAME.last            the prompt's last queries, that an eviction or a policy of heads looks at, fp32
+NAME.since           where what a head holds is whole from, (heads,), where some tokens were dropped
+NAME.before          the tokens before that which are left, one head's behind the other's; NAME.befores how many of each
+NAME.rest            what stands for those that are gone, (heads, 2, d), and NAME.rest.count
+NAME.lead            first rows of the heads that stream, which stay
+NAME.tables          which table each head's rows are in, where they differ; table 1 and later: NAME.keys.tN.S
 NAME.windows         how far each head looks, where some stream
 NAME.selected.PART   the arrays of the selection's state
 """
@@ -17,10 +21,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
+from fovea.attention_retrieval.cache.compensation import Compensation
 from fovea.attention_retrieval.cache.device import DecodingRow
 from fovea.attention_retrieval.cache.evicted import Evicted
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.index.state import damaged, mapped, part, under, within
+from fovea.attention_retrieval.ragged import Ragged
 from fovea.attention_retrieval.rounding import CODES, decode, to_bf16
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import BLOCK, FIRST, RECENT, SLAB, Vectors
@@ -32,25 +38,29 @@ Size = Annotated[int, Field(gt=0, lt=1 << 20)]
 def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
     """Put what a sequence holds in a layer into `arrays`, under `name`; what arrays do not say is returned."""
     for which, vectors in (("keys", row.keys), ("values", row.values)):
-        for n, slab in enumerate(vectors.slabs):
-            filled = min(SLAB, vectors.coded - vectors.first - n * SLAB)
-            arrays[f"{name}.{which}.{n}"] = slab[:, :filled]
-            if vectors.scales:
-                arrays[f"{name}.{which}.{n}.scales"] = vectors.scales[n][:, : filled // vectors.rows_a_scale]
-        if vectors.blocked:
-            arrays[f"{name}.{which}.plain"] = vectors.unrounded
+        for n, each in enumerate(vectors.parts):
+            _put(_table(f"{name}.{which}", n), each, arrays)
+    if len(row.keys.parts) > 1:
+        arrays[f"{name}.tables"] = row.keys.owners[:, 0].copy()
     if row.sample.queries is not None:
         arrays[f"{name}.sample"], arrays[f"{name}.sample.positions"] = to_bf16(row.sample.queries), row.sample.positions
     if row.last is not None:
         arrays[f"{name}.last"] = row.last
     if row.evicted:
-        arrays[f"{name}.evicted"] = row.evicted.at
+        arrays[f"{name}.since"], arrays[f"{name}.before"] = row.evicted.since, np.concatenate(row.evicted.at)
+        arrays[f"{name}.befores"] = np.array([len(at) for at in row.evicted.at], np.int64)
+    if row.rest is not None:
+        arrays[f"{name}.rest"] = np.stack([row.rest.keys, row.rest.values], axis=1)
+        arrays[f"{name}.rest.count"] = row.rest.count
+    if row.lead is not None:
+        arrays[f"{name}.lead"] = row.lead
     if row.windows is not None:
         arrays[f"{name}.windows"] = row.windows
     for key, array in row.selected.state().items() if row.selected else ():
         arrays[f"{name}.selected.{key}"] = array
     return {
         "tokens": len(row),
+        "tables": [len(each) for each in row.keys.parts[1:]],
         "heads": row.keys.heads,
         "d": row.keys.d,
         "indexed": row.indexed,
@@ -59,6 +69,7 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         "why": row.why,
         "stride": row.sample.stride,
         "group": row.group,
+        "read": row.read,
     }
 
 
@@ -68,6 +79,9 @@ class SavedRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     tokens: NonNegativeInt
+    """Rows of the first table, which are tokens where none was dropped."""
+    tables: list[NonNegativeInt] = []
+    """Rows of the others."""
     heads: Size
     d: Size
     indexed: NonNegativeInt
@@ -76,6 +90,7 @@ class SavedRow(BaseModel):
     why: str
     stride: PositiveInt
     group: NonNegativeInt
+    read: NonNegativeInt = 0
 
 
 def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow, arrays: Arrays) -> DecodingRow:
@@ -84,12 +99,19 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
     """
     row = DecodingRow(settings, layer, said.heads, said.d)
     cache = row.cache
+    lengths = [said.tokens, *said.tables]
+    if said.tables:
+        where = within(part(arrays, f"{name}.tables", np.int64, (said.heads,)), f"{name}.tables", 0, len(lengths))
+        cache.keys, cache.values = (_split(each, where, len(lengths)) for each in (cache.keys, cache.values))
     for which, vectors in (("keys", cache.keys), ("values", cache.values)):
-        _adopt(f"{name}.{which}", vectors, said.tokens, arrays)
+        for n, rows in enumerate(lengths):
+            _adopt(_table(f"{name}.{which}", n), vectors.parts[n], rows, arrays)
     cache.group, cache.indexed, cache.why = said.group, said.indexed, said.why
     cache.sample.stride = said.stride
     if said.evicted is not None:
-        cache.evicted = _evicted(f"{name}.evicted", said, arrays)
+        _dropped(name, cache, said, arrays)
+    elif said.tables:
+        raise damaged(f"{name} has heads of different rows, and none was dropped")
     if f"{name}.sample" in arrays:
         sample = part(arrays, f"{name}.sample", np.uint16, (said.heads * said.group, None, said.d))
         positions = part(arrays, f"{name}.sample.positions", np.int64, (sample.shape[1],))
@@ -99,6 +121,7 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
         cache.last = part(arrays, f"{name}.last", np.float32, (said.heads * said.group, None, said.d))
         if cache.last.shape[1] > said.tokens or not said.group:
             raise damaged(f"part '{name}.last' is {cache.last.shape}, of {said.tokens} tokens")
+        cache.read = min(max(said.read, cache.last.shape[1]), said.tokens)
     if said.built:
         _restore(name, cache, said, arrays)
     elif said.indexed != settings.sinks and (cache.selection or said.indexed > said.tokens):
@@ -106,13 +129,44 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
     return row
 
 
-def _evicted(name: str, said: SavedRow, arrays: Arrays) -> Evicted:
-    """Every head has the same number of rows, in order."""
-    assert said.evicted is not None
-    at = within(part(arrays, name, np.int64, (said.heads, None)), name, 0, max(said.evicted, 1))
-    if at.shape[1] > said.tokens or (np.diff(at, axis=1) < 1).any():
-        raise damaged(f"part {name!r} does not name rows of the text, in order")
-    return Evicted(said.evicted, at)
+def _dropped(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> None:
+    """Which tokens are left, what stands for the others, and what heads that stream keep."""
+    heads, tokens, lengths = said.heads, said.evicted or 0, cache.keys.lengths
+    if f"{name}.evicted" in arrays:  # as before format 5: equally many rows of each head
+        at = within(part(arrays, f"{name}.evicted", np.int64, (heads, None)), f"{name}.evicted", 0, max(tokens, 1))
+        positions = list(at)
+        if at.shape[1] > said.tokens or any((np.diff(mine) < 1).any() for mine in positions):
+            raise damaged(f"part '{name}.evicted' does not name rows of the text, in order")
+        cache.evicted = Evicted.of(tokens, positions)
+        return
+    since = within(part(arrays, f"{name}.since", np.int64, (heads,)), f"{name}.since", 0, 1 << 27)
+    counts = within(part(arrays, f"{name}.befores", np.int64, (heads,)), f"{name}.befores", 0, 1 << 27)
+    before = np.split(part(arrays, f"{name}.before", np.int32, (int(counts.sum()),)), np.cumsum(counts)[:-1])
+    for mine, end in zip(before, since):
+        if len(mine) and ((np.diff(mine) < 1).any() or mine[0] < 0 or mine[-1] >= end):
+            raise damaged(f"part '{name}.before' does not name tokens of the text, in order")
+    if len(set((lengths - counts + since).tolist())) > 1 or (counts > lengths).any():
+        raise damaged(f"the heads of {name} do not hold the same text")
+    cache.evicted = Evicted(tokens, tuple(before), since)
+    if f"{name}.lead" in arrays:
+        lead = part(arrays, f"{name}.lead", np.int64, (heads,))
+        if (lead < 0).any() or (lead > lengths).any():
+            raise damaged(f"part '{name}.lead' is more than the rows there are")
+        cache.lead = lead
+    if f"{name}.rest" in arrays:
+        rest = part(arrays, f"{name}.rest", np.float32, (heads, 2, said.d))
+        count = within(part(arrays, f"{name}.rest.count", np.int64, (heads,)), f"{name}.rest.count", 0, 1 << 27)
+        if not np.isfinite(rest).all():
+            raise damaged(f"part '{name}.rest' holds numbers that are not finite")
+        cache.rest = Compensation(count, np.ascontiguousarray(rest[:, 0]), np.ascontiguousarray(rest[:, 1]))
+
+
+def _split(whole: Vectors, where: np.ndarray, tables: int) -> Vectors:
+    """Tables of the heads that `where` puts into each."""
+    of = [np.flatnonzero(where == n) for n in range(tables)]
+    if not all(map(len, of)):
+        raise damaged("a table of rows has no head")
+    return Ragged([whole.copied(heads, 0) for heads in of], of)
 
 
 def _restore(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> None:
@@ -120,15 +174,30 @@ def _restore(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> No
     sinks = cache.settings.sinks
     if not cache.selection:
         raise damaged(f"{name} was read by a selection, and the settings name none")
-    if not sinks <= said.indexed <= said.tokens:
+    if not sinks <= said.indexed <= max(len(cache), sinks):
         raise damaged(f"{name} has {said.tokens} tokens, of which {said.indexed} are indexed")
     if f"{name}.windows" in arrays:
         windows = part(arrays, f"{name}.windows", np.int64, (said.heads,))
-        cache.windows = within(windows, f"{name}.windows", 0, max(said.tokens, 1))
+        cache.windows = within(windows, f"{name}.windows", 0, max(cache.tokens, 1))
     cache.built, reads = True, np.arange(said.heads)[cache.reading()]
     if len(reads):
         state = under(f"{name}.selected.", arrays)
         cache.selected = cache.selection.restore(*cache.of_heads(reads), state, sinks, said.indexed)
+
+
+def _table(name: str, n: int) -> str:
+    return f"{name}.t{n}" if n else name
+
+
+def _put(name: str, vectors: Vectors, arrays: Arrays) -> None:
+    """A table's slabs, as far as they are filled."""
+    for n, slab in enumerate(vectors.slabs):
+        filled = min(SLAB, vectors.coded - vectors.first - n * SLAB)
+        arrays[f"{name}.{n}"] = slab[:, :filled]
+        if vectors.scales:
+            arrays[f"{name}.{n}.scales"] = vectors.scales[n][:, : filled // vectors.rows_a_scale]
+    if vectors.blocked:
+        arrays[f"{name}.plain"] = vectors.unrounded
 
 
 def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -27,10 +28,11 @@ FITTED, TYPICAL = 32, 128
 class TailCorrection(Correction, name="tail"):
     """A cluster's tokens that were not found weigh as those of a Gaussian of the cluster's mean and spread.
 
-        weight of one    exp(q . k_c + s q' S q r_c / 2)    k_c, v_c means of the cluster's keys and values
-        value of one     v_c + t W q                        S covariance of keys within clusters, over the whole head
-                                                            W covariance of values with keys within clusters
-                                                            r_c how much wider the cluster is than others
+        weight of one    exp(q . k_c + x)       k_c, v_c means of the cluster's keys and values
+        value of one     v_c + t W q            x = s q' S q r_c / 2
+                                                S covariance of keys within clusters, over the whole head
+                                                W covariance of values with keys within clusters
+                                                r_c how much wider the cluster is than others
 
     What was found is taken out of its cluster: its logits from mean and variance, its values from the mean value. With
     s = t = 0 this is RetroInfer's estimation zone (arXiv 2505.02922), which is wrong where a cluster is wide for the
@@ -39,9 +41,18 @@ class TailCorrection(Correction, name="tail"):
     attention of 32 of the prompt's queries, and are 3/4 without. Clusters are those of RetroInfer's wave index, only
     larger, of their own over any engine; rows that are not clustered yet are attended to exactly. The estimate is
     close, not unbiased.
+
+    With `form: taylor` the exponential is its series to the second order around each cluster's mean, as Based's feature
+    map has it around zero (S. Arora et al., arXiv 2402.18668, 2024): exp(q . k_c) (1 + x) in place of exp(q . k_c + x),
+    and of the value only v_c gets the x. Both forms hold the same moments, and differ by x^2 / 2 and beyond. With
+    delta = q . (k - k_c), the series is wrong by at most sum(|delta|^3 exp(max(delta, 0))) / 6 of a cluster's weight
+    in units of exp(q . k_c): it wants narrow clusters, where the Gaussian's sum of all orders is no dearer.
     """
 
     needs_queries = True
+
+    form: Literal["gaussian", "taylor"] = "gaussian"
+    """What is made of the moments: the exponential of a Gaussian, or Based's series to the second order."""
 
     size: PositiveInt = 64
     """Keys a cluster, on average: a step reads two vectors for so many tokens."""
@@ -175,7 +186,8 @@ class TailCorrected(Corrected):
         self.around, self.across = ((parts[name] / rows).astype(np.float32) for name in ("around", "across"))
         average = max(float(np.trace(self.around)), 1e-30)
         wider = parts["spread"] / np.float32(average)
-        self.clusters = Clusters(self.keys.start, parts["cells"], parts["sizes"], parts["keys"], parts["values"], wider)
+        means, taylor = (parts["keys"], parts["values"]), self.settings.form == "taylor"
+        self.clusters = Clusters(self.keys.start, parts["cells"], parts["sizes"], *means, wider, taylor)
         loose = len(self.keys) - len(parts["cells"])
         self.scanned = 2 * (len(parts["sizes"]) + loose)
         self.bytes = parts["keys"].nbytes * 2 + loose * (self.keys.rows.row_bytes + self.values.row_bytes)

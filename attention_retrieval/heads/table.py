@@ -26,13 +26,22 @@ SHIPPED = Path(__file__).with_name("tables")
 """Tables of models with a short name, made by the same command."""
 
 
-ROWS = {"evidence": {"question", "answer"}, "copy": {"copy"}}
+ROWS = {
+    "evidence": {"question", "answer"},
+    "copy": {"copy"},
+    "repeats": {"echo", "induction"},
+    "duo": {"duo"},
+    "influence": {"influence"},
+}
 """Rows of each kind of probe."""
 
 
 @dataclass(frozen=True)
 class HeadTable:
-    """How well each query head does at a kind of probe: for each kind of rows (layers, heads), 0 to 1, rounded."""
+    """How well each query head does at a kind of probe: for each kind of rows (layers, heads), rounded.
+
+    From 0 to 1, but for an influence, which is a share of the loss.
+    """
 
     model: str
     kind: str

@@ -60,9 +60,11 @@ def attend_rest(
             mean, whole = query @ clusters.keys[c], float(variances[g] * clusters.spread[c])
             delta = known[here] - mean
             variance = (size * whole - (delta**2).sum()) / left - (delta.sum() / left) ** 2
-            log = mean - delta.sum() / left + np.clip(variance, 0, whole) / 2
+            half = np.clip(variance, 0, whole) / 2
+            log = mean - delta.sum() / left + (np.log1p(half) if clusters.taylor else half)
             weights.append([left * np.exp(min(log, known.min(initial=np.inf)))])
-            value = (size * clusters.values[c].astype(np.float64) - points[0][here].sum(axis=0)) / left + lean[g]
+            value = (size * clusters.values[c].astype(np.float64) - points[0][here].sum(axis=0)) / left
+            value = value + lean[g] / (1 + half if clusters.taylor else 1)
             points.append(value[None])
         weight = np.concatenate(weights)
         outs.append(weight @ np.concatenate(points) / weight.sum())
@@ -148,3 +150,19 @@ def attend_waves(
 
 def _of(rows: list[np.ndarray], chosen: np.ndarray) -> list[np.ndarray]:
     return [each for each, taken in zip(rows, chosen) if taken]
+
+
+def attend_rows(
+    keys: np.ndarray, values: np.ndarray, q: np.ndarray, ids: np.ndarray, near: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of all heads, keys and values (heads, rows, d): a head's ids, and what was attended to before as one row more."""
+    out, lse = np.empty_like(q), np.empty(q.shape[:2], np.float32)
+    logits = np.full((*q.shape[:2], ids.shape[1]), -np.inf, np.float32)
+    for head, mine in enumerate(ids):
+        mine = mine[mine >= 0]
+        logits[head, :, : len(mine)] = q[head] @ keys[head, mine].T
+        for g, known in enumerate(logits[head, :, : len(mine)]):
+            rows = np.concatenate([values[head, mine], near.out[head, g][None]])
+            part = attend(rows, np.append(known, near.lse[head, g])[None].astype(np.float32))
+            out[head, g], lse[head, g] = part[0][0], part[1][0]
+    return out, lse, logits

@@ -14,7 +14,7 @@ from fovea.attention_retrieval.vectors import Stored, Table
 def stored_of(table: Table, head: int) -> Stored:
     """One head's keys or values."""
     where, scales, plain = table.addresses[head], table.scales[head], table.plain[head]
-    return Stored(where, scales, table.like, table.d, table.bits, table.blocked, plain, table.first, table.coded)
+    return Stored(where, scales, table.like, table.d, table.bits, table.blocked, plain, table.first, table.coded[head])
 
 
 @njit(nogil=True, inline="always")

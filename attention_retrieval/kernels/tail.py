@@ -26,6 +26,8 @@ class Clusters(NamedTuple):
     """Their mean values, (clusters, d) float32."""
     spread: np.ndarray
     """How much wider each is than the average cluster, in square distances, (clusters,) float32."""
+    taylor: bool = False
+    """Whether exponentials are taken as their series to the second order, or as a Gaussian's."""
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -38,12 +40,13 @@ def rest_of(
     logs: np.ndarray,
     rest: np.ndarray,
 ) -> None:
-    """For one query: into `logs` the log of the mean exp(logit) of what was not found of each cluster, and into `rest`
-    how much that is; minus infinity where all was found. `variance` is that of logits in an average cluster.
+    """For one query: into `logs` the log of the mean exp(logit) of what was not found of each cluster, and into
+    `rest[0]` how much that is; minus infinity where all was found. `variance` is that of logits in an average cluster.
 
     With m of n rows found, of logits mean + delta, the others have mean - sum(delta) / (n - m), and by the same
     subtraction a variance, held to [0, the cluster's]; of Gaussian logits the mean exponential is exp(mean +
-    variance / 2), and none is above the least logit found.
+    variance / 2), that of the second-order series exp(mean) (1 + variance / 2), and none is above the least logit
+    found. Into `rest[1]` goes how many rows of that weight lean: all, or in the series those without its last term.
     """
     count, d = clusters.keys.shape
     first, second = np.zeros(count, np.float32), np.zeros(count, np.float32)
@@ -51,7 +54,7 @@ def rest_of(
         total = np.float32(0)
         for j in range(d):
             total += clusters.keys[c, j] * q[j]
-        logs[c], rest[c] = total, clusters.sizes[c]
+        logs[c], rest[0, c] = total, clusters.sizes[c]
     least = np.float32(np.inf)
     for n in range(ids.shape[0]):
         if ids[n] < 0:
@@ -59,16 +62,18 @@ def rest_of(
         least = min(least, logits[n])
         c = clusters.cells[ids[n] - clusters.first]
         delta = logits[n] - logs[c]
-        rest[c] -= 1
+        rest[0, c] -= 1
         first[c] += delta
         second[c] += delta * delta
     for c in range(count):
-        if rest[c] < 0.5:
-            logs[c] = -np.inf
+        if rest[0, c] < 0.5:
+            logs[c], rest[1, c] = -np.inf, 0
             continue
-        whole, shift = variance * clusters.spread[c], first[c] / rest[c]
-        left = (clusters.sizes[c] * whole - second[c]) / rest[c] - shift * shift
-        logs[c] = min(logs[c] - shift + min(max(left, np.float32(0)), whole) / 2, least)
+        whole, shift = variance * clusters.spread[c], first[c] / rest[0, c]
+        left = (clusters.sizes[c] * whole - second[c]) / rest[0, c] - shift * shift
+        half = min(max(left, np.float32(0)), whole) / 2
+        rest[1, c] = rest[0, c] / (1 + half) if clusters.taylor else rest[0, c]
+        logs[c] = min(logs[c] - shift + (np.log1p(half) if clusters.taylor else half), least)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -116,7 +121,7 @@ def attend_rest(
     (queries, d), count, k = q.shape, clusters.keys.shape[0], ids.shape[1]
     out, lse = np.zeros((queries, d), np.float32), np.empty(queries, np.float32)
     logs, totals = np.empty((queries, count), np.float32), np.empty(queries, np.float32)
-    rest = np.empty(count, np.float32)
+    rest = np.empty((2, count), np.float32)
     for g in range(queries):
         rest_of(clusters, q[g], variances[g], ids[g], logits[g], logs[g], rest)
         most = max(logs[g].max() if count else np.float32(-np.inf), logits[g].max() if k else np.float32(-np.inf))
@@ -124,14 +129,15 @@ def attend_rest(
         if most == -np.inf:
             logs[g] = 0
             continue
-        far = np.float32(0)
+        far, leans = np.float32(0), np.float32(0)
         for c in range(count):
             logs[g, c] = exp(logs[g, c] - most)
-            far += logs[g, c] * rest[c]
+            far += logs[g, c] * rest[0, c]
+            leans += logs[g, c] * rest[1, c]
         totals[g] = far
         totals[g] += add_found(stored, clusters, ids[g], logits[g], most, logs[g], out[g])
         for j in range(d):
-            out[g, j] += far * lean[g, j]
+            out[g, j] += leans * lean[g, j]
     for c in range(count):
         for g in range(queries):
             weight, mine, middle = logs[g, c] * clusters.sizes[c], out[g], clusters.values[c]

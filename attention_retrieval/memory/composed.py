@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from fovea.attention_retrieval.cache.rotation import Rotation
 from fovea.attention_retrieval.memory.read_text import ReadText
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.rag.causal_lm import CausalLM
 
 if TYPE_CHECKING:

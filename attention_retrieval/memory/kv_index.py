@@ -24,11 +24,11 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from fovea.attention_retrieval.cache import tensorfile
-from fovea.attention_retrieval.cache.rotation import Rotation
 from fovea.attention_retrieval.index.state import part
 from fovea.attention_retrieval.memory.read_text import ReadText, fill
 from fovea.attention_retrieval.probes.through import Called, through
 from fovea.attention_retrieval.probes.weights import Head
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.rounding import check_finite, decode, to_bf16
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.errors import FoveaError, ModelError

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fovea.attention_retrieval.cache import tensorfile
-from fovea.attention_retrieval.cache.rotation import Rotation
 from fovea.attention_retrieval.index.state import part
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.rounding import check_finite, decode, decode_codes, encode, to_bf16
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.errors import FoveaError, ModelError

@@ -11,7 +11,7 @@ LLM inference via vector retrieval", 2024)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,13 @@ class Retrieval(RetrievalSettings, name="retrieval"):
         return self.model_copy(update={"watch": tuple(heads)})
 
     @property
-    def wants_scores(self) -> bool:
-        """Where the policy of heads does."""
-        return self.heads is not None and self.heads.wants_scores
+    def wants_table(self) -> str:
+        """What the policy of heads does."""
+        return self.heads.wants_table if self.heads else ""
 
-    def with_scores(self, scores: list[list[float]]) -> Retrieval:
+    def with_table(self, scores: Mapping[str, list[list[float]]]) -> Retrieval:
         """The same, its policy of heads with these."""
-        return self.model_copy(update={"heads": self.heads and self.heads.with_scores(scores)})
+        return self.model_copy(update={"heads": self.heads and self.heads.with_table(scores)})
 
     def attended(self, cache: Any) -> np.ndarray | None:
         """The mean over the watched heads, where `watch` is set."""

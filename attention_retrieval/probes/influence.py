@@ -10,11 +10,13 @@ weak-to-strong pretraining data selection", 2025)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fovea.attention_retrieval.probes.retrieval_heads import Blurred
-from fovea.attention_retrieval.probes.through import through
+from fovea.attention_retrieval.probes.through import Called, through
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.progress import bar
 
@@ -46,3 +48,43 @@ def loss(lm: CausalLM, ids: Sequence[int]) -> float:
         row = torch.tensor([list(ids)], device=lm.model.device)
         logits = lm.model(row, use_cache=False).logits[0, :-1].float()
         return float(torch.nn.functional.cross_entropy(logits, row[0, 1:]))
+
+
+@dataclass(frozen=True)
+class Each:
+    """Of a batch of as many copies of a text as a layer has heads, the n-th reads it without head n of that layer."""
+
+    layer: int
+
+    def __call__(self, called: Called, out: Any) -> Any:
+        """Put running means of the values in the place of one head's output in each copy."""
+        if called.layer != self.layer:
+            return out
+        for head in range(len(out)):
+            one = called._replace(value=called.value[head : head + 1])
+            out[head : head + 1] = Blurred({self.layer: [head]})(one, out[head : head + 1])
+        return out
+
+
+def head_influences(lm: CausalLM, texts: Sequence[str], *, tokens: int = 128) -> np.ndarray:
+    """The influence of each head by itself on the first `tokens` tokens of the texts, the mean, (layers, heads).
+
+    A pass over a text for each head: O(layers * heads) of them. Negative where a text is read better without.
+    """
+    import torch
+
+    config = lm.model.config.get_text_config()
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    found = np.zeros((len(texts), layers, heads))
+    with bar("probing heads", len(texts) * layers) as progress, torch.inference_mode():
+        for n, text in enumerate(texts):
+            ids = list(lm.tokenizer(text, truncation=True, max_length=tokens)["input_ids"])
+            plain = loss(lm, ids)
+            rows = torch.tensor([ids] * heads, device=lm.model.device)
+            for layer in range(layers):
+                with through(lm.model, Each(layer)):
+                    logits = lm.model(rows, use_cache=False).logits[:, :-1].float().transpose(1, 2)
+                each = torch.nn.functional.cross_entropy(logits, rows[:, 1:], reduction="none").mean(dim=1)
+                found[n, layer] = (each.cpu().numpy() - plain) / max(plain, 1e-9)
+                progress.advance()
+    return np.asarray(found.mean(axis=0))

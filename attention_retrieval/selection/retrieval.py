@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +58,11 @@ class RetrievalSelection(Selection, name="retrieval"):
     """Threads that search, heads side by side; 0 is one a processor."""
 
     @property
+    def finds(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def needs_queries(self) -> bool:
         """Where an index or the correction learns from them, or `auto` may choose one that does."""
         learns = self.engine == "auto" or self.engine.needs_queries
@@ -67,7 +72,7 @@ class RetrievalSelection(Selection, name="retrieval"):
         self, keys: Vectors, values: Vectors, start: int, stop: int, *, queries: Queries | None = None, seed: int = 0
     ) -> RetrievalSelected:
         """The engine is chosen by the first head, and builds the index of each; heads side by side."""
-        asked = queries or (lambda head: None)
+        asked = queries or Queries(lambda head: None, lambda head: np.empty(0, np.int64))
         wanted = Wanted(self.engine, self.top_k, self.reuse, self.build_seconds)
         engine, why = chosen(wanted, Keys(keys.head(0), start, stop), asked(0))
 
@@ -144,13 +149,27 @@ class RetrievalSelected(Selected):
 
     def attend(self, q: np.ndarray, near: Partial) -> Read:
         """Heads side by side, each by its index."""
+        read, found = self._read(q, near, lambda head, k: self.heads[head].index.search(q[head], k))
+        return read._replace(recalls=self._audited(q, found))
+
+    def reread(self, q: np.ndarray, near: Partial, ids: np.ndarray) -> Read:
+        """The `top_k` best of the rows `ids` in place of a search; what corrects stands for the others."""
+
+        def best(head: int, k: int) -> Found:
+            keys, mine = self.heads[head].index.keys, ids[head][ids[head] >= 0]
+            return Found(*keys.best_of(q[head], mine, k), len(mine), len(mine) * keys.rows.row_bytes)
+
+        return self._read(q, near, best)[0]
+
+    def _read(self, q: np.ndarray, near: Partial, search: Callable[[int, int], Found]) -> tuple[Read, Sequence[Found]]:
+        """Attention to what `search` finds for each head, and that."""
         from fovea.attention_retrieval.kernels.attend import attend_ids
 
         k = self.settings.top_k + (self.settings.correct.more if self.settings.correct else 0)
 
         def one(head: int) -> tuple[Partial, Found, float]:
             began, mine = time.perf_counter(), self.heads[head]
-            found = mine.index.search(q[head], k)
+            found = search(head, k)
             seconds = time.perf_counter() - began
             if mine.corrected:
                 return mine.corrected.attend(q[head], found), found, seconds
@@ -160,9 +179,8 @@ class RetrievalSelected(Selected):
         parts, found, seconds = zip(*side_by_side(one, range(len(self.heads)), threads))
         far = Partial(np.stack([each.out for each in parts]), np.stack([each.lse for each in parts]))
         rows, size = np.array([(each.scanned, each.bytes) for each in found]).T
-        recalls = self._audited(q, found)
         plain = [self._without_bias(head, each) for head, each in enumerate(found)]
-        return Read(merge(near, far), rows, size, np.array(seconds), plain, recalls)
+        return Read(merge(near, far), rows, size, np.array(seconds), plain), found
 
     def _without_bias(self, head: int, found: Found) -> Found:
         """Logits as the model has them."""

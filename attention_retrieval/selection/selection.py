@@ -11,6 +11,7 @@ Rows are not copied: they stay in the cache's slabs.
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -20,11 +21,22 @@ import numpy as np
 
 from fovea.attention_retrieval.index.engine import Found
 from fovea.attention_retrieval.partial import Partial
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
 
-Queries = Callable[[int], np.ndarray | None]
-"""The prompt's queries of a kv head's group, (n, d), times the scaling, in order of their positions; None for none."""
+
+class Queries(NamedTuple):
+    """The prompt's queries, those that were kept."""
+
+    of: Callable[[int], np.ndarray | None]
+    """Those of a kv head's group, (tokens * queries, d), times the scaling, token by token; None for none."""
+    rows: Callable[[int], np.ndarray]
+    """The row of a kv head that each of these tokens stands at, (tokens,)."""
+
+    def __call__(self, head: int) -> np.ndarray | None:
+        """`of`."""
+        return self.of(head)
 
 
 class Read(NamedTuple):
@@ -53,10 +65,25 @@ class Selected(ABC):
     """What reads, for a report."""
     why: str
     """Why that does, in a sentence."""
+    now: int = 0
+    """The row of the token that asks; the cache says it before each step."""
+    leader: weakref.ref[Selected] | None = None
+    """The state of the layer whose choice this one takes over, of the same sequence; the cache says it likewise."""
 
     @abstractmethod
     def attend(self, q: np.ndarray, near: Partial) -> Read:
         """Attention of q (heads, queries, d) to all its rows, merged with `near`, what was attended to elsewhere."""
+
+    def reread(self, q: np.ndarray, near: Partial, ids: np.ndarray) -> Read:
+        """The same by rows that a step before found, `ids` (heads, n) int32, -1 is nobody: nothing is searched for.
+
+        Only where the selection `finds`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} finds no rows")
+
+    def anew(self) -> None:
+        """Steps so far are no part of what comes: a prompt follows, or the text was cut back. By default nothing."""
+        return
 
     @abstractmethod
     def insert(self, stop: int) -> None:
@@ -76,9 +103,38 @@ class Selection(Component, kind="selection"):
     """Makes the state of a layer. Built-ins live in `attention_retrieval/selection/`, one file each."""
 
     @property
+    def finds(self) -> bool:
+        """Whether a step's `Read.found` names what it read, and `reread` reads such rows again."""
+        return False
+
+    @property
     def needs_queries(self) -> bool:
         """Whether `over` learns from the prompt's queries: then the cache keeps a sample of them."""
         return False
+
+    @property
+    def run(self) -> int:
+        """How many layers that follow each other read what the first of them chooses."""
+        return 1
+
+    @property
+    def excludes(self) -> Mapping[str, str]:
+        """Other settings of the cache that it cannot stand beside, and why."""
+        return {}
+
+    @property
+    def moves(self) -> bool:
+        """Whether it moves keys: then a step reads the rows before `start` as well, and `near` is without them."""
+        return False
+
+    @property
+    def wants_rotation(self) -> bool:
+        """Whether it moves keys and has not been told how the model turns them."""
+        return False
+
+    def with_rotation(self, rotation: Rotation) -> Selection:
+        """The same, for a model that turns its keys so."""
+        return self
 
     @abstractmethod
     def over(

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fovea.attention_retrieval.cache.rotation import Rotation
 from fovea.attention_retrieval.memory.composed import Composed, Placed, compose
 from fovea.attention_retrieval.memory.kept import KeptTexts
 from fovea.attention_retrieval.memory.read_text import Kept, ReadText, read_text
 from fovea.attention_retrieval.memory.shelf import Shelf
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.pipelines.answering.held import digest_of
 from fovea.pipelines.answering.prompt import INSTRUCTION, blocks, messages
 from fovea.rag.causal_lm import CausalLM

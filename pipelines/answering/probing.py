@@ -1,18 +1,25 @@
-"""The heads of a local model that point at evidence in this project's own prompt: its table, found or made."""
+"""What is known of a local model's heads: its tables, found or made, of those that point at evidence in this project's
+own prompt and of those that policies of heads ask for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
-from typing import Literal
+
+import numpy as np
 
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.heads import table
 from fovea.attention_retrieval.heads.table import HeadTable
+from fovea.attention_retrieval.probes.far import far_scores
+from fovea.attention_retrieval.probes.influence import head_influences
 from fovea.attention_retrieval.probes.needles import Needle, needles
 from fovea.attention_retrieval.probes.pointing import Probe, pointing_scores
+from fovea.attention_retrieval.probes.repeats import repeat_scores
 from fovea.attention_retrieval.probes.retrieval_heads import retrieval_scores
+from fovea.attention_retrieval.rotation import Rotation
 from fovea.pipelines.answering.layout import Layout
 from fovea.pipelines.answering.prompt import messages
 from fovea.rag import trace
@@ -22,7 +29,6 @@ from fovea.rag.errors import ModelError
 from fovea.rag.sentences import sentences
 from fovea.rag.types import Chunk, Hit, Query
 
-Kind = Literal["evidence", "copy"]
 PROBES = 24
 """Prompts that a table is made by."""
 HEADS, NEAR = 4, 0.75
@@ -30,18 +36,28 @@ HEADS, NEAR = 4, 0.75
 the others show."""
 
 
-def made(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
-    """A model's table by `PROBES` prompts, each a prefill of some 500 tokens."""
-    if kind == "evidence":
-        scores = pointing_scores(lm, (probe(lm, needle) for needle in _needles()), PROBES)
-    else:
-        texts = [s for needle in _needles() for passage in needle.passages for s in _sentences(passage)]
-        scores = {"copy": retrieval_scores(lm, texts, probes=PROBES)}
-    rounded = {rows: each.round(4).tolist() for rows, each in scores.items()}
+def made(lm: CausalLM, model: str, kind: str = "evidence") -> HeadTable:
+    """A model's table: by `PROBES` prompts, each a prefill of some 500 tokens, or a few longer ones; of influence, by a
+    prefill of 128 tokens a head.
+    """
+    scores = _scores(lm, kind)
+    digits = 6 if kind == "influence" else 4
+    rounded = {rows: each.round(digits).tolist() for rows, each in scores.items()}
     return HeadTable(table.identity(model), kind, digest(kind), rounded)
 
 
-def known(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
+def _scores(lm: CausalLM, kind: str) -> dict[str, np.ndarray]:
+    texts = [" ".join(needle.passages) for needle in _needles()]
+    if kind == "evidence":
+        return pointing_scores(lm, (probe(lm, needle) for needle in _needles()), PROBES)
+    if kind == "copy":
+        return {kind: retrieval_scores(lm, [s for text in texts for s in _sentences(text)], probes=PROBES)}
+    if kind == "repeats":
+        return repeat_scores(lm)
+    return {kind: far_scores(lm, texts) if kind == "duo" else head_influences(lm, texts[:1])}
+
+
+def known(lm: CausalLM, model: str, kind: str = "evidence") -> HeadTable:
     """The table, made and kept where there is none yet."""
     if (there := found(model, kind)) is not None:
         return there
@@ -53,22 +69,24 @@ def known(lm: CausalLM, model: str, kind: Kind = "evidence") -> HeadTable:
     return new
 
 
-def found(model: str, kind: Kind) -> HeadTable | None:
+def found(model: str, kind: str) -> HeadTable | None:
     """The table, where there is one already."""
     return table.find(model, kind, digest(kind))
 
 
 def with_tables(attention: Attention, lm: CausalLM, model: str) -> Attention:
-    """`attention` with the heads and the scores of the model's tables, where it asks for them."""
+    """`attention` with the heads and the scores of the model's tables, and its rotation, where it asks for them."""
     if attention.wants_heads:
         attention = attention.with_heads(known(lm, model).strongest("answer", HEADS, near=NEAR))
-    if attention.wants_scores:
-        attention = attention.with_scores(known(lm, model, "copy").scores["copy"])
+    if attention.wants_table:
+        attention = attention.with_table(known(lm, model, attention.wants_table).scores)
+    if attention.wants_rotation:
+        attention = attention.with_rotation(Rotation.of(lm.model))
     return attention
 
 
 @cache
-def digest(kind: Kind) -> str:
+def digest(kind: str) -> str:
     """What the probes of a kind are: another digest, another table."""
     said = [[*messages(Query(n.question), _hits(n)), (n.answer, str(n.span))] for n in _needles()]
     return fingerprint([kind, said])

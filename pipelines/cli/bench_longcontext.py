@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def configure_longcontext(one: argparse.ArgumentParser) -> None:
     """The bench's arguments."""
     one.add_argument("--model", required=True, help="a causal language model: a name of fovea models, a folder")
-    methods = "beside full and near: default (shipped settings; alone if left out), {use: retrieval, engine: ivf}"
+    methods = (
+        "beside full and near: default (shipped settings; alone if left out), {use: retrieval, engine: ivf}, memory"
+    )
     one.add_argument("--methods", metavar="A,B,...", help=methods)
     one.add_argument("--lengths", type=numbers, default=(2048, 4096), metavar="N,M,...", help="tokens (2048,4096)")
     reads = "shared: a text is read once for all; own: by each method; drawn: not at all, for speed alone (shared)"
@@ -37,6 +39,8 @@ def configure_longcontext(one: argparse.ArgumentParser) -> None:
     one.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the model (auto)")
     one.add_argument("--threads", type=positive, default=1, metavar="N", help="of torch and of searches (1)")
     one.add_argument("--seed", type=natural, default=0, help="of what is drawn (0)")
+    told = "also a table by bytes: memory_ratio, agreement, tasks, and whether all is held"
+    one.add_argument("--memory", action="store_true", help=told)
     one.add_argument("--json", action="store_true", help="print the rows as JSON")
     add_quiet(one)
 
@@ -47,7 +51,7 @@ def longcontext(args: argparse.Namespace) -> str:
 
     from fovea.pipelines.answering.probing import with_tables
     from fovea.pipelines.bench.attention_measure import threads
-    from fovea.pipelines.bench.longcontext import files, haystacks, speed
+    from fovea.pipelines.bench.longcontext import files, haystacks, memory, speed
     from fovea.pipelines.bench.longcontext.methods import chosen
     from fovea.pipelines.bench.longcontext.twins import Twins
     from fovea.pipelines.cli.capture import text_of
@@ -66,7 +70,8 @@ def longcontext(args: argparse.Namespace) -> str:
     with threads(args.threads):
         speed.warm(twins, methods, speed.text_ids(twins, haystack, 0, args.seed))
         found = list(_rows(args, twins, methods, plan, (tasks, haystack)))
-    return show(found, as_json=args.json)
+    shown = show(found, as_json=args.json)
+    return shown if args.json or not args.memory else f"{shown}\n\n{memory.table(found)}"
 
 
 def _rows(

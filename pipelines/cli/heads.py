@@ -1,4 +1,4 @@
-"""`fovea heads MODEL`: which heads of a local language model point at evidence, made once and kept."""
+"""`fovea heads MODEL`: which heads of a local model point at evidence, copy, or look far: made once and kept."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from fovea.pipelines.cli.warned import add_quiet
 if TYPE_CHECKING:
     from fovea.attention_retrieval.heads.table import HeadTable
 
+KINDS = ("evidence", "copy", "repeats", "duo", "influence")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("model", help="a name of `fovea models`, a folder, or a hub name ORG/NAME")
-    kinds = "what is asked: to point at the sentence that answers, or to copy a line (evidence)"
-    parser.add_argument("--kind", choices=["evidence", "copy"], default="evidence", help=kinds)
+    kinds = "what is asked: to point at the sentence that answers (evidence), to copy a line (copy), to find random "
+    kinds += "tokens again (repeats), how far a head looks (duo), how much worse the model reads without it (influence)"
+    parser.add_argument("--kind", choices=KINDS, default="evidence", help=kinds)
     parser.add_argument("--top", type=positive, default=8, metavar="N", help="heads that are listed, of each row (8)")
     parser.add_argument("--anew", action="store_true", help="make the table also where there is one")
     parser.add_argument("--json", action="store_true", help="print the whole table as JSON")

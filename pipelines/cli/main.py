@@ -17,7 +17,7 @@ VERBS = {
     "ingest": "bring the store in step with files and folders",
     "retry": "take the files again that could not be read",
     "remove": "take sources out of the store",
-    "train": "train a learned segmenter or retriever on data",
+    "train": "train a learned segmenter or retriever on data, or heads of a model",
     "read": "let a local model read the texts that it will be asked about",
     "ask": "answer a question, with citations",
     "chat": "answer questions one after another, each with what was said before",

@@ -1,5 +1,7 @@
 """`fovea train KIND NAME --data PATH --out FOLDER`: train a learned segmenter on sectioned texts, or a retriever,
 re-ranker or situator on collections of questions and what answers them.
+
+`fovea train heads NAME --model MODEL --out FOLDER`: how far each head of a local language model looks.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ R = TypeVar("R", bound=Recipe)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("what", choices=["segmenter", "retriever"], help="what to train")
+    parser.add_argument("what", choices=["segmenter", "retriever", "heads"], help="what to train")
     parser.add_argument("method", metavar="NAME", help="the component's name, as in YAML")
-    parser.add_argument("--data", action="append", required=True, metavar="PATH", help="what to learn from; repeatable")
+    data = "what to learn from; repeatable. Of heads: a text to hide pass keys in, made-up prose if left out"
+    parser.add_argument("--data", action="append", default=[], metavar="PATH", help=data)
+    parser.add_argument("--model", metavar="MODEL", help="of heads: a name of `fovea models`, a folder, or a hub name")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for weights, card and checkpoint")
     parser.add_argument("--seed", type=int, default=0, help="0 if left out")
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="repeatable")
@@ -39,6 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write weights and card; exit code 0 also where --max-seconds ended it."""
+    return _heads(args) if args.what == "heads" else _component(args)
+
+
+def _component(args: argparse.Namespace) -> int:
     from fovea.pipelines.bench.segmentation_methods import chosen_encoder
     from fovea.rag import progress
     from fovea.rag.component import fingerprint
@@ -46,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
     from fovea.rag.training import card
 
     kind, out = import_module(f"fovea.pipelines.training.{args.what}"), Path(args.out)
+    if not args.data or args.model:
+        what = "--model is for heads" if args.model else f"there is nothing to learn a {args.what} from"
+        raise ConfigError(what, where="--model" if args.model else "--data", fix="--data PATH")
     recipe, encoder = recipe_of(kind.recipe_class(args.method), args.set), chosen_encoder(args.encoder)
     digests = {path: card.digest_of(Path(path)) for path in args.data}
     asked: dict[str, Any] = {
@@ -67,6 +78,35 @@ def run(args: argparse.Namespace) -> int:
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
     print(*kind.lines(found), sep="\n")
     print(f"{out / 'weights.safetensors'}: {found.steps} steps, ended by {found.ended}{more}")
+    return 0
+
+
+def _heads(args: argparse.Namespace) -> int:
+    from fovea.pipelines.training import heads
+    from fovea.rag import progress
+    from fovea.rag.errors import ConfigError
+    from fovea.rag.training import card
+
+    if not args.model:
+        raise ConfigError("heads are learned from a model", where="--model", fix="--model smollm2, or a folder")
+    recipe, out = recipe_of(heads.recipe_class(args.method), args.set), Path(args.out)
+    try:
+        texts = [Path(path).read_text("utf-8") for path in args.data]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"a text cannot be read: {error}", where="--data", fix="--data FILE.txt, in UTF-8") from None
+    with progress.shown(not args.quiet):
+        found = heads.trained(
+            recipe, args.model, texts, out, seed=args.seed, restart=args.restart, max_seconds=args.max_seconds
+        )
+    if found.ended == "seconds" and args.method == "moa":
+        print(f"{found.steps} texts are profiled; the same command goes on from there")
+        return 0
+    digests = {Path(path).name: card.digest_of(Path(path)) for path in args.data}
+    data = card.Data(digests or {"made-up prose": "none: it is drawn"}, [], args.licence)
+    card.write(out / "README.md", found, data, command=shlex.join(["fovea", *sys.argv[1:]]), heading=heads.HEADING)
+    more = "; the same command goes on from there" if found.ended == "seconds" else ""
+    print(*heads.lines(found), sep="\n")
+    print(f"{out / heads.FILES[args.method]}: {found.steps} steps, ended by {found.ended}{more}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class Reader:
     missing: Callable[[str, FoveaError], object]
     own: bool = False
     caches: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    """Copies of caches that will drop tokens, as they were when the text was read."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Processor seconds of reading, of those that read; what handing took is not in them."""
     length: int = 0
@@ -80,14 +83,22 @@ class Reader:
         """How long each cache is, for `back`; from now on they can go back."""
         for cache in self.caches.values():
             cache.activate_past_recording()  # layers with a sliding window could not be cropped
+        self.kept = {name: copy.deepcopy(cache) for name, cache in self.caches.items() if self._drops(name)}
         return {name: cache.get_seq_length() for name, cache in self.caches.items()}
 
     def back(self, marks: dict[str, int], length: int) -> None:
-        """Crop every cache to what it was; the text to `length`."""
-        for name, cache in self.caches.items():
-            if more := cache.get_seq_length() - marks[name]:
+        """Every cache as it was, cropped, or a copy where it drops tokens; the text to `length`."""
+        for name, cache in list(self.caches.items()):
+            if name in self.kept:
+                self.caches[name] = copy.deepcopy(self.kept[name])
+            elif more := cache.get_seq_length() - marks[name]:
                 cache.crop(-more)
         self.length = length
+
+    def _drops(self, name: str) -> bool:
+        """Whether a method forgets tokens for good once an answer begins."""
+        spec = self.by_name[name].spec
+        return any(getattr(spec, moment, None) for moment in ("evict", "heads"))
 
     def _new(self, method: Method) -> Any:
         if self.reads(method.name) or method.spec is None:

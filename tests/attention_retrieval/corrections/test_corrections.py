@@ -27,6 +27,10 @@ def test_correction_keeps_the_contract(name):
     check_correction(registry.find("correction", name)())
 
 
+def test_the_series_keeps_the_contract():
+    check_correction(TailCorrection(form="taylor"))
+
+
 def votes(tokens: int = 6000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """200 tokens, each stronger than any other, say one thing; all the others together weigh more and say another."""
     rng = np.random.default_rng(0)
@@ -93,8 +97,8 @@ def test_a_bias_is_drawn_for_a_seed_a_layer_and_a_head():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([1.0, 20.0, 100.0]), st.integers(1, 5))
-def test_the_kernel_of_the_tail_is_the_reference(seed, spread, queries):
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 20.0, 100.0]), st.integers(1, 5), st.booleans())
+def test_the_kernel_of_the_tail_is_the_reference(seed, spread, queries, taylor):
     from fovea.attention_retrieval.kernels.tail import Clusters, attend_rest
 
     rng = np.random.default_rng(seed)
@@ -109,7 +113,7 @@ def test_the_kernel_of_the_tail_is_the_reference(seed, spread, queries):
     q = (rng.normal(size=(queries, 8)) * spread / 8).astype(np.float32)
     found = Keys(Rows.of(keys), first, first + tokens).best(q, k)
     variances, lean = rng.uniform(0, 2, queries).astype(np.float32), rng.normal(size=(queries, 8)).astype(np.float32)
-    clusters = Clusters(first, cells, sizes, means, middle, wider)
+    clusters = Clusters(first, cells, sizes, means, middle, wider, taylor)
     made = attend_rest(Rows.of(values).stored, clusters, q, variances, lean, found.ids, found.logits)
     out, lse = reference.attend_rest(values, clusters, q, variances, lean, found.ids, found.logits)
     np.testing.assert_allclose(made[1], lse, rtol=1e-5, atol=1e-4)
@@ -160,6 +164,43 @@ def test_the_tail_knows_what_its_clusters_hide():
 
     assert away(whole) < 0.1
     assert away(whole) < away(means_only) / 3
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.1, 0.5, 1.5]))
+def test_the_series_is_within_its_third_order_term(seed, size):
+    """One cluster, nothing found, so its moments are its own: Based's sum, and what it leaves out."""
+    rng = np.random.default_rng(seed)
+    keys, values = rng.normal(size=(1100, 8)).astype(np.float32), rng.normal(size=(1100, 8)).astype(np.float32)
+    q = (rng.normal(size=(3, 8)) * size / 8**0.5).astype(np.float32)
+    corrected = TailCorrection(form="taylor", size=1100).over(Keys(Rows.of(keys), 0, 1100), Rows.of(values))
+    corrected.scales = np.ones(2, np.float32)
+    none = Found(np.full((3, 1), -1, np.int32), np.full((3, 1), -np.inf, np.float32), 0, 0)
+    near = corrected.attend(q, none)
+    middle = q.astype(np.float64) @ keys.mean(axis=0, dtype=np.float64)
+    delta = q.astype(np.float64) @ keys.T - middle[:, None]
+    weights = 1 + delta + delta**2 / 2
+    mass = np.exp(near.lse - middle)
+    np.testing.assert_allclose(mass, weights.sum(axis=1), rtol=1e-4)
+    bound = (np.abs(delta) ** 3 * np.exp(np.maximum(delta, 0))).sum(axis=1) / 6
+    assert (np.abs(mass - np.exp(delta).sum(axis=1)) <= bound + 1e-3).all()
+    mixed = (delta**2 @ (values - values.mean(axis=0))) / 2  # a third moment, which no form holds
+    np.testing.assert_allclose(near.out * mass[:, None], weights @ values - mixed, atol=2e-4 * mass.max())
+
+
+def test_the_two_forms_of_the_tail_agree_to_the_second_order():
+    rng = np.random.default_rng(1)
+    keys, values = (rng.normal(size=(2000, 8)).astype(np.float32) for _ in range(2))
+    known, held = Keys(Rows.of(keys), 0, 2000), Rows.of(values)
+    gaussian, taylor = (TailCorrection(form=form, size=100).over(known, held) for form in ("gaussian", "taylor"))
+    away = []
+    for size in (0.1, 0.2, 0.4):
+        q = np.full((1, 8), size, np.float32)
+        none = Found(np.full((1, 1), -1, np.int32), np.full((1, 1), -np.inf, np.float32), 0, 0)
+        away.append(float((gaussian.attend(q, none).lse - taylor.attend(q, none).lse)[0]))
+    assert 0 < away[0] < 5e-4
+    assert away[1] / away[0] > 10, "they differ by the fourth power of a query's length"
+    assert away[2] > 5e-3, "and are not the same"
 
 
 def test_a_damaged_tail_is_refused():

@@ -11,9 +11,9 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from transformers import DynamicCache  # noqa: E402
 
-from fovea.attention_retrieval.cache.rotation import Rotation  # noqa: E402
 from fovea.attention_retrieval.memory.composed import CHECKED, Placed, compose  # noqa: E402
 from fovea.attention_retrieval.memory.read_text import ReadText, read_text, stacked  # noqa: E402
+from fovea.attention_retrieval.rotation import Rotation  # noqa: E402
 from fovea.rag.causal_lm import CausalLM  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import model, text  # noqa: E402

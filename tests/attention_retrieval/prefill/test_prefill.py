@@ -66,7 +66,7 @@ def read(prefill, group, pieces, dtype="bf16", tokens=300):
         cache.append(keys[:, start:stop], values[:, start:stop])
         asked = torch.from_numpy(query[:, start:stop])
         if prefill is None:
-            parts.append(read_all(asked, cache.keys, cache.values, start, 0.7))
+            parts.append(read_all(asked, cache.keys, cache.values, 0.7))
         else:
             parts.append(read_by(prefill, asked, cache, start, 0.7))
     return torch.cat(parts, dim=1)

@@ -56,7 +56,7 @@ def test_the_shipped_table_is_of_the_model_and_of_these_probes():
 def test_the_shipped_scores_of_copying_are_of_these_probes_and_decide_which_heads_read():
     shipped = table.read(table.SHIPPED / table.name_of(table.identity("smollm2"), "copy"))
     assert (shipped.model, shipped.probe) == (table.identity("smollm2"), probing.digest("copy"))
-    policy = RetrievalHeads(keep=0.1).with_scores(shipped.scores["copy"])
+    policy = RetrievalHeads(keep=0.1).with_table(shipped.scores)
     policy.check(30, 9, 3)
     reads = {(layer, head) for layer in range(30) for head in np.flatnonzero(policy.windows(layer, 3, 5000) == 5000)}
     assert len(reads) == 9

@@ -19,7 +19,7 @@ from transformers import (  # noqa: E402
     SmolLM3Config,
 )
 
-from fovea.attention_retrieval.cache.rotation import Rotation  # noqa: E402
+from fovea.attention_retrieval.rotation import Rotation  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import SMALL, model, text  # noqa: E402
 

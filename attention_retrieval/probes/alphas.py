@@ -1,0 +1,135 @@
+"""DuoAttention's optimisation: one number a kv head, trained so that the model's answers stay what they were.
+
+    out   = alpha * full + (1 - alpha) * streaming          alpha in [0, 1], 1 at first; streaming: sinks and window
+    loss  = mean over an answer's tokens of  |h_full - h_out|^2 / width   +   regularisation * mean |alpha|
+
+h are last hidden states, and the answers are passkeys (`passkeys.py`); the model's own weights are left as they are.
+Defaults are for a small model on a CPU: the paper takes 2,000 steps over texts of 1,000 to 32,000 tokens with ten keys
+of 32 digits, 128 sinks and a window of 256. Its rate rises and falls over a fifth of the steps each; here it goes as in
+every training of this project. (Xiao et al., "DuoAttention", 2024, arXiv 2410.10819)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from fovea.attention_retrieval.probes.passkeys import Passkeys, passkeys
+from fovea.attention_retrieval.probes.through import Called, through
+from fovea.rag.causal_lm import CausalLM
+from fovea.rag.training.loop import seed_of
+from fovea.rag.training.recipe import Recipe, Task
+
+DEV = 1 << 20
+"""From here on seeds are of texts that are measured with."""
+
+
+class Alphas(Recipe):
+    """Alphas of a model's kv heads, as DuoAttention trains them, on passkeys."""
+
+    kind: ClassVar[str] = "heads"
+    method: ClassVar[str] = "duo"
+    reads_vectors: ClassVar[bool] = False
+
+    steps: int = 100
+    every: int = 20
+    patience: int = 100
+    learning_rate: float = 0.02
+    weight_decay: float = 0.0
+    lengths: tuple[PositiveInt, ...] = (256, 384, 512)
+    """Tokens of a text; each step draws one."""
+    keys: PositiveInt = 3
+    """Pass keys in a text, ten at most."""
+    digits: PositiveInt = 8
+    """Of a pass key."""
+    sinks: NonNegativeInt = 16
+    """The first tokens, which a streaming head sees."""
+    window: PositiveInt = 64
+    """The last tokens, which it sees, its own among them."""
+    regularisation: PositiveFloat = 0.05
+    """What alphas cost."""
+    texts: PositiveInt = 4
+    """That are measured with."""
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Attention as `alphas` (layers, kv heads) mix it."""
+
+    alphas: torch.Tensor
+    sinks: int
+    window: int
+
+    def __call__(self, called: Called, out: Any) -> Any:
+        """The mixture, (batch, tokens, heads, d)."""
+        tokens, keys = called.query.shape[2], called.key.shape[2]
+        at = torch.arange(keys, device=called.query.device)
+        mine = at[keys - tokens :, None]
+        near = (at > mine - self.window) | (at < self.sinks)
+        streaming = torch.nn.functional.scaled_dot_product_attention(
+            called.query, called.key, called.value, near & ~called.hidden, scale=called.scaling, enable_gqa=True
+        ).transpose(1, 2)
+        alpha = self.alphas[called.layer].clamp(0, 1).repeat_interleave(called.group)[:, None].to(out.dtype)
+        return alpha * out + (1 - alpha) * streaming
+
+
+class _Alphas(torch.nn.Module):
+    def __init__(self, layers: int, kv_heads: int) -> None:
+        super().__init__()
+        self.alphas = torch.nn.Parameter(torch.ones(layers, kv_heads))
+
+
+class AlphaTask(Task):
+    """A model's alphas, and the texts that they are trained on."""
+
+    def __init__(self, lm: CausalLM, sentences: Sequence[str], recipe: Alphas, seed: int) -> None:
+        config = lm.model.config.get_text_config()
+        kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        self.lm, self.sentences, self.recipe, self.seed = lm, sentences, recipe, seed
+        self.model = self.mixture = _Alphas(config.num_hidden_layers, kv_heads)
+        self.dev = [self._text(DEV + n) for n in range(recipe.texts)]
+        lm.model.requires_grad_(False)
+
+    def loss(self, step: int) -> torch.Tensor:
+        """Of one text."""
+        with torch.no_grad():
+            self.mixture.alphas.clamp_(0, 1)  # where the last step has left it
+        return self._loss(self._text(step), self.mixture.alphas)
+
+    def scores(self) -> dict[str, float]:
+        """The loss of the texts that are measured with, and how many heads have an alpha of 0.5 or more, of all."""
+        alphas = self.mixture.alphas.detach().clamp(0, 1)
+        loss = float(np.mean([float(self._loss(text, alphas)) for text in self.dev]))
+        return {"loss": loss, "retrieval heads": float((alphas >= 0.5).float().mean())}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Alphas."""
+        return {"alphas": self.mixture.alphas.detach().clamp(0, 1).numpy()}
+
+    def about(self) -> dict[str, Any]:
+        """The model."""
+        return {"model": self.lm.name}
+
+    def _text(self, n: int) -> Passkeys:
+        recipe = self.recipe
+        length = recipe.lengths[seed_of(self.seed, n) % len(recipe.lengths)]
+        made = {"tokens": length, "keys": recipe.keys, "digits": recipe.digits, "seed": [self.seed, n]}
+        return passkeys(self.lm.tokenizer, self.sentences, **made)  # type: ignore[arg-type]
+
+    def _loss(self, text: Passkeys, alphas: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            full = self._hidden(text)
+        with through(self.lm.model, Mixed(alphas.to(full.device), self.recipe.sinks, self.recipe.window)):
+            mixed = self._hidden(text)
+        return (full - mixed).float().square().mean().cpu() + self.recipe.regularisation * alphas.clamp(0, 1).mean()
+
+    def _hidden(self, text: Passkeys) -> torch.Tensor:
+        """Last hidden states of the tokens that tell the answer, (tokens, width)."""
+        ids = torch.tensor([text.ids], device=self.lm.model.device)
+        states: torch.Tensor = self.lm.model.base_model(ids, use_cache=False).last_hidden_state[0]
+        return states[text.answer.start - 1 : text.answer.stop - 1]
