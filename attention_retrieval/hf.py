@@ -221,7 +221,7 @@ class RetrievalCache(DynamicCache):
         """
         return [
             (tuple(part.coded for part in row.keys.parts) if row.keys.blocked else (), row.indexed, row.built,
-             row.sample.stride, row.watched, row.evicted.tokens if row.evicted else None)
+             row.sample.stride, row.watched, tuple(row.evicted.since) if row.evicted else None)
             for row in self._all_rows()
         ]  # fmt: skip
 

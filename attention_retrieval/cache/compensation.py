@@ -3,9 +3,9 @@
     k = mean of the keys dropped      v = mean of their values      n of them
     out = (sum over rows of exp(q . k_i) v_i + n exp(q . k) v) / (sum over rows of exp(q . k_i) + n exp(q . k))
 
-It counts n times: its logit is q . k + log n. Where all keys that were dropped are equal, nothing is lost. More rows that
-go later are taken in without those before: m rows of mean k' are k += (k' - k) m / (n + m). Keys are means of rotated
-ones, of which fast-turning channels are near zero over a long span. (Tang et al., "RazorAttention: efficient KV
+It counts n times: its logit is q . k + log n. Where all keys that were dropped are equal, nothing is lost. More rows
+that go later are taken in without those before: m rows of mean k' are k += (k' - k) m / (n + m). Keys are means of
+rotated ones, of which fast-turning channels are near zero over a long span. (Tang et al., "RazorAttention: efficient KV
 cache compression through retrieval heads", 2024, arXiv 2407.15891; a vendor's release leaves log n out)
 """
 

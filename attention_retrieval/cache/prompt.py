@@ -137,10 +137,12 @@ def attend(
         blind = None if bool(sees.any(dim=1).all()) else ~sees.any(dim=1)
     if query.device.type == "cpu":
         call = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        plain = mask is None and not causal
+        asked = query.reshape(len(keys), -1, query.shape[2]) if plain else query
         out, lse = call(
-            query[None], keys[None], values[None], is_causal=causal and mask is None, attn_mask=mask, scale=scaling
+            asked[None], keys[None], values[None], is_causal=causal and mask is None, attn_mask=mask, scale=scaling
         )
-        out, lse = out[0], lse[0]
+        out, lse = out.reshape(query.shape), lse.reshape(query.shape[:2])
     else:
         out, lse = _by_hand(query * scaling, keys, values, causal and mask is None, mask)
     if blind is not None:

@@ -72,13 +72,13 @@ class Columns(NamedTuple):
 
 
 class Means(NamedTuple):
-    """Rows that stand for others, one for `count` of them: read as so many rows that are alike."""
+    """Rows that stand for others, one for `counts` of them: read as so many rows that are alike."""
 
     keys: torch.Tensor
     """(means, d)"""
     values: torch.Tensor
     """(means, d)"""
-    count: int | np.ndarray
+    counts: int | np.ndarray
     """Rows that each stands for: one number, or (means,)."""
 
 

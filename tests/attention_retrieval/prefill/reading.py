@@ -47,7 +47,7 @@ def attended(policy: Prefill, block: Block) -> Partial:
         if columns.means is not None:
             few = columns.means[head]
             keys, values = np.concatenate([few.keys.numpy(), keys]), np.concatenate([few.values.numpy(), values])
-            bias = np.concatenate([np.log(few.count), bias])
+            bias = np.concatenate([np.log(few.counts), bias])
         logits = queries[head] @ keys.T + bias
         own = block.stop - block.start
         logits[..., -own:][:, ~np.tri(own, dtype=bool)] = -np.inf

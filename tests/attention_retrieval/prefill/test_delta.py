@@ -67,4 +67,4 @@ def test_keys_that_do_not_change_are_one_estimate_a_segment():
     columns = DeltaLLM(window=64, block=128).columns(made(text, 512, 640))
     for each in columns.means:
         assert len(each.keys) == (448 - 64) // 64
-        assert (each.count == 64).all()
+        assert (each.counts == 64).all()

@@ -20,6 +20,7 @@ from fovea.attention_retrieval.testing.selections import layer
 from fovea.rag import registry
 
 SMALL = {
+    "anchor": {"theta": 2, "block": 8, "step": 2, "window": 8},
     "band": {"window": 50},
     "power": {"block": 32, "local": 1},
     "s2": {"block": 32, "local": 1, "stride": 4},
@@ -31,6 +32,7 @@ SMALL = {
 }
 """Settings of each policy that leave something out of a text of 700 tokens."""
 ALL = {
+    "anchor": {"theta": 1e9, "block": 16, "step": 2, "window": 8},
     "band": {"window": 10_000},
     "power": {"block": 32, "local": 1000},
     "s2": {"block": 32, "local": 1, "stride": 1},
