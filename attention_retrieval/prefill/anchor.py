@@ -72,15 +72,15 @@ class AnchorPrefill(Prefill, name="anchor"):
 
     def anchors(self, block: Block, near: np.ndarray, far: torch.Tensor) -> torch.Tensor:
         """The mean anchor of each block of rows, (kv heads, group * blocks, 1); `far` are its mean query's logits."""
-        parts = np.split(np.arange(block.stop - block.start), range(self.block, block.stop - block.start, self.block))
-        some = [part[EVERY // 2 :: EVERY] if len(part) > EVERY // 2 else part for part in parts]
-        queries, rows = block.queries[:, :, np.concatenate(some)], block.start + np.concatenate(some)
+        parts = [part[:, :, ::EVERY] for part in block.queries.split(self.block, dim=2)]
+        queries, lengths = torch.cat(parts, dim=2), [part.shape[2] for part in parts]
+        rows = np.array([n for n in range(block.start, block.stop) if (n - block.start) % self.block % EVERY == 0])
         ids = np.concatenate([near, np.arange(block.start, block.stop)])
         keys = block.keys[:, torch.from_numpy(ids).to(block.keys.device)]
         logits = torch.matmul(queries, keys[:, None].transpose(2, 3)).float()
         later = torch.from_numpy(ids > rows[:, None]).to(logits.device)
         logits.masked_fill_(later, -torch.inf)
         each = logits.amax(dim=3) if self.anchor == "max" else logits.logsumexp(dim=3)
-        means = [part.mean(dim=2) for part in each.split([len(part) for part in some], dim=2)]
+        means = [part.mean(dim=2) for part in each.split(lengths, dim=2)]
         anchors = torch.stack(means, dim=2).flatten(1, 2)[..., None]
         return anchors if self.anchor == "max" else torch.logaddexp(anchors, far.logsumexp(dim=2, keepdim=True))

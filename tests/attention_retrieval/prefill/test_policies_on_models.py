@@ -1,4 +1,4 @@
-"""Policies by block or position on a model: all of it is the model, pieces are the whole, and what does not fit is
+"""Policies by block, or by position, on a model: all of it is the model, pieces are the whole, and what does not fit is
 refused.
 """
 
@@ -48,7 +48,7 @@ def test_a_model_in_pieces_is_the_model_at_once(name):
     torch.testing.assert_close(last, whole, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", IN_BLOCKS)
 def test_the_small_settings_do_leave_something_out(name):
     policy = Prefill.model_validate({"use": name, **SMALL[name]})
     assert not torch.allclose(read(policy, 3, (300,)), plain(3), atol=1e-2)

@@ -29,6 +29,7 @@ SMALL = {
     "sale": {"tau": 0.9, "window": 8, "block": 16, "key_block": 2, "dense_below": 0},
     "hyper": {"exact": 64, "bucket": 16, "sample": 16, "block": 32},
     "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 1},
+    "flexprefill": {"gamma": 0.3, "size": 8, "min_budget": 16},
 }
 """Settings of each policy that leave something out of a text of 700 tokens."""
 ALL = {
@@ -41,6 +42,7 @@ ALL = {
     "sale": {"tau": 0, "dense_below": 0},
     "hyper": {"exact": 64, "bucket": 512, "sample": 16, "block": 32},
     "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 0},
+    "flexprefill": {"min_budget": 10_000},
 }
 """Settings that leave nothing out."""
 
