@@ -8,8 +8,8 @@
 so no channel of a far key is off by more than threshold * spread, the standard deviation of the channel in its segment.
 The paper skips the multiplications of single channels that did not change, 60 % of them; a CPU with vectors gains
 nothing by that, only by keys that are the same in every channel, so this measures what the approximation costs in
-quality, not in time. Made from the paper's abstract: the threshold, the segments, which begin anew so that errors do not
-last and all are found at once, and the keys that are read as one are this file's.
+quality, not in time. Made from the paper's abstract: the threshold, the segments, which begin anew so that errors do
+not last and all are found at once, and the keys that are read as one are this file's.
 (J. Qi et al., "DeltaLLM: A training-free framework exploiting temporal sparsity for efficient edge LLM inference",
 2025, arXiv 2507.19608)
 """
