@@ -69,9 +69,10 @@ class RetrievalCache(DynamicCache):
             what = "select moves keys to other positions, and nobody has said how this model turns them"
             fix = "settings.with_rotation(Rotation.of(model)), or positions: text"
             raise ConfigError(what, where="select", fix=fix)
-        if self.settings.heads:
-            kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-            self.settings.heads.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
+        kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        for policy in (self.settings.prefill, self.settings.heads):
+            if policy:
+                policy.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
         self.layers = [
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)

@@ -1,7 +1,7 @@
 """AnchorAttention: the columns whose logit comes within `theta` of what a query finds nearby.
 
     near     the sinks, the window before a block, and the block itself
-    a_i      the anchor of row i: its largest near logit (`max`), or the log of the sum of exp over all its logits (`sum`)
+    a_i      the anchor of row i: its largest near logit (`max`), or the log of the sum of exp of all its logits (`sum`)
     q_B      the mean query of `block` rows B, q_B . k_j its logit for row j (logits have the scaling in them)
     read     near, and j where q_B . k_j >= mean_{i in B} a_i - theta, for any B of a step and any head of a kv group
 
@@ -72,15 +72,15 @@ class AnchorPrefill(Prefill, name="anchor"):
 
     def anchors(self, block: Block, near: np.ndarray, far: torch.Tensor) -> torch.Tensor:
         """The mean anchor of each block of rows, (kv heads, group * blocks, 1); `far` are its mean query's logits."""
-        queries = block.queries[:, :, EVERY // 2 :: EVERY] if block.queries.shape[2] > EVERY else block.queries
-        rows = np.arange(block.start, block.stop)[EVERY // 2 :: EVERY] if block.stop - block.start > EVERY else None
-        rows = np.arange(block.start, block.stop) if rows is None else rows
+        parts = [part[:, :, ::EVERY] for part in block.queries.split(self.block, dim=2)]
+        queries, lengths = torch.cat(parts, dim=2), [part.shape[2] for part in parts]
+        rows = np.array([n for n in range(block.start, block.stop) if (n - block.start) % self.block % EVERY == 0])
         ids = np.concatenate([near, np.arange(block.start, block.stop)])
         keys = block.keys[:, torch.from_numpy(ids).to(block.keys.device)]
         logits = torch.matmul(queries, keys[:, None].transpose(2, 3)).float()
         later = torch.from_numpy(ids > rows[:, None]).to(logits.device)
         logits.masked_fill_(later, -torch.inf)
         each = logits.amax(dim=3) if self.anchor == "max" else logits.logsumexp(dim=3)
-        means = [part.mean(dim=2) for part in each.split(max(self.block // EVERY, 1), dim=2)]
+        means = [part.mean(dim=2) for part in each.split(lengths, dim=2)]
         anchors = torch.stack(means, dim=2).flatten(1, 2)[..., None]
         return anchors if self.anchor == "max" else torch.logaddexp(anchors, far.logsumexp(dim=2, keepdim=True))
