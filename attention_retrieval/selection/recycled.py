@@ -129,7 +129,8 @@ class RecycledSelected(Selected):
         self.why = f"what {inner.reader} found, again for {settings.every} tokens: {inner.why}"
         self.ids: np.ndarray | None = None
         """What the last step read, (heads, n) int32, -1 is nobody."""
-        self.asked, self.steps = np.zeros(0, np.float32), 0
+        self.asked: np.ndarray = np.zeros(0, np.float32)
+        self.steps = 0
 
     def attend(self, q: np.ndarray, near: Partial) -> Read:
         """A full step where it is due, and where no layer leads; else the rows that were kept."""
