@@ -72,13 +72,13 @@ class Columns(NamedTuple):
 
 
 class Means(NamedTuple):
-    """Rows that stand for others, one for `count` of them: read as so many rows that are alike."""
+    """Rows that stand for others, each for `size` of them: read as so many rows that are alike."""
 
     keys: torch.Tensor
     """(means, d)"""
     values: torch.Tensor
     """(means, d)"""
-    count: int
+    size: int
 
 
 class Prefill(Component, kind="prefill"):
