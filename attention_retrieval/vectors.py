@@ -171,7 +171,8 @@ class Vectors:
         self._length, self.cut = length, (start, rows)
         keep = -(-(self.coded - self.first) // SLAB)
         del self.slabs[keep:], self.scales[keep:]
-        self.addresses, self.scale_addresses = self.addresses[:, :keep], self.scale_addresses[:, :keep]
+        self.addresses = np.ascontiguousarray(self.addresses[:, :keep])  # as ever: kernels are compiled for a layout
+        self.scale_addresses = np.ascontiguousarray(self.scale_addresses[:, :keep])
 
     def block(self, start: int, stop: int, heads: slice = slice(None)) -> np.ndarray:
         """Rows `start` to `stop` of the heads as float32, (heads, stop - start, d)."""

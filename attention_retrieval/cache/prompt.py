@@ -40,7 +40,7 @@ def read_all(
 
 def of_rest(rest: Compensation | None, head: int) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Key (d,), value (d,) and bias of the row that stands for others; None where there is none."""
-    if rest is None or not rest.count[head]:
+    if rest is None or not rest.counts[head]:
         return None
     return rest.keys[head], rest.values[head], float(rest.bias[head])
 
@@ -104,9 +104,11 @@ def attend_columns(
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
         part = attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias)
         if columns.means is not None:
-            stand, them, size = columns.means[n]
-            out, lse = attend(mine, stand[None], them[None], scaling)
-            part = merge(out, lse + math.log(size), *part) if len(stand) else part
+            stand, them, count = columns.means[n]
+            each = None if isinstance(count, int) else np.log(count)
+            out, lse = attend(mine, stand[None], them[None], scaling, bias=each)
+            lse = lse + math.log(count) if isinstance(count, int) else lse
+            part = merge(out, lse, *part) if len(stand) else part
         parts.append(part)
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
 

@@ -51,7 +51,7 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         arrays[f"{name}.befores"] = np.array([len(at) for at in row.evicted.at], np.int64)
     if row.rest is not None:
         arrays[f"{name}.rest"] = np.stack([row.rest.keys, row.rest.values], axis=1)
-        arrays[f"{name}.rest.count"] = row.rest.count
+        arrays[f"{name}.rest.count"] = row.rest.counts
     if row.lead is not None:
         arrays[f"{name}.lead"] = row.lead
     if row.windows is not None:
@@ -146,7 +146,7 @@ def _dropped(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> No
     counts = within(part(arrays, f"{name}.befores", np.int64, (heads,)), f"{name}.befores", 0, 1 << 27)
     before = np.split(part(arrays, f"{name}.before", np.int32, (int(counts.sum()),)), np.cumsum(counts)[:-1])
     for mine, end in zip(before, since):
-        if len(mine) and ((np.diff(mine) < 1).any() or mine[0] < 0 or mine[-1] >= end):
+        if (np.diff(np.r_[-1, mine.astype(np.int64), end]) < 1).any():
             raise damaged(f"part '{name}.before' does not name tokens of the text, in order")
     if (lengths - counts + since != tokens).any() or (counts > lengths).any():
         raise damaged(f"the heads of {name} do not hold a text of {tokens} tokens")

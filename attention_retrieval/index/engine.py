@@ -65,7 +65,7 @@ class Keys:
         from fovea.attention_retrieval.kernels.top_k import scan_top_k
 
         low, high = self.start if start is None else start, self.stop if stop is None else stop
-        ids, logits = scan_top_k(self.rows.stored, self.bias, q, low, high, k)
+        ids, logits = scan_top_k(self.rows.stored, self.bias, np.ascontiguousarray(q), low, high, k)
         return Found(ids, logits, high - low, (high - low) * self.rows.row_bytes)
 
 

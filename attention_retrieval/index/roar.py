@@ -192,6 +192,7 @@ class RoarIndex(Index):
         self.keys.stop = stop
 
     def _take_in(self, graph: Graph, entries: Entries, low: int, high: int) -> None:
+        from fovea.attention_retrieval.kernels.attach import ANY
         from fovea.attention_retrieval.kernels.graph import link, link_all
         from fovea.attention_retrieval.kernels.joins import joins
 
@@ -203,7 +204,7 @@ class RoarIndex(Index):
         alone = np.setdiff1d(np.arange(low, high, dtype=np.int32), joined)
         self._attach(alone, np.inf, effort=256)
         for n, query, place in entries.better(rows, wants):
-            link(graph, low + n, entries.firsts[query, place], 1 << 30)  # that one may have no other way in
+            link(graph, np.int32(low + n), entries.firsts[query, place], ANY)  # that one may have no other way in
             entries.firsts[query, place] = low + n
 
     def _forget(self, stop: int, nodes: int) -> None:

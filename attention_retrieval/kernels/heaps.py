@@ -33,7 +33,7 @@ def order(logits: np.ndarray, ids: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True)
-def push(ids: np.ndarray, logits: np.ndarray, size: int, row: int, logit: np.float32) -> None:
+def push(ids: np.ndarray, logits: np.ndarray, size: int | np.integer, row: int, logit: np.float32) -> None:
     """Add a row to a heap of `size` whose root is the best."""
     at = size
     while at > 0 and logits[(at - 1) >> 1] < logit:
@@ -44,7 +44,7 @@ def push(ids: np.ndarray, logits: np.ndarray, size: int, row: int, logit: np.flo
 
 
 @njit(nogil=True, cache=True)
-def pop(ids: np.ndarray, logits: np.ndarray, size: int) -> None:
+def pop(ids: np.ndarray, logits: np.ndarray, size: int | np.integer) -> None:
     """Take the root away from such a heap of `size`."""
     logit, row, at = logits[size - 1], ids[size - 1], 0
     while True:

@@ -43,7 +43,7 @@ def walk(
     distinct, reads, left = 0, 0, 0
     for g in range(queries):
         met, open_logits, open_ids = np.zeros(count, np.bool_), np.empty(count, np.float32), np.empty(count, np.int32)
-        waiting, new = 0, entries.shape[0]
+        waiting, new = np.int64(0), entries.shape[0]
         for n in range(new):  # for a slice Numba compiles what would word a mismatch, too
             fresh[n] = entries[n]
         while True:

@@ -29,7 +29,7 @@ def pick(scores: np.ndarray, count: int, picked: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def products(table: np.ndarray, unit: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
+def products(table: np.ndarray, unit: np.ndarray, low: int | np.integer, high: int, out: np.ndarray) -> None:
     """Products of `unit` (rank,) with rows `low` to `high` of a float32 table."""
     for n in range(low, high):
         total = np.float32(0)
@@ -61,7 +61,7 @@ def best_cells(cells: QueryCells, unit: np.ndarray, probes: int) -> tuple[np.nda
     count, supers = cells.centres.shape[0], cells.supers.shape[0]
     opened = min(max(probes // 2, -(-probes // CELL) + 1), supers)
     scores, chosen = np.empty(supers, np.float32), np.empty(opened, np.int64)
-    products(cells.supers, unit, 0, supers, scores)
+    products(cells.supers, unit, np.int64(0), supers, scores)
     pick(scores, opened, chosen)
     scores, names, many = np.empty(opened * CELL, np.float32), np.empty(opened * CELL, np.int32), 0
     for n in range(opened):
@@ -127,5 +127,6 @@ def near_cells(cells: QueryCells, lifted: np.ndarray, probes: int) -> tuple[np.n
                 at += 1
             found[at] = chosen[n]
             size = max(size, at + 1)
-            weights[at] += alike[n]
+            for i in range(CELL):  # for a row at once Numba compiles what would word a mismatch, too
+                weights[at, i] += alike[n, i]
     return found[:size], weights[:size], scored

@@ -11,7 +11,7 @@ from fovea.attention_retrieval.kernels.load import FAST
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def distance(rows: np.ndarray, a: int, b: int) -> np.float32:
+def distance(rows: np.ndarray, a: int, b: int | np.integer) -> np.float32:
     """Squared Euclidean distance of two rows of a table."""
     total = np.float32(0)
     for j in range(rows.shape[1]):
@@ -27,7 +27,7 @@ def unoccluded(rows: np.ndarray, most: int) -> np.ndarray:
     """
     far = np.empty(rows.shape[0] - 1, np.float32)
     for n in range(1, rows.shape[0]):
-        far[n - 1] = distance(rows, n, 0)
+        far[n - 1] = distance(rows, n, np.int64(0))
     kept, size = np.empty(min(most, far.shape[0]), np.int64), 0
     for p in np.argsort(far):
         if size == kept.shape[0]:

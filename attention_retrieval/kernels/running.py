@@ -38,7 +38,7 @@ class Sums(NamedTuple):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def scores(q: np.ndarray, rows: np.ndarray, count: int, logits: np.ndarray) -> None:
+def scores(q: np.ndarray, rows: np.ndarray, count: int | np.integer, logits: np.ndarray) -> None:
     """q[g] . rows[n] into logits[g, n], for the first `count` rows; three or four queries at a time share a row."""
     queries, d = q.shape
     for n in range(count):
@@ -72,7 +72,7 @@ def raise_most(top: np.floating, g: int, sums: Sums) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def absorb(values: np.ndarray, count: int, logits: np.ndarray, sums: Sums) -> None:
+def absorb(values: np.ndarray, count: int | np.integer, logits: np.ndarray, sums: Sums) -> None:
     """Take a tile's first `count` rows in: their values (rows, d) and logits (queries, rows), which are overwritten."""
     queries, d = sums.out.shape
     for g in range(queries):

@@ -147,7 +147,7 @@ def read_chosen(
 
     `first` is the head's first cluster; `chosen` (clusters,) and `logs` (queries, clusters) are from there on.
     """
-    (queries, d), read, count = q.shape, 0, 0
+    (queries, d), read, count = q.shape, 0, np.int64(0)
     keys, values = np.empty((TILE, d), np.float32), np.empty((TILE, d), np.float32)
     logits = np.empty((queries, TILE), np.float32)
     for c in range(chosen.shape[0]):
@@ -167,7 +167,7 @@ def read_chosen(
             if count == TILE:
                 scores(q, keys, count, logits)
                 absorb(values, count, logits, sums)
-                count = 0
+                count = np.int64(0)
     if count:
         scores(q, keys, count, logits)
         absorb(values, count, logits, sums)

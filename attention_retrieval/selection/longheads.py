@@ -119,7 +119,7 @@ class LongHeadsSelected(MovingSelected):
     def _of_head(self, head: int, first: int, last: int, queries: Queries | None) -> np.ndarray:
         """The keys of chunks [first, last) of one kv head, (group, chunks, d)."""
         asked, size = queries(head) if queries else None, self.settings.chunk
-        at = queries.rows if queries and asked is not None else np.empty(0, np.int64)
+        at = queries.rows(head) if queries and asked is not None else np.empty(0, np.int64)
         group = len(asked) // len(at) if asked is not None and len(at) else 1
         by_token = np.zeros((0, group, self.keys.d), np.float32) if asked is None else asked.reshape(len(at), group, -1)
         made = np.zeros((group, last - first, self.keys.d), np.float32)

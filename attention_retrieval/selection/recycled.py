@@ -139,7 +139,7 @@ class RecycledSelected(Selected):
         elif self.ids is None or self._due(q):
             read = self.inner.attend(q, near)
             self.ids = heaviest(read.found, read.part.lse, self.settings.top_k)
-            self.asked, self.steps = q.ravel() / max(float(np.linalg.norm(q)), 1e-30), 1
+            self.asked, self.steps = q.ravel() / np.float32(max(float(np.linalg.norm(q)), 1e-30)), 1
             return read
         self.steps += 1
         return self.inner.reread(q, near, self.ids)

@@ -58,7 +58,8 @@ def check_said(columns: Columns, tokens: int) -> None:
         assert all(np.isfinite(each).all() for each in columns.bias), "a bias is a number"
     for means in columns.means or []:
         assert means.keys.shape == means.values.shape == (len(means.keys), D), "(means, d)"
-        assert means.size > 0, "a mean stands for rows"
+        assert np.min(means.counts, initial=1) > 0, "a mean stands for rows"
+        assert np.shape(means.counts) in ((), (len(means.keys),)), "counts is one number, or (means,)"
     if columns.own is not None:
         assert columns.own.shape == (tokens, tokens), "(tokens, tokens)"
         assert columns.own.dtype == np.bool_, "own is bool"

@@ -116,6 +116,13 @@ def foreign(folder: Path, name: str, files: dict[str, str]) -> Path:
     return wheel
 
 
+def unpack(python: Path, *wheels: Path) -> None:
+    """Wheels of others into an environment, over what is there, as pip would: in a tenth of the time."""
+    [site] = python.parents[1].glob("lib/*/site-packages")
+    for wheel in wheels:
+        zipfile.ZipFile(wheel).extractall(site)
+
+
 def run(*command: str | Path, cwd: Path, code: int = 0, **env: str) -> str:
     """What a command prints, both streams together; it ends with `code`, and never in a traceback."""
     done = subprocess.run(list(command), cwd=cwd, text=True, capture_output=True, env=outside(**env))

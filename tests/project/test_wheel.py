@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.project.conftest import foreign, pip, run
+from tests.project.conftest import foreign, pip, run, unpack
 
 ROOMS = ("rag", "segmenters", "retrievers", "attention_retrieval", "pipelines")
 MEGABYTE = 1_000_000
@@ -100,8 +100,10 @@ def test_distributions_of_our_rooms_names_lie_beside_ours(bare, built, beside, p
         foreign(tmp_path, name, {f"{name}/__init__.py": f"OWNER = '{name}'\n", f"{name}/types.py": ""})
         for name in ("rag", "pipelines", "retrievers")
     ]
-    for wheels in ([*theirs, built.wheel], [built.wheel, *theirs]):
-        pip(python, "install", "-q", "--no-compile", "--no-deps", "--force-reinstall", *wheels)
+    for before, after in ((theirs, []), ([], theirs)):
+        unpack(python, *before)
+        pip(python, "install", "-q", "--no-compile", "--no-deps", "--force-reinstall", built.wheel)
+        unpack(python, *after)
         code = (
             "import rag, pipelines, retrievers\nfrom fovea import Pipeline\n"
             "assert (rag.OWNER, pipelines.OWNER, retrievers.OWNER) == ('rag', 'pipelines', 'retrievers')\n"
@@ -116,8 +118,11 @@ def test_distributions_of_our_rooms_names_lie_beside_ours(bare, built, beside, p
 def test_the_other_project_called_fovea_is_found_out_with_what_mends_it(built, beside, tmp_path, first):
     python = beside()
     theirs = foreign(tmp_path, "fovea", {"fovea/__init__.py": "OTHER = True\n", "fovea/other.py": ""})
-    for wheel in (theirs, built.wheel) if first else (built.wheel, theirs):
-        pip(python, "install", "-q", "--no-compile", "--no-deps", wheel)
+    if first:
+        unpack(python, theirs)
+    pip(python, "install", "-q", "--no-compile", "--no-deps", built.wheel)
+    if not first:
+        unpack(python, theirs)
     said = run(python, "-m", "fovea", "doctor", cwd=tmp_path, code=1)
     assert "problem: the package 'fovea' is also installed by fovea, another project: one overwrites the other" in said
     assert "fix: pip uninstall -y fovea && pip install --force-reinstall --no-deps fovea-rag" in said

@@ -71,7 +71,7 @@ def index():
 def test_edges_are_those_that_were_added(seed, count, most):
     rng = np.random.default_rng(seed)
     graph, expected = graph_of(5, 12, 60), {node: [] for node in range(5, 17)}
-    for source, target in rng.integers(5, 17, (count, 2)).tolist():
+    for source, target in rng.integers(5, 17, (count, 2), np.int32):
         there = target in expected[source]
         added = link(graph, source, target, most)
         assert added == (there or len(expected[source]) < most)
@@ -81,15 +81,16 @@ def test_edges_are_those_that_were_added(seed, count, most):
     assert edges(with_room(graph, 12, 3)) == expected
     forget(graph, 11)
     assert edges(graph) == {node: [t for t in targets if t < 11] for node, targets in expected.items()}
-    assert link(graph, 5, 16, 1000)
+    assert link(graph, np.int32(5), np.int32(16), 1000)
     assert edges(graph)[5][-1] == 16
 
 
 def test_no_block_is_left():
     graph = graph_of(0, 3, 1)
     assert link_all(graph, np.zeros(5, np.int32), np.arange(1, 6, dtype=np.int32), 99).tolist() == [True] * 4 + [False]
-    assert not link(graph, 1, 2, 99)
-    assert not link(graph_of(0, 3, 1), 1, 2, 99, grow=False)
+    one, two = np.int32([1, 2])
+    assert not link(graph, one, two, 99)
+    assert not link(graph_of(0, 3, 1), one, two, 99, grow=False)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8"])
@@ -150,9 +151,9 @@ def test_a_search_of_everything_is_the_scan(group, half):
     rows = Rows.of(topics(700, seed=0), "bf16")
     table, q = rows.block(0, 700), asked(topics(700, seed=0), group, seed=2)
     graph = graph_of(0, 700, 2000)
-    for n in range(699):
-        link(graph, n, n + 1, 9)
-        link(graph, n, (n * 7) % 700, 9)
+    for n in np.arange(699, dtype=np.int32):
+        link(graph, n, n + np.int32(1), 9)
+        link(graph, n, n * np.int32(7) % np.int32(700), 9)
     bias = np.random.default_rng(1).normal(size=700).astype(np.float32)
     for extra in (NO_BIAS, bias):
         ask = Ask(q, extra, half, 700, 10_000)

@@ -22,12 +22,26 @@ from fovea.rag import registry
 SMALL = {
     "anchor": {"theta": 2, "block": 8, "step": 2, "window": 8},
     "band": {"window": 50},
+    "power": {"block": 32, "local": 1},
+    "s2": {"block": 32, "local": 1, "stride": 4},
+    "moa_bands": {"block": 32, "betas": 0.25},
+    "hip_prefill": {"stages": [[32, 64], [8, 16]], "window": 16, "block": 32, "dense_below": 64},
+    "sale": {"tau": 0.9, "window": 8, "block": 16, "key_block": 2, "dense_below": 0},
+    "hyper": {"exact": 64, "bucket": 16, "sample": 16, "block": 32},
+    "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 1},
     "flexprefill": {"gamma": 0.3, "size": 8, "min_budget": 16},
 }
 """Settings of each policy that leave something out of a text of 700 tokens."""
 ALL = {
     "anchor": {"theta": 1e9, "block": 16, "step": 2, "window": 8},
     "band": {"window": 10_000},
+    "power": {"block": 32, "local": 1000},
+    "s2": {"block": 32, "local": 1, "stride": 1},
+    "moa_bands": {"block": 32, "alphas": 0, "betas": 1},
+    "hip_prefill": {"stages": [[32, 1024], [8, 1024]], "window": 16, "block": 32, "dense_below": 0},
+    "sale": {"tau": 0, "dense_below": 0},
+    "hyper": {"exact": 64, "bucket": 512, "sample": 16, "block": 32},
+    "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 0},
     "flexprefill": {"min_budget": 10_000},
 }
 """Settings that leave nothing out."""
@@ -89,7 +103,7 @@ def test_full_attention_in_pieces_is_one_softmax(group, pieces, monkeypatch):
 def test_a_policy_that_leaves_nothing_out_is_full_attention(name, pieces):
     prefill = Prefill.model_validate({"use": name, **ALL[name]})
     for group in (3, 4, 7):
-        torch.testing.assert_close(read(prefill, group, pieces), plain(group), atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(read(prefill, group, pieces), plain(group), atol=5e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", registry.names("prefill"))
@@ -98,13 +112,13 @@ def test_pieces_that_end_with_a_block_are_read_as_the_whole(name):
     tokens = 2 * prefill.rows + 9
     whole = read(prefill, 3, (tokens,), tokens=tokens)
     for pieces in ((prefill.rows, prefill.rows + 9), (prefill.rows, prefill.rows, 9)):
-        torch.testing.assert_close(read(prefill, 3, pieces, tokens=tokens), whole, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(read(prefill, 3, pieces, tokens=tokens), whole, atol=5e-6, rtol=1e-5)
 
 
 def test_a_policy_by_token_reads_any_pieces_as_the_whole():
     whole, *others = (read(BandPrefill(window=20), 3, pieces) for pieces in PIECES)
     for other in others:
-        torch.testing.assert_close(other, whole, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(other, whole, atol=5e-6, rtol=1e-5)
 
 
 def test_blocks_are_aligned_to_the_text():

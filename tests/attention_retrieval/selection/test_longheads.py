@@ -37,7 +37,7 @@ def test_chunk_keys_are_those_of_the_formula(moves):
     page.keys.append(TURNS.moved(raw, np.arange(tokens)))
     page.values.append(rng.normal(size=(2, tokens, d)).astype(np.float32))
     q = TURNS.moved(asked, np.arange(tokens))
-    queries = Queries(lambda head: q[head][:, at].transpose(1, 0, 2).reshape(-1, d), at)
+    queries = Queries(lambda head: q[head][:, at].transpose(1, 0, 2).reshape(-1, d), lambda _: at)
     made = LongHeadsSelection(top_k=64, chunk=size, positions="remapped" if moves else "text").with_rotation(TURNS)
     selected = made.over(page.keys, page.values, START, 140, queries=queries)
     values = page.values.block(0, tokens)
@@ -74,7 +74,7 @@ def test_chunks_without_queries_and_rows_that_come_later():
     assert whole.chunks.shape == (2, 1, 17, 8)
     q = np.random.default_rng(1).normal(size=(2, 4, 8)).astype(np.float32)
     np.testing.assert_array_equal(read_ids(parts.attend(q, nothing(q))), read_ids(whole.attend(q, nothing(q))))
-    learnt = Queries(lambda head: np.ones((3 * 50, 8), np.float32), np.arange(50))
+    learnt = Queries(lambda head: np.ones((3 * 50, 8), np.float32), lambda _: np.arange(50))
     mixed = made.over(page.keys, page.values, START, 100, queries=learnt)
     mixed.insert(290)
     assert mixed.chunks.shape == (2, 3, 17, 8), "later chunks stand beside those with keys by head"
