@@ -9,8 +9,8 @@ DynamicCache, by a RetrievalCache without a policy ("full"), with each policy, a
 "seconds" is processor time, of which "attention s" is spent in the layers' attention and "choosing s" in the policy;
 "speed" is sdpa's seconds over these. "pairs" is the share of pairs of a token and one not behind it whose score was
 computed, by block of rows, means counted. "top-1" is how often the most likely token after each of the `--following`
-ones is that of sdpa; these are read one by one, with attention to every key, so that it tells of the prompt's reading
-alone. A text that is too short is repeated.
+ones is that of sdpa; these are read with attention to every key, so that it tells of the prompt's reading alone. A
+text that is too short is repeated.
 
 Attention alone: the last 1,024 queries of a dump's text (`fovea capture --share 0 --last .1`), all layers in it, after
 which "recall" is the share of the attention's mass on what was read, and "error" the relative L2 of the output.
@@ -108,12 +108,19 @@ def whole_way(args: argparse.Namespace) -> Iterator[Row]:
 def measured(lm: CausalLM, ids: Sequence[int], length: int, policy: str | None, best: torch.Tensor) -> dict[str, float]:
     """One way's figures."""
     prefill, meter = Prefill.model_validate(yaml.safe_load(policy)) if policy else None, Meter()
-    cache = Retrieval(prefill=prefill, dense_below=1 << 30).cache(lm.model.config)
+    cache = Retrieval(prefill=prefill).cache(lm.model.config)
     with meter.on(prefill):
         took = seconds(lm, ids[:length], cache)
     attention, layers = meter.attention, lm.model.config.num_hidden_layers
-    agreed = [int(lm.read([token], cache).argmax()) == int(one) for token, one in zip(ids[length:], best)]
-    found = {"seconds": took, "attention s": attention, "choosing s": meter.choosing, "top-1": float(np.mean(agreed))}
+    for row in (row.cache for layer in cache.layers for row in layer.rows):
+        row.settings = row.settings.model_copy(update={"prefill": None})
+    agreed = lm.model(torch.tensor([ids[length:]]), past_key_values=cache).logits[0].argmax(-1) == best
+    found = {
+        "seconds": took,
+        "attention s": attention,
+        "choosing s": meter.choosing,
+        "top-1": float(agreed.float().mean()),
+    }
     return {**found, "pairs": meter.pairs / layers / (length * (length + 1) / 2)} if prefill else found
 
 

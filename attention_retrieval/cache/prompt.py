@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +33,8 @@ def read_all(
     group, out, tokens = len(query) // keys.heads, torch.empty_like(query), query.shape[1]
     for head, held in enumerate(keys.lengths.tolist()):
         mine = slice(head * group, (head + 1) * group)
-        rows = (stored(each, head, 0, held, query)[None] for each in (keys, values))
-        out[mine] = full_attention(query[mine], *rows, held - tokens, scaling, of_rest(rest, head))
+        mine_keys, mine_values = (stored(each, head, 0, held, query)[None] for each in (keys, values))
+        out[mine] = full_attention(query[mine], mine_keys, mine_values, held - tokens, scaling, of_rest(rest, head))
     return out
 
 
@@ -70,7 +71,8 @@ def read_by(prefill: Prefill, query: torch.Tensor, cache: LayerCache, before: in
     """Attention to a block's own rows and to the columns that a policy names, (heads, tokens, d)."""
     end, sinks = before + query.shape[1], cache.settings.sinks
     keys, values = (whole(each, 0, end, query) for each in (cache.keys, cache.values))
-    parts, memo = [], {}
+    parts: list[torch.Tensor] = []
+    memo: dict[str, Any] = {}
     for first, last in blocks(before, query.shape[1], prefill.rows):
         here, asked = slice(first, last), query[:, first - before : last - before]
         grouped = asked.unflatten(0, (len(keys), -1)) * scaling
@@ -98,9 +100,9 @@ def attend_columns(
         mine = query[n * len(query) // many : (n + 1) * len(query) // many]
         low = n * len(keys) // many
         here, heads = torch.from_numpy(ids).to(query.device), slice(low, max((n + 1) * len(keys) // many, low + 1))
-        rows = (each[heads].index_select(1, here) for each in (keys, values))
+        far_keys, far_values = (each[heads].index_select(1, here) for each in (keys, values))
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
-        part = attend(mine, *rows, scaling, seen=seen, bias=bias)
+        part = attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias)
         if columns.means is not None:
             stand, them, count = columns.means[n]
             each = None if isinstance(count, int) else np.log(count)

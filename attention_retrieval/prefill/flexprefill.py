@@ -119,5 +119,5 @@ def largest(masses: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 def divergence(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """The root of the Jensen-Shannon divergence of distributions (heads, blocks), in nats; zeros are no trouble."""
     mean = (one + other) / 2
-    parts = (torch.xlogy(each, each) - torch.xlogy(each, mean) for each in (one, other))
-    return (sum(part.sum(dim=1) for part in parts) / 2).clamp(min=0).sqrt()
+    parts = [(torch.xlogy(each, each) - torch.xlogy(each, mean)).sum(dim=1) for each in (one, other)]
+    return ((parts[0] + parts[1]) / 2).clamp(min=0).sqrt()

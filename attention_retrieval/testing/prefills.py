@@ -27,8 +27,8 @@ def block_of(text: Layer, start: int, stop: int, group: int = GROUP) -> Block:
     import torch
 
     asked = [text.asked((stop - start) * group, seed=start).reshape(HEADS, stop - start, group, D)]
-    rows = (torch.from_numpy(each.block(0, len(each))) for each in text)
-    return Block(torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, *rows, SINKS)
+    keys, values = (torch.from_numpy(each.block(0, len(each))) for each in text)
+    return Block(torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, keys, values, SINKS)
 
 
 def check_columns(prefill: Prefill) -> None:

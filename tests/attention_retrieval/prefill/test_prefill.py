@@ -14,7 +14,7 @@ from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.cache.prompt import blocks, read_all, read_by
 from fovea.attention_retrieval.methods.retrieval import Retrieval
 from fovea.attention_retrieval.prefill.band import BandPrefill
-from fovea.attention_retrieval.prefill.prefill import Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Columns, Means, Prefill
 from fovea.attention_retrieval.testing.prefills import SINKS, block_of, check_prefill, sight
 from fovea.attention_retrieval.testing.selections import layer
 from fovea.rag import registry
@@ -183,3 +183,30 @@ class Blind(BandPrefill):
 def test_the_suite_notices(policy, said):
     with pytest.raises(AssertionError, match=said):
         check_prefill(policy())
+
+
+class Averaged(BandPrefill):
+    """Half of the far rows by name, the others as means of four."""
+
+    rows = property(lambda self: 64)
+
+    def columns(self, block):
+        half = block.start - block.start // 8 * 4
+        means = (each[:, half : block.start].unflatten(1, (-1, 4)).mean(2) for each in (block.keys, block.values))
+        return Columns([np.arange(half)] * 2, means=[Means(*each, 4) for each in zip(*means)])
+
+
+def test_a_mean_is_as_many_rows_that_are_alike():
+    prefill = Averaged()
+    check_prefill(prefill)
+    got, rng = read(prefill, 3, (192,), "fp32", 192), np.random.default_rng(3)
+    query, keys, values = (torch.from_numpy(rng.normal(size=(n, 192, 16)).astype(np.float32)) for n in (6, 2, 2))
+    for start in (0, 64, 128):
+        half, here = start // 2, slice(start, start + 64)
+        alike = [each.clone()[:, : start + 64] for each in (keys, values)]
+        for each in alike:
+            each[:, half:start] = each[:, half:start].unflatten(1, (-1, 4)).mean(2).repeat_interleave(4, dim=1)
+        rows = (each.repeat_interleave(3, dim=0) for each in alike)
+        mask = torch.ones(64, start + 64, dtype=torch.bool).tril(start)
+        wanted = torch.nn.functional.scaled_dot_product_attention(query[:, here], *rows, mask, scale=0.7)
+        torch.testing.assert_close(got[:, here], wanted, atol=2e-6, rtol=1e-5)
