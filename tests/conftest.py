@@ -37,19 +37,19 @@ def pytest_configure() -> None:
 LONGEST = (
     "attention_retrieval/cache/test_saved_cache.py",
     "pipelines/sweep/test_sweep_run.py",
-    "project/test_docs.py",
-    "attention_retrieval/test_retrieval_cache.py",
     "project/test_install.py",
-    "retrievers/test_train_retriever.py",
+    "attention_retrieval/test_retrieval_cache.py",
+    "project/test_wheel.py",
     "pipelines/test_crash.py",
+    "project/test_docs.py",
+    "retrievers/test_train_retriever.py",
     "retrievers/test_crash_store.py",
     "pipelines/test_kills.py",
     "pipelines/test_memory.py",
-    "project/test_wheel.py",
 )
 """Files that take the longest: they come first, lest one worker is at them when the others have nothing left to do.
-The first compiles the kernels of every index, which Numba keeps on disk, while the second needs none: two workers that
-need them at once compile them twice.
+The first compiles the kernels of every index, which Numba keeps on disk, while the second and the third need none: two
+workers that need them at once compile them twice. So the notebooks, which need most of them, come when they are there.
 """
 
 

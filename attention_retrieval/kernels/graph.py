@@ -9,7 +9,7 @@ from fovea.attention_retrieval.kernels.edges import WIDTH, Graph
 
 
 @njit(nogil=True, cache=True)
-def link(graph: Graph, source: int, target: int, most: int | np.integer, grow: bool = True) -> bool:
+def link(graph: Graph, source: int | np.integer, target: int, most: int | np.integer, grow: bool = True) -> bool:
     """Add the edge source -> target, True if it is there; False if the node has `most` edges, or no place for one.
 
     There is none where no block is left, or where only another block would have it and the node may not `grow`.

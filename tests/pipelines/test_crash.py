@@ -86,8 +86,7 @@ def encoded(log: Path) -> int:
     ("store", "pool", "situate"),
     [
         ("embedded", "separate", ""),
-        ("embedded", "late", ""),
-        ("embedded", "separate", "headings"),
+        ("embedded", "late", "headings"),
         ("chroma", "separate", ""),
     ],
 )
