@@ -69,9 +69,10 @@ class RetrievalCache(DynamicCache):
             what = "select moves keys to other positions, and nobody has said how this model turns them"
             fix = "settings.with_rotation(Rotation.of(model)), or positions: text"
             raise ConfigError(what, where="select", fix=fix)
-        if self.settings.heads:
-            kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-            self.settings.heads.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
+        kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        for policy in (self.settings.prefill, self.settings.heads):
+            if policy:
+                policy.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
         self.layers = [
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)
@@ -79,6 +80,8 @@ class RetrievalCache(DynamicCache):
         self._lead()
         full = [n for n, layer in enumerate(self.layers) if isinstance(layer, RetrievalLayer)]
         check_watched(self.settings.watch, full, text.num_attention_heads)
+        if self.settings.calming:
+            check_heads(self.settings.calming.heads, full, text.num_attention_heads, "correct.heads")
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -220,7 +223,7 @@ class RetrievalCache(DynamicCache):
         """
         return [
             (tuple(part.coded for part in row.keys.parts) if row.keys.blocked else (), row.indexed, row.built,
-             row.sample.stride, row.watched, row.evicted.tokens if row.evicted else None)
+             row.sample.stride, row.watched, tuple(row.evicted.since) if row.evicted else None)
             for row in self._all_rows()
         ]  # fmt: skip
 
@@ -306,11 +309,17 @@ def check_watched(watch: bool | str | tuple[tuple[int, int], ...], layers: Seque
     if watch == "auto":
         what = "watch: auto takes its heads from a table of the model's own, which a pipeline's generator reads"
         raise ConfigError(what, fix="Retrieval(watch=[[layer, head], ...]) with those of `fovea heads MODEL`")
-    for layer, head in watch if isinstance(watch, tuple) else ():
+    check_heads(watch if isinstance(watch, tuple) else (), layers, heads, "watch")
+
+
+def check_heads(named: Sequence[tuple[int, int]], layers: Sequence[int], heads: int, where: str) -> None:
+    """Raise ConfigError for a [layer, head] that is not there."""
+    for layer, head in named:
         if layer not in layers or head >= heads:
-            what = f"there is no head {head} in a layer {layer} of full attention, so it cannot be watched"
+            what = f"there is no head {head} in a layer {layer} of full attention, so it cannot be "
+            what += "watched" if where == "watch" else "calmed"
             allowed = f"layers {', '.join(map(str, layers))} and heads 0 to {heads - 1}"
-            raise ConfigError(what, where="watch", allowed=[allowed], fix="fovea heads MODEL lists them")
+            raise ConfigError(what, where=where, allowed=[allowed], fix="fovea heads MODEL lists them")
 
 
 def _reader(row: LayerCache, head: int) -> str:

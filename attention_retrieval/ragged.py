@@ -82,8 +82,10 @@ class Ragged(Vectors):
     def table(self) -> Table:
         """What a kernel for all heads is given."""
         each = [part.table for part in self.tables]
-        joined = {name: _placed([getattr(one, name) for one in each], self.of) for name in _BY_HEAD}
-        return each[0]._replace(**joined)
+        addresses, scales, plain, coded = (
+            _placed([getattr(one, name) for one in each], self.of) for name in ("addresses", "scales", "plain", "coded")
+        )
+        return each[0]._replace(addresses=addresses, scales=scales, plain=plain, coded=coded)
 
     def head(self, head: int) -> Rows:
         """One head's rows, as they grow."""
@@ -118,15 +120,15 @@ class Ragged(Vectors):
         return twin
 
 
-_BY_HEAD = ("addresses", "scales", "plain", "coded")
-
-
 def _placed(arrays: Sequence[np.ndarray], of: Sequence[np.ndarray]) -> np.ndarray:
     """One array of all heads, those of a shorter text with zeros behind their slabs."""
     shape = np.max([array.shape[1:] for array in arrays], axis=0).astype(int)
     whole = np.zeros((sum(map(len, of)), *shape), arrays[0].dtype)
     for array, heads in zip(arrays, of):
-        whole[(heads, *(slice(size) for size in array.shape[1:]))] = array
+        if array.ndim == 1:
+            whole[heads] = array
+        else:
+            whole[heads, : array.shape[1]] = array
     return whole
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from fovea.attention_retrieval.attention import Attention
+from fovea.attention_retrieval.corrections.act import ActCorrection
 from fovea.attention_retrieval.corrections.correction import Correction
 from fovea.attention_retrieval.eviction.eviction import Eviction
 from fovea.attention_retrieval.heads.heads import Heads
@@ -59,7 +60,8 @@ class RetrievalSettings(Attention):
     """The index of each head; `auto` chooses by the length of the text and whether it will be asked again."""
 
     correct: Correction | None = Field(default_factory=lambda: Correction.model_validate({"use": "tail"}))
-    """What stands for the tokens that were not found: `{use: tail}`, `{use: lift}`, or null for nothing."""
+    """What stands for the tokens that were not found: `{use: tail}`, `{use: lift}`, or null for nothing; `{use: act,
+    heads: ...}` changes besides what a decoded token attends to, whatever reads it."""
 
     reuse: bool = False
     """Whether the text will be asked more than once: then a slower build that searches faster pays, and the prompt's
@@ -108,20 +110,46 @@ class RetrievalSettings(Attention):
         if self.evict and self.heads and self.heads.queries:
             what = f"heads: {{use: {self.heads.name}}} and evict both look at the prompt's last queries"
             raise ValueError(f"{what}: leave out one or the other")
-        names = [*_BESIDE_SELECT, *(["correct"] if self.select and self.select.name != "retrieval" else [])]
-        if self.select and (idle := [name for name in names if getattr(self, name) != self._default(name)]):
+        idle = [name for name in _BESIDE_SELECT if getattr(self, name) != self._default(name)]
+        if self.select and self.select.name != "retrieval" and self.missing != self._default("correct"):
+            idle.append("correct")
+        if self.select and idle:
             what = f"select: {{use: {self.select.name}}} takes the place of {' and '.join(idle)}"
             raise ValueError(f"{what}: leave out one or the other")
-        for name, why in self.select.excludes.items() if self.select else ():
-            if getattr(self, name):
-                raise ValueError(f"select: {{use: {self.select.name}}} beside {name}: {why}")
-        here, there = self.correct, getattr(self.select, "correct", self.correct)
+        if self.select and (not_beside := [each for each in self.select.excludes.items() if getattr(self, each[0])]):
+            name, why = not_beside[0]
+            raise ValueError(f"select: {{use: {self.select.name}}} beside {name}: {why}")
+        self._calms()
+        here, there = self.missing, getattr(self.select, "correct", self.missing)
         if here != there and self._default("correct") not in (here, there):
             raise ValueError("correct stands here and under select, and says two things: leave out one or the other")
         return self
 
+    def _calms(self) -> None:
+        """Refuse `act` where it would calm nothing, or not the attention that there is."""
+        if isinstance(getattr(self.select, "correct", None), ActCorrection):
+            raise ValueError("act is of all attention, not of what select reads: say correct: {use: act} beside select")
+        if not self.calming:
+            return
+        if not self.calming.heads:
+            raise ValueError("act names no heads: heads: [[layer, head], ...], those that gain by it in a model")
+        beside = [name for name in ("watch", "evict", "heads") if getattr(self, name)]
+        if beside or (self.select and self.select.moves):
+            what = f"act changes the attention of all tokens at their places: leave out {' and '.join(beside)}"
+            raise ValueError(what if beside else f"{what}positions: remapped")
+
     def _default(self, name: str) -> object:
         return type(self).model_fields[name].get_default(call_default_factory=True)
+
+    @property
+    def calming(self) -> ActCorrection | None:
+        """What takes sinks down in all attention together."""
+        return self.correct if isinstance(self.correct, ActCorrection) else None
+
+    @property
+    def missing(self) -> Correction | None:
+        """What stands for rows that were not found."""
+        return self.calming.rest if self.calming else self.correct
 
     @property
     def wants_rotation(self) -> bool:
@@ -148,14 +176,14 @@ class RetrievalSettings(Attention):
     @property
     def selection(self) -> Selection | None:
         """What reads the tokens that are far; None where nothing does."""
-        if self.select and self.select.name == "retrieval" and self.correct != self._default("correct"):
-            return self.select.model_copy(update={"correct": self.correct})
+        if self.select and self.select.name == "retrieval" and self.missing != self._default("correct"):
+            return self.select.model_copy(update={"correct": self.missing})
         if self.select or self.top_k == 0:
             return self.select
-        estimated = self.correct is not None and self.correct.name == "tail"
+        estimated = self.missing is not None and self.missing.name == "tail"
         if self.engine == "auto" and self.top_k is None and not self.reuse and estimated:
             return Selection.model_validate({"use": "wave"})
-        own = {name: getattr(self, name) for name in _SEARCHED}
+        own = {name: getattr(self, "missing" if name == "correct" else name) for name in _SEARCHED}
         return Selection.model_validate({"use": "retrieval", "top_k": self.top_k or 100, **own})
 
 

@@ -3,9 +3,9 @@
     k = mean of the keys dropped      v = mean of their values      n of them
     out = (sum over rows of exp(q . k_i) v_i + n exp(q . k) v) / (sum over rows of exp(q . k_i) + n exp(q . k))
 
-It counts n times: its logit is q . k + log n. Where all keys that were dropped are equal, nothing is lost. More rows that
-go later are taken in without those before: m rows of mean k' are k += (k' - k) m / (n + m). Keys are means of rotated
-ones, of which fast-turning channels are near zero over a long span. (Tang et al., "RazorAttention: efficient KV
+It counts n times: its logit is q . k + log n. Where all keys that were dropped are equal, nothing is lost. More rows
+that go later are taken in without those before: m rows of mean k' are k += (k' - k) m / (n + m). Keys are means of
+rotated ones, of which fast-turning channels are near zero over a long span. (Tang et al., "RazorAttention: efficient KV
 cache compression through retrieval heads", 2024, arXiv 2407.15891; a vendor's release leaves log n out)
 """
 
@@ -23,7 +23,7 @@ from fovea.attention_retrieval.vectors import Vectors
 class Compensation(NamedTuple):
     """One row for each kv head."""
 
-    count: np.ndarray
+    counts: np.ndarray
     """Rows that it stands for, (heads,) int64; 0 is none."""
     keys: np.ndarray
     """(heads, d) float32."""
@@ -37,21 +37,21 @@ class Compensation(NamedTuple):
 
     def taking(self, keys: Vectors, values: Vectors, kept: Sequence[np.ndarray]) -> Compensation:
         """The same, and all rows of each head but those `kept`."""
-        count, means = self.count.copy(), (self.keys.copy(), self.values.copy())
+        counts, means = self.counts.copy(), (self.keys.copy(), self.values.copy())
         for head, (mine, rows) in enumerate(zip(kept, keys.lengths)):
             gone = np.setdiff1d(np.arange(rows), mine, assume_unique=True)
             if len(gone):
-                count[head] += len(gone)
+                counts[head] += len(gone)
                 for mean, vectors in zip(means, (keys, values)):
                     new = vectors.head(head).take(gone).mean(axis=0, dtype=np.float64)
-                    mean[head] += (new - mean[head]) * (len(gone) / count[head])
-        return Compensation(count, *means)
+                    mean[head] += (new - mean[head]) * (len(gone) / counts[head])
+        return Compensation(counts, *means)
 
     @property
     def bias(self) -> np.ndarray:
         """log n, minus infinity where there is none, (heads,) float32."""
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(self.count), np.float32)
+            return np.asarray(np.log(self.counts), np.float32)
 
     def attend(self, q: np.ndarray) -> Partial:
         """Attention of `q` (heads, group, d), times the scaling, to this row alone."""

@@ -76,7 +76,7 @@ class DecodingRow:
         if self.cache.advance():
             self.near = None
         grouped = (query.float() * scaling).view(heads, -1, query.shape[-1])
-        if (query.device.type == "cpu" or self.cache.uneven or self.cache.moves) and not watch:
+        if (query.device.type == "cpu" or self.cache.uneven or self.cache.alone) and not watch:
             out = torch.from_numpy(self.cache.attend(grouped.detach().cpu().numpy()).out)
             return out.reshape(query.shape).to(query.device, query.dtype)
         sent = _to_cpu(grouped) if self.cache.selected is not None else None

@@ -11,8 +11,6 @@ import numpy as np
 class Evicted(NamedTuple):
     """Each head holds the tokens `at`, and all from `since` on."""
 
-    tokens: int
-    """How long the text was when some were dropped last."""
     at: tuple[np.ndarray, ...]
     """By head, the tokens before `since` that are left, (rows,) int32, ascending."""
     since: np.ndarray
@@ -27,7 +25,7 @@ class Evicted(NamedTuple):
             few = len(mine) - int(np.argmin(whole[::-1])) if not whole.all() else 0
             at.append(mine[:few].astype(np.int32))
             since.append(tokens - len(mine) + few)
-        return cls(tokens, tuple(at), np.array(since, np.int64))
+        return cls(tuple(at), np.array(since, np.int64))
 
     @property
     def whole_from(self) -> int:

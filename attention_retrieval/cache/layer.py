@@ -19,26 +19,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fovea.attention_retrieval.cache.compensation import Compensation
-from fovea.attention_retrieval.cache.evicted import Evicted
+from fovea.attention_retrieval.cache.held import Held
 from fovea.attention_retrieval.cache.queries import QuerySample
 from fovea.attention_retrieval.cache.report import HeadStats
+from fovea.attention_retrieval.corrections.act import ActCorrection, attended, calmed
 from fovea.attention_retrieval.eviction.eviction import Shares
 from fovea.attention_retrieval.index.engine import Found
 from fovea.attention_retrieval.partial import Partial, merge
-from fovea.attention_retrieval.ragged import left
 from fovea.attention_retrieval.selection.selection import Queries, Selected
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.errors import ModelError
 
 
-class LayerCache:
+class LayerCache(Held):
     """Rows are appended by `append`; `advance` moves the zones; `attend` and `retrieve` read."""
 
     def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
         self.settings, self.layer, self.selection = settings, layer, settings.selection
-        self._clear(heads, d)
+        self.clear(heads, d, settings.dtype)
         self.sample, self.group = QuerySample(settings.queries), 0
         self.last: np.ndarray | None = None
         """The last queries of a prompt that an eviction or a policy of heads will look at, (query heads, n, d); None
@@ -52,6 +51,8 @@ class LayerCache:
         self.selected: Selected | None = None
         self.windows: np.ndarray | None = None
         """How far each head looks, (heads,), and 0 where it reads the whole text; None where all do, or do not yet."""
+        self.mid_text: dict[int, np.ndarray] | None = None
+        """By query head, the sinks in mid-text that are taken down; None where a prompt has come since."""
         self.why = f"up to {settings.dense_below:,} tokens every key is read"
         self.stats = [HeadStats(layer, head) for head in range(heads)]
         self.found: Sequence[Found] = ()
@@ -61,56 +62,33 @@ class LayerCache:
         settings name, sum over those tokens."""
         self.watched = 0
 
-    def _clear(self, heads: int, d: int) -> None:
-        dtype = self.settings.dtype
-        self.keys, self.values = Vectors(heads, d, dtype, "channel"), Vectors(heads, d, dtype)
-        self.evicted: Evicted | None = None
-        self.lead: np.ndarray | None = None
-        """Of heads that stream, the first rows, which stay, (heads,); None before any has dropped some."""
-        self.rest: Compensation | None = None
-        """What stands for the rows that were dropped; None where nothing does."""
-
-    def __len__(self) -> int:
-        """Rows of the heads that hold most."""
-        return len(self.keys)
-
     @property
     def moves(self) -> bool:
         """Whether keys are read at other places than the text's."""
         return self.selection is not None and self.selection.moves
 
     @property
-    def tokens(self) -> int:
-        """Rows, and what was dropped."""
-        return self.evicted.length(int(self.keys.lengths[0])) if self.evicted else len(self)
+    def alone(self) -> bool:
+        """Whether all attention is computed here, wherever the model is: keys move, or sinks are taken down."""
+        return self.moves or self.settings.calming is not None
 
     @property
     def uneven(self) -> bool:
         """Whether heads hold different rows, or one that stands for others: then they are read here alone."""
         return len(self.keys.parts) > 1 or self.windows is not None or self.rest is not None
 
-    def append(self, keys: np.ndarray, values: np.ndarray) -> None:
-        """Take tokens in, (heads, tokens, d) each; raises ModelError where one is not finite, and takes none."""
-        before = len(self)
-        try:
-            self.keys.append(keys)
-            self.values.append(values)
-        except BaseException:
-            self.keys.crop(before)
-            self.values.crop(before)
-            raise
-
     def learn(self, queries: np.ndarray, start: int) -> None:
         """Keep some of a prompt's queries, (query heads, tokens, d) times the scaling, from token `start` on.
 
         Those that the selection learns from, and the last ones, for an eviction or a policy of heads.
         """
+        self.mid_text = None
         if self.selected is not None:
             self.selected.anew()
         if not self.group:
             self.group = len(queries) // self.keys.heads
             self.sample = QuerySample(max(self.settings.queries // self.group, 1))
-        if self.selection and self.selection.needs_queries:
+        if (self.selection and self.selection.needs_queries) or self.calms:
             self.sample.add(queries, start)
         if (count := self.settings.last_queries) is not None:
             before = () if self.last is None else (self.last,)
@@ -131,7 +109,7 @@ class LayerCache:
         kept = policy.kept(self.keys, self.values, asked, self._budgets())
         gone = kept is not None and any(len(mine) < rows for mine, rows in zip(kept, self.keys.lengths))
         if kept is not None and gone:
-            self._drop(kept, policy.compensates)
+            self.drop(kept, policy.compensates)
             self._forget()
         self.last, self.earlier = None, (0, None)
         return gone
@@ -148,16 +126,6 @@ class LayerCache:
         here, tokens = (self.layer, self.keys.heads), self.tokens
         windows = np.minimum(heads.windows(*here, tokens), tokens)
         return policy.budgets(Shares(tokens, windows, lambda total: heads.budgets(*here, total, tokens)))
-
-    def _drop(self, kept: Sequence[np.ndarray], compensates: bool, labels: np.ndarray | None = None) -> None:
-        """Hold only the rows `kept` of each head, and those with one label and as many side by side."""
-        tokens, rest = self.tokens, self.rest
-        if compensates:
-            rest = (rest or Compensation.none(self.keys.heads, self.keys.d)).taking(self.keys, self.values, kept)
-        keys, values = left(self.keys, kept, labels), left(self.values, kept, labels)
-        at = [self.evicted.positions(head, tokens) if self.evicted else np.arange(tokens) for head in range(len(kept))]
-        evicted = Evicted.of(tokens, [each[mine] for each, mine in zip(at, kept)])
-        self.keys, self.values, self.evicted, self.rest = keys, values, evicted, rest
 
     def _last(self, count: int) -> np.ndarray | None:
         """The last queries, (kv heads, group, n, d); None where none are asked for or known."""
@@ -202,7 +170,11 @@ class LayerCache:
     def attend(self, q: np.ndarray) -> Partial:
         """Attention of `q` (heads, group, d), times the scaling, to all tokens, as the settings have it."""
         near = self.near(q)
-        return near if self.selected is None else self._select(q, near)
+        whole = near if self.selected is None else self._select(q, near)
+        if self.settings.calming:
+            for head in self.calms:
+                self._calm(self.settings.calming, head, q, whole)
+        return whole
 
     def retrieve(self, q: np.ndarray) -> Partial | None:
         """Attention of `q` (heads, group, d), times the scaling, to what is read of the indexed rows; None without.
@@ -212,6 +184,25 @@ class LayerCache:
         if self.selected is None:
             return None
         return self._select(q, Partial(np.zeros_like(q), np.full(q.shape[:2], -np.inf, np.float32)))
+
+    @property
+    def calms(self) -> list[int]:
+        """The query heads whose attention to sinks in mid-text is taken down."""
+        return self.settings.calming.of(self.layer) if self.settings.calming else []
+
+    def _calm(self, act: ActCorrection, head: int, q: np.ndarray, whole: Partial) -> None:
+        """Take one query head's sinks in mid-text down, in place; after a prompt they are looked for anew."""
+        if self.mid_text is None:
+            self.mid_text = {}
+        if head not in self.mid_text:
+            at, queries = self.sample.positions, self.sample.queries
+            seen = self.keys.head(head // q.shape[1]).block(0, int(at.max(initial=-1)) + 1)
+            there = act.sinks(queries[head], at, seen) if queries is not None else np.empty(0, np.int32)
+            self.mid_text[head] = there
+        kv, g = divmod(head, q.shape[1])
+        sinks = attended(self.keys.head(kv), self.values.head(kv), q[kv, g : g + 1], self.mid_text[head])
+        mine = Partial(whole.out[kv, g : g + 1], whole.lse[kv, g : g + 1])
+        whole.out[kv, g] = calmed(mine, sinks, act.beta)[0]
 
     def _select(self, q: np.ndarray, near: Partial) -> Partial:
         assert self.selected is not None
@@ -267,10 +258,6 @@ class LayerCache:
                 share = np.exp(logits - mine[counts, None]).sum(axis=0) / chosen.sum()
                 self.attention[self.settings.sinks : self.indexed] += share
 
-    def can_crop(self, tokens: int) -> bool:
-        """Whether all that the first `tokens` tokens were is still there, or nothing is wanted of them."""
-        return not tokens or self.evicted is None or tokens >= self.evicted.whole_from
-
     def crop(self, tokens: int) -> None:
         """Forget the tokens from `tokens` on; a selection over one of them is made anew when it is next needed.
 
@@ -285,10 +272,11 @@ class LayerCache:
         rows = min(max(tokens - self.tokens + len(self), 0), len(self)) if tokens else 0
         self.sample.keep(np.arange(max(self.tokens, tokens)) < tokens)
         if self.evicted and not tokens:
-            self._clear(self.keys.heads, self.keys.d)
+            self.clear(self.keys.heads, self.keys.d, self.settings.dtype)
         self.keys.crop(rows)
         self.values.crop(rows)
         self.attention[rows:] = 0
+        self.mid_text = None
         if rows < self.indexed:
             self._forget()
         elif self.selected is not None:
@@ -309,6 +297,7 @@ class LayerCache:
             what = "the attention mask hides tokens that were read, so the others' places are no longer known"
             raise ModelError(what, fix="go on showing them, or select with positions: text")
         self.sample.keep(kept)
+        self.mid_text = None
         self.last, self.earlier = None, (0, None)
         kept = kept[self.tokens - len(self) :]
         first, rows = int(np.argmin(kept)), len(self)
@@ -329,8 +318,7 @@ class LayerCache:
     def nbytes(self) -> int:
         """Bytes of keys and values, and of what is made of them."""
         made = sum(self.bytes_of(head)[1] for head in range(self.keys.heads))
-        stood = sum(each.nbytes for each in (self.evicted, self.rest) if each is not None)
-        return self.keys.nbytes + self.values.nbytes + made + stood
+        return self.held_bytes + made
 
     def bytes_of(self, head: int) -> tuple[int, int]:
         """Bytes of one head's keys, and of what the selection keeps beside them."""
@@ -398,10 +386,10 @@ class LayerCache:
         assert self.settings.heads is not None
         lengths = self.keys.lengths.tolist()
         kept = [
-            np.union1d(mine, np.arange(max(rows - window, 0), rows)) if window else np.arange(rows)
+            np.union1d(mine[mine < rows], np.arange(max(rows - window, 0), rows)) if window else np.arange(rows)
             for mine, window, rows in zip(first, self.windows.tolist(), lengths)
         ]
-        self._drop(kept, self.settings.heads.compensate, self.windows > 0)
+        self.drop(kept, self.settings.heads.compensate, self.windows > 0)
         self.lead = np.array([len(mine) for mine in first], np.int64)
 
     def queries(self, head: int) -> np.ndarray | None:
@@ -412,7 +400,7 @@ class LayerCache:
         """The row of a kv head that each token of `queries` stands at, or the last before it that was kept."""
         if self.evicted is None:
             return self.sample.positions
-        return np.searchsorted(self.evicted.positions(self.tokens)[head], self.sample.positions, side="right") - 1
+        return np.searchsorted(self.evicted.positions(head, self.tokens), self.sample.positions, side="right") - 1
 
     def of_heads(self, heads: np.ndarray) -> tuple[Vectors, Vectors]:
         """Keys and values of some heads, all of them as they are."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,14 +33,14 @@ def read_all(
     group, out, tokens = len(query) // keys.heads, torch.empty_like(query), query.shape[1]
     for head, held in enumerate(keys.lengths.tolist()):
         mine = slice(head * group, (head + 1) * group)
-        rows = (stored(each, head, 0, held, query)[None] for each in (keys, values))
-        out[mine] = full_attention(query[mine], *rows, held - tokens, scaling, of_rest(rest, head))
+        mine_keys, mine_values = (stored(each, head, 0, held, query)[None] for each in (keys, values))
+        out[mine] = full_attention(query[mine], mine_keys, mine_values, held - tokens, scaling, of_rest(rest, head))
     return out
 
 
 def of_rest(rest: Compensation | None, head: int) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Key (d,), value (d,) and bias of the row that stands for others; None where there is none."""
-    if rest is None or not rest.count[head]:
+    if rest is None or not rest.counts[head]:
         return None
     return rest.keys[head], rest.values[head], float(rest.bias[head])
 
@@ -70,7 +71,8 @@ def read_by(prefill: Prefill, query: torch.Tensor, cache: LayerCache, before: in
     """Attention to a block's own rows and to the columns that a policy names, (heads, tokens, d)."""
     end, sinks = before + query.shape[1], cache.settings.sinks
     keys, values = (whole(each, 0, end, query) for each in (cache.keys, cache.values))
-    parts, memo = [], {}
+    parts: list[torch.Tensor] = []
+    memo: dict[str, Any] = {}
     for first, last in blocks(before, query.shape[1], prefill.rows):
         here, asked = slice(first, last), query[:, first - before : last - before]
         grouped = asked.unflatten(0, (len(keys), -1)) * scaling
@@ -98,13 +100,15 @@ def attend_columns(
         mine = query[n * len(query) // many : (n + 1) * len(query) // many]
         low = n * len(keys) // many
         here, heads = torch.from_numpy(ids).to(query.device), slice(low, max((n + 1) * len(keys) // many, low + 1))
-        rows = (each[heads].index_select(1, here) for each in (keys, values))
+        far_keys, far_values = (each[heads].index_select(1, here) for each in (keys, values))
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
-        part = attend(mine, *rows, scaling, seen=seen, bias=bias)
+        part = attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias)
         if columns.means is not None:
             stand, them, count = columns.means[n]
-            out, lse = attend(mine, stand[None], them[None], scaling)
-            part = merge(out, lse + math.log(count), *part) if len(stand) else part
+            each = None if isinstance(count, int) else np.log(count)
+            out, lse = attend(mine, stand[None], them[None], scaling, bias=each)
+            lse = lse + math.log(count) if isinstance(count, int) else lse
+            part = merge(out, lse, *part) if len(stand) else part
         parts.append(part)
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
 
@@ -135,10 +139,12 @@ def attend(
         blind = None if bool(sees.any(dim=1).all()) else ~sees.any(dim=1)
     if query.device.type == "cpu":
         call = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        plain = mask is None and not causal
+        asked = query.reshape(len(keys), -1, query.shape[2]) if plain else query
         out, lse = call(
-            query[None], keys[None], values[None], is_causal=causal and mask is None, attn_mask=mask, scale=scaling
+            asked[None], keys[None], values[None], is_causal=causal and mask is None, attn_mask=mask, scale=scaling
         )
-        out, lse = out[0], lse[0]
+        out, lse = out.reshape(query.shape), lse.reshape(query.shape[:2])
     else:
         out, lse = _by_hand(query * scaling, keys, values, causal and mask is None, mask)
     if blind is not None:

@@ -16,7 +16,7 @@ NAME.selected.PART   the arrays of the selection's state
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
@@ -51,7 +51,7 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         arrays[f"{name}.befores"] = np.array([len(at) for at in row.evicted.at], np.int64)
     if row.rest is not None:
         arrays[f"{name}.rest"] = np.stack([row.rest.keys, row.rest.values], axis=1)
-        arrays[f"{name}.rest.count"] = row.rest.count
+        arrays[f"{name}.rest.count"] = row.rest.counts
     if row.lead is not None:
         arrays[f"{name}.lead"] = row.lead
     if row.windows is not None:
@@ -64,7 +64,8 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         "heads": row.keys.heads,
         "d": row.keys.d,
         "indexed": row.indexed,
-        "evicted": row.evicted.tokens if row.evicted else None,
+        "evicted": row.tokens if row.evicted else None,
+        "parts": [name for name in ("windows", "lead", "rest") if getattr(row, name) is not None],
         "built": row.built,
         "why": row.why,
         "stride": row.sample.stride,
@@ -86,6 +87,8 @@ class SavedRow(BaseModel):
     d: Size
     indexed: NonNegativeInt
     evicted: Annotated[int, Field(ge=0, lt=1 << 27)] | None = None
+    parts: list[Literal["windows", "lead", "rest"]] = []
+    """Which of these there are."""
     built: bool = False
     why: str
     stride: PositiveInt
@@ -110,7 +113,7 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
     cache.sample.stride = said.stride
     if said.evicted is not None:
         _dropped(name, cache, said, arrays)
-    elif said.tables:
+    elif said.tables or f"{name}.since" in arrays:
         raise damaged(f"{name} has heads of different rows, and none was dropped")
     if f"{name}.sample" in arrays:
         sample = part(arrays, f"{name}.sample", np.uint16, (said.heads * said.group, None, said.d))
@@ -143,17 +146,17 @@ def _dropped(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> No
     counts = within(part(arrays, f"{name}.befores", np.int64, (heads,)), f"{name}.befores", 0, 1 << 27)
     before = np.split(part(arrays, f"{name}.before", np.int32, (int(counts.sum()),)), np.cumsum(counts)[:-1])
     for mine, end in zip(before, since):
-        if len(mine) and ((np.diff(mine) < 1).any() or mine[0] < 0 or mine[-1] >= end):
+        if (np.diff(np.r_[-1, mine.astype(np.int64), end]) < 1).any():
             raise damaged(f"part '{name}.before' does not name tokens of the text, in order")
-    if len(set((lengths - counts + since).tolist())) > 1 or (counts > lengths).any():
-        raise damaged(f"the heads of {name} do not hold the same text")
-    cache.evicted = Evicted(tokens, tuple(before), since)
-    if f"{name}.lead" in arrays:
+    if (lengths - counts + since != tokens).any() or (counts > lengths).any():
+        raise damaged(f"the heads of {name} do not hold a text of {tokens} tokens")
+    cache.evicted = Evicted(tuple(before), since)
+    if "lead" in said.parts:
         lead = part(arrays, f"{name}.lead", np.int64, (heads,))
         if (lead < 0).any() or (lead > lengths).any():
             raise damaged(f"part '{name}.lead' is more than the rows there are")
         cache.lead = lead
-    if f"{name}.rest" in arrays:
+    if "rest" in said.parts:
         rest = part(arrays, f"{name}.rest", np.float32, (heads, 2, said.d))
         count = within(part(arrays, f"{name}.rest.count", np.int64, (heads,)), f"{name}.rest.count", 0, 1 << 27)
         if not np.isfinite(rest).all():
@@ -176,7 +179,7 @@ def _restore(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> No
         raise damaged(f"{name} was read by a selection, and the settings name none")
     if not sinks <= said.indexed <= max(len(cache), sinks):
         raise damaged(f"{name} has {said.tokens} tokens, of which {said.indexed} are indexed")
-    if f"{name}.windows" in arrays:
+    if "windows" in said.parts:
         windows = part(arrays, f"{name}.windows", np.int64, (said.heads,))
         cache.windows = within(windows, f"{name}.windows", 0, max(cache.tokens, 1))
     cache.built, reads = True, np.arange(said.heads)[cache.reading()]

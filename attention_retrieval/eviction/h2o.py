@@ -4,7 +4,7 @@
     kept    = the `keep` - `window` best rows before the window, and the window
 
 The paper sums over all queries, and drops a row at every token. Here a prompt is read whole, and the sum is over its
-last `seen` tokens, whose queries the cache keeps; where they are all of the prompt's, it is the paper's sum for a prompt.
+last `seen` tokens, whose queries the cache keeps; where they are all of the prompt's, it is the paper's sum for one.
 Rows of an answer stay. A control: a sum over all rows favours early ones, which more queries see.
 (Zhang et al., "H2O: heavy-hitter oracle for efficient generative inference of large language models", 2023, arXiv
 2306.14048)

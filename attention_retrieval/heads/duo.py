@@ -21,17 +21,18 @@ import numpy as np
 from pydantic import Field, FiniteFloat, PositiveInt, field_validator
 
 from fovea.attention_retrieval.heads.heads import Heads
-from fovea.attention_retrieval.heads.scores import all_or, best, check_shape, from_file, rectangular
+from fovea.attention_retrieval.heads.scores import all_or, best, check_shape, numbers, rectangular, text_of
 
-MADE = "`fovea train heads duo --model MODEL --out FOLDER` writes full_attention_heads.tsv"
+FILE = "full_attention_heads.tsv"
+"""As training and the paper's authors name it."""
 
 
 class Duo(Heads, name="duo"):
     """Heads by trained alphas, or by an estimate of them."""
 
     scores: list[list[FiniteFloat]] | Literal["auto"] | str = "auto"
-    """Alpha of each kv head, a row a layer, or the path of a file of them; `auto` takes the estimate in the model's own
-    table, made at first use, as `fovea heads MODEL --kind duo` does."""
+    """Alpha of each kv head, a row a layer, or the path of a file of them, or of its folder; `auto` takes the estimate
+    in the model's own table, made at first use, as `fovea heads MODEL --kind duo` does."""
 
     keep: Annotated[float, Field(ge=0, le=1)] | None = 0.5
     """The share of kv heads that read the whole text; null takes those with an alpha of 0.5 or more."""
@@ -44,7 +45,7 @@ class Duo(Heads, name="duo"):
     def _table(cls, scores: Any) -> Any:
         if scores == "auto":
             return scores
-        table = rectangular(from_file(scores, MADE) if isinstance(scores, str) else scores)
+        table = rectangular(numbers(text_of(scores, "duo", FILE)) if isinstance(scores, str) else scores)
         return np.clip(np.array(table), 0, 1).tolist()
 
     @property

@@ -15,16 +15,16 @@ grows with every token, and no head that streams comes to read everything. The f
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveInt, field_validator, model_validator
 
 from fovea.attention_retrieval.heads.heads import Heads
-from fovea.attention_retrieval.heads.scores import check_shape, rectangular
+from fovea.attention_retrieval.heads.scores import check_shape, rectangular, text_of
 
-MADE = "`fovea train heads moa --model MODEL --out FOLDER` writes moa_alpha_beta.json"
+FILE = "moa_alpha_beta.json"
+"""As training and the paper's authors name it."""
 
 
 class Plan(BaseModel):
@@ -50,7 +50,7 @@ class MoA(Heads, name="moa"):
     """Spans by a plan."""
 
     plan: Plan
-    """`{alphas: [[...]], betas: [[...]]}`, or the path of a JSON file of it."""
+    """`{alphas: [[...]], betas: [[...]]}`, or the path of a JSON file of it, or of its folder."""
 
     least: PositiveInt = 64
     """No head reads fewer of the last tokens."""
@@ -60,12 +60,11 @@ class MoA(Heads, name="moa"):
     def _read(cls, plan: Any) -> Any:
         if not isinstance(plan, str):
             return plan
+        text = text_of(plan, "moa", FILE)
         try:
-            return json.loads(Path(plan).expanduser().read_text("utf-8"))
-        except OSError as error:
-            raise ValueError(f"{plan}: {error.strerror or error}; {MADE}") from None
+            return json.loads(text)
         except (ValueError, RecursionError):
-            raise ValueError(f"{plan} is no JSON of alphas and betas; {MADE}") from None
+            raise ValueError(f"{plan} is no JSON of alphas and betas") from None
 
     def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
         """A plan must be that of a model of this shape."""

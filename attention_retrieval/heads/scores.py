@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,15 +20,27 @@ def rectangular(scores: Scores) -> Scores:
     return scores
 
 
-def from_file(path: str, fix: str) -> list[list[float]]:
-    """A table of numbers in a file: a line a layer, parted by tabs or spaces. Raises ValueError, which says `fix`."""
+def text_of(path: str, method: str, name: str) -> str:
+    """What a file says, or the file `name` in a folder. Raises ValueError, which says what makes one."""
+    file = Path(path).expanduser()
+    file = file / name if file.is_dir() else file
     try:
-        rows = [[float(x) for x in line.split()] for line in Path(path).expanduser().read_text("utf-8").splitlines()]
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}; {fix}") from None
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        made = f"`fovea train heads {method} --model MODEL --out FOLDER` writes a {name}"
+        raise ValueError(f"{file}: {why}; {made}") from None
+
+
+def numbers(text: str) -> list[list[float]]:
+    """The table in a text, a line a layer, parted by tabs or spaces; raises ValueError for what is none."""
+    try:
+        rows = [[float(x) for x in line.split()] for line in text.splitlines() if line.strip()]
     except ValueError:
-        raise ValueError(f"{path} is no table of numbers, a line a layer, parted by tabs; {fix}") from None
-    return [row for row in rows if row]
+        rows = [[float("nan")]]
+    if not all(math.isfinite(x) for row in rows for x in row):
+        raise ValueError("the file is no table of numbers, a line a layer, parted by tabs")
+    return rows
 
 
 def check_shape(scores: Scores | str, layers: int, heads: int, command: str) -> None:

@@ -72,13 +72,14 @@ class Columns(NamedTuple):
 
 
 class Means(NamedTuple):
-    """Rows that stand for others, one for `count` of them: read as so many rows that are alike."""
+    """Rows that stand for others, one for `counts` of them: read as so many rows that are alike."""
 
     keys: torch.Tensor
     """(means, d)"""
     values: torch.Tensor
     """(means, d)"""
-    count: int
+    counts: int | np.ndarray
+    """Rows that each stands for: one number, or (means,)."""
 
 
 class Prefill(Component, kind="prefill"):
@@ -88,6 +89,10 @@ class Prefill(Component, kind="prefill"):
     def rows(self) -> int:
         """Tokens that share their columns: a block is so long, or shorter at either end of a piece."""
         return BLOCK
+
+    def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
+        """Raise ConfigError where the policy is of a model of another shape."""
+        return
 
     @abstractmethod
     def columns(self, block: Block) -> Columns:

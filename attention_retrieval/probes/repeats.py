@@ -50,7 +50,7 @@ class Copies:
         return out
 
 
-def repeat_scores(lm: CausalLM, *, probes: int = 2, period: int = 400, seed: int = 0) -> dict[str, np.ndarray]:
+def repeat_scores(lm: CausalLM, *, probes: int = 2, period: int = 256, seed: int = 0) -> dict[str, np.ndarray]:
     """How much each head echoes and induces, {"echo", "induction"}: (layers, heads), 0 to 1; a prefill a probe."""
     import torch
 

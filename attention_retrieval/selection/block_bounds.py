@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from fovea.attention_retrieval.index.state import damaged, part
 from fovea.attention_retrieval.selection.blocks import Blocks, Stands, best
@@ -34,6 +34,12 @@ class BlockBoundsSelection(ReadingSelection, name="block_bounds"):
     """What says how much a block holds: `bounds`; the `mean` of its keys; or `last`, a running summary of them, as the
     block's last token has it (RAT); or `queries`, the mean weighted by how much the prompt's queries from inside the
     block attend to each of its keys (Combiner), with even weights where none were kept."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> BlockBoundsSelection:
+        if self.top_k < self.size:
+            raise ValueError(f"top_k ({self.top_k}) must be at least the size ({self.size}) of a block")
+        return self
 
     @property
     def needs_queries(self) -> bool:

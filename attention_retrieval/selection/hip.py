@@ -52,6 +52,11 @@ class HipSelection(ReadingSelection, name="hip"):
                 raise ValueError(
                     f"{name}: each must divide the one before, and {odd[0][1]} does not divide {odd[0][0]}"
                 )
+        for size, rows in zip(self.chunks, (*self.keep, self.top_k)):
+            if rows < size:
+                raise ValueError(
+                    f"a stage of chunks of {size} rows cannot leave {rows}: keep and top_k hold one at least"
+                )
         return self
 
     def over(

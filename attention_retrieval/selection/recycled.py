@@ -129,7 +129,8 @@ class RecycledSelected(Selected):
         self.why = f"what {inner.reader} found, again for {settings.every} tokens: {inner.why}"
         self.ids: np.ndarray | None = None
         """What the last step read, (heads, n) int32, -1 is nobody."""
-        self.asked, self.steps = np.zeros(0, np.float32), 0
+        self.asked: np.ndarray = np.zeros(0, np.float32)
+        self.steps = 0
 
     def attend(self, q: np.ndarray, near: Partial) -> Read:
         """A full step where it is due, and where no layer leads; else the rows that were kept."""
@@ -139,7 +140,7 @@ class RecycledSelected(Selected):
         elif self.ids is None or self._due(q):
             read = self.inner.attend(q, near)
             self.ids = heaviest(read.found, read.part.lse, self.settings.top_k)
-            self.asked, self.steps = q.ravel() / max(float(np.linalg.norm(q)), 1e-30), 1
+            self.asked, self.steps = q.ravel() / np.float32(max(float(np.linalg.norm(q)), 1e-30)), 1
             return read
         self.steps += 1
         return self.inner.reread(q, near, self.ids)

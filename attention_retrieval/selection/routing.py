@@ -1,14 +1,16 @@
 """The Routing Transformer's clusters at inference: balanced, by cosine, and a query reads those it points at.
 
-    centroids     spherical k-means of the keys of a segment, one for every `width` rows
+    x             = (k - m) / |k - m|     m the mean key of the first segment
+    centroids     spherical k-means of the x of a segment, one for every `width` rows
     cluster c     the `width` rows of the segment of largest cosine with its centroid: every cluster is as large, and a
                   row may be in several or in none
     read          every row of the top_k / width clusters of largest cosine with the query
 
 The architecture is trained so: queries and keys are one, normalised, centroids follow them by a moving mean while it
 learns, and a query reads the rows of its own cluster. Here the model is as it is, and centroids are those of its text,
-segment by segment; rows in no cluster are never read, nor estimated but by their block. (A. Roy et al., "Efficient
-content-based sparse attention with routing transformers", TACL 2021, arXiv 2003.05997)
+segment by segment. Its keys have a large mean, which no softmax feels and which makes all cosines alike, so it is taken
+away. Rows in no cluster are never read, nor estimated but by their block. (A. Roy et al., "Efficient content-based
+sparse attention with routing transformers", TACL 2021, arXiv 2003.05997)
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from fovea.attention_retrieval.index.blas import one_thread
 from fovea.attention_retrieval.index.kmeans import kmeans
@@ -41,6 +43,12 @@ class RoutingSelection(ReadingSelection, name="routing"):
     steps: PositiveInt = 4
     """Steps of k-means."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> RoutingSelection:
+        if self.top_k < self.width:
+            raise ValueError(f"top_k ({self.top_k}) must be at least the width ({self.width}) of a cluster")
+        return self
+
     def over(
         self, keys: Vectors, values: Vectors, start: int, stop: int, *, queries: Queries | None = None, seed: int = 0
     ) -> RoutingSelected:
@@ -63,6 +71,7 @@ class RoutingSelection(ReadingSelection, name="routing"):
             (members < start) & (members >= 0)
         ).any():
             raise damaged(f"part 'members' names no rows from {start} on")
+        made.middle = part(state, "middle", np.float32, (keys.heads, keys.d))
         made.centroids, made.members = centroids, members
         if made.blocks:
             made.blocks.restored(state, stop)
@@ -84,6 +93,8 @@ class RoutingSelected(RowsSelected):
         self.blocks = Blocks(keys, values, rows[0], size=SIZE, estimate=True) if settings.estimate else None
         self.centroids = np.zeros((keys.heads, 0, keys.d), np.float32)
         self.members, self.seed = np.zeros((keys.heads, 0, settings.width), np.int32), seed
+        self.middle = np.zeros((keys.heads, keys.d), np.float32)
+        """m of each head."""
 
     def choose(self, q: np.ndarray) -> Chosen:
         """The clusters of largest cosine; a row that is in several is read once."""
@@ -103,6 +114,9 @@ class RoutingSelected(RowsSelected):
         if self.blocks:
             self.blocks.extend(stop)
         made = [(self.centroids, self.members)]
+        if not self.centroids.shape[1]:
+            first = self.keys.block(self.start, min(self.start + SEGMENT, stop))
+            self.middle = first.mean(axis=1) if first.shape[1] else self.middle
         with one_thread():
             for low in range(self.stop, stop, SEGMENT):
                 heads = [self._segment(head, low, min(low + SEGMENT, stop)) for head in range(self.keys.heads)]
@@ -112,18 +126,19 @@ class RoutingSelected(RowsSelected):
         self.stop = stop
 
     def state(self) -> dict[str, np.ndarray]:
-        """Centroids and members, and the seed for those to come."""
+        """Centroids and members, and the mean key and the seed for those to come."""
         return {
             **(self.blocks.parts if self.blocks else {}),
             "centroids": self.centroids,
             "members": self.members,
+            "middle": self.middle,
             "seed": np.array([self.seed], np.int64),
             "rows": np.array([self.start, self.stop], np.int64),
         }
 
     def _segment(self, head: int, low: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Centroids and members of one head's rows [low, stop)."""
-        rows, width = unit(self.keys.head(head).block(low, stop)), self.settings.width
+        rows, width = unit(self.keys.head(head).block(low, stop) - self.middle[head]), self.settings.width
         count = max(len(rows) // width, 1)
         centroids = unit(kmeans(rows, count, steps=self.settings.steps, seed=(self.seed, low), spherical=True))
         cosines, members = centroids @ rows.T, np.full((count, width), -1, np.int32)

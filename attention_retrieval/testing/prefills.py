@@ -27,8 +27,8 @@ def block_of(text: Layer, start: int, stop: int, group: int = GROUP) -> Block:
     import torch
 
     asked = [text.asked((stop - start) * group, seed=start).reshape(HEADS, stop - start, group, D)]
-    rows = (torch.from_numpy(each.block(0, len(each))) for each in text)
-    return Block(torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, *rows, SINKS)
+    keys, values = (torch.from_numpy(each.block(0, len(each))) for each in text)
+    return Block(torch.from_numpy(np.concatenate(asked).transpose(0, 2, 1, 3).copy()), start, keys, values, SINKS)
 
 
 def check_columns(prefill: Prefill) -> None:
@@ -58,7 +58,8 @@ def check_said(columns: Columns, tokens: int) -> None:
         assert all(np.isfinite(each).all() for each in columns.bias), "a bias is a number"
     for means in columns.means or []:
         assert means.keys.shape == means.values.shape == (len(means.keys), D), "(means, d)"
-        assert means.count > 0, "a mean stands for rows"
+        assert np.min(means.counts, initial=1) > 0, "a mean stands for rows"
+        assert np.shape(means.counts) in ((), (len(means.keys),)), "counts is one number, or (means,)"
     if columns.own is not None:
         assert columns.own.shape == (tokens, tokens), "(tokens, tokens)"
         assert columns.own.dtype == np.bool_, "own is bool"

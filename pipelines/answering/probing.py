@@ -54,7 +54,7 @@ def _scores(lm: CausalLM, kind: str) -> dict[str, np.ndarray]:
         return {kind: retrieval_scores(lm, [s for text in texts for s in _sentences(text)], probes=PROBES)}
     if kind == "repeats":
         return repeat_scores(lm)
-    return {kind: far_scores(lm, texts) if kind == "duo" else head_influences(lm, texts[:1])}
+    return {kind: far_scores(lm, texts[:8]) if kind == "duo" else head_influences(lm, texts[:1])}
 
 
 def known(lm: CausalLM, model: str, kind: str = "evidence") -> HeadTable:

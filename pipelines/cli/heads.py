@@ -63,5 +63,6 @@ def show(found: HeadTable, args: argparse.Namespace, fresh: bool, seconds: float
         return
     print(f"{args.model}: {'made in' if fresh else 'found in'} {seconds:.1f} s; layer.head and score, best first")
     for rows, heads in best.items():
-        listed = ", ".join(f"{layer}.{head} {found.scores[rows][layer][head]:.2f}" for layer, head in heads)
-        print(f"  {rows:<9}{listed}")
+        digits = 4 if rows == "influence" else 2
+        listed = ", ".join(f"{layer}.{head} {found.scores[rows][layer][head]:.{digits}f}" for layer, head in heads)
+        print(f"  {rows:<9} {listed}")

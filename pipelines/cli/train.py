@@ -89,6 +89,9 @@ def _heads(args: argparse.Namespace) -> int:
 
     if not args.model:
         raise ConfigError("heads are learned from a model", where="--model", fix="--model smollm2, or a folder")
+    for option in ("influence", "cache"):
+        if getattr(args, option):
+            raise ConfigError("heads are learned without it", where=f"--{option}", fix=f"leave out --{option}")
     recipe, out = recipe_of(heads.recipe_class(args.method), args.set), Path(args.out)
     try:
         texts = [Path(path).read_text("utf-8") for path in args.data]

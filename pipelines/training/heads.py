@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from fovea.attention_retrieval.heads import duo, moa
 from fovea.pipelines.bench.longcontext.prose import prose
 from fovea.rag.causal_lm import ORGANISATION, CausalLM, load
 from fovea.rag.component import fingerprint
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from fovea.attention_retrieval.probes.alphas import Alphas
     from fovea.attention_retrieval.probes.spans import Spans
 
-FILES = {"duo": "full_attention_heads.tsv", "moa": "moa_alpha_beta.json"}
+FILES = {"duo": duo.FILE, "moa": moa.FILE}
 HEADING = "Of the heads, by layer:"
 """What the table of a result holds."""
 

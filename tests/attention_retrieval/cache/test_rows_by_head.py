@@ -16,7 +16,7 @@ from fovea.rag.causal_lm import cache_argument  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
 
-WAVE = {"use": "wave", "rest": 0, "most": 10_000}
+ALL = {"use": "all"}
 
 
 def heads(*scores: list[float], keep: float = 0.5, window: int = 25) -> dict[str, object]:
@@ -24,7 +24,7 @@ def heads(*scores: list[float], keep: float = 0.5, window: int = 25) -> dict[str
 
 
 def settings(**more) -> Retrieval:
-    own = {"sinks": 5, "window": 20, "dense_below": 100, "dtype": "fp32", "insert_every": 50, "select": WAVE}
+    own = {"sinks": 5, "window": 20, "dense_below": 100, "dtype": "fp32", "insert_every": 50, "select": ALL}
     return Retrieval(**{**own, **more})
 
 
@@ -104,11 +104,11 @@ def test_what_stands_for_rows_is_the_same_whenever_they_were_dropped(compensatin
     rows = np.random.default_rng(0).normal(size=(2, 400, 16)).astype(np.float32)
     layer = layer_of(rows, 400, settings(heads=heads([0.9, 0.1])))
     gone = np.setdiff1d(np.arange(400), layer.evicted.positions(1, 400))
-    assert layer.rest.count.tolist() == [0, len(gone)]
+    assert layer.rest.counts.tolist() == [0, len(gone)]
     np.testing.assert_allclose(layer.rest.keys[1], rows[1, gone].mean(axis=0), atol=1e-5)
 
 
-TINY = {"sinks": 4, "window": 16, "dense_below": 60, "dtype": "fp32", "insert_every": 16, "select": WAVE}
+TINY = {"sinks": 4, "window": 16, "dense_below": 60, "dtype": "fp32", "insert_every": 16, "select": ALL}
 TABLE = heads([0.9] * 4 + [0.1] * 4, [0.1] * 8, [0.2] * 4 + [0.8] * 4, keep=1 / 3)
 
 

@@ -36,11 +36,11 @@ def test_a_kv_head_has_the_mean_of_its_groups_estimates():
     assert [policy.windows(n, 2, 50).tolist() for n in range(2)] == [[50, 50], [7, 7]]
 
 
-@pytest.mark.parametrize("text", [None, "", "a\tb\n", "1\t2\n3\n"])
+@pytest.mark.parametrize("text", [None, "", "a\tb\n", "nan\t1\n", "1\t2\n3\n"])
 def test_a_file_that_is_no_table_says_how_one_is_made(tmp_path, text):
     if text is not None:
         (tmp_path / "odd.tsv").write_text(text)
-    with pytest.raises(ValueError, match=r"fovea train heads duo|scores must be a row a layer"):
+    with pytest.raises(ValueError, match=r"fovea train heads duo|scores must be a row a layer|no table of numbers"):
         Duo(scores=str(tmp_path / "odd.tsv"))
 
 

@@ -91,13 +91,11 @@ def layer_of(prompt: int) -> tuple[LayerCache, np.ndarray, np.ndarray]:
 def test_a_layer_reads_sinks_middle_and_window():
     layer, keys, values = layer_of(200)
     policy, q = layer.settings.heads, np.random.default_rng(1).normal(size=(HEADS, 2, D)).astype(np.float32)
-    expected = None
+    whole = [vectors(rows[:, :201]) for rows in (keys, values)]
+    expected = policy.reach(0, *whole, drawn()[2], 200)
     for tokens in range(201, ROWS + 1):
         layer.append(keys[:, tokens - 1 : tokens], values[:, tokens - 1 : tokens])
         layer.advance()
-        if expected is None:
-            last = layer.last.reshape(HEADS, 2, 8, D)
-            expected = policy.reach(0, layer.keys, layer.values, last, 200)
         if tokens not in (201, 240, ROWS):
             continue
         part = layer.attend(q)
@@ -120,10 +118,9 @@ def test_a_saved_cache_reads_the_same_middle(tmp_path):
     cache.index()
     cache.save(tmp_path / "text.kv")
     again = RetrievalCache.load(tmp_path / "text.kv")
-    rows = [(one.rows[0].cache, other.rows[0].cache) for one, other in zip(cache.layers, again.layers)]
-    for one, other in rows:
-        np.testing.assert_array_equal(one.windows, other.windows) if one.windows is not None else None
-        np.testing.assert_array_equal(one.middle, other.middle) if one.middle is not None else None
+    held = [[layer.rows[0].cache.keys.lengths.tolist() for layer in each.layers] for each in (cache, again)]
+    assert held[0] == held[1]
+    assert any(min(lengths) < 200 for lengths in held[0]), "some heads stream"
     token = ids[:, -1:]
     np.testing.assert_array_equal(
         lm(token, past_key_values=cache).logits.detach(), lm(token, past_key_values=again).logits.detach()

@@ -98,7 +98,7 @@ def test_alphas_are_trained_go_on_and_are_read(folder, tmp_path, capsys):
     assert main([*train, str(tmp_path / "parts"), *short]) == 0
     whole, parts = ((tmp_path / name / "full_attention_heads.tsv").read_text() for name in ("whole", "parts"))
     assert whole == parts
-    policy = Duo(scores=str(tmp_path / "whole" / "full_attention_heads.tsv"))
+    policy = Duo(scores=str(tmp_path / "whole"))
     policy.check(2, 4, 2)
     assert np.array(policy.scores).min() < 1, "they cost something, so they fall"
     assert "# Weights of the heads `duo`" in (tmp_path / "whole" / "README.md").read_text()
@@ -155,7 +155,7 @@ def test_a_plan_is_made_goes_on_and_is_read(folder, tmp_path, capsys):
     assert "1 texts are profiled; the same command goes on" in capsys.readouterr().out
     assert main([*train, *two]) == 0
     assert "mean span at 260, share 0.5" in capsys.readouterr().out.replace("0.4", "0.5")
-    MoA(plan=str(tmp_path / "moa" / "moa_alpha_beta.json")).check(2, 4, 2)
+    MoA(plan=str(tmp_path / "moa")).check(2, 4, 2)
     assert set(json.loads((tmp_path / "moa" / "moa_alpha_beta.json").read_text())) == {"alphas", "betas"}
     assert main([*train, *few, "--seed", "1"]) == 2
     assert "other settings" in capsys.readouterr().err
@@ -169,6 +169,7 @@ def test_a_plan_is_made_goes_on_and_is_read(folder, tmp_path, capsys):
     [
         (["heads", "duo"], "heads are learned from a model"),
         (["heads", "razor", "--model", "x"], "no heads called 'razor' can be trained"),
+        (["heads", "duo", "--model", "x", "--cache", "y"], "--cache: heads are learned without it"),
         (["segmenter", "pointer"], "nothing to learn a segmenter from"),
         (["segmenter", "pointer", "--model", "x"], "--model is for heads"),
     ],

@@ -143,7 +143,8 @@ def test_clusters_are_balanced_and_go_by_cosine():
     assert selected.members.shape == (HEADS, 1492 // 64, 64)
     keys = text.keys.block(0, 1500)
     for head in range(HEADS):
-        rows = keys[head] / np.linalg.norm(keys[head], axis=1, keepdims=True)
+        rows = keys[head] - keys[head, START:].mean(axis=0)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         for centroid, members in zip(selected.centroids[head], selected.members[head]):
             cosines = rows @ centroid
             least = cosines[members].min()
@@ -163,5 +164,19 @@ def test_segments_are_routed_alike_whenever_they_come():
     whole = RoutingSelection().over(text.keys, text.values, START, START + 4196, seed=1)
     parts = RoutingSelection().over(text.keys, text.values, START, START + 4096, seed=1)
     parts.insert(START + 4196)
+    parts.insert(START + 4196)
     for name, array in whole.state().items():
         np.testing.assert_array_equal(parts.state()[name], array, err_msg=name)
+
+
+def test_what_all_keys_share_does_not_move_the_clusters():
+    """As no softmax feels it; and a row that comes alone is found by its cosine."""
+    text, far = layer(1500, dtype="fp32"), layer(0, dtype="fp32")
+    far.keys.append(text.keys.block(0, 1500) + np.linspace(-30, 30, D, dtype=np.float32))
+    far.values.append(text.values.block(0, 1500))
+    here, there = (RoutingSelection(top_k=64).over(*each, START, 1400, seed=1) for each in (text, far))
+    np.testing.assert_array_equal(np.sort(here.members), np.sort(there.members))
+    q = (text.keys.block(1400, 1401) - text.keys.block(START, 1400).mean(axis=1, keepdims=True)).astype(np.float32)
+    for selected in (here, there):
+        selected.insert(1401)
+        assert [1400 in found.ids for found in selected.attend(q, nothing(q)).found] == [True] * HEADS

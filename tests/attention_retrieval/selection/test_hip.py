@@ -81,6 +81,8 @@ def test_a_saved_state_goes_on_with_its_stages():
         ({"chunks": [64, 8]}, "2 chunks want 1 keep and 2 refresh, got 2 and 3"),
         ({"chunks": [256, 32, 7]}, "chunks: each must divide the one before, and 7 does not divide 32"),
         ({"refresh": [32, 16, 5]}, "refresh: each must divide the one before, and 5 does not divide 16"),
+        ({"keep": [100, 8192]}, "a stage of chunks of 256 rows cannot leave 100"),
+        ({"top_k": 4}, "a stage of chunks of 8 rows cannot leave 4"),
         ({"chunks": [], "keep": [], "refresh": []}, "at least 1"),
     ],
 )

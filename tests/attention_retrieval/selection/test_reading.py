@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 pytest.importorskip("numba")
 
@@ -145,6 +146,12 @@ def test_the_choice_does_not_depend_on_the_width_of_a_head(use):
         for two, ask in ((text, q), (wide, np.concatenate([q, np.zeros_like(q)], axis=2)))
     ]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("use", [{"use": "block_bounds"}, {"use": "bilevel"}, {"use": "routing"}], ids=str)
+def test_less_than_one_block_is_refused(use):
+    with pytest.raises(ValidationError, match=r"top_k \(8\) must be at least the (size|width) \((16|64)\)"):
+        made(use, top_k=8)
 
 
 @pytest.mark.parametrize("use", EVERY, ids=str)

@@ -61,3 +61,17 @@ def test_the_shipped_scores_of_copying_are_of_these_probes_and_decide_which_head
     reads = {(layer, head) for layer in range(30) for head in np.flatnonzero(policy.windows(layer, 3, 5000) == 5000)}
     assert len(reads) == 9
     assert {(18, 2), (20, 2), (17, 1)} <= reads, "the groups of the best three query heads"
+
+
+def test_what_moves_keys_is_told_how_the_model_turns_them():
+    from fovea.attention_retrieval.methods.retrieval import Retrieval
+    from fovea.rag.causal_lm import CausalLM
+    from tests.tiny_lms import model
+
+    tiny = CausalLM("tiny", model("llama, 4 to 1", "sdpa"), None)
+    made = Retrieval(select={"use": "recycled", "of": {"use": "longheads", "positions": "remapped"}})
+    assert made.wants_rotation
+    told = probing.with_tables(made, tiny, "tiny")
+    assert not told.wants_rotation
+    assert len(told.select.of.turns) == 8
+    assert Retrieval.model_validate(told.settings()) == told, "as a saved cache keeps it"

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from fovea.pipelines.bench.longcontext import ratios, sizes
+from fovea.pipelines.bench.longcontext import memory, ratios, sizes
 from fovea.pipelines.bench.longcontext.methods import Method, chosen
 from fovea.pipelines.cli.main import main
 from fovea.rag.errors import ConfigError, ModelError
@@ -271,3 +271,43 @@ def test_what_the_command_refuses(folder, capsys):
 def test_full_attentions_cache_is_transformers_own(twins):
     reader = Reader(twins, chosen(None, 1), never)
     assert type(reader.caches["full"]) is DynamicCache, "nothing of ours is in the rival's way"
+
+
+def test_a_cache_that_drops_tokens_goes_back_to_the_text(twins):
+    methods = chosen("{use: retrieval, dense_below: 0, evict: {use: snapkv, keep: 60, window: 8}}", 1)
+    reader, logits = Reader(twins, methods, never), []
+    reader.read(IDS[:300], 100)
+    marks = reader.marks()
+    name = methods[-1].name
+    for _ in range(2):
+        reader.read(IDS[300:340], 100)
+        logits.append(read(methods[-1].model(twins), reader.caches[name], [IDS[340]], 340))
+        assert len(reader.caches[name]._all_rows()[0]) < 70
+        reader.back(marks, 300)
+    assert reader.caches[name].get_seq_length() == 300
+    torch.testing.assert_close(*logits)
+
+
+def test_compositions_by_bytes(folder, capsys):
+    methods = "int4, snapkv .25, snapkv .5"
+    args = ["--methods", methods, "--lengths", "700", "--decode", "3", "--tasks", "none", "--memory"]
+    assert main(["bench", "longcontext", "--model", str(folder), *args]) == 0
+    shown = capsys.readouterr().out.split("bytes as a share of bf16")[1].splitlines()[2:]
+    names = [line.split("  ")[0] for line in shown if line.strip()]
+    assert names == ["method", "snapkv .25", "snapkv .5", "int4", "full"]
+    shares = [float(line.split("  ")[1 if "." in line.split("  ")[1] else 2]) for line in shown[1:3]]
+    assert 0.25 <= shares[0] < 0.35 < 0.5 <= shares[1] < 0.6
+
+
+def test_what_is_held_is_nothing_lost():
+    full = {"needle": 0.8}
+    assert memory.held({"needle": 0.8, "top1": 0.98, "kl": 0.02}, full, ["needle"])
+    assert not memory.held({"needle": 0.7, "top1": 1.0, "kl": 0.0}, full, ["needle"])
+    assert not memory.held({"needle": 0.8, "top1": 0.97, "kl": 0.0}, full, ["needle"])
+    assert not memory.held({"needle": 0.8, "top1": 1.0, "kl": 0.021}, full, ["needle"])
+
+
+def test_every_composition_is_one_that_can_be_read():
+    for method in chosen("memory", 1)[2:]:
+        assert method.spec is not None
+        assert method.spec.select.name == "all"

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from fovea.attention_retrieval.heads.table import ROWS
 from fovea.pipelines.answering import probing
 from fovea.pipelines.cli.main import main
 from tests.conftest import TEXTS
@@ -48,10 +49,13 @@ def test_a_table_is_made_and_then_found(model, cache, capsys):
     assert len(plain["strongest"]["answer"]) == 8
 
 
-def test_heads_that_copy_are_another_table(model, cache, capsys):
-    assert main(["heads", model, "--kind", "copy", "--quiet"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[0] == "copy"
-    assert [path.name.rpartition("-")[2] for path in (cache / "heads").iterdir()] == ["copy.json"]
+@pytest.mark.parametrize("kind", ["copy", "repeats", "duo", "influence"])
+def test_what_else_heads_are_asked_is_another_table(model, cache, capsys, kind):
+    assert main(["heads", model, "--kind", kind, "--quiet"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]} == ROWS[kind]
+    assert [path.name.rpartition("-")[2] for path in (cache / "heads").iterdir()] == [f"{kind}.json"]
+    assert main(["heads", model, "--kind", kind]) == 0
+    assert "found in" in capsys.readouterr().out
 
 
 def test_what_cannot_be_kept_or_loaded_is_a_message(model, cache, capsys):
