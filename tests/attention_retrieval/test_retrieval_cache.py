@@ -81,7 +81,7 @@ def test_a_second_question_goes_on_with_the_same_cache(pair, exact_prompt):
     ours, full = pair
     kept, other = cache(ours, exact_prompt=exact_prompt), DynamicCache(config=full.config)
     ids = text(100)
-    for question in (1, 2, 3):
+    for question in (1, 2):
         ids = torch.cat([ids, text(9, seed=question)], dim=1)
         made = greedy(ours, ids, 12, past_key_values=kept)
         expected = greedy(full, ids, 12, past_key_values=other)
@@ -115,8 +115,8 @@ def test_answers_are_forgotten_by_crop():
         ours(document, past_key_values=kept)
     for question in (1, 2, 3):
         ids = torch.cat([document, text(9, seed=question)], dim=1)
-        made = greedy(ours, ids, 30, past_key_values=kept)
-        expected = greedy(full, ids, 30)
+        made = greedy(ours, ids, 12, past_key_values=kept)
+        expected = greedy(full, ids, 12)
         torch.testing.assert_close(made[1], expected[1], atol=2e-5, rtol=1e-5)
         kept.crop(120 - kept.get_seq_length())
         assert kept.get_seq_length() == 120

@@ -53,7 +53,7 @@ def test_a_loaded_cache_answers_alike(tmp_path, engine, dtype, correction):
     for _ in range(2):
         made.crop(300 - made.get_seq_length())
         loaded.crop(300 - loaded.get_seq_length())
-        one, other = (greedy(lm, longer, 20, past_key_values=each) for each in (made, loaded))
+        one, other = (greedy(lm, longer, 12, past_key_values=each) for each in (made, loaded))
         assert torch.equal(one[0], other[0])
         torch.testing.assert_close(one[1], other[1], atol=1e-5, rtol=1e-5)
 
@@ -64,13 +64,13 @@ def test_a_copy_stands_by_itself(engine):
     made = read(lm, ids, engine={"use": engine}, dtype="int8", correct={"use": "tail"})
     made.crop(300 - made.get_seq_length())
     twin, longer = copy.deepcopy(made), torch.cat([ids, text(12, seed=1)], dim=1)
-    one = greedy(lm, longer, 20, past_key_values=made)[1]
+    one = greedy(lm, longer, 12, past_key_values=made)[1]
     made.crop(300 - made.get_seq_length())
     for layer in made.layers:
         for vectors in (layer.rows[0].cache.keys, layer.rows[0].cache.values):
             for slab in (*vectors.slabs, *vectors.scales):
                 slab[:] = 77  # what the copy must not read
-    torch.testing.assert_close(greedy(lm, longer, 20, past_key_values=twin)[1], one, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(greedy(lm, longer, 12, past_key_values=twin)[1], one, atol=1e-5, rtol=1e-5)
 
 
 def test_more_than_a_slab_is_mapped_not_copied(tmp_path):
