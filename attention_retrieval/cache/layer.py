@@ -31,9 +31,8 @@ from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.errors import ModelError
 
-
 ANSWER = 4096
-"""Tokens of an answer that heads which stream hold, so that it can be cropped off, before they drop the first of them."""
+"""Tokens of an answer that heads which stream hold, so that it can be cropped off, before they drop any."""
 
 
 class LayerCache(Held):
