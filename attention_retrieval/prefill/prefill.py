@@ -47,6 +47,8 @@ class Block:
     """Of the model, from 0."""
     memo: dict[str, Any] = field(default_factory=dict)
     """What a policy made of a layer's rows for one block is here for the later ones of the same piece."""
+    kept: dict[Any, Any] = field(default_factory=dict)
+    """The same for later pieces too: of rows that stay as they are while the text grows."""
 
     @property
     def stop(self) -> int:
@@ -80,6 +82,12 @@ class Means(NamedTuple):
     """(means, d)"""
     counts: int | np.ndarray
     """Rows that each stands for: one number, or (means,)."""
+    spread: torch.Tensor | None = None
+    """How wide its rows lie around it, r (means,): r q' A q / 2 is added to its logit, r B q to its value."""
+    around: torch.Tensor | None = None
+    """A, (d, d); with `spread`."""
+    cross: torch.Tensor | None = None
+    """B, (d, d); with `spread`."""
 
 
 class Prefill(Component, kind="prefill"):
