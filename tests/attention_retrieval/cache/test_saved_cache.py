@@ -44,7 +44,8 @@ KEPT = [
 @pytest.mark.parametrize(("engine", "dtype", "correction"), KEPT)
 def test_a_loaded_cache_answers_alike(tmp_path, engine, dtype, correction):
     lm, ids = model("llama, 4 to 1", OURS), text(300)
-    made = read(lm, ids, engine={"use": engine}, dtype=dtype, correct={"use": correction} if correction else None)
+    own = {"heads": [[0, 1], [1, 2]]} if correction == "act" else {}  # it is of heads that are named
+    made = read(lm, ids, engine={"use": engine}, dtype=dtype, correct=correction and {"use": correction, **own})
     made.save(tmp_path / "text.kv")
     loaded = RetrievalCache.load(tmp_path / "text.kv")
     longer = torch.cat([ids, text(12, seed=1)], dim=1)
