@@ -68,7 +68,12 @@ def full_attention(
 
 
 def read_by(
-    prefill: Prefill, query: torch.Tensor, cache: LayerCache, before: int, scaling: float, kept: dict[Any, Any]
+    prefill: Prefill,
+    query: torch.Tensor,
+    cache: LayerCache,
+    before: int,
+    scaling: float,
+    kept: dict[Any, Any] | None = None,
 ) -> torch.Tensor:
     """Attention to a block's own rows and to the columns that a policy names, (heads, tokens, d).
 
@@ -81,7 +86,9 @@ def read_by(
     for first, last in blocks(before, query.shape[1], prefill.rows):
         here, asked = slice(first, last), query[:, first - before : last - before]
         grouped = asked.unflatten(0, (len(keys), -1)) * scaling
-        columns = prefill.columns(Block(grouped, first, keys, values, sinks, cache.layer, memo, kept))
+        columns = prefill.columns(
+            Block(grouped, first, keys, values, sinks, cache.layer, memo, {} if kept is None else kept)
+        )
         part = attend(asked, keys[:, here], values[:, here], scaling, causal=True, seen=columns.own)
         parts.append(merge(*part, *attend_columns(asked, columns, keys, values, scaling))[0])
     return torch.cat(parts, dim=1)

@@ -2,9 +2,10 @@
 
     logit of cluster c    q . k_c + log n_c + r_c q' A q / 2     n_c rows, mean key k_c, mean value v_c
     its value             v_c + r_c B q                          r_c mean square distance of its keys from k_c
-    A = S_kk / tr S_kk    B = S_vk / tr S_kk                     S: sums over rows of (k - k_c)(k - k_c)', (v - v_c)(k - k_c)'
-    read row by row       the clusters of most weight times width, until those left have at most `rest` of a block's
-                          attention, the mean over every eighth of its rows and the heads of a kv group
+    A = S_kk / tr S_kk    B = S_vk / tr S_kk                     S: sum over rows of (k - k_c)(k - k_c)', (v - v_c)(...)'
+    uncertain             u_c = w_c r_c q' A q / 2               w_c its share of the attention, by this estimate
+    read row by row       the most uncertain for a row, until those left add up to `rest`; the mean over every eighth
+                          query of a block, and over the heads of a kv group
 
 So nothing is dropped: what is not read is estimated to the second moment of its keys, and to the mixed one of keys and
 values, which costs a number a cluster and two small matrices a head. Clusters are spherical k-means inside segments of
@@ -40,7 +41,7 @@ class WavePrefill(Prefill, name="wave"):
     """Rows a cluster, on average."""
 
     rest: Annotated[float, Field(ge=0, le=1)] = 0.07
-    """The share of a block's attention that may be estimated; with 0 every row is read."""
+    """How uncertain what is estimated may be, as a share of a block's attention; with 0 every row is read."""
 
     block: PositiveInt = 128
     """Rows that share their columns."""
@@ -76,12 +77,11 @@ class WavePrefill(Prefill, name="wave"):
         logits = torch.addmm(made.sizes.log(), asked, made.keys.T) + wide * made.spread
         near = torch.cat([keys[:sinks], keys[far : block.start]]).float()
         lse = torch.logaddexp((asked @ near.T).logsumexp(dim=1), logits.logsumexp(dim=1))
-        weights = (logits - lse[:, None]).exp_()
-        mass = weights.mean(dim=0)
-        order = ((weights * wide.clamp(0)).mean(dim=0) * made.spread / made.sizes).argsort(descending=True, stable=True)
-        left = mass.sum() - mass[order].cumsum(0)
-        read = torch.zeros(len(order), dtype=torch.bool, device=mass.device)
-        read[order[: int((left > self.rest).sum()) + 1]] = mass.sum() > self.rest
+        unsure = ((logits - lse[:, None]).exp_() * wide.clamp(0)).mean(dim=0) * made.spread
+        order = (unsure / made.sizes).argsort(descending=True, stable=True)
+        left = unsure.sum() - unsure[order].cumsum(0) + unsure[order]
+        read = torch.zeros(len(order), dtype=torch.bool, device=left.device)
+        read[order[left > self.rest]] = True
         rows = np.flatnonzero(read.cpu().numpy()[made.cells]) + sinks
         others = ~read
         means = Means(
