@@ -83,6 +83,7 @@ def read_by(
     keys, values = (whole(each, 0, end, query) for each in (cache.keys, cache.values))
     parts: list[torch.Tensor] = []
     memo: dict[str, Any] = {}
+    kept = {} if kept is None else kept
     for first, last in blocks(before, query.shape[1], prefill.rows):
         here, asked = slice(first, last), query[:, first - before : last - before]
         grouped = asked.unflatten(0, (len(keys), -1)) * scaling

@@ -2,7 +2,7 @@
 
     logit of cluster c    q . k_c + log n_c + r_c q' A q / 2     n_c rows, mean key k_c, mean value v_c
     its value             v_c + r_c B q                          r_c mean square distance of its keys from k_c
-    A = S_kk / tr S_kk    B = S_vk / tr S_kk                     S: sum over rows of (k - k_c)(k - k_c)', (v - v_c)(...)'
+    A = S_kk / tr S_kk    B = S_vk / tr S_kk                     S: sums of (k - k_c)(k - k_c)', (v - v_c)(k - k_c)'
     uncertain             u_c = w_c r_c q' A q / 2               w_c its share of the attention, by this estimate
     read row by row       the most uncertain for a row, until those left add up to `rest`; the mean over every eighth
                           query of a block, and over the heads of a kv group
