@@ -131,17 +131,17 @@ def attend_means(query: torch.Tensor, means: Means, scaling: float) -> Part:
     logs = query.new_full((many,), math.log(counts)) if isinstance(counts, int) else torch.from_numpy(np.log(counts))
     more = [logs.to(query)[:, None]]
     asked = [query * scaling, query.new_ones(*query.shape[:2], 1)]
-    if means.spread is not None:
-        asked.append((asked[0] @ means.around * asked[0]).sum(dim=2, keepdim=True) / 2)
-        more.append(means.spread[:, None])
+    if means.width is not None:
+        asked.append((asked[0] @ means.width.around * asked[0]).sum(dim=2, keepdim=True) / 2)
+        more.append(means.width.spread[:, None])
     pad = query.new_zeros(1).expand(many, -len(more) % 8)
     keys, values = torch.cat([means.keys, *more, pad], dim=1), torch.cat([means.values, *more[::-1], pad], dim=1)
     asked.append(query.new_zeros(1).expand(*query.shape[:2], pad.shape[1]))
     out, lse = attend(torch.cat(asked, dim=2), keys[None], values[None], 1.0)
     d = query.shape[2]
-    if means.spread is None:
+    if means.width is None:
         return out[..., :d], lse
-    return torch.addcmul(out[..., :d], out[..., d : d + 1], asked[0] @ means.cross.T), lse
+    return torch.addcmul(out[..., :d], out[..., d : d + 1], asked[0] @ means.width.cross.T), lse
 
 
 def attend(

@@ -82,12 +82,19 @@ class Means(NamedTuple):
     """(means, d)"""
     counts: int | np.ndarray
     """Rows that each stands for: one number, or (means,)."""
-    spread: torch.Tensor | None = None
-    """How wide its rows lie around it, r (means,): r q' A q / 2 is added to its logit, r B q to its value."""
-    around: torch.Tensor | None = None
-    """A, (d, d); with `spread`."""
-    cross: torch.Tensor | None = None
-    """B, (d, d); with `spread`."""
+    width: Width | None = None
+    """How they lie around it; None for rows that are alike."""
+
+
+class Width(NamedTuple):
+    """How rows lie around their means: r q' A q / 2 is added to the logit of a mean, r B q to its value."""
+
+    spread: torch.Tensor
+    """r, (means,)"""
+    around: torch.Tensor
+    """A, (d, d)"""
+    cross: torch.Tensor
+    """B, (d, d)"""
 
 
 class Prefill(Component, kind="prefill"):

@@ -26,7 +26,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.index.blas import one_thread
 from fovea.attention_retrieval.index.kmeans import kmeans, nearest
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Means, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Columns, Means, Prefill, Width
 
 EVERY = 8
 """One row of so many is asked what a block's clusters weigh."""
@@ -86,7 +86,7 @@ class WavePrefill(Prefill, name="wave"):
         others = ~read
         means = Means(
             made.keys[others].to(keys), made.values[others].to(values), made.sizes[others].cpu().numpy(),
-            made.spread[others].to(keys), made.around.to(keys), made.cross.to(keys),
+            Width(made.spread[others].to(keys), made.around.to(keys), made.cross.to(keys)),
         )  # fmt: skip
         return np.concatenate([np.arange(sinks), rows, np.arange(far, block.start)]), means
 
@@ -120,7 +120,7 @@ class WavePrefill(Prefill, name="wave"):
         off, apart = rows - means[cells], them - middle[cells]
         spread = np.add.reduceat(np.square(off).sum(axis=1)[order], first) / counted
         numbers = (means, middle, counted, spread, off.T @ off, apart.T @ off)
-        return Clusters(*(torch.from_numpy(np.asarray(each, np.float32)).to(keys.device) for each in numbers), cells)
+        return Clusters._make([*(torch.from_numpy(np.asarray(n, np.float32)).to(keys.device) for n in numbers), cells])
 
 
 class Clusters(NamedTuple):
@@ -144,8 +144,9 @@ class Clusters(NamedTuple):
 
 def joined(parts: list[Clusters]) -> Clusters:
     """The clusters of segments that follow each other."""
-    keys, values, sizes, spread = (torch.cat([part[n] for part in parts]) for n in range(4))
-    around, cross = (torch.stack([part[n] for part in parts]).sum(dim=0) for n in (4, 5))
+    columns = list(zip(*(part[:6] for part in parts)))
+    keys, values, sizes, spread = (torch.cat(each) for each in columns[:4])
+    around, cross = (torch.stack(each).sum(dim=0) for each in columns[4:])
     whole = around.trace().clamp(1e-30)
     before = np.cumsum([0, *(len(part.keys) for part in parts)])
     cells = np.concatenate([part.cells + first for part, first in zip(parts, before)])
