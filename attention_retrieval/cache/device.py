@@ -6,6 +6,8 @@ searches its indexes; then the two are merged. With everything on a CPU the same
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -20,6 +22,8 @@ class DecodingRow:
     def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
         self.cache = LayerCache(settings, layer, heads, d)
         self.near: Near | None = None
+        self.kept: dict[Any, Any] = {}
+        """What a prefill policy made of the text, while it is read."""
 
     def attend(self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float) -> torch.Tensor:
         """Query (heads, tokens, d), keys and values (kv heads, tokens, d); the result is (tokens, heads, d)."""
@@ -50,28 +54,32 @@ class DecodingRow:
         """Drop what the settings drop of a prompt, if any; True if rows have gone."""
         gone = self.cache.evict()
         if gone:
-            self.near = None
+            self._forget()
         return gone
 
     def crop(self, length: int) -> None:
         """Forget the tokens from `length` on."""
         self.cache.crop(length)
-        self.near = None
+        self._forget()
 
     def keep(self, kept: np.ndarray) -> None:
         """Forget the tokens where `kept` (tokens,) is false."""
         self.cache.keep(kept)
-        self.near = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.near, self.kept = None, {}
 
     def _read(self, query: torch.Tensor, before: int, scaling: float) -> torch.Tensor:
         """A prompt's tokens, to the keys as they are stored: to all that is there, or to what a policy names."""
         cache = self.cache
         if (prefill := cache.settings.prefill) and not cache.uneven:
-            return read_by(prefill, query, cache, before, scaling).transpose(0, 1)
+            return read_by(prefill, query, cache, before, scaling, self.kept).transpose(0, 1)
         return read_all(query, cache.keys, cache.values, scaling, cache.rest).transpose(0, 1)
 
     def _decode(self, query: torch.Tensor, scaling: float) -> torch.Tensor:
         """Attention of one token, (heads, d)."""
+        self.kept = {}
         heads, watch = self.cache.keys.heads, bool(self.cache.settings.watched(self.cache.layer, len(query)))
         if self.cache.advance():
             self.near = None

@@ -17,7 +17,7 @@ import torch
 
 from fovea.attention_retrieval.cache.compensation import Compensation
 from fovea.attention_retrieval.cache.layer import LayerCache
-from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Columns, Means, Prefill
 from fovea.attention_retrieval.vectors import SLAB, Vectors
 
 Part = tuple[torch.Tensor, torch.Tensor]
@@ -67,16 +67,29 @@ def full_attention(
     return torch.cat(parts, dim=1)
 
 
-def read_by(prefill: Prefill, query: torch.Tensor, cache: LayerCache, before: int, scaling: float) -> torch.Tensor:
-    """Attention to a block's own rows and to the columns that a policy names, (heads, tokens, d)."""
+def read_by(
+    prefill: Prefill,
+    query: torch.Tensor,
+    cache: LayerCache,
+    before: int,
+    scaling: float,
+    kept: dict[Any, Any] | None = None,
+) -> torch.Tensor:
+    """Attention to a block's own rows and to the columns that a policy names, (heads, tokens, d).
+
+    `kept` is what the policy made of the text's earlier pieces.
+    """
     end, sinks = before + query.shape[1], cache.settings.sinks
     keys, values = (whole(each, 0, end, query) for each in (cache.keys, cache.values))
     parts: list[torch.Tensor] = []
     memo: dict[str, Any] = {}
+    kept = {} if kept is None else kept
     for first, last in blocks(before, query.shape[1], prefill.rows):
         here, asked = slice(first, last), query[:, first - before : last - before]
         grouped = asked.unflatten(0, (len(keys), -1)) * scaling
-        columns = prefill.columns(Block(grouped, first, keys, values, sinks, cache.layer, memo))
+        columns = prefill.columns(
+            Block(grouped, first, keys, values, sinks, cache.layer, memo, {} if kept is None else kept)
+        )
         part = attend(asked, keys[:, here], values[:, here], scaling, causal=True, seen=columns.own)
         parts.append(merge(*part, *attend_columns(asked, columns, keys, values, scaling))[0])
     return torch.cat(parts, dim=1)
@@ -103,14 +116,32 @@ def attend_columns(
         far_keys, far_values = (each[heads].index_select(1, here) for each in (keys, values))
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
         part = attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias)
-        if columns.means is not None:
-            stand, them, count = columns.means[n]
-            each = None if isinstance(count, int) else np.log(count)
-            out, lse = attend(mine, stand[None], them[None], scaling, bias=each)
-            lse = lse + math.log(count) if isinstance(count, int) else lse
-            part = merge(out, lse, *part) if len(stand) else part
+        if columns.means is not None and len(columns.means[n].keys):
+            part = merge(*attend_means(mine, columns.means[n], scaling), *part)
         parts.append(part)
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
+
+
+def attend_means(query: torch.Tensor, means: Means, scaling: float) -> Part:
+    """Attention of a group's (heads, tokens, d) to rows that stand for others.
+
+    What is added to a logit is a product too: of three more numbers a query, and as many a mean.
+    """
+    counts, many = means.counts, len(means.keys)
+    logs = query.new_full((many,), math.log(counts)) if isinstance(counts, int) else torch.from_numpy(np.log(counts))
+    more = [logs.to(query)[:, None]]
+    asked = [query * scaling, query.new_ones(*query.shape[:2], 1)]
+    if means.width is not None:
+        asked.append((asked[0] @ means.width.around * asked[0]).sum(dim=2, keepdim=True) / 2)
+        more.append(means.width.spread[:, None])
+    pad = query.new_zeros(1).expand(many, -len(more) % 8)
+    keys, values = torch.cat([means.keys, *more, pad], dim=1), torch.cat([means.values, *more[::-1], pad], dim=1)
+    asked.append(query.new_zeros(1).expand(*query.shape[:2], pad.shape[1]))
+    out, lse = attend(torch.cat(asked, dim=2), keys[None], values[None], 1.0)
+    d = query.shape[2]
+    if means.width is None:
+        return out[..., :d], lse
+    return torch.addcmul(out[..., :d], out[..., d : d + 1], asked[0] @ means.width.cross.T), lse
 
 
 def attend(

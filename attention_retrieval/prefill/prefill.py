@@ -47,6 +47,8 @@ class Block:
     """Of the model, from 0."""
     memo: dict[str, Any] = field(default_factory=dict)
     """What a policy made of a layer's rows for one block is here for the later ones of the same piece."""
+    kept: dict[Any, Any] = field(default_factory=dict)
+    """The same for later pieces too: of rows that stay as they are while the text grows."""
 
     @property
     def stop(self) -> int:
@@ -80,6 +82,19 @@ class Means(NamedTuple):
     """(means, d)"""
     counts: int | np.ndarray
     """Rows that each stands for: one number, or (means,)."""
+    width: Width | None = None
+    """How they lie around it; None for rows that are alike."""
+
+
+class Width(NamedTuple):
+    """How rows lie around their means: r q' A q / 2 is added to the logit of a mean, r B q to its value."""
+
+    spread: torch.Tensor
+    """r, (means,)"""
+    around: torch.Tensor
+    """A, (d, d)"""
+    cross: torch.Tensor
+    """B, (d, d)"""
 
 
 class Prefill(Component, kind="prefill"):
