@@ -2,7 +2,7 @@
 
 NAME.keys.S          slab S of keys: mapped from the file when loaded, never copied; `values` likewise
 NAME.keys.S.scales   its scales, for int8 and int4
-NAME.keys.plain      keys that are not rounded by channel, where the others are: bf16, before format 6 fp32
+NAME.keys.plain      keys that are not rounded by channel, where others are: fp32, or bf16 beside int4 since format 6
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
 NAME.last            the prompt's last queries, that an eviction or a policy of heads looks at, fp32
 NAME.since           where what a head holds is whole from, (heads,), where some tokens were dropped
@@ -29,7 +29,7 @@ from fovea.attention_retrieval.index.state import damaged, mapped, part, under, 
 from fovea.attention_retrieval.ragged import Ragged
 from fovea.attention_retrieval.rounding import CODES, decode, to_bf16
 from fovea.attention_retrieval.settings import RetrievalSettings
-from fovea.attention_retrieval.vectors import BLOCK, FIRST, RECENT, SLAB, Vectors
+from fovea.attention_retrieval.vectors import BLOCK, FIRST, PLAIN, RECENT, SLAB, Vectors
 
 Arrays = dict[str, np.ndarray]
 Size = Annotated[int, Field(gt=0, lt=1 << 20)]
@@ -231,9 +231,10 @@ def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
 
 
 def _plain(name: str, vectors: Vectors, arrays: Arrays) -> np.ndarray:
-    """Rows that are not rounded by channel, (heads, rows, d): bf16, or fp32 as before format 6."""
+    """Rows that are not rounded by channel, (heads, rows, d); fp32 is read where they now are bf16."""
     older = name in arrays and arrays[name].dtype == np.float32
-    rows = part(arrays, name, np.float32 if older else np.uint16, (vectors.heads, None, vectors.d))
+    kept = np.float32 if older else PLAIN[vectors.dtype]
+    rows = part(arrays, name, kept, (vectors.heads, None, vectors.d))
     if not np.isfinite(decode(rows)).all():
         raise damaged(f"part {name!r} holds numbers that are not finite")
     return rows

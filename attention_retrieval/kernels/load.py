@@ -59,6 +59,13 @@ def halves_at(typingctx: Any, address: Any, count: Any, d: Any) -> Any:
 
 
 @intrinsic
+def floats_at(typingctx: Any, address: Any, count: Any, d: Any) -> Any:
+    """The same of float32."""
+    made = types.Array(types.float32, 2, "C")
+    return made(types.uint64, types.int64, types.int64), lambda c, b, _, args: _view(c, b, made, args)
+
+
+@intrinsic
 def _from_bf16(typingctx: Any, code: Any) -> Any:
     """A bf16 is the upper half of a float32."""
 
@@ -148,9 +155,14 @@ def read_rounded(stored: Stored, row: int | np.integer, out: np.ndarray) -> None
     d, place = out.shape[0], row - stored.first
     if row < stored.first or row >= stored.coded:
         at = row if row < stored.first else stored.first + row - stored.coded
-        plain = halves_at(stored.plain, at + 1, d)[at]
-        for j in range(d):
-            out[j] = decode(plain[j])
+        if stored.bits == 8:
+            plain = floats_at(stored.plain, at + 1, d)[at]
+            for j in range(d):
+                out[j] = plain[j]
+        else:
+            halves = halves_at(stored.plain, at + 1, d)[at]
+            for j in range(d):
+                out[j] = decode(halves[j])
     else:
         at, scales, whole = place & 4095, stored.scales[place >> 12], stored.bits == 8
         codes = bytes_at(stored.addresses[place >> 12], 4096, d if whole else (d + 1) >> 1)[at]

@@ -57,15 +57,17 @@ def drawn(tokens: int, seed: int = 0) -> np.ndarray:
     return decode(to_bf16(rows))
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int4"])
-def test_rows_that_wait_are_bf16_and_cost_half_of_fp32(dtype):
+def test_rows_that_wait_are_bf16_beside_int4_and_as_they_came_beside_int8():
     rows = np.random.default_rng(0).normal(size=(2, FIRST + 90, 6)).astype(np.float32)
-    made, twin = Vectors(2, 6, dtype, "channel"), Vectors(2, 6, dtype, "channel")
-    made.append(rows)
-    twin.append(to_bf16(rows))
-    np.testing.assert_array_equal(made.block(0, len(made)), decode(to_bf16(rows)))
-    np.testing.assert_array_equal(made.block(0, len(made)), twin.block(0, len(twin)))
-    assert made.nbytes == rows.nbytes // 2
+    for dtype, wanted, size in (("int4", decode(to_bf16(rows)), rows.nbytes // 2), ("int8", rows, rows.nbytes)):
+        made = Vectors(2, 6, dtype, "channel")
+        made.append(rows)
+        np.testing.assert_array_equal(made.block(0, len(made)), wanted)
+        np.testing.assert_array_equal(made.head(1).take(np.arange(len(made))), wanted[1])
+        assert made.nbytes == size
+        half = Vectors(2, 6, dtype, "channel")
+        half.append(to_bf16(rows))
+        np.testing.assert_array_equal(half.block(0, len(half)), decode(to_bf16(rows)))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
@@ -93,7 +95,9 @@ def test_rows_do_not_depend_on_the_pieces_they_came_in(steps, dtype):
     exact = (np.arange(done) < FIRST) | (np.arange(done) >= done - RECENT)
     np.testing.assert_array_equal(at_once.block(0, done)[:, exact], rows[:, exact], err_msg="first and last rows")
     assert pieces.nbytes == at_once.nbytes
-    assert at_once.nbytes <= 2 * done * (6 + 24 / BLOCK) + 2 * 2 * 6 * (FIRST + RECENT + BLOCK)
+    assert at_once.nbytes <= 2 * done * (6 + 24 / BLOCK) + {"int8": 4, "int4": 2}[dtype] * 2 * 6 * (
+        FIRST + RECENT + BLOCK
+    )
 
 
 def test_a_text_that_is_asked_often_is_not_rounded_over_and_over():

@@ -40,7 +40,7 @@ def trained(learning: Learning) -> Result | int:
     found = _learner(learning.recipe.method).learn(learning)
     if isinstance(found, Result) and not found.seconds:
         return replace(found, seconds=time.monotonic() - began)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def lines(result: Result) -> Iterator[str]:
