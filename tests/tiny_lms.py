@@ -59,7 +59,7 @@ def text(tokens: int, batch: int = 1, seed: int = 0) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def greedy(lm: Any, ids: torch.Tensor, tokens: int = 20, mask: torch.Tensor | None = None, **settings: Any) -> Any:
+def greedy(lm: Any, ids: torch.Tensor, tokens: int = 12, mask: torch.Tensor | None = None, **settings: Any) -> Any:
     """What `generate` makes, with the logits of every step as (steps, batch, vocabulary)."""
     mask = torch.ones_like(ids) if mask is None else mask
     made = lm.generate(

@@ -15,22 +15,21 @@ class Evicted(NamedTuple):
     """By head, the tokens before `since` that are left, (rows,) int32, ascending."""
     since: np.ndarray
     """(kv heads,) int64."""
+    whole_from: int
+    """The length down to which the text can be cropped, with all there that each head held then."""
 
     @classmethod
-    def of(cls, tokens: int, positions: Sequence[np.ndarray]) -> Evicted:
-        """A text of `tokens`, of which each head holds `positions` (rows,), ascending."""
+    def of(cls, tokens: int, positions: Sequence[np.ndarray], least: int = 0) -> Evicted:
+        """A text of `tokens`, of which each head holds `positions` (rows,), ascending; it can be cropped to `least` at
+        most.
+        """
         at, since = [], []
         for mine in positions:
             whole = mine == np.arange(tokens - len(mine), tokens)
             few = len(mine) - int(np.argmin(whole[::-1])) if not whole.all() else 0
             at.append(mine[:few].astype(np.int32))
             since.append(tokens - len(mine) + few)
-        return cls(tuple(at), np.array(since, np.int64))
-
-    @property
-    def whole_from(self) -> int:
-        """The token from which on every head has them all."""
-        return int(self.since.max())
+        return cls(tuple(at), np.array(since, np.int64), max(least, *since))
 
     def length(self, rows: int) -> int:
         """How long the text is whose first head holds `rows` rows."""

@@ -50,14 +50,19 @@ class Held:
             self.values.crop(before)
             raise
 
-    def drop(self, kept: Sequence[np.ndarray], compensates: bool, labels: np.ndarray | None = None) -> None:
-        """Hold only the rows `kept` of each head, and those with one label and as many side by side."""
+    def drop(
+        self, kept: Sequence[np.ndarray], compensates: bool, labels: np.ndarray | None = None, least: int = 0
+    ) -> None:
+        """Hold only the rows `kept` of each head, and those with one label and as many side by side; from then on the
+        text can be cropped to `least` tokens at most.
+        """
         tokens, rest = self.tokens, self.rest
         if compensates:
             rest = (rest or Compensation.none(self.keys.heads, self.keys.d)).taking(self.keys, self.values, kept)
         keys, values = left(self.keys, kept, labels), left(self.values, kept, labels)
         at = [self.evicted.positions(head, tokens) if self.evicted else np.arange(tokens) for head in range(len(kept))]
-        evicted = Evicted.of(tokens, [each[mine] for each, mine in zip(at, kept)])
+        least = max(least, self.evicted.whole_from if self.evicted else 0)
+        evicted = Evicted.of(tokens, [each[mine] for each, mine in zip(at, kept)], least)
         self.keys, self.values, self.evicted, self.rest = keys, values, evicted, rest
 
     def can_crop(self, tokens: int) -> bool:

@@ -145,7 +145,8 @@ class LayerCache(Zones):
             raise ModelError(what, fix="read the text anew, or leave out evict and heads")
         if tokens < self.tokens or not tokens:
             start, last = self.earlier
-            self.last, self.read, self.earlier = last if tokens == start else None, start, (0, None)
+            self.last, self.read = (last, start) if tokens == start else (None, min(self.read, tokens))
+            self.earlier = 0, None
         rows = min(max(tokens - self.tokens + len(self), 0), len(self)) if tokens else 0
         self.sample.keep(np.arange(max(self.tokens, tokens)) < tokens)
         if self.evicted and not tokens:

@@ -65,6 +65,7 @@ def save_row(name: str, row: LayerCache, arrays: Arrays) -> dict[str, Any]:
         "d": row.keys.d,
         "indexed": row.indexed,
         "evicted": row.tokens if row.evicted else None,
+        "whole_from": row.evicted.whole_from if row.evicted else 0,
         "parts": [name for name in ("windows", "lead", "rest") if getattr(row, name) is not None],
         "built": row.built,
         "why": row.why,
@@ -87,6 +88,7 @@ class SavedRow(BaseModel):
     d: Size
     indexed: NonNegativeInt
     evicted: Annotated[int, Field(ge=0, lt=1 << 27)] | None = None
+    whole_from: NonNegativeInt = 0
     parts: list[Literal["windows", "lead", "rest"]] = []
     """Which of these there are."""
     built: bool = False
@@ -124,7 +126,7 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
         cache.last = part(arrays, f"{name}.last", np.float32, (said.heads * said.group, None, said.d))
         if cache.last.shape[1] > said.tokens or not said.group:
             raise damaged(f"part '{name}.last' is {cache.last.shape}, of {said.tokens} tokens")
-        cache.read = min(max(said.read, cache.last.shape[1]), said.tokens)
+        cache.read = min(max(said.read, cache.last.shape[1]), cache.tokens)
     if said.built:
         _restore(name, cache, said, arrays)
     elif said.indexed != settings.sinks and (cache.selection or said.indexed > said.tokens):
@@ -140,7 +142,7 @@ def _dropped(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> No
         positions = list(at)
         if at.shape[1] > said.tokens or any((np.diff(mine) < 1).any() for mine in positions):
             raise damaged(f"part '{name}.evicted' does not name rows of the text, in order")
-        cache.evicted = Evicted.of(tokens, positions)
+        cache.evicted = Evicted.of(tokens, positions, tokens)
         return
     since = within(part(arrays, f"{name}.since", np.int64, (heads,)), f"{name}.since", 0, 1 << 27)
     counts = within(part(arrays, f"{name}.befores", np.int64, (heads,)), f"{name}.befores", 0, 1 << 27)
@@ -150,7 +152,9 @@ def _dropped(name: str, cache: LayerCache, said: SavedRow, arrays: Arrays) -> No
             raise damaged(f"part '{name}.before' does not name tokens of the text, in order")
     if (lengths - counts + since != tokens).any() or (counts > lengths).any():
         raise damaged(f"the heads of {name} do not hold a text of {tokens} tokens")
-    cache.evicted = Evicted(tuple(before), since)
+    if not since.max() <= said.whole_from <= tokens:
+        raise damaged(f"{name} can be cropped to {said.whole_from} tokens of {tokens}, it says")
+    cache.evicted = Evicted(tuple(before), since, said.whole_from)
     if "lead" in said.parts:
         lead = part(arrays, f"{name}.lead", np.int64, (heads,))
         if (lead < 0).any() or (lead > lengths).any():

@@ -25,6 +25,10 @@ from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
 
 
+ANSWER = 4096
+"""Tokens of an answer that heads which stream hold, so that it can be cropped off, before they drop any."""
+
+
 class Zones(Held):
     """Rows are appended by `append`; `evict` and `advance` move the zones."""
 
@@ -76,7 +80,7 @@ class Zones(Held):
             before = () if self.last is None else (self.last,)
             last = np.concatenate([*before, queries[:, max(queries.shape[1] - count, 0) :]], axis=1)
             self.earlier, self.last = (start, self.last), last[:, max(last.shape[1] - count, 0) :]
-            self.read = start + queries.shape[1]
+        self.read = start + queries.shape[1]
 
     @property
     def calms(self) -> list[int]:
@@ -205,22 +209,28 @@ class Zones(Held):
         self._stream([np.union1d(sinks, rows[(rows >= 0) & (rows < tokens - w)]) for rows, w in zip(named, windows)])
 
     def _streamed(self) -> bool:
-        """Let them do so again where it is time; True if it was."""
-        if self.windows is None or self.lead is None or not self._due():
+        """Let them do so again of an answer that has grown long: a short one can be cropped off; True if they did."""
+        if self.windows is None or self.lead is None or self.evicted is None or not self._due():
             return False
+        if self.tokens - self.evicted.whole_from < ANSWER:
+            return False
+        self.read = self.tokens
         self._stream([np.arange(first) for first in self.lead])
         return True
 
     def _stream(self, first: Sequence[np.ndarray]) -> None:
-        """Hold of each head that streams the rows `first`, from now on the first ones, and those of its window."""
+        """Hold of each head that streams the rows `first`, from now on the first ones, and those of its window at the
+        end of the last prompt and since: what comes after that can be cropped off.
+        """
         assert self.windows is not None
         assert self.settings.heads is not None
-        lengths = self.keys.lengths.tolist()
+        lengths, least = self.keys.lengths.tolist(), self.read or self.tokens
+        since = self.tokens - least
         kept = [
-            np.union1d(mine[mine < rows], np.arange(max(rows - window, 0), rows)) if window else np.arange(rows)
+            np.union1d(mine[mine < rows], np.arange(max(rows - since - window, 0), rows)) if window else np.arange(rows)
             for mine, window, rows in zip(first, self.windows.tolist(), lengths)
         ]
-        self.drop(kept, self.settings.heads.compensate, self.windows > 0)
+        self.drop(kept, self.settings.heads.compensate, self.windows > 0, least)
         self.lead = np.array([len(mine) for mine in first], np.int64)
 
     def _insert(self, stop: int) -> None:

@@ -18,13 +18,15 @@ EMNLP 2025, arXiv 2505.23520)
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+
+if TYPE_CHECKING:
+    import torch
 
 EVERY = 8
 """One row of so many has its anchor computed."""
@@ -61,17 +63,21 @@ class AnchorPrefill(Prefill, name="anchor"):
         if sinks == low:
             return Columns([near])
         pooled = self.pooled(block.queries)
-        far = torch.matmul(pooled, block.keys[:, sinks:low].transpose(1, 2)).float()
+        far = (pooled @ block.keys[:, sinks:low].transpose(1, 2)).float()
         kept = (far >= self.anchors(block, near, far) - self.theta).any(dim=1).cpu().numpy()
         return Columns([np.concatenate([near[:sinks], np.flatnonzero(mine) + sinks, near[sinks:]]) for mine in kept])
 
     def pooled(self, queries: torch.Tensor) -> torch.Tensor:
         """The mean query of each block of rows, (kv heads, group * blocks, d); the last may have fewer rows."""
+        import torch
+
         parts = [part.mean(dim=2) for part in queries.split(self.block, dim=2)]
         return torch.stack(parts, dim=2).flatten(1, 2)
 
     def anchors(self, block: Block, near: np.ndarray, far: torch.Tensor) -> torch.Tensor:
         """The mean anchor of each block of rows, (kv heads, group * blocks, 1); `far` are its mean query's logits."""
+        import torch
+
         parts = [part[:, :, ::EVERY] for part in block.queries.split(self.block, dim=2)]
         queries, lengths = torch.cat(parts, dim=2), [part.shape[2] for part in parts]
         rows = np.array([n for n in range(block.start, block.stop) if (n - block.start) % self.block % EVERY == 0])

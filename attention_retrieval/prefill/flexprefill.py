@@ -21,13 +21,15 @@ arXiv 2502.20766)
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+
+if TYPE_CHECKING:
+    import torch
 
 
 class FlexPrefill(Prefill, name="flexprefill"):
@@ -52,7 +54,7 @@ class FlexPrefill(Prefill, name="flexprefill"):
         weights, means = self.last(block), self.pooled(block.keys[:, : block.stop])
         true = self.by_block(weights.mean(dim=1))
         query = block.queries[:, :, -self.size :].mean(dim=2, keepdim=True)
-        guess = torch.matmul(query, means[:, None].transpose(2, 3)).float().softmax(dim=-1).flatten(0, 2)
+        guess = (query @ means[:, None].transpose(2, 3)).float().softmax(dim=-1).flatten(0, 2)
         near = divergence(true, guess) < self.tau
         vertical, slash = self.vertical(weights.mean(dim=1), true, near), self.slash(weights, near, block)
         kept = vertical | slash | (self.aware(block, means) & near[:, None])
@@ -61,8 +63,10 @@ class FlexPrefill(Prefill, name="flexprefill"):
 
     def last(self, block: Block) -> torch.Tensor:
         """P, (query heads, size, rows)."""
+        import torch
+
         queries = block.queries[:, :, -self.size :]
-        logits = torch.matmul(queries, block.keys[:, None, : block.stop].transpose(2, 3)).float()
+        logits = (queries @ block.keys[:, None, : block.stop].transpose(2, 3)).float()
         rows = torch.arange(block.stop, device=logits.device)
         return logits.masked_fill(rows > rows[-queries.shape[2] :, None], -torch.inf).softmax(dim=-1).flatten(0, 1)
 
@@ -72,6 +76,8 @@ class FlexPrefill(Prefill, name="flexprefill"):
 
     def slash(self, weights: torch.Tensor, near: torch.Tensor, block: Block) -> torch.Tensor:
         """Blocks that the heaviest diagonals cross, for any of the block's queries, likewise."""
+        import torch
+
         rows = torch.arange(block.stop, device=weights.device)
         at = rows[-weights.shape[1] :, None] - rows
         diagonals = (weights.gather(2, at.clamp(min=0).expand_as(weights)) * (at >= 0)).sum(dim=1)
@@ -85,6 +91,8 @@ class FlexPrefill(Prefill, name="flexprefill"):
 
     def aware(self, block: Block, means: torch.Tensor) -> torch.Tensor:
         """Blocks that pooled queries choose, likewise."""
+        import torch
+
         parts = [part.mean(dim=2) for part in block.queries.split(self.size, dim=2)]
         logits = torch.matmul(torch.stack(parts, dim=2), means[:, None].transpose(2, 3)).float().flatten(0, 1)
         keys = torch.arange(means.shape[1], device=logits.device)
@@ -99,14 +107,18 @@ class FlexPrefill(Prefill, name="flexprefill"):
         sorted_masses = masses.sort(dim=1, descending=True).values
         needed = (sorted_masses.cumsum(dim=1) < self.gamma * masses.sum(dim=1, keepdim=True)).sum(dim=1) + 1
         least = -(-self.min_budget // self.size)
-        return torch.where(near, least, (needed // self.size + 1).clamp(min=least))
+        return (needed // self.size + 1).clamp(min=least).masked_fill(near, least)
 
     def pooled(self, rows: torch.Tensor) -> torch.Tensor:
         """The mean of each block of rows, (kv heads, blocks, d)."""
+        import torch
+
         return torch.stack([part.mean(dim=1) for part in rows.split(self.size, dim=1)], dim=1)
 
     def by_block(self, masses: torch.Tensor) -> torch.Tensor:
         """Sums over blocks, (query heads, blocks)."""
+        import torch
+
         return torch.nn.functional.pad(masses, (0, -masses.shape[1] % self.size)).unflatten(1, (-1, self.size)).sum(2)
 
 
@@ -118,6 +130,8 @@ def largest(masses: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 
 def divergence(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """The root of the Jensen-Shannon divergence of distributions (heads, blocks), in nats; zeros are no trouble."""
+    import torch
+
     mean = (one + other) / 2
     parts = [(torch.xlogy(each, each) - torch.xlogy(each, mean)).sum(dim=1) for each in (one, other)]
     return ((parts[0] + parts[1]) / 2).clamp(min=0).sqrt()

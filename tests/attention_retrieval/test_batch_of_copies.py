@@ -46,8 +46,9 @@ def same(made, expected):
     torch.testing.assert_close(made[1], expected[1], atol=5e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("padding", [0, 7])
-@pytest.mark.parametrize("name", ["llama, 4 to 1", "qwen3, hybrid", "gpt2"])
+@pytest.mark.parametrize(
+    ("name", "padding"), [("llama, 4 to 1", 0), ("llama, 4 to 1", 7), ("qwen3, hybrid", 7), ("gpt2", 7)]
+)
 def test_a_text_repeated_for_each_question(name, padding):
     answers = []
     for lm, cache in pair(name):
@@ -57,12 +58,13 @@ def test_a_text_repeated_for_each_question(name, padding):
         cache.batch_repeat_interleave(3)
         mask = torch.cat([mask.repeat(3, 1), torch.ones(3, 10, dtype=torch.long)], dim=1)
         ids = torch.cat([ids.repeat(3, 1), QUESTIONS], dim=1)
-        answers.append(greedy(lm, ids, 20, mask=mask, **cache_argument(lm, cache)))
+        answers.append(greedy(lm, ids, 12, mask=mask, **cache_argument(lm, cache)))
     same(*answers)
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-@pytest.mark.parametrize("decoded", [0, 12])
+@pytest.mark.parametrize(
+    ("choice", "decoded"), [*((choice, 12) for choice in CHOICES), ("in another order", 0), ("by a mask", 0)]
+)
 def test_sequences_chosen(choice, decoded):
     indices, rows = CHOICES[choice]
     answers = []
@@ -83,7 +85,7 @@ def test_sequences_chosen(choice, decoded):
         cache.batch_select_indices(torch.as_tensor(indices))
         mask = torch.cat([mask[rows], torch.ones(len(rows), 10, dtype=torch.long)], dim=1)
         ids = torch.cat([ids[rows], QUESTIONS[: len(rows)]], dim=1)
-        answers.append(greedy(lm, ids, 20, mask=mask, **cache_argument(lm, cache)))
+        answers.append(greedy(lm, ids, 12, mask=mask, **cache_argument(lm, cache)))
     same(*answers)
 
 

@@ -52,7 +52,8 @@ def test_bytes_fall_to_what_is_read(dtype):
     assert layer.tokens == 2999
 
 
-def test_an_answer_is_cut_again_and_again():
+def test_a_long_answer_is_cut_again_and_again(monkeypatch):
+    monkeypatch.setattr("fovea.attention_retrieval.cache.layer.ANSWER", 50)
     rows = np.random.default_rng(0).normal(size=(2, 900, 16)).astype(np.float32)
     layer = layer_of(rows, 900, settings(heads=heads([0.9, 0.1])))
     assert layer.keys.lengths[0] == 900
@@ -62,14 +63,21 @@ def test_an_answer_is_cut_again_and_again():
     np.testing.assert_array_equal(layer.keys.head(1).block(0, len(held)), rows[1, held])
 
 
-def test_a_crop_goes_back_as_far_as_heads_that_stream_are_whole():
+def test_a_crop_goes_back_to_the_end_of_the_prompt():
+    """All that a head that streams held there is there, however much of an answer has come since."""
     rows = np.random.default_rng(0).normal(size=(2, 400, 16)).astype(np.float32)
-    layer = layer_of(rows, 130, settings(heads=heads([0.9, 0.1])))
-    assert layer.evicted.whole_from == 101 - 25
-    layer.crop(90)
-    assert (layer.tokens, layer.keys.lengths.tolist()) == (90, [90, 19])
-    with pytest.raises(ModelError, match=r"the first 70 tokens are not all there.*\n.*leave out evict and heads"):
-        layer.crop(70)
+    layer = LayerCache(settings(heads=heads([0.9, 0.1])), 0, 2, 16)
+    layer.append(rows[:, :120], rows[:, :120])
+    layer.learn(rows[:, :120], 0)
+    for n in range(120, 400):
+        layer.append(rows[:, n : n + 1], rows[:, n : n + 1])
+        layer.advance()
+    assert layer.evicted.whole_from == 120
+    with pytest.raises(ModelError, match=r"the first 119 tokens are not all there.*\n.*leave out evict and heads"):
+        layer.crop(119)
+    layer.crop(120)
+    assert (layer.tokens, layer.keys.lengths.tolist()) == (120, [120, 30])
+    np.testing.assert_array_equal(layer.keys.head(1).block(5, 30), rows[1, 95:120])
     layer.crop(0)
     assert (layer.tokens, layer.evicted, layer.keys.lengths.tolist()) == (0, None, [0, 0])
 
@@ -166,7 +174,7 @@ def test_lookup_where_the_heads_that_only_look_back_stream():
     made = greedy(lm, torch.tensor([page.ids]), 1, **cache_argument(lm, cache))
     assert int(made[0][0, -1]) == page.answer
     rows = {head.layer: head.rows for head in cache.report()}
-    assert (rows[0], rows[1]) == (12, len(page.ids))
+    assert (rows[0], rows[1]) == (4 + 8 + 1, len(page.ids))  # sinks, the prompt's window, and what came since
     shown = str(cache.report())
     assert "held" in shown
     assert "window" in shown

@@ -42,7 +42,8 @@ def test_the_form_for_parts_is_that_of_the_map(seed, beta, spread):
     sinks = np.sort(rng.choice(60, rng.integers(0, 20), replace=False))
     whole, part = Partial(*attend(values, logits)), Partial(*attend(values[sinks], logits[:, sinks]))
     weights = np.exp(logits - whole.lse[:, None]).astype(np.float64)
-    np.testing.assert_allclose(calmed(whole, part, beta), by_map(weights, sinks, beta) @ values, atol=1e-5)
+    left = 1 - weights[:, sinks].sum(axis=1).max()  # what the others are worked out from, in float32
+    np.testing.assert_allclose(calmed(whole, part, beta), by_map(weights, sinks, beta) @ values, atol=1e-5 / left)
 
 
 def test_where_sinks_get_all_the_output_stays():

@@ -22,7 +22,7 @@ def after(model, ids: list[int]) -> torch.Tensor:
         return model(torch.tensor([ids]), logits_to_keep=1).logits[0, -1]
 
 
-@pytest.mark.parametrize("length", [64, 512, 2048, 8192])
+@pytest.mark.parametrize("length", [64, 512, 4096])
 def test_finds_the_value_at_any_length(model, length):
     page = lookup(length, depth=0.37, seed=length)
     logits = after(model, page.ids)

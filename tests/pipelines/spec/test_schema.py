@@ -45,3 +45,24 @@ def test_the_template_and_short_forms_are_valid(validator):
 def test_what_the_checker_refuses_the_editor_underlines(validator, case):
     data = yaml_source.parse(GOLDEN[case][0]).data
     assert not validator.is_valid(data)
+
+
+COMPOSED = {
+    "prefill": {"use": "anchor", "theta": 8, "step": 2},
+    "evict": {"use": "compensation", "of": {"use": "snapkv", "keep": 0.5}},
+    "heads": {"use": "duo", "scores": [[1, 0.2]]},
+    "select": {"use": "recycled", "of": {"use": "block_bounds", "represent": "mean"}},
+    "correct": {"use": "act", "heads": [[2, 1]], "rest": {"use": "lift"}},
+}
+
+
+def attending(**attention):
+    return {"generate": {"use": "transformers", "model": "m", "attention": {"use": "retrieval", **attention}}}
+
+
+@pytest.mark.parametrize("moment", COMPOSED)
+def test_an_editor_completes_every_moment_of_attention(validator, moment):
+    own = COMPOSED[moment]
+    validator.validate(attending(**{moment: own}))
+    assert not validator.is_valid(attending(**{moment: {**own, "use": "anchors"}}))
+    assert not validator.is_valid(attending(**{moment: {**own, "thetas": 8}}))

@@ -23,6 +23,20 @@ def test_a_study_that_is_fine(tmp_path: Path) -> None:
     assert study.baseline.params == {"segment": "fixed", "segment.max_tokens": 8, "retrieve": "dense"}
 
 
+def test_methods_of_attention_are_a_choice_like_others(tmp_path: Path) -> None:
+    selections = [{"use": "wave"}, {"use": "block_bounds", "top_k": {"choice": [512, 1024]}}]
+    attention = {"prefill": {"choice": [None, {"use": "anchor", "step": 2}]}, "select": {"choice": selections}}
+    own = {"generate": {"use": "transformers", "model": "smollm2", "attention": attention}}
+    study = load_study(write_study(tmp_path, pipeline={"encoder": "hash", **own}))
+    tried = [one.settings["generate"]["attention"] for one in study.grid]
+    assert len(tried) == 6
+    assert tried[0] == {"select": {"use": "wave"}, "prefill": None}
+    assert tried[-1]["select"] == {"use": "block_bounds", "top_k": 1024}
+    selections[1]["use"] = "block_bound"
+    with pytest.raises(ConfigError, match="did you mean 'block_bounds'"):
+        load_study(write_study(tmp_path, pipeline={"encoder": "hash", **own}))
+
+
 GOLDEN: list[tuple[dict[str, Any], str]] = [
     ({"sudy": 1}, "{f}:22:1: sudy: unknown setting 'sudy'\n  allowed: study, format, pipeline, documents, questions, "
      "limit, objectives, metrics, judge, search, constraints, baseline, prune, limits\n  did you mean 'study'?"),

@@ -10,28 +10,31 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fovea.attention_retrieval.index.state import damaged, part
 from fovea.attention_retrieval.partial import Partial, merge
 from fovea.attention_retrieval.selection.selection import Queries, Read, Selected, Selection
 from fovea.attention_retrieval.vectors import Vectors
 
 
-class Everything(Selection, name="all"):
+class All(Selection, name="all"):
     """Full attention to what is held."""
 
     def over(
         self, keys: Vectors, values: Vectors, start: int, stop: int, *, queries: Queries | None = None, seed: int = 0
-    ) -> EverythingSelected:
+    ) -> AllSelected:
         """At once."""
-        return EverythingSelected(keys, values, start, stop)
+        return AllSelected(keys, values, start, stop)
 
     def restore(
         self, keys: Vectors, values: Vectors, state: Mapping[str, np.ndarray], start: int, stop: int
-    ) -> EverythingSelected:
-        """There is no state."""
-        return EverythingSelected(keys, values, start, stop)
+    ) -> AllSelected:
+        """Of the same rows."""
+        if part(state, "rows", np.int64, (2,)).tolist() != [start, stop]:
+            raise damaged(f"part 'rows' is not of rows {start} to {stop}")
+        return AllSelected(keys, values, start, stop)
 
 
-class EverythingSelected(Selected):
+class AllSelected(Selected):
     """The rows themselves."""
 
     def __init__(self, keys: Vectors, values: Vectors, start: int, stop: int) -> None:
@@ -44,14 +47,14 @@ class EverythingSelected(Selected):
         from fovea.attention_retrieval.kernels.spans import attend_spans
 
         spans = np.broadcast_to(np.array([self.start, self.stop]), (self.keys.heads, 1, 2)).copy()
-        part = Partial(*attend_spans(self.keys.table, self.values.table, np.ascontiguousarray(q), spans))
+        far = Partial(*attend_spans(self.keys.table, self.values.table, np.ascontiguousarray(q), spans))
         rows = np.full(self.keys.heads, self.stop - self.start)
-        return Read(merge(near, part), rows, rows * self._row_bytes)
+        return Read(merge(near, far), rows, rows * self._row_bytes)
 
     def insert(self, stop: int) -> None:
         """They are there."""
         self.stop = stop
 
     def state(self) -> dict[str, np.ndarray]:
-        """Nothing."""
-        return {}
+        """Which rows."""
+        return {"rows": np.array([self.start, self.stop], np.int64)}
