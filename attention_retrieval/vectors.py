@@ -101,7 +101,9 @@ class Vectors:
         self.scales: list[np.ndarray] = []
         """bf16 pairs of each slab: (heads, 4096, 2) by token, (heads, 32, 2, d) by channel; none for fp32 and bf16."""
         self.first = self.coded = FIRST if self.blocked else 0
-        self.plain = np.empty((heads, FIRST + RECENT + BLOCK if self.blocked else 0, d), PLAIN.get(dtype, np.float32))
+        self.plain: np.ndarray = np.empty(
+            (heads, FIRST + RECENT + BLOCK if self.blocked else 0, d), PLAIN.get(dtype, np.float32)
+        )
         """The rows before `first`, then those from `coded` on, as `PLAIN` says."""
         self.cut = self.first, np.empty((heads, 0, d), np.float32)
         """Where a block begins that `crop` cut, and its rows before the cut: they may have been rounded again since."""

@@ -24,7 +24,6 @@ from fovea.attention_retrieval.selection.selection import Queries, Selected
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
 
-
 ANSWER = 4096
 """Tokens of an answer that heads which stream hold, so that it can be cropped off, before they drop any."""
 
