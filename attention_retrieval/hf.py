@@ -1,6 +1,6 @@
-"""The way into transformers: every public hook that a RetrievalCache uses is in this file.
+"""The way into transformers: every public hook that a RetrievalCache uses is named in this file.
 
-    the attention interface        `fovea_retrieval`, named by attn_implementation
+    the attention interface        `fovea_retrieval`, named by attn_implementation: `hf_attend.py`
     the attention mask interface   the same name; the mask stays 2-D where attention is plainly causal
     what a model may attend by     `get_correct_attn_implementation`, asked when a model is made: it refuses some
     the cache classes              RetrievalCache, a DynamicCache whose full-attention layers are RetrievalLayers
@@ -21,12 +21,12 @@ import numpy as np
 import torch
 import transformers
 from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from fovea.attention_retrieval import hf_saved
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.cache.report import HeadReport, HeadStats, Report
+from fovea.attention_retrieval.hf_attend import attend, make_mask
+from fovea.attention_retrieval.hf_fits import check_fits
 from fovea.attention_retrieval.hf_layer import IMPLEMENTATION as IMPLEMENTATION
 from fovea.attention_retrieval.hf_layer import USE, RetrievalLayer, check_crop, lead
 from fovea.attention_retrieval.settings import RetrievalSettings
@@ -65,23 +65,12 @@ class RetrievalCache(DynamicCache):
         check_attention(text, IMPLEMENTATION)
         super().__init__(config=config)
         self.settings = settings or cast(RetrievalSettings, registry.find("attention", "retrieval")())
-        if self.settings.wants_rotation:
-            what = "select moves keys to other positions, and nobody has said how this model turns them"
-            fix = "settings.with_rotation(Rotation.of(model)), or positions: text"
-            raise ConfigError(what, where="select", fix=fix)
-        kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-        for policy in (self.settings.prefill, self.settings.heads):
-            if policy:
-                policy.check(text.num_hidden_layers, text.num_attention_heads, kv_heads)
+        check_fits(self.settings, text, [n for n, layer in enumerate(self.layers) if type(layer) is DynamicLayer])
         self.layers = [
             RetrievalLayer(self.settings, n) if type(layer) is DynamicLayer else layer
             for n, layer in enumerate(self.layers)
         ]
         self._lead()
-        full = [n for n, layer in enumerate(self.layers) if isinstance(layer, RetrievalLayer)]
-        check_watched(self.settings.watch, full, text.num_attention_heads)
-        if self.settings.calming:
-            check_heads(self.settings.calming.heads, full, text.num_attention_heads, "correct.heads")
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -247,81 +236,6 @@ class RetrievalCache(DynamicCache):
         return cache
 
 
-def attend(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    """The attention function: query (batch, heads, tokens, d) in, (batch, tokens, heads, d) out."""
-    check_attention(getattr(module, "config", None), IMPLEMENTATION)
-    layer = getattr(key, "fovea_layer", None)
-    odd = [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None]
-    if odd and (layer is not None or odd[0] != "position_bias"):
-        instead = 'attn_implementation="sdpa"' if odd[0] == "position_bias" else 'attn_implementation="eager"'
-        raise ModelError(f"{IMPLEMENTATION} does not serve attention with {odd[0]}", fix=instead)
-    if layer is None:
-        mask = _whole_mask(query, key, attention_mask)
-        return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
-    if attention_mask is not None and attention_mask.ndim != 2:
-        raise ModelError("a RetrievalCache serves causal attention, with padding or without: this mask is another")
-    causal = kwargs.get("is_causal")
-    if not (getattr(module, "is_causal", True) if causal is None else causal):
-        fix = "is_decoder=True in its config, if it was trained to be one; else a DynamicCache"
-        raise ModelError(f"a RetrievalCache serves causal attention: {type(module).__name__} looks ahead", fix=fix)
-    if layer.new is None or value is not layer.new[1]:
-        what = f"{type(module).__name__} does not attend with the values that it gave the cache, once each"
-        raise ModelError(f"{what}, so a RetrievalCache cannot serve it", fix="use a DynamicCache")
-    return layer.attend(module, query, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
-
-
-def make_mask(
-    batch_size: int,
-    q_length: int,
-    kv_length: int,
-    q_offset: int = 0,
-    kv_offset: int = 0,
-    mask_function: Any = causal_mask_function,
-    attention_mask: torch.Tensor | None = None,
-    **kwargs: Any,
-) -> torch.Tensor | None:
-    """Where attention is plainly causal over all there is: the padding, (batch, keys), or None without any.
-
-    Otherwise (a sliding window, packed sequences, a static cache, a model that adds to its mask) that of `sdpa`.
-    Raises ModelError for a model that transformers does not compute by `sdpa`: some never ask for an attention
-    function.
-    """
-    check_attention(kwargs.get("config"), IMPLEMENTATION)
-    plain = mask_function is causal_mask_function and kv_offset == 0 and kv_length == q_offset + q_length
-    if plain and kwargs.get("allow_is_causal_skip", True):
-        if attention_mask is None or (attention_mask.shape[-1] >= kv_length and bool(attention_mask.all())):
-            return None
-        return attention_mask[:, :kv_length]
-    return sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, **kwargs)
-
-
-def check_watched(watch: bool | str | tuple[tuple[int, int], ...], layers: Sequence[int], heads: int) -> None:
-    """Raise ConfigError where `watch` names heads that are not there, or that no table has named yet."""
-    if watch == "auto":
-        what = "watch: auto takes its heads from a table of the model's own, which a pipeline's generator reads"
-        raise ConfigError(what, fix="Retrieval(watch=[[layer, head], ...]) with those of `fovea heads MODEL`")
-    check_heads(watch if isinstance(watch, tuple) else (), layers, heads, "watch")
-
-
-def check_heads(named: Sequence[tuple[int, int]], layers: Sequence[int], heads: int, where: str) -> None:
-    """Raise ConfigError for a [layer, head] that is not there."""
-    for layer, head in named:
-        if layer not in layers or head >= heads:
-            what = f"there is no head {head} in a layer {layer} of full attention, so it cannot be "
-            what += "watched" if where == "watch" else "calmed"
-            allowed = f"layers {', '.join(map(str, layers))} and heads 0 to {heads - 1}"
-            raise ConfigError(what, where=where, allowed=[allowed], fix="fovea heads MODEL lists them")
-
-
 def _reader(row: LayerCache, head: int) -> str:
     """What reads a head's indexed rows."""
     if row.windows is not None and row.windows[head]:
@@ -345,18 +259,6 @@ def _can_crop(layer: Any, remove: int) -> bool:
     held = 0 if layer.keys is None else layer.keys.shape[-2]
     records = layer.record_past or length < layer.sliding_window
     return records and held - remove >= min(length - remove, layer.sliding_window - 1)
-
-
-def _whole_mask(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
-    """What `sdpa` wants, from what `make_mask` gave."""
-    tokens, keys = query.shape[2], key.shape[2]
-    if mask is not None and mask.ndim == 4:
-        return mask
-    if mask is None and (tokens == 1 or tokens == keys):
-        return None
-    return sdpa_mask(
-        len(query), tokens, keys, keys - tokens, attention_mask=mask, allow_is_causal_skip=False, device=query.device
-    )
 
 
 def register() -> None:

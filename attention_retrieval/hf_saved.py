@@ -26,7 +26,7 @@ from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.rag import registry
 from fovea.rag.errors import FoveaError, ModelError
 
-FORMAT, READ, ANEW = 5, (2, 3, 4, 5), "read the text anew, and save it again"
+FORMAT, READ, ANEW = 6, (2, 3, 4, 5, 6), "read the text anew, and save it again"
 
 
 class _Said(BaseModel):
@@ -82,7 +82,7 @@ def _renew(about: dict[str, Any]) -> None:
     Raises ModelError where rows were rounded in another way.
     """
     settings = about["settings"]
-    if about["format"] == 4 and not settings.get("heads"):
+    if about["format"] == 5 or (about["format"] == 4 and not settings.get("heads")):
         return
     if about["format"] < 4 and settings.get("dtype") == "int8":
         raise ModelError("its int8 keys have a scale a token, as before format 4; now one a channel", fix=ANEW)

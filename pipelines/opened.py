@@ -39,7 +39,7 @@ class Opened:
     def __init__(self, *, base: str | Path | None = None, spec: PipelineSpec | None = None,
                  source: yaml_source.Source | None = None, **stages: Any) -> None:  # fmt: skip
         self.base = Path(base if base is not None else ".").resolve()
-        self.source = source or yaml_source.Source("Pipeline", stages)
+        self.source = source or yaml_source.Source("Pipeline", stages, base=self.base)
         spec = spec or check(self.source)
         path = Path(os.path.normpath(self.base / spec.store.path))
         placed = {

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from fovea.rag import registry
@@ -51,7 +51,7 @@ class Component(Settings):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _by_name(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+    def _by_name(cls, data: Any, handler: Callable[[Any], Any], info: ValidationInfo) -> Any:
         """Turn `{use: name, ...}` into the component of that name, and a foreign object into ours if it can be."""
         if isinstance(data, str) and not cls.name:
             data = {"use": data}
@@ -75,7 +75,7 @@ class Component(Settings):
             if "use" not in data:
                 raise PydanticCustomError("missing_use", "a {kind} needs 'use: NAME'", {"kind": cls.kind})
             found = registry.find(cls.kind, data["use"])
-            return found.model_validate({k: v for k, v in data.items() if k != "use"})
+            return found.model_validate({k: v for k, v in data.items() if k != "use"}, context=info.context)
         if not cls.name and (adapted := registry.adapt(cls.kind, data)) is not None:
             return adapted
         return handler(data)

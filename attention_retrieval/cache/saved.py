@@ -2,7 +2,7 @@
 
 NAME.keys.S          slab S of keys: mapped from the file when loaded, never copied; `values` likewise
 NAME.keys.S.scales   its scales, for int8 and int4
-NAME.keys.plain      keys that are not rounded, where the others are by channel, fp32
+NAME.keys.plain      keys that are not rounded by channel, where others are: fp32, or bf16 beside int4 since format 6
 NAME.sample          the prompt's queries that an index learns from, bf16, and their positions
 NAME.last            the prompt's last queries, that an eviction or a policy of heads looks at, fp32
 NAME.since           where what a head holds is whole from, (heads,), where some tokens were dropped
@@ -29,7 +29,7 @@ from fovea.attention_retrieval.index.state import damaged, mapped, part, under, 
 from fovea.attention_retrieval.ragged import Ragged
 from fovea.attention_retrieval.rounding import CODES, decode, to_bf16
 from fovea.attention_retrieval.settings import RetrievalSettings
-from fovea.attention_retrieval.vectors import BLOCK, FIRST, RECENT, SLAB, Vectors
+from fovea.attention_retrieval.vectors import BLOCK, FIRST, PLAIN, RECENT, SLAB, Vectors
 
 Arrays = dict[str, np.ndarray]
 Size = Annotated[int, Field(gt=0, lt=1 << 20)]
@@ -211,7 +211,7 @@ def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
     """Full slabs stay in the file; the last one, where more tokens will come, is copied."""
     rows, shared, pairs = tokens, vectors.rows_a_scale, (2, vectors.d) if vectors.blocked else (2,)
     if vectors.blocked:
-        plain = part(arrays, f"{name}.plain", np.float32, (vectors.heads, None, vectors.d))
+        plain = _plain(f"{name}.plain", vectors, arrays)
         rows = tokens - plain.shape[1]
         if rows < 0 or rows % BLOCK or not (FIRST if rows else 0) <= plain.shape[1] < FIRST + RECENT + BLOCK:
             raise damaged(f"part '{name}.plain' has {plain.shape[1]} rows of {tokens} tokens")
@@ -232,3 +232,13 @@ def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
         vectors.append_codes(*slab(full, rest))
     if vectors.blocked:
         vectors.adopt_plain(plain)
+
+
+def _plain(name: str, vectors: Vectors, arrays: Arrays) -> np.ndarray:
+    """Rows that are not rounded by channel, (heads, rows, d); fp32 is read where they now are bf16."""
+    older = name in arrays and arrays[name].dtype == np.float32
+    kept = np.float32 if older else PLAIN[vectors.dtype]
+    rows = part(arrays, name, kept, (vectors.heads, None, vectors.d))
+    if not np.isfinite(decode(rows)).all():
+        raise damaged(f"part {name!r} holds numbers that are not finite")
+    return rows

@@ -7,19 +7,21 @@
 A is the prompt's attention, a query head at a time, by the queries that the cache has kept. In the map this is
 A[i, Z] *= beta, and (1 - beta) sum_Z A[i, .] shared among the others in proportion to their weights. A prompt is read
 as the model reads it, and Z is found once it is read; then every decoded token attends so. Which heads gain is found by
-trying each alone, by `probes/act_heads.py`. What a selection leaves out of Z is counted as if it had been read.
+trying each alone: `fovea train heads act` (`probes/act_heads.py`). What a selection leaves out of Z is counted as if it
+had been read.
 (Z. Yu et al., "Unveiling and harnessing hidden attention sinks", ICML 2024, arXiv 2406.15765; public code of June 2024)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationInfo, field_validator
 
 from fovea.attention_retrieval.corrections.correction import Corrected, Correction
+from fovea.attention_retrieval.head_files import json_of
 from fovea.attention_retrieval.index.engine import Found, Keys
 from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.vectors import Rows
@@ -28,13 +30,17 @@ PIECE = 256
 """Queries whose attention to all rows is held at a time."""
 
 
+Named = tuple[tuple[NonNegativeInt, NonNegativeInt], ...]
+
+
 class ActCorrection(Correction, name="act"):
     """Beside what stands for rows that were not found, `rest`."""
 
     needs_queries = True
 
-    heads: tuple[tuple[NonNegativeInt, NonNegativeInt], ...] = ()
-    """The query heads whose sinks are taken down, [layer, head] from 0."""
+    heads: Named = ()
+    """The query heads whose sinks are taken down, [layer, head] from 0, or the path of a JSON file of them, or of its
+    folder."""
 
     beta: Annotated[float, Field(ge=0, le=1)] = 0.4
     """What is left of a sink's attention."""
@@ -44,6 +50,16 @@ class ActCorrection(Correction, name="act"):
 
     rest: Correction | None = Field(default_factory=lambda: Correction.model_validate({"use": "tail"}))
     """What stands for the rows that an index did not find: `{use: tail}`, `{use: lift}`, or null for nothing."""
+
+    @field_validator("heads", mode="before", json_schema_input_type=Named | str)
+    @classmethod
+    def _read(cls, heads: Any, info: ValidationInfo) -> Any:
+        if not isinstance(heads, str):
+            return heads
+        said = json_of(heads, "act", info, "heads")
+        if not isinstance(said, dict) or set(said) != {"heads"}:
+            raise ValueError(f'{heads} is no JSON of heads: {{"heads": [[layer, head], ...]}}')
+        return said["heads"]
 
     def of(self, layer: int) -> list[int]:
         """The query heads of a layer."""

@@ -18,13 +18,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, PositiveInt, field_validator
+from pydantic import Field, FiniteFloat, PositiveInt, ValidationInfo, field_validator
 
+from fovea.attention_retrieval.head_files import rectangular, table_of
 from fovea.attention_retrieval.heads.heads import Heads
-from fovea.attention_retrieval.heads.scores import all_or, best, check_shape, numbers, rectangular, text_of
-
-FILE = "full_attention_heads.tsv"
-"""As training and the paper's authors name it."""
+from fovea.attention_retrieval.heads.scores import all_or, best, check_shape
 
 
 class Duo(Heads, name="duo"):
@@ -42,10 +40,10 @@ class Duo(Heads, name="duo"):
 
     @field_validator("scores")
     @classmethod
-    def _table(cls, scores: Any) -> Any:
+    def _table(cls, scores: Any, info: ValidationInfo) -> Any:
         if scores == "auto":
             return scores
-        table = rectangular(numbers(text_of(scores, "duo", FILE)) if isinstance(scores, str) else scores)
+        table = rectangular(table_of(scores, "duo", info) if isinstance(scores, str) else scores)
         return np.clip(np.array(table), 0, 1).tolist()
 
     @property

@@ -14,57 +14,22 @@ grows with every token, and no head that streams comes to read everything. The f
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveInt, field_validator, model_validator
+from pydantic import PositiveInt
 
 from fovea.attention_retrieval.heads.heads import Heads
-from fovea.attention_retrieval.heads.scores import check_shape, rectangular, text_of
-
-FILE = "moa_alpha_beta.json"
-"""As training and the paper's authors name it."""
-
-
-class Plan(BaseModel):
-    """A rule for each query head, a row a layer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    alphas: list[list[FiniteFloat]]
-    """Tokens; may be negative."""
-    betas: list[list[FiniteFloat]]
-    """Shares of the text, 0 to 1."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Plan:
-        if np.shape(rectangular(self.alphas)) != np.shape(rectangular(self.betas)):
-            raise ValueError("alphas and betas must be of as many heads")
-        if not all(0 <= beta <= 1 for row in self.betas for beta in row):
-            raise ValueError("betas must be from 0 to 1")
-        return self
+from fovea.attention_retrieval.heads.scores import check_shape
+from fovea.attention_retrieval.moa_plan import PlanOrPath
 
 
 class MoA(Heads, name="moa"):
     """Spans by a plan."""
 
-    plan: Plan
+    plan: PlanOrPath
     """`{alphas: [[...]], betas: [[...]]}`, or the path of a JSON file of it, or of its folder."""
 
     least: PositiveInt = 64
     """No head reads fewer of the last tokens."""
-
-    @field_validator("plan", mode="before")
-    @classmethod
-    def _read(cls, plan: Any) -> Any:
-        if not isinstance(plan, str):
-            return plan
-        text = text_of(plan, "moa", FILE)
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise ValueError(f"{plan} is no JSON of alphas and betas") from None
 
     def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
         """A plan must be that of a model of this shape."""

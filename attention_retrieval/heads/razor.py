@@ -19,8 +19,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat, PositiveInt, field_validator
 
+from fovea.attention_retrieval.head_files import rectangular
 from fovea.attention_retrieval.heads.heads import Heads
-from fovea.attention_retrieval.heads.scores import all_or, best, by_group, check_shape, rectangular
+from fovea.attention_retrieval.heads.scores import all_or, best, by_group, check_shape
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Table = list[list[FiniteFloat]]

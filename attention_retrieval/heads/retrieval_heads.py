@@ -15,8 +15,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat, PositiveInt, field_validator
 
+from fovea.attention_retrieval.head_files import rectangular
 from fovea.attention_retrieval.heads.heads import Heads
-from fovea.attention_retrieval.heads.scores import all_or, best, by_group, check_shape, rectangular
+from fovea.attention_retrieval.heads.scores import all_or, best, by_group, check_shape
 
 
 class RetrievalHeads(Heads, name="retrieval_heads"):

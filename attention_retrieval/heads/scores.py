@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from fovea.rag.errors import ConfigError
 
 Scores = Sequence[Sequence[float]]
-
-
-def rectangular(scores: Scores) -> Scores:
-    """The same; raises ValueError where rows are missing or of different lengths."""
-    if len({len(row) for row in scores}) != 1 or not scores[0]:
-        raise ValueError("scores must be a row a layer, with as many numbers in each")
-    return scores
-
-
-def text_of(path: str, method: str, name: str) -> str:
-    """What a file says, or the file `name` in a folder. Raises ValueError, which says what makes one."""
-    file = Path(path).expanduser()
-    file = file / name if file.is_dir() else file
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        made = f"`fovea train heads {method} --model MODEL --out FOLDER` writes a {name}"
-        raise ValueError(f"{file}: {why}; {made}") from None
-
-
-def numbers(text: str) -> list[list[float]]:
-    """The table in a text, a line a layer, parted by tabs or spaces; raises ValueError for what is none."""
-    try:
-        rows = [[float(x) for x in line.split()] for line in text.splitlines() if line.strip()]
-    except ValueError:
-        rows = [[float("nan")]]
-    if not all(math.isfinite(x) for row in rows for x in row):
-        raise ValueError("the file is no table of numbers, a line a layer, parted by tabs")
-    return rows
 
 
 def check_shape(scores: Scores | str, layers: int, heads: int, command: str) -> None:

@@ -155,9 +155,14 @@ def read_rounded(stored: Stored, row: int | np.integer, out: np.ndarray) -> None
     d, place = out.shape[0], row - stored.first
     if row < stored.first or row >= stored.coded:
         at = row if row < stored.first else stored.first + row - stored.coded
-        plain = floats_at(stored.plain, at + 1, d)[at]
-        for j in range(d):
-            out[j] = plain[j]
+        if stored.bits == 8:
+            plain = floats_at(stored.plain, at + 1, d)[at]
+            for j in range(d):
+                out[j] = plain[j]
+        else:
+            halves = halves_at(stored.plain, at + 1, d)[at]
+            for j in range(d):
+                out[j] = decode(halves[j])
     else:
         at, scales, whole = place & 4095, stored.scales[place >> 12], stored.bits == 8
         codes = bytes_at(stored.addresses[place >> 12], 4096, d if whole else (d + 1) >> 1)[at]

@@ -8,8 +8,8 @@
 What is tested is nearly a probability: no key that is left out has more than about tau of what is always read, so
 tau 0 is full attention. (The release goes on adding what it keeps to m and Z, which keeps fewer; here the bar stays, as
 in its two-pass form.) Taking the mean key away shifts all scores of a query alike. `tau` is one number, or one of each
-query head: start at .008, and halve where a head's output moves by more than you allow; .0001 and less is taken for 0,
-as published. Codes save time where the machine multiplies 4 or 8 bits; here they are multiplied as float32, so the
+query head, as `fovea train heads sale` finds them (`probes/taus.py`); .0001 and less is taken for 0, as published.
+Codes save time where the machine multiplies 4 or 8 bits; here they are multiplied as float32, so the
 estimate costs half of full attention, and what it saves is the other half.
 (X. Ji et al., "SALE: Low-bit estimation for efficient sparse attention in long-context LLM prefilling", 2025, arXiv
 2505.24179)
@@ -17,11 +17,12 @@ estimate costs half of full attention, and what it saves is the other half.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 
+from fovea.attention_retrieval.head_files import rectangular, table_of
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize, rows_of
 from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
 from fovea.rag.errors import ConfigError
@@ -34,7 +35,8 @@ class SALE(Prefill, name="sale"):
     """Blocks of keys by a threshold on their estimated weight."""
 
     tau: Share | list[list[Share]] = 0.004
-    """The least weight that counts, of all heads, or a row a layer with one for each query head; 0 reads all."""
+    """The least weight that counts, of all heads, or a row a layer with one for each query head, or the path of a file
+    of them, or of its folder; 0 reads all."""
 
     window: NonNegativeInt = 128
     """The last tokens before a block, which it reads."""
@@ -48,12 +50,15 @@ class SALE(Prefill, name="sale"):
     dense_below: NonNegativeInt = 1024
     """Tokens up to here read everything before them."""
 
+    @field_validator("tau", mode="before", json_schema_input_type=Share | list[list[Share]] | str)
+    @classmethod
+    def _read(cls, tau: Any, info: ValidationInfo) -> Any:
+        return table_of(tau, "sale", info) if isinstance(tau, str) else tau
+
     @field_validator("tau")
     @classmethod
     def _table(cls, tau: float | list[list[float]]) -> float | list[list[float]]:
-        if isinstance(tau, list) and (len({len(row) for row in tau}) != 1 or not tau[0]):
-            raise ValueError("tau is one number, or a row a layer with as many numbers in each")
-        return tau
+        return [list(row) for row in rectangular(tau, "tau")] if isinstance(tau, list) else tau
 
     @property
     def rows(self) -> int:
@@ -64,7 +69,7 @@ class SALE(Prefill, name="sale"):
         """A table must be of a model of this shape."""
         if isinstance(self.tau, list) and (got := (len(self.tau), len(self.tau[0]))) != (layers, query_heads):
             what = f"the taus of sale are of {got[0]} layers of {got[1]} heads, the model has {layers} of {query_heads}"
-            raise ConfigError(what, where="prefill", fix="give one tau for all heads, or a row for each layer")
+            raise ConfigError(what, where="prefill", fix="`fovea train heads sale` makes those of a model")
 
     def columns(self, block: Block) -> Columns:
         """O(group * tokens * rows * d) a head, for the estimate."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from fovea.attention_retrieval.corrections.act import ActCorrection
 from fovea.attention_retrieval.probes.through import Called, through
@@ -23,6 +24,19 @@ from fovea.rag.progress import bar
 
 FIRST = 2
 """Layers before this one are left as they are."""
+
+
+class Gains(BaseModel):
+    """Heads of a model that gain where their sinks in mid-text are taken down, as ACT finds them, one at a time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "heads"
+    method: ClassVar[str] = "act"
+
+    beta: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """What is left of a sink's attention; as in `correct: {use: act}`, like the following."""
+    threshold: PositiveFloat = 0.1
+    """The mean attention from which on a token is a sink."""
 
 
 class Example(NamedTuple):
@@ -63,22 +77,30 @@ class Calmed:
 
 
 def act_gains(lm: CausalLM, examples: Sequence[Example], act: ActCorrection | None = None) -> np.ndarray:
-    """What each query head gains, (examples, layers, heads), nats a token; nothing in layers before FIRST.
+    """What each query head gains, (examples, layers, heads), nats a token.
 
     Costs a reading of each example for every head. Raises ConfigError without examples, and for an answer of one token.
     """
-    act, config = act or ActCorrection(), lm.model.config.get_text_config()
-    if not examples or min(len(each.answer) for each in examples) < 2:
-        raise ConfigError("heads are tried on prompts whose answers have two tokens or more, one at least")
-    gains = np.zeros((len(examples), config.num_hidden_layers, config.num_attention_heads))
-    with bar("trying heads", gains[:, FIRST:].size) as progress:
-        for n, example in enumerate(examples):
-            plain = _likelihood(lm, example)
-            for layer in range(FIRST, gains.shape[1]):
-                for head in range(gains.shape[2]):
-                    with through(lm.model, Calmed(act, layer, head, len(example.prompt))):
-                        gains[n, layer, head] = _likelihood(lm, example) - plain
-                    progress.advance()
+    if not examples:
+        raise ConfigError("heads are tried on prompts and their answers, and there are none")
+    with bar("trying heads", len(examples)) as progress:
+        gains = []
+        for example in examples:
+            gains.append(gains_of(lm, example, act or ActCorrection()))
+            progress.advance()
+    return np.stack(gains)
+
+
+def gains_of(lm: CausalLM, example: Example, act: ActCorrection) -> np.ndarray:
+    """What each query head gains on one example, (layers, heads); nothing in layers before FIRST."""
+    if len(example.answer) < 2:
+        raise ConfigError("heads are tried on answers of two tokens or more: the first is read before anything changes")
+    config, plain = lm.model.config.get_text_config(), _likelihood(lm, example)
+    gains = np.zeros((config.num_hidden_layers, config.num_attention_heads))
+    for layer, head in np.argwhere(np.ones_like(gains)).tolist():
+        if layer >= FIRST:
+            with through(lm.model, Calmed(act, layer, head, len(example.prompt))):
+                gains[layer, head] = _likelihood(lm, example) - plain
     return gains
 
 

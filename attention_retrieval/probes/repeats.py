@@ -20,8 +20,6 @@ from fovea.attention_retrieval.probes.through import Called, through
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.progress import bar
 
-COPIES = 4
-
 
 @dataclass
 class Copies:
@@ -50,7 +48,9 @@ class Copies:
         return out
 
 
-def repeat_scores(lm: CausalLM, *, probes: int = 2, period: int = 256, seed: int = 0) -> dict[str, np.ndarray]:
+def repeat_scores(
+    lm: CausalLM, *, probes: int = 2, period: int = 256, copies: int = 4, seed: int = 0
+) -> dict[str, np.ndarray]:
     """How much each head echoes and induces, {"echo", "induction"}: (layers, heads), 0 to 1; a prefill a probe."""
     import torch
 
@@ -62,7 +62,7 @@ def repeat_scores(lm: CausalLM, *, probes: int = 2, period: int = 256, seed: int
     found = {"echo": np.zeros(shape), "induction": np.zeros(shape)}
     with bar("probing heads", probes) as progress, torch.inference_mode():
         for n in range(probes):
-            ids = [*begin, *rng.choice(words, period).tolist() * COPIES]
+            ids = [*begin, *rng.choice(words, period).tolist() * copies]
             seen = Copies(period, len(begin))
             with through(lm.model, seen):
                 lm.model(torch.tensor([ids], device=lm.model.device), use_cache=False)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-from fovea.attention_retrieval.heads.moa import Plan
+from fovea.attention_retrieval.moa_plan import Plan
 from fovea.attention_retrieval.probes.passkeys import Passkeys
 from fovea.attention_retrieval.probes.through import Called, through
 from fovea.rag.causal_lm import CausalLM

@@ -31,6 +31,14 @@ from fovea.rag.types import Chunk, Hit, Query
 
 PROBES = 24
 """Prompts that a table is made by."""
+SIZES: dict[str, dict[str, int]] = {
+    "evidence": {},
+    "copy": {"tokens": 1024, "seed": 0},
+    "repeats": {"probes": 2, "period": 256, "copies": 4, "seed": 0},
+    "duo": {"texts": 8, "tokens": 500},
+    "influence": {"texts": 1, "tokens": 128},
+}
+"""How large the probes of each kind are, beside their texts."""
 HEADS, NEAR = 4, 0.75
 """How many heads are looked through, at most, and how good each is beside the best: those that do not point blur what
 the others show."""
@@ -47,14 +55,15 @@ def made(lm: CausalLM, model: str, kind: str = "evidence") -> HeadTable:
 
 
 def _scores(lm: CausalLM, kind: str) -> dict[str, np.ndarray]:
-    texts = [" ".join(needle.passages) for needle in _needles()]
+    texts, sizes = [" ".join(needle.passages) for needle in _needles()], SIZES[kind]
     if kind == "evidence":
         return pointing_scores(lm, (probe(lm, needle) for needle in _needles()), PROBES)
     if kind == "copy":
-        return {kind: retrieval_scores(lm, [s for text in texts for s in _sentences(text)], probes=PROBES)}
+        return {kind: retrieval_scores(lm, [s for text in texts for s in _sentences(text)], probes=PROBES, **sizes)}
     if kind == "repeats":
-        return repeat_scores(lm)
-    return {kind: far_scores(lm, texts[:8]) if kind == "duo" else head_influences(lm, texts[:1])}
+        return repeat_scores(lm, **sizes)
+    tokens, texts = sizes["tokens"], texts[: sizes["texts"]]
+    return {kind: (far_scores if kind == "duo" else head_influences)(lm, texts, tokens=tokens)}
 
 
 def known(lm: CausalLM, model: str, kind: str = "evidence") -> HeadTable:
@@ -87,9 +96,9 @@ def with_tables(attention: Attention, lm: CausalLM, model: str) -> Attention:
 
 @cache
 def digest(kind: str) -> str:
-    """What the probes of a kind are: another digest, another table."""
+    """What the probes of a kind are, texts and sizes: another digest, another table."""
     said = [[*messages(Query(n.question), _hits(n)), (n.answer, str(n.span))] for n in _needles()]
-    return fingerprint([kind, said])
+    return fingerprint([kind, said, *SIZES[kind].items()])
 
 
 def probe(lm: CausalLM, needle: Needle) -> Probe:

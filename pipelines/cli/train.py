@@ -1,7 +1,7 @@
 """`fovea train KIND NAME --data PATH --out FOLDER`: train a learned segmenter on sectioned texts, or a retriever,
 re-ranker or situator on collections of questions and what answers them.
 
-`fovea train heads NAME --model MODEL --out FOLDER`: how far each head of a local language model looks.
+`fovea train heads NAME --model MODEL --out FOLDER`: how each head of a local language model looks.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from fovea.pipelines.cli.warned import add_quiet
 from fovea.rag.training.recipe import Recipe
 
 R = TypeVar("R", bound=Recipe)
+ENCODER, KEEP = "sentence_transformer", 0.2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("what", choices=["segmenter", "retriever", "heads"], help="what to train")
     parser.add_argument("method", metavar="NAME", help="the component's name, as in YAML")
-    data = "what to learn from; repeatable. Of heads: a text to hide pass keys in, made-up prose if left out"
+    data = "what to learn from; repeatable. Of heads: a text to hide pass keys in, made-up prose if left out; of act "
+    data += "a .jsonl of prompt and answer"
     parser.add_argument("--data", action="append", default=[], metavar="PATH", help=data)
     parser.add_argument("--model", metavar="MODEL", help="of heads: a name of `fovea models`, a folder, or a hub name")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for weights, card and checkpoint")
     parser.add_argument("--seed", type=int, default=0, help="0 if left out")
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="repeatable")
-    parser.add_argument("--encoder", default="sentence_transformer", help="a name, or {use: ..., ...} as in YAML")
+    encoder = f"a name, or {{use: ..., ...}} as in YAML ({ENCODER})"
+    parser.add_argument("--encoder", help=encoder)
     parser.add_argument("--cache", metavar="FOLDER", help="where vectors are kept for another time; left out, in --out")
     parser.add_argument("--licence", default="", metavar="TEXT", help="of the data, for the card")
     parser.add_argument("--influence", metavar="MODEL", help="of a retriever: a language model that chooses documents")
-    parser.add_argument(
-        "--keep", type=float, default=0.2, metavar="SHARE", help="of the training documents, with it (0.2)"
-    )
+    parser.add_argument("--keep", type=float, metavar="SHARE", help=f"of the training documents, with it ({KEEP})")
     parser.add_argument("--restart", action="store_true", help="throw the checkpoint away")
     parser.add_argument("--max-seconds", type=float, metavar="N", help="stop after; the same command goes on")
     add_quiet(parser)
@@ -57,18 +58,23 @@ def _component(args: argparse.Namespace) -> int:
     if not args.data or args.model:
         what = "--model is for heads" if args.model else f"there is nothing to learn a {args.what} from"
         raise ConfigError(what, where="--model" if args.model else "--data", fix="--data PATH")
-    recipe, encoder = recipe_of(kind.recipe_class(args.method), args.set), chosen_encoder(args.encoder)
+    recipe, encoder = recipe_of(kind.recipe_class(args.method), args.set), chosen_encoder(args.encoder or ENCODER)
     digests = {path: card.digest_of(Path(path)) for path in args.data}
     asked: dict[str, Any] = {
         "seed": args.seed,
         "data": fingerprint([*digests.values()]),
         "cache": Path(args.cache or out),
     }
+    if args.keep is not None and not args.influence:
+        raise ConfigError(
+            "--keep is of the documents that --influence chooses", where="--keep", fix="--influence MODEL"
+        )
     if args.influence:
-        if args.what != "retriever" or not 0 < args.keep <= 1:
+        keep = KEEP if args.keep is None else args.keep
+        if args.what != "retriever" or not 0 < keep <= 1:
             raise ConfigError("--influence is for retrievers, and --keep is above 0 and at most 1", where="--influence")
-        asked["influence"] = (args.influence, args.keep)
-        asked["data"] = fingerprint([*digests.values(), args.influence, args.keep])
+        asked["influence"] = (args.influence, keep)
+        asked["data"] = fingerprint([*digests.values(), args.influence, keep])
     sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
     with progress.shown(not args.quiet):
         found, counts = kind.trained(recipe, args.data, encoder, out, **asked, **sitting)
@@ -89,20 +95,15 @@ def _heads(args: argparse.Namespace) -> int:
 
     if not args.model:
         raise ConfigError("heads are learned from a model", where="--model", fix="--model smollm2, or a folder")
-    for option in ("influence", "cache"):
-        if getattr(args, option):
+    for option in ("influence", "cache", "encoder", "keep"):
+        if getattr(args, option) is not None:
             raise ConfigError("heads are learned without it", where=f"--{option}", fix=f"leave out --{option}")
     recipe, out = recipe_of(heads.recipe_class(args.method), args.set), Path(args.out)
-    try:
-        texts = [Path(path).read_text("utf-8") for path in args.data]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"a text cannot be read: {error}", where="--data", fix="--data FILE.txt, in UTF-8") from None
+    sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
     with progress.shown(not args.quiet):
-        found = heads.trained(
-            recipe, args.model, texts, out, seed=args.seed, restart=args.restart, max_seconds=args.max_seconds
-        )
-    if found.ended == "seconds" and args.method == "moa":
-        print(f"{found.steps} texts are profiled; the same command goes on from there")
+        found = heads.trained(heads.Learning(recipe, args.model, args.data, out, args.seed, sitting))
+    if isinstance(found, int):
+        print(f"{found} texts are profiled; the same command goes on from there")
         return 0
     digests = {Path(path).name: card.digest_of(Path(path)) for path in args.data}
     data = card.Data(digests or {"made-up prose": "none: it is drawn"}, [], args.licence)

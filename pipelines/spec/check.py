@@ -35,7 +35,7 @@ def checked(source: yaml_source.Source) -> tuple[PipelineSpec | None, list[Confi
         return None, [ConfigError(what, where=source.where(()), allowed=PipelineSpec.model_fields)]
     unset = list(source.unset.values())
     try:
-        return PipelineSpec.model_validate(source.data), unset
+        return PipelineSpec.model_validate(source.data, context=source.context), unset
     except ValidationError as error:
         found = explained(error.errors(include_url=False), source)
     except ConfigErrors as error:

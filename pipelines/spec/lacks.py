@@ -72,7 +72,7 @@ def stages(source: Source, spec: PipelineSpec | None) -> Iterator[Stage]:
             with suppress(ValidationError, FoveaError):
                 if one is not None:
                     place = (key, number) if get_origin(field.annotation) is list else (key,)
-                    yield place, kind.model_validate(one)
+                    yield place, kind.model_validate(one, context=source.context)
 
 
 def _lacks(source: Source, found: Iterable[Stage], asked: Callable[[Requirement], bool]) -> Iterator[FoveaError]:

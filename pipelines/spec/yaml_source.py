@@ -55,6 +55,13 @@ class Source:
     keys: dict[Place, tuple[int, int]] = field(default_factory=dict)
     unset: dict[Place, ConfigError] = field(default_factory=dict)
     """Values that name environment variables which are not set; such a name stands in `data` as it was written."""
+    base: Path = Path()
+    """The folder that relative paths start from."""
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What validation is told of it, for `fovea.rag.placed`."""
+        return {"base": self.base}
 
     def where(self, place: Place, *, key: bool = False) -> str:
         """`file:line:column` of a value (or of its key); of the nearest enclosing part if it is not there."""
@@ -77,7 +84,9 @@ def read(path: Path, *, lenient: bool = False) -> Source:
         raise ConfigError(f"there is no file {path}", fix=fix) from None
     except (OSError, ValueError) as error:  # A path with a NUL, or bytes that are no UTF-8.
         raise ConfigError(f"cannot read it: {error}", where=str(path)) from None
-    return parse(text, file=str(path), lenient=lenient)
+    source = parse(text, file=str(path), lenient=lenient)
+    source.base = path.resolve().parent
+    return source
 
 
 def parse(text: str, *, file: str = "<yaml>", lenient: bool = False) -> Source:

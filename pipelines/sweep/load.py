@@ -39,7 +39,7 @@ def load_study(path: Path, **instead: Any) -> Study:
             where=source.where(("format",)), fix="pip install --upgrade fovea-rag, or write the file anew",
         )  # fmt: skip
     try:
-        spec = StudySpec.model_validate(data | instead)
+        spec = StudySpec.model_validate(data | instead, context=source.context)
     except ValidationError as error:
         raise ConfigErrors([_explained(e, source) for e in error.errors(include_url=False)]) from None
     study = Study(spec, source, path.read_text(encoding="utf-8"), path.resolve().parent)
@@ -128,7 +128,7 @@ def _faults(study: Study, resolved: Resolved) -> Iterator[ConfigError]:
     """What is wrong with the settings of single stages; stages that do not fit each other are for the trial to say."""
     source = study.space.translated(without_nulls(resolved))
     try:
-        PipelineSpec.model_validate(source.data)
+        PipelineSpec.model_validate(source.data, context=source.context)
     except ValidationError:
         try:
             check(source)

@@ -177,7 +177,7 @@ class Space:
 
     def translated(self, resolved: Resolved) -> Source:
         """The settings as if they had been read from a file, each part with its place in the study's."""
-        found = Source(self.source.file, resolved.settings)
+        found = Source(self.source.file, resolved.settings, base=self.source.base)
         for to, place in resolved.places.items():
             for marks, there in ((found.values, self.source.values), (found.keys, self.source.keys)):
                 if place in there:

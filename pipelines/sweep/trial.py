@@ -97,7 +97,7 @@ class Trials:
         if self._open and self._open[0] == job.trial:
             return self._open[2], self._open[3]
         self.close()
-        spec = check(yaml_source.Source("trial", dict(job.settings)))
+        spec = check(yaml_source.Source("trial", dict(job.settings), base=Path(self.task.base)))
         self._read = fingerprint([self.libraries.documents.fingerprint, spec.encoder.fingerprint])
         pipeline, corpus, _ = self.libraries.pipeline(spec)
         evaluator = self._measure(pipeline, spec)

@@ -53,7 +53,10 @@ def test_a_copy_of_the_first_rows_has_the_same_codes(dtype, by, rows):
     whole = made(SLAB + 700, dtype, by, heads=2)
     some = whole.copied(np.array([1]), rows)
     assert len(some) == rows
-    np.testing.assert_array_equal(some.head(0).block(0, rows), whole.head(1).block(0, rows))
+    got, wanted = some.head(0).block(0, rows), whole.head(1).block(0, rows)
+    np.testing.assert_array_equal(got[: some.coded], wanted[: some.coded])
+    cut = 2**-8 if (dtype, by) == ("int4", "channel") else 0  # the rows of a block that is cut wait as bf16
+    np.testing.assert_allclose(got, wanted, rtol=cut)
     some.append(np.ones((1, 300, 8), np.float32))
     np.testing.assert_allclose(some.head(0).block(rows, rows + 300), 1, atol=0.3 if by == "channel" else 1e-6)
     assert len(whole) == SLAB + 700

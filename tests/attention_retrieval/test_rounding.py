@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fovea.attention_retrieval.rounding import decode, decode_codes, encode
+from fovea.attention_retrieval.rounding import decode, decode_codes, encode, to_bf16
 from fovea.attention_retrieval.vectors import BLOCK, FIRST, RECENT, SLAB, Vectors
 from fovea.rag.errors import ModelError
 
@@ -50,11 +50,24 @@ def test_what_bf16_cannot_hold_the_ends_of_is_refused(axis):
 
 
 def drawn(tokens: int, seed: int = 0) -> np.ndarray:
-    """Keys with a channel that is far from nought, and one that is wide."""
+    """Keys of a bf16 model with a channel that is far from nought, and one that is wide."""
     rows = np.random.default_rng(seed).normal(size=(2, tokens, 6)).astype(np.float32)
     rows[..., 0] += 100
     rows[..., 1] *= 30
-    return rows
+    return decode(to_bf16(rows))
+
+
+def test_rows_that_wait_are_bf16_beside_int4_and_as_they_came_beside_int8():
+    rows = np.random.default_rng(0).normal(size=(2, FIRST + 90, 6)).astype(np.float32)
+    for dtype, wanted, size in (("int4", decode(to_bf16(rows)), rows.nbytes // 2), ("int8", rows, rows.nbytes)):
+        made = Vectors(2, 6, dtype, "channel")
+        made.append(rows)
+        np.testing.assert_array_equal(made.block(0, len(made)), wanted)
+        np.testing.assert_array_equal(made.head(1).take(np.arange(len(made))), wanted[1])
+        assert made.nbytes == size
+        half = Vectors(2, 6, dtype, "channel")
+        half.append(to_bf16(rows))
+        np.testing.assert_array_equal(half.block(0, len(half)), decode(to_bf16(rows)))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
@@ -82,7 +95,9 @@ def test_rows_do_not_depend_on_the_pieces_they_came_in(steps, dtype):
     exact = (np.arange(done) < FIRST) | (np.arange(done) >= done - RECENT)
     np.testing.assert_array_equal(at_once.block(0, done)[:, exact], rows[:, exact], err_msg="first and last rows")
     assert pieces.nbytes == at_once.nbytes
-    assert at_once.nbytes <= 2 * done * (6 + 24 / BLOCK) + 4 * 2 * 6 * (FIRST + RECENT + BLOCK)
+    assert at_once.nbytes <= 2 * done * (6 + 24 / BLOCK) + {"int8": 4, "int4": 2}[dtype] * 2 * 6 * (
+        FIRST + RECENT + BLOCK
+    )
 
 
 def test_a_text_that_is_asked_often_is_not_rounded_over_and_over():

@@ -14,7 +14,7 @@ import transformers as T  # noqa: E402
 from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
 from fovea.rag.causal_lm import cache_argument, load  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
-from tests.tiny_lms import SMALL, text  # noqa: E402
+from tests.tiny_lms import SMALL, model, text  # noqa: E402
 
 OURS = "fovea_retrieval"
 GQA = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
@@ -124,3 +124,49 @@ def test_loading_says_so_and_nothing_else(config, why, tmp_path):
     assert str(error.value) == (
         f'{why}, so it cannot attend through fovea_retrieval\n  fix: attn_implementation="eager"'
     )
+
+
+MOMENTS = {
+    "prefill": {"use": "sale", "tau": 0.01},
+    "evict": {"use": "snapkv", "keep": 20, "window": 4},
+    "heads": {"use": "duo", "scores": [[0.9, 0.1]] * 3, "window": 8},
+    "select": {"use": "tokenselect"},
+    "correct": {"use": "act", "heads": [[1, 2]]},
+}
+"""A policy of each kind, by what names it."""
+MLA = T.DeepseekV3Config(
+    **SMALL, num_attention_heads=4, num_key_value_heads=4, kv_lora_rank=16, q_lora_rank=16, qk_rope_head_dim=8,
+    qk_nope_head_dim=16, v_head_dim=12, n_routed_experts=4, num_experts_per_tok=2, n_group=2, topk_group=1,
+    moe_intermediate_size=16, first_k_dense_replace=1,
+)  # fmt: skip
+UNFIT = {
+    "latents": (MLA, r"deepseek_v3 has latent attention \(MLA\)"),
+    "softcap": (REFUSED["Gemma2ForCausalLM"][0], "does not compute Gemma2ForCausalLM by sdpa"),
+    "sinks of its own": (REFUSED["GptOssForCausalLM"][0], "does not compute GptOssForCausalLM by sdpa"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", UNFIT)
+def test_every_kind_of_policy_is_refused_by_name_when_it_is_attached(name, moment):
+    config, why = copy.deepcopy(UNFIT[name][0]), UNFIT[name][1]
+    config._attn_implementation = OURS
+    with pytest.raises(ModelError, match=why):
+        RetrievalCache(config, Retrieval(**{moment: MOMENTS[moment]}))
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_layers_with_a_sliding_window_are_left_as_they_are(moment):
+    """Only the layer between them has a policy, so the first one's keys are those of the model alone."""
+    ours, full = model("qwen3, hybrid", OURS), model("qwen3, hybrid", "sdpa")
+    settings = {"sinks": 4, "window": 8, "dense_below": 16, "dtype": "fp32", moment: MOMENTS[moment]}
+    cache, other = RetrievalCache(ours.config, Retrieval(**settings)), T.DynamicCache(config=full.config)
+    with torch.inference_mode():
+        for piece in (text(90), text(1, seed=1), text(1, seed=2)):
+            for lm, each in ((ours, cache), (full, other)):
+                lm(piece, **cache_argument(lm, each))
+    assert [type(layer).__name__ for layer in cache.layers[::2]] == [
+        type(layer).__name__ for layer in other.layers[::2]
+    ]
+    torch.testing.assert_close(cache.layers[0].keys, other.layers[0].keys, atol=1e-5, rtol=1e-5)
+    assert cache.layers[1].rows[0].cache.tokens == 92

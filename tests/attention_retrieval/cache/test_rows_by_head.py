@@ -53,7 +53,7 @@ def test_bytes_fall_to_what_is_read(dtype):
 
 
 def test_a_long_answer_is_cut_again_and_again(monkeypatch):
-    monkeypatch.setattr("fovea.attention_retrieval.cache.layer.ANSWER", 50)
+    monkeypatch.setattr("fovea.attention_retrieval.cache.zones.ANSWER", 50)
     rows = np.random.default_rng(0).normal(size=(2, 900, 16)).astype(np.float32)
     layer = layer_of(rows, 900, settings(heads=heads([0.9, 0.1])))
     assert layer.keys.lengths[0] == 900

@@ -18,6 +18,7 @@ pytest.importorskip("numba")
 
 from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
 from fovea.attention_retrieval.cache import tensorfile  # noqa: E402
+from fovea.attention_retrieval.rounding import decode  # noqa: E402
 from fovea.rag import registry  # noqa: E402
 from fovea.rag.errors import ModelError  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
@@ -157,6 +158,22 @@ def test_any_flipped_bit_is_refused(saved, tmp_path):
             RetrievalCache.load(tmp_path / "flipped.kv")
         named += "layer." in str(error.value)
     assert named >= 60
+
+
+def test_keys_that_waited_as_fp32_before_format_6_are_read(tmp_path):
+    lm, ids = model("llama, 4 to 1", OURS).bfloat16(), text(600)
+    made = read(lm, ids, dtype="int4", engine={"use": "flat"})
+    made.save(tmp_path / "new.kv")
+    arrays, about = tensorfile.read(tmp_path / "new.kv")
+    plain = [name for name in arrays if name.endswith(".plain")]
+    assert plain
+    older = {name: decode(arrays[name]) if name in plain else arrays[name] for name in arrays}
+    tensorfile.write(tmp_path / "old.kv", older, {**about, "format": 5})
+    one, other = (RetrievalCache.load(tmp_path / name) for name in ("new.kv", "old.kv"))
+    for mine, theirs in zip(one.layers, other.layers):
+        keys, same = mine.rows[0].cache.keys, theirs.rows[0].cache.keys
+        np.testing.assert_array_equal(keys.block(0, len(keys)), same.block(0, len(same)))
+    assert other.layers[0].rows[0].cache.selected is not None, "its index too"
 
 
 def test_no_file_and_another_format(saved, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ pytest.importorskip("numba")
 
 from fovea.attention_retrieval.prefill.moa_bands import MoABands
 from fovea.attention_retrieval.prefill.power import PowerAttention
+from fovea.attention_retrieval.prefill.prefill import Prefill
 from fovea.attention_retrieval.prefill.s2 import S2Attention
 from fovea.attention_retrieval.testing.prefills import SINKS
 from fovea.attention_retrieval.testing.selections import HEADS
@@ -95,3 +98,17 @@ def test_a_plan_of_moa_that_is_not_one():
         plan.check(30, 9, 3)
     assert "fovea train heads moa" in str(said.value.fix)
     MoABands().check(30, 9, 3)
+
+
+def test_a_plan_of_moa_says_alphas_and_betas(tmp_path):
+    rules = {"alphas": [[-64, 0, 0, 32, 0, 4096]], "betas": [[0.5, 0, 0.25, 0, 1, 0]]}
+    (tmp_path / "plan.json").write_text(json.dumps(rules))
+    planned = MoABands(plan=str(tmp_path / "plan.json"), block=16)
+    np.testing.assert_array_equal(whole_map(planned, TOKENS), whole_map(MoABands(**rules, block=16), TOKENS))
+    assert Prefill.model_validate(planned.settings()) == planned, "as a saved cache keeps it"
+    with pytest.raises(ConfigError, match="of 1 layers of 6 heads, the model has 30 of 9"):
+        planned.check(30, 9, 3)
+    with pytest.raises(ValueError, match="plan says alphas and betas: leave out one or the other"):
+        MoABands(plan=rules, alphas=3)
+    with pytest.raises(ValueError, match="fovea train heads moa"):
+        MoABands(plan=str(tmp_path / "nowhere.json"))

@@ -10,11 +10,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
+from fovea.attention_retrieval.corrections.act import ActCorrection  # noqa: E402
 from fovea.attention_retrieval.heads.duo import Duo  # noqa: E402
 from fovea.attention_retrieval.heads.moa import MoA  # noqa: E402
+from fovea.attention_retrieval.prefill.moa_bands import MoABands  # noqa: E402
+from fovea.attention_retrieval.prefill.sale import SALE  # noqa: E402
 from fovea.attention_retrieval.probes import spans  # noqa: E402
 from fovea.attention_retrieval.probes.alphas import Alphas, AlphaTask, Mixed  # noqa: E402
 from fovea.attention_retrieval.probes.passkeys import passkeys  # noqa: E402
+from fovea.attention_retrieval.probes.taus import Halved, Taus, taus_of  # noqa: E402
 from fovea.attention_retrieval.probes.through import through  # noqa: E402
 from fovea.pipelines.cli.main import main  # noqa: E402
 from fovea.rag.causal_lm import CausalLM, load  # noqa: E402
@@ -156,6 +160,7 @@ def test_a_plan_is_made_goes_on_and_is_read(folder, tmp_path, capsys):
     assert main([*train, *two]) == 0
     assert "mean span at 260, share 0.5" in capsys.readouterr().out.replace("0.4", "0.5")
     MoA(plan=str(tmp_path / "moa")).check(2, 4, 2)
+    MoABands(plan=str(tmp_path / "moa")).check(2, 4, 2)
     assert set(json.loads((tmp_path / "moa" / "moa_alpha_beta.json").read_text())) == {"alphas", "betas"}
     assert main([*train, *few, "--seed", "1"]) == 2
     assert "other settings" in capsys.readouterr().err
@@ -164,12 +169,85 @@ def test_a_plan_is_made_goes_on_and_is_read(folder, tmp_path, capsys):
     assert "--restart" in capsys.readouterr().err
 
 
+def test_heads_that_gain_are_found_go_on_and_are_read(tmp_path, capsys):
+    """Heads of the third layer and later alone are tried, so the model has three."""
+    folder = save_llama(tmp_path / "llama", window=4096, layers=3)
+    rows = [{"prompt": f"Which owl is {n}?", "answer": "The one that sleeps by day."} for n in range(2)]
+    data = tmp_path / "examples.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "act"
+    train = ["train", "heads", "act", "--model", folder, "--out", str(out), "--quiet"]
+    assert main([*train, "--data", str(data), "--max-seconds", "0.001"]) == 0
+    assert "1 texts are profiled; the same command goes on" in capsys.readouterr().out
+    assert not (out / "act_heads.json").exists()
+    assert main([*train, "--data", str(data)]) == 0
+    assert "heads that gain, share" in capsys.readouterr().out
+    read = ActCorrection(heads=str(out)).heads
+    assert read == tuple(map(tuple, json.loads((out / "act_heads.json").read_text())["heads"]))
+    assert {layer for layer, _ in read} == {2}
+    data.write_text('{"prompt": "Who?", "answer": 7}\n')
+    assert main([*train, "--data", str(data), "--restart"]) == 1
+    assert f"{data}:1: no prompt and answer, both texts" in capsys.readouterr().err
+    assert main(train) == 2
+    assert "--data FILE.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", '{"heads": [[1]]}', '{"heads": [[1, -2]]}', "no JSON", None])
+def test_a_file_that_names_no_heads(tmp_path, text):
+    if text is not None:
+        (tmp_path / "odd.json").write_text(text)
+    with pytest.raises(ValueError, match=r"no JSON of heads|fovea train heads act|heads\.0"):
+        ActCorrection(heads=str(tmp_path / "odd.json"))
+
+
+def test_a_threshold_is_halved_until_its_head_moves_little_enough():
+    lm, ids = CausalLM("tiny", model("llama, 4 to 1", "sdpa"), None), text(300)[0].tolist()
+    sizes = {"sinks": 4, "window": 16, "block": 32, "key_block": 4, "dense_below": 64, "first": 1.0}
+    moved: list[float] = []
+    for error in (1e-9, 0.01, 1e9):
+        recipe = Taus(**sizes, error=error)
+        taus = taus_of(lm, ids, recipe)
+        assert set(taus.ravel()) <= {0.0, *(1 / 2**n for n in range(14))}
+        moved.append(taus.mean())
+
+        def judged(called, out, recipe=recipe, taus=taus, error=error):
+            exact, mine = out[0].transpose(0, 1), taus[called.layer]
+            by = Halved(recipe)._read(called, mine)
+            far = (by - exact).abs().sum(dim=(1, 2)).numpy()
+            assert ((far < error * len(ids)) | (mine == 0)).all()
+            return out
+
+        with torch.inference_mode(), through(lm.model, judged):
+            lm.model(torch.tensor([ids]))
+    assert moved[0] < moved[1] < moved[2] == 1
+    with pytest.raises(ConfigError, match="a text of 300 tokens is read as a whole"):
+        taus_of(lm, ids, Taus(dense_below=300))
+
+
+def test_thresholds_are_made_and_read(folder, tmp_path, capsys):
+    few = ["--set", "tokens=300", "--set", "texts=1", "--set", "digits=3", "--set", "keys=2", "--set", "window=16"]
+    few += ["--set", "sinks=4", "--set", "dense_below=64", "--set", "error=0.05", "--quiet"]
+    assert main(["train", "heads", "sale", "--model", folder, "--out", str(tmp_path), *few]) == 0
+    assert "mean tau" in capsys.readouterr().out
+    policy = SALE(tau=str(tmp_path))
+    policy.check(2, 4, 2)
+    assert max(map(max, policy.tau)) <= 0.008
+    with pytest.raises(ConfigError, match="of 2 layers of 4 heads, the model has 3 of 4") as refused:
+        policy.check(3, 4, 2)
+    assert "fovea train heads sale" in str(refused.value)
+    with pytest.raises(ValueError, match="fovea train heads sale"):
+        SALE(tau=str(tmp_path / "nowhere"))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["heads", "duo"], "heads are learned from a model"),
         (["heads", "razor", "--model", "x"], "no heads called 'razor' can be trained"),
         (["heads", "duo", "--model", "x", "--cache", "y"], "--cache: heads are learned without it"),
+        (["heads", "moa", "--model", "x", "--encoder", "hash"], "--encoder: heads are learned without it"),
+        (["heads", "act", "--model", "x", "--keep", "0.2"], "--keep: heads are learned without it"),
+        (["retriever", "reranker", "--data", "x", "--keep", "0.2"], "--keep: --keep is of the documents that"),
         (["segmenter", "pointer"], "nothing to learn a segmenter from"),
         (["segmenter", "pointer", "--model", "x"], "--model is for heads"),
     ],

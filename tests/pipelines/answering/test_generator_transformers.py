@@ -32,8 +32,8 @@ HITS = CORPUS.nearest(CORPUS.embed("moons"), 3)
 QUERY = Query("How many moons has Mars?")
 
 
-def save_llama(folder: Path, *, window: int = 2048, template: str | None = None) -> str:
-    """A random Llama of two layers of width 32 over characters, as transformers saves it."""
+def save_llama(folder: Path, *, window: int = 2048, template: str | None = None, layers: int = 2) -> str:
+    """A random Llama of width 32 over characters, as transformers saves it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     letters = pre_tokenizers.ByteLevel.alphabet()
@@ -45,8 +45,9 @@ def save_llama(folder: Path, *, window: int = 2048, template: str | None = None)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=window, eos_token_id=0, bos_token_id=1, initializer_range=0.3,
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=layers,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=window, eos_token_id=0, bos_token_id=1,
+        initializer_range=0.3,
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     return str(folder)

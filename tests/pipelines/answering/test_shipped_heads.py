@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from itertools import islice
 
 import numpy as np
@@ -12,8 +13,12 @@ pytest.importorskip("transformers")
 
 from fovea.attention_retrieval.heads import table
 from fovea.attention_retrieval.heads.retrieval_heads import RetrievalHeads
+from fovea.attention_retrieval.probes.far import far_scores
+from fovea.attention_retrieval.probes.influence import head_influences
 from fovea.attention_retrieval.probes.needles import needles
 from fovea.attention_retrieval.probes.pointing import pointing_scores
+from fovea.attention_retrieval.probes.repeats import repeat_scores
+from fovea.attention_retrieval.probes.retrieval_heads import retrieval_scores
 from fovea.pipelines.answering import probing
 from fovea.rag.causal_lm import load
 from fovea.rag.models import find
@@ -61,6 +66,26 @@ def test_the_shipped_scores_of_copying_are_of_these_probes_and_decide_which_head
     reads = {(layer, head) for layer in range(30) for head in np.flatnonzero(policy.windows(layer, 3, 5000) == 5000)}
     assert len(reads) == 9
     assert {(18, 2), (20, 2), (17, 1)} <= reads, "the groups of the best three query heads"
+
+
+@pytest.mark.parametrize(("kind", "size"), [(kind, size) for kind in probing.SIZES for size in probing.SIZES[kind]])
+def test_a_changed_size_finds_no_older_table(kind, size, monkeypatch):
+    probing.digest.cache_clear()
+    before = probing.digest(kind)
+    probing.digest.cache_clear()
+    monkeypatch.setitem(probing.SIZES[kind], size, 7)
+    assert probing.digest(kind) != before
+    probing.digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("probed", "kind"),
+    [(retrieval_scores, "copy"), (repeat_scores, "repeats"), (far_scores, "duo"), (head_influences, "influence")],
+)
+def test_every_size_of_a_probe_is_named(probed, kind):
+    """So that none is left to a default that may change while the digest stays."""
+    sizes = {name for name, each in signature(probed).parameters.items() if each.kind is each.KEYWORD_ONLY}
+    assert sizes - {"probes"} == probing.SIZES[kind].keys() - {"probes", "texts"}
 
 
 def test_what_moves_keys_is_told_how_the_model_turns_them():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea.pipelines.spec import yaml_source
-from fovea.pipelines.spec.check import check, checked
+from fovea.pipelines.spec import lacks, yaml_source
+from fovea.pipelines.spec.check import check, checked, load_spec
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.pipelines.sweep.report.best import plain_yaml
 from fovea.rag.errors import ConfigError
@@ -270,3 +270,30 @@ def test_every_example_and_template_is_right(tmp_path):
     assert spec.settings() | {"store": None, "fuse": None} == defaults.settings() | {"store": None, "fuse": None}
     for path in Path("examples").glob("**/*.yaml"):
         assert load_study(path) if path.name.startswith("study") else check(yaml_source.read(path))
+
+
+FILED = {
+    "heads: {use: duo, scores: heads/full_attention_heads.tsv}": ("heads", "scores", [[0.5, 1.0]]),
+    "prefill: {use: sale, tau: heads}": ("prefill", "tau", [[0.004, 0.0]]),
+    "correct: {use: act, heads: ./heads/act_heads.json}": ("correct", "heads", ((2, 1),)),
+}
+
+
+@pytest.mark.parametrize("setting", FILED)
+def test_files_of_heads_are_relative_to_the_yaml(setting, tmp_path, monkeypatch):
+    (tmp_path / "there" / "heads").mkdir(parents=True)
+    (tmp_path / "there" / "heads" / "full_attention_heads.tsv").write_text("0.5\t1\n")
+    (tmp_path / "there" / "heads" / "sale_tau.tsv").write_text("0.004\t0\n")
+    (tmp_path / "there" / "heads" / "act_heads.json").write_text('{"heads": [[2, 1]]}')
+    path, (name, field, wanted) = tmp_path / "there" / "p.yaml", FILED[setting]
+    path.write_text(f"generate:\n  use: transformers\n  model: m\n  attention:\n    {setting}\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = getattr(getattr(load_spec(path).generate.attention, name), field)
+    assert found == wanted
+    stages = dict(lacks.stages(yaml_source.read(path), None))
+    assert getattr(getattr(stages["generate",].attention, name), field) == wanted
+    (path.parent / "heads").rename(path.parent / "gone")
+    with pytest.raises(ConfigError, match=r"p\.yaml:5:.*there/heads.*No such file") as refused:
+        load_spec(path)
+    assert "fovea train heads" in str(refused.value)
