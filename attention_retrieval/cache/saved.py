@@ -111,7 +111,9 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
     for which, vectors in (("keys", cache.keys), ("values", cache.values)):
         for n, rows in enumerate(lengths):
             _adopt(_table(f"{name}.{which}", n), vectors.parts[n], rows, arrays)
-    cache.group, cache.indexed, cache.why = said.group, said.indexed, said.why
+    cache.indexed, cache.why = said.indexed, said.why
+    if said.group:
+        cache.grouped(said.group)
     cache.sample.stride = said.stride
     if said.evicted is not None:
         _dropped(name, cache, said, arrays)
