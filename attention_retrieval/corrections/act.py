@@ -51,6 +51,13 @@ class ActCorrection(Correction, name="act"):
     rest: Correction | None = Field(default_factory=lambda: Correction.model_validate({"use": "tail"}))
     """What stands for the rows that an index did not find: `{use: tail}`, `{use: lift}`, or null for nothing."""
 
+    @field_validator("rest")
+    @classmethod
+    def _other(cls, rest: Correction | None) -> Correction | None:
+        if isinstance(rest, ActCorrection):
+            raise ValueError("act stands for no rows that were not found: {use: tail}, {use: lift}, or null")
+        return rest
+
     @field_validator("heads", mode="before", json_schema_input_type=Named | str)
     @classmethod
     def _read(cls, heads: Any, info: ValidationInfo) -> Any:

@@ -135,6 +135,8 @@ def test_what_act_cannot_do_is_refused(lm):
         Retrieval(correct=act, select={"use": "tokenselect", "positions": "remapped"})
     with pytest.raises(ValidationError, match="say correct: {use: act} beside select"):
         Retrieval(select={"use": "retrieval", "correct": act})
+    with pytest.raises(ValidationError, match="act stands for no rows that were not found"):
+        Retrieval(correct={**act, "rest": act})
     with pytest.raises(FoveaError, match="there is no head 9 in a layer 2 of full attention, so it cannot be calmed"):
         RetrievalCache(ours.config, Retrieval(correct={"use": "act", "heads": [[2, 9]]}))
     assert Retrieval(correct=act).selection.name == "wave", "what stands for missed rows is still the tail"
