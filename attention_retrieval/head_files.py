@@ -35,6 +35,7 @@ def table_of(path: str, method: str, info: ValidationInfo) -> list[list[float]]:
         rows = [[math.nan]]
     if not all(math.isfinite(x) for row in rows for x in row):
         raise ValueError(f"{file} is no table of numbers, a line a layer, parted by tabs")
+    rectangular(rows or [[]], str(file))
     return rows
 
 
@@ -59,5 +60,6 @@ def _text(file: Path, method: str) -> str:
         return file.read_text("utf-8")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
-        made = f"`fovea train heads {method} --model MODEL --out FOLDER` writes a {FILES[method]}"
+        data = " --data FILE.jsonl" if method == "act" else ""
+        made = f"`fovea train heads {method} --model MODEL{data} --out FOLDER` writes {FILES[method]}"
         raise ValueError(f"{file}: {why}; {made}") from None

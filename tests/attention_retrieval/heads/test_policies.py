@@ -101,6 +101,13 @@ def test_scores_that_are_no_table(scores, name):
         Heads.model_validate({"use": name, "scores": scores})
 
 
+@pytest.mark.parametrize("said", ["", "\n\n", "0.1\t0.2\n0.3\n"])
+def test_a_file_that_is_no_table_is_named(said, tmp_path):
+    (tmp_path / "alphas.tsv").write_text(said)
+    with pytest.raises(ValueError, match=r"alphas\.tsv must be a row a layer, with as many numbers in each"):
+        Heads.model_validate({"use": "duo", "scores": str(tmp_path / "alphas.tsv")})
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "rows"), [("retrieval_heads", "copy", ["copy"]), ("duo", "duo", ["duo"]),
                                ("razor", "repeats", ["echo", "induction"])]
