@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fovea.attention_retrieval.probes.passkeys import Passkeys, passkeys
 from fovea.attention_retrieval.probes.through import Called, through
@@ -41,7 +41,7 @@ class Alphas(Recipe):
     patience: int = 100
     learning_rate: float = 0.02
     weight_decay: float = 0.0
-    lengths: tuple[PositiveInt, ...] = (256, 384, 512)
+    lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (256, 384, 512)
     """Tokens of a text; each step draws one."""
     keys: PositiveInt = 3
     """Pass keys in a text, ten at most."""

@@ -38,7 +38,7 @@ class Spans(BaseModel):
     kind: ClassVar[str] = "heads"
     method: ClassVar[str] = "moa"
 
-    lengths: tuple[PositiveInt, ...] = (256, 512)
+    lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (256, 512)
     """Tokens of the texts that are profiled."""
     texts: PositiveInt = 3
     """Of each length."""

@@ -255,3 +255,11 @@ def test_thresholds_are_made_and_read(folder, tmp_path, capsys):
 def test_what_is_missing_is_said(tmp_path, capsys, words, said):
     assert main(["train", *words, "--out", str(tmp_path)]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["duo", "moa"])
+def test_no_lengths_to_read_are_refused_before_a_model_is(method, tmp_path, capsys):
+    asked = ["--model", "nowhere", "--out", str(tmp_path / "out"), "--set", "lengths=[]"]
+    assert main(["train", "heads", method, *asked]) == 2
+    assert "lengths" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
