@@ -11,7 +11,7 @@ A method of attention is a choice at each of these moments; every one is a compo
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -97,7 +97,7 @@ class RetrievalSettings(Attention):
     threads: SpeedOnly[NonNegativeInt] = 0
     """Threads that search, heads side by side; 0 is one a processor."""
 
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     """Decides what the index draws while it is built."""
 
     @model_validator(mode="after")

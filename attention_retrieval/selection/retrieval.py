@@ -165,7 +165,7 @@ class RetrievalSelected(Selected):
         """Attention to what `search` finds for each head, and that."""
         from fovea.attention_retrieval.kernels.attend import attend_ids
 
-        k = self.settings.top_k + (self.settings.correct.more if self.settings.correct else 0)
+        k = self._count() + (self.settings.correct.more if self.settings.correct else 0)
 
         def one(head: int) -> tuple[Partial, Found, float]:
             began, mine = time.perf_counter(), self.heads[head]
@@ -181,6 +181,10 @@ class RetrievalSelected(Selected):
         rows, size = np.array([(each.scanned, each.bytes) for each in found]).T
         plain = [self._without_bias(head, each) for head, each in enumerate(found)]
         return Read(merge(near, far), rows, size, np.array(seconds), plain), found
+
+    def _count(self) -> int:
+        """`top_k`, or as many as there are."""
+        return min(self.settings.top_k, self.stop - self.start)
 
     def _without_bias(self, head: int, found: Found) -> Found:
         """Logits as the model has them."""
@@ -215,7 +219,7 @@ class RetrievalSelected(Selected):
     def _audited(self, q: np.ndarray, found: Sequence[Found]) -> dict[int, float]:
         """Repeat one head's search exactly, in turn, where it is time."""
         self.steps += 1
-        every, k = self.settings.audit_every, self.settings.top_k
+        every, k = self.settings.audit_every, self._count()
         if not every or self.steps % every:
             return {}
         head = (self.steps // every) % len(self.heads)

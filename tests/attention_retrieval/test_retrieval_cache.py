@@ -51,6 +51,18 @@ def test_all_keys_retrieved_is_full_attention(pair):
         torch.testing.assert_close(made[1], logits, atol=3e-5, rtol=1e-5)
 
 
+def test_more_keys_than_there_are_and_the_largest_seed_can_be_asked_for(pair, tmp_path):
+    ours, full = pair
+    asked = cache(ours, top_k=10**12, seed=2**32 - 1)
+    torch.testing.assert_close(
+        greedy(ours, text(60), 4, past_key_values=asked)[1], greedy(full, text(60), 4)[1], atol=3e-5, rtol=1e-5
+    )
+    asked.save(tmp_path / "text.kv")
+    assert RetrievalCache.load(tmp_path / "text.kv").settings == asked.settings
+    with pytest.raises(ValueError, match="less than 4294967296"):
+        Retrieval(seed=2**32)
+
+
 def test_left_padding_and_a_batch(pair):
     ours, full = pair
     ids, mask = text(90, batch=3), torch.ones(3, 90, dtype=torch.long)
