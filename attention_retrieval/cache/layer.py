@@ -113,10 +113,11 @@ class LayerCache(Zones):
         chosen = self.chosen(lse.size).reshape(lse.shape)
         if len(self.attention) < len(self):
             self.attention = np.concatenate([self.attention, np.zeros(2 * len(self) - len(self.attention))])
+        searched = self.found if self.selected is not None else ()
+        if self.selected is not None and not searched:
+            weights = self._watch_all(weights, lse, chosen)
         self.attention[near] += weights[chosen > 0].sum(axis=0) / chosen.sum()
-        if self.selected is not None and not self.found:
-            self._watch_all(lse, chosen)
-        for found, mine, counts in zip(self.found, lse, chosen):
+        for found, mine, counts in zip(searched, lse, chosen):
             real = (found.ids >= 0) & (counts > 0)[:, None]
             np.add.at(self.attention, found.ids[real], np.exp(found.logits - mine[:, None])[real] / chosen.sum())
         self.watched += 1
@@ -125,15 +126,22 @@ class LayerCache(Zones):
         """1 for each query head of the layer that is watched, else 0."""
         return np.isin(np.arange(queries), self.settings.watched(self.layer, queries)).astype(np.float32)
 
-    def _watch_all(self, lse: np.ndarray, chosen: np.ndarray) -> None:
-        """Add the attention to every indexed token: of a selection's estimates nothing is known token by token."""
+    def _watch_all(self, weights: np.ndarray, lse: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Add the attention to every indexed token: of a selection's estimates nothing is known token by token.
+
+        Returns `weights` as shares of what all tokens get in truth, where `lse` is an estimate of it.
+        """
         from fovea.attention_retrieval.kernels.attend import scan_logits
 
+        near = weights.copy()
         for head, (q, mine, counts) in enumerate(zip(self.asked, lse, chosen > 0)):
             if counts.any():
                 logits = scan_logits(self.keys.head(head).stored, q[counts], self.settings.sinks, self.indexed)
-                share = np.exp(logits - mine[counts, None]).sum(axis=0) / chosen.sum()
-                self.attention[self.settings.sinks : self.indexed] += share
+                far = np.exp(logits - mine[counts, None])
+                whole = weights[head, counts].sum(axis=1) + far.sum(axis=1)
+                near[head, counts] /= whole[:, None]
+                self.attention[self.settings.sinks : self.indexed] += (far / whole[:, None]).sum(axis=0) / chosen.sum()
+        return near
 
     def crop(self, tokens: int) -> None:
         """Forget the tokens from `tokens` on; a selection over one of them is made anew when it is next needed.

@@ -111,7 +111,9 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
     for which, vectors in (("keys", cache.keys), ("values", cache.values)):
         for n, rows in enumerate(lengths):
             _adopt(_table(f"{name}.{which}", n), vectors.parts[n], rows, arrays)
-    cache.group, cache.indexed, cache.why = said.group, said.indexed, said.why
+    cache.indexed, cache.why = said.indexed, said.why
+    if said.group:
+        cache.grouped(said.group)
     cache.sample.stride = said.stride
     if said.evicted is not None:
         _dropped(name, cache, said, arrays)
@@ -126,7 +128,7 @@ def load_row(name: str, settings: RetrievalSettings, layer: int, said: SavedRow,
         cache.last = part(arrays, f"{name}.last", np.float32, (said.heads * said.group, None, said.d))
         if cache.last.shape[1] > said.tokens or not said.group:
             raise damaged(f"part '{name}.last' is {cache.last.shape}, of {said.tokens} tokens")
-        cache.read = min(max(said.read, cache.last.shape[1]), cache.tokens)
+    cache.read = min(max(said.read, 0 if cache.last is None else cache.last.shape[1]), cache.tokens)
     if said.built:
         _restore(name, cache, said, arrays)
     elif said.indexed != settings.sinks and (cache.selection or said.indexed > said.tokens):

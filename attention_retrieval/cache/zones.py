@@ -71,8 +71,7 @@ class Zones(Held):
         if self.selected is not None:
             self.selected.anew()
         if not self.group:
-            self.group = len(queries) // self.keys.heads
-            self.sample = QuerySample(max(self.settings.queries // self.group, 1))
+            self.grouped(len(queries) // self.keys.heads)
         if (self.selection and self.selection.needs_queries) or self.calms:
             self.sample.add(queries, start)
         if (count := self.settings.last_queries) is not None:
@@ -80,6 +79,10 @@ class Zones(Held):
             last = np.concatenate([*before, queries[:, max(queries.shape[1] - count, 0) :]], axis=1)
             self.earlier, self.last = (start, self.last), last[:, max(last.shape[1] - count, 0) :]
         self.read = start + queries.shape[1]
+
+    def grouped(self, group: int) -> None:
+        """Be told how many query heads share a kv head: their queries share what may be kept."""
+        self.group, self.sample = group, QuerySample(max(self.settings.queries // group, 1))
 
     @property
     def calms(self) -> list[int]:

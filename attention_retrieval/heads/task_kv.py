@@ -91,6 +91,7 @@ class TaskKV(Heads, name="task_kv"):
     def _full(self, layer: int, vectors: np.ndarray) -> np.ndarray:
         """Which of the heads read everything, (kv heads,) bool."""
         far = np.linalg.norm(vectors - vectors.mean(axis=0), axis=1)
+        far = np.round(far / max(float(far.max()), 1e-30), 4)  # two heads are as far: no rounding shall part them
         depth = layer / max(self.layers - 1, 1) if self.layers else 0.0
         share = self.first - (self.first - self.last) * min(depth, 1.0)
         full = np.zeros(len(far), bool)

@@ -9,7 +9,7 @@
     D < tau      query-aware: `min_budget` of these, and of the map softmax(pooled q . pooled k) of all query blocks its
                  largest entries, until they sum up to gamma times the query blocks
 
-Block 0 and the block itself are always read; up to `min_budget` tokens everything is. Choosing costs attention's
+Sinks, block 0 and the block itself are always read; up to `min_budget` tokens everything is. Choosing costs attention's
 products for `size` queries of every 1,024, so an eighth of the whole.
 
 The paper decides once, by the last queries of the prompt, and each query block reads its own part of the pattern. Here
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from fovea.attention_retrieval.prefill.key_blocks import rows_of
 from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class FlexPrefill(Prefill, name="flexprefill"):
         vertical, slash = self.vertical(weights.mean(dim=1), true, near), self.slash(weights, near, block)
         kept = vertical | slash | (self.aware(block, means) & near[:, None])
         kept[:, 0] = True
-        return Columns([np.flatnonzero(mine.repeat(self.size)[: block.start]) for mine in kept.cpu().numpy()])
+        each = [np.flatnonzero(mine) for mine in kept.cpu().numpy()]
+        return Columns([rows_of(mine, self.size, block.sinks, block.start) for mine in each])
 
     def last(self, block: Block) -> torch.Tensor:
         """P, (query heads, size, rows)."""

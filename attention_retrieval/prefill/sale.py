@@ -97,8 +97,13 @@ class SALE(Prefill, name="sale"):
 
 
 def heavy(queries: np.ndarray, keys: np.ndarray, sinks: int, far: int, tau: np.ndarray) -> np.ndarray:
-    """Which of the first `far` keys weigh more than `tau` (group,) for any query (group, n, d): (far,) bool."""
+    """Which of the first `far` keys weigh more than `tau` (group,) for any query (group, n, d): (far,) bool.
+
+    All, where there are neither sinks nor a window to compare them with.
+    """
     near = np.concatenate([keys[:sinks], keys[far:]])
+    if not len(near):
+        return np.ones(far, bool)
     scores = queries @ near.T
     most = scores.max(axis=-1, keepdims=True)
     bar = most[..., 0] + np.log(np.exp(scores - most).sum(axis=-1)) + np.log(tau)[:, None]

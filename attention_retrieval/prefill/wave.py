@@ -98,15 +98,15 @@ class WavePrefill(Prefill, name="wave"):
         return np.concatenate([np.arange(sinks), rows, np.arange(far, block.start)]), means
 
     def _clusters(self, block: Block, head: int, sinks: int, far: int) -> Clusters:
-        """Of the rows [sinks, far): those of segments made before are kept for the text."""
-        made = block.kept.setdefault(("wave", head), [])
-        for low in range(len(made) * self.segment, far, self.segment):
+        """Of the rows [sinks, far): those of segments made before are kept for the text. None is of sinks alone."""
+        made, first = block.kept.setdefault(("wave", head), []), sinks // self.segment
+        for low in range((first + len(made)) * self.segment, far, self.segment):
             rows = slice(max(low, sinks), low + self.segment)
             with one_thread():
                 made.append(self._segment(block.keys[head, rows], block.values[head, rows], (low, head)))
         whole = block.kept.get(("wave", head, far))
         if whole is None:
-            whole = joined(made[: far // self.segment])
+            whole = joined(made[: far // self.segment - first])
             block.kept.pop(("wave", head, far - self.segment), None)
             block.kept["wave", head, far] = whole
         return whole

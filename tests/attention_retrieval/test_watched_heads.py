@@ -47,6 +47,33 @@ def test_watched_heads_are_those_of_eager(way, name, heads):
         np.testing.assert_allclose(rows[layer], np.mean(mine, axis=0) if mine else 0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["llama, 4 to 1", "qwen2, 7 to 1"])
+def test_it_is_the_true_softmax_where_a_step_estimates_it(name):
+    """Of the first layer, whose queries and keys no estimate has changed."""
+    ours, eager = model(name, OURS), model(name, "eager")
+    settings = {**SEARCHED, "select": {"use": "wave", "rest": 1.0, "most": 1}}
+    made = RetrievalCache(ours.config, Retrieval(watch=True, **settings))
+    sequences, _ = greedy(ours, text(90), 21, past_key_values=made)
+    with torch.inference_mode():
+        seen = eager(sequences[:, :-1], output_attentions=True).attentions[0][0, :, 90:].mean((0, 1)).numpy()
+    np.testing.assert_allclose(made.attention()[0], seen, atol=1e-5)
+    np.testing.assert_allclose(made.attention().sum(axis=1), 1, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_what_an_index_found_is_forgotten_with_it():
+    """A mask that hides most of the text takes the index away: what is attended to then is near."""
+    ours, ids, mask = model("llama, 4 to 1", OURS), text(90), torch.ones(1, 93, dtype=torch.long)
+    made = RetrievalCache(ours.config, Retrieval(watch=True, **{**SEARCHED, "window": 64}, **WAYS["an index"]))
+    ours(ids, past_key_values=made)
+    ours(text(1), past_key_values=made)
+    mask[0, 10:80] = 0
+    for n in (92, 93):
+        ours(text(1), attention_mask=mask[:, :n], past_key_values=made)
+    assert made.attention().shape == (3, 23)
+    assert (made.attention().sum(axis=1) <= 1 + 1e-5).all()
+
+
 def test_all_heads_are_the_mean_over_layers_and_watching_changes_no_answer():
     ours, ids = model("llama, 4 to 1", OURS), text(90)
     caches = [RetrievalCache(ours.config, Retrieval(watch=watch, **SEARCHED)) for watch in (True, [(1, 2)], False)]

@@ -152,6 +152,22 @@ def test_a_saved_cache_goes_on_as_the_one_in_memory(tmp_path, compensating, dtyp
     assert len({rows for rows, _ in held}) > 1, "heads hold different rows"
 
 
+def test_an_answer_to_a_loaded_text_is_cropped_off(tmp_path):
+    """Where heads first stream in that answer: the text's end is in the file."""
+    lm = model("llama, 4 to 1", "fovea_retrieval")
+    RetrievalCache(lm.config, settings(heads=TABLE)).save(tmp_path / "none.kv")
+    cache = RetrievalCache.load(tmp_path / "none.kv")
+    with torch.inference_mode():
+        lm(text(95), **cache_argument(lm, cache))
+        cache.save(tmp_path / "a.kv")
+        cache = RetrievalCache.load(tmp_path / "a.kv")
+        for n in range(12):
+            lm(text(1, seed=n), **cache_argument(lm, cache))
+    assert len({head.rows for head in cache.report()}) > 1, "heads stream"
+    cache.crop(-12)
+    assert cache.get_seq_length() == 95
+
+
 def test_a_second_prompt_reads_what_is_left_and_what_stands_for_the_rest(compensating):
     """Its tokens one by one are the same, where nothing is dropped between."""
     lm = model("llama, 4 to 1", "fovea_retrieval")

@@ -60,6 +60,20 @@ def test_a_loaded_cache_answers_alike(tmp_path, engine, dtype, correction):
         torch.testing.assert_close(one[1], other[1], atol=1e-5, rtol=1e-5)
 
 
+def test_a_second_prompt_is_sampled_alike(tmp_path):
+    """As many of its queries are kept, for an index to learn from, as in the cache that was not saved."""
+    lm = model("llama, 4 to 1", OURS)
+    made = RetrievalCache(lm.config, Retrieval(engine={"use": "query_ivf"}, queries=32))
+    greedy(lm, text(60), 1, past_key_values=made)
+    made.save(tmp_path / "text.kv")
+    loaded = RetrievalCache.load(tmp_path / "text.kv")
+    for each in (made, loaded):
+        greedy(lm, text(100), 1, past_key_values=each)
+    one, other = (each.layers[0].rows[0].cache.sample for each in (made, loaded))
+    np.testing.assert_array_equal(one.positions, other.positions)
+    assert len(one.positions) < 100
+
+
 @pytest.mark.parametrize("engine", registry.names("engine"))
 def test_a_copy_stands_by_itself(engine):
     lm, ids = model("llama, 4 to 1", OURS), text(300)

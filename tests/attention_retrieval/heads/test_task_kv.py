@@ -60,6 +60,14 @@ def test_the_furthest_and_the_nearest_read_everything_and_the_others_the_middle(
         np.testing.assert_array_equal(middle[head], wanted)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_of_two_heads_it_is_always_the_first_that_reads_everything(seed):
+    """Both are as far from their mean, but for rounding."""
+    rng = np.random.default_rng(seed)
+    reads = [TaskKV(**SETTINGS)._full(0, rng.normal(size=(2, 64)).astype(np.float32)) for _ in range(100)]
+    assert np.unique(reads, axis=0).tolist() == [[True, False]]
+
+
 def test_fewer_heads_are_far_in_deeper_layers_and_a_spent_budget_leaves_no_middle():
     keys, values, queries = drawn()
     policy = TaskKV(**SETTINGS, layers=5, first=0.5, last=0.1)

@@ -54,6 +54,18 @@ def test_every_policy_keeps_the_contract(name):
     check_prefill(Prefill.model_validate({"use": name, **SMALL[name]}))
 
 
+@pytest.mark.parametrize("sinks", [0, 32, 100, 900])
+@pytest.mark.parametrize("name", registry.names("prefill"))
+def test_any_number_of_sinks_is_read(name, sinks, monkeypatch):
+    """None and no window, more than a segment of the text, or more than there is."""
+    monkeypatch.setattr("fovea.attention_retrieval.testing.prefills.SINKS", sinks)
+    alone = {"window": 0} if name != "band" and "window" in SMALL[name] else {}
+    policy = Prefill.model_validate({"use": name, **SMALL[name], **alone})
+    check_prefill(policy)
+    seen = sight(policy.columns(block_of(layer(700), 640, 641)), 640, 641)
+    assert seen[:, : min(sinks, 641)].all()
+
+
 @pytest.mark.parametrize(("start", "stop"), [(0, 40), (3, 60), (100, 300), (299, 300)])
 def test_a_band_is_its_formula(start, stop):
     window = 20
