@@ -4,8 +4,8 @@
     its value             v_c + r_c B q                          r_c mean square distance of its keys from k_c
     A = S_kk / tr S_kk    B = S_vk / tr S_kk                     S: sums of (k - k_c)(k - k_c)', (v - v_c)(k - k_c)'
     uncertain             u_c = w_c r_c q' A q / 2               w_c its share of the attention, by this estimate
-    read row by row       the most uncertain for a row, until those left add up to `rest`; the mean over every eighth
-                          query of a block, and over the heads of a kv group
+    read row by row       the most uncertain for a row, until those left add up to `rest`, u_c the mean over every
+                          eighth query of a block and the heads of a kv group; and where one of these has u_c > `one`
 
 So nothing is dropped: what is not read is estimated to the second moment of its keys, and to the mixed one of keys and
 values, which costs a number a cluster and two small matrices a head. Clusters are spherical k-means inside segments of
@@ -18,15 +18,17 @@ width and the mixed moment are ours.
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
-import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.index.blas import one_thread
 from fovea.attention_retrieval.index.kmeans import kmeans, nearest
 from fovea.attention_retrieval.prefill.prefill import Block, Columns, Means, Prefill, Width
+
+if TYPE_CHECKING:
+    import torch
 
 EVERY = 8
 """One row of so many is asked what a block's clusters weigh."""
@@ -42,6 +44,9 @@ class WavePrefill(Prefill, name="wave"):
 
     rest: Annotated[float, Field(ge=0, le=1)] = 0.07
     """How uncertain what is estimated may be, as a share of a block's attention; with 0 every row is read."""
+
+    one: Annotated[float, Field(ge=0)] = 0.1
+    """How uncertain a cluster may be to one query."""
 
     block: PositiveInt = 128
     """Rows that share their columns."""
@@ -71,16 +76,18 @@ class WavePrefill(Prefill, name="wave"):
 
     def _head(self, block: Block, head: int, sinks: int, far: int) -> tuple[np.ndarray, Means]:
         """Rows that a kv head's group reads, and what stands for the others."""
+        import torch
+
         made, (keys, values) = self._clusters(block, head, sinks, far), (block.keys[head], block.values[head])
         asked = block.queries[head, :, ::EVERY].flatten(0, 1).float()
         wide = (asked @ made.around * asked).sum(dim=1, keepdim=True) / 2
         logits = torch.addmm(made.sizes.log(), asked, made.keys.T) + wide * made.spread
         near = torch.cat([keys[:sinks], keys[far : block.start]]).float()
         lse = torch.logaddexp((asked @ near.T).logsumexp(dim=1), logits.logsumexp(dim=1))
-        unsure = ((logits - lse[:, None]).exp_() * wide.clamp(0)).mean(dim=0) * made.spread
+        each = (logits - lse[:, None]).exp_().mul_(wide.clamp(0)).mul_(made.spread)
+        unsure, read = each.mean(dim=0), each.amax(dim=0) > self.one
         order = (unsure / made.sizes).argsort(descending=True, stable=True)
         left = unsure.sum() - unsure[order].cumsum(0) + unsure[order]
-        read = torch.zeros(len(order), dtype=torch.bool, device=left.device)
         read[order[left > self.rest]] = True
         rows = np.flatnonzero(read.cpu().numpy()[made.cells]) + sinks
         others = ~read
@@ -106,6 +113,8 @@ class WavePrefill(Prefill, name="wave"):
 
     def _segment(self, keys: torch.Tensor, values: torch.Tensor, seed: tuple[int, int]) -> Clusters:
         """Spherical k-means of a segment's keys around their mean."""
+        import torch
+
         rows, them = keys.float().cpu().numpy(), values.float().cpu().numpy()
         centred = rows - rows.mean(axis=0)
         count = max(len(rows) // self.size, 1)
@@ -144,6 +153,8 @@ class Clusters(NamedTuple):
 
 def joined(parts: list[Clusters]) -> Clusters:
     """The clusters of segments that follow each other."""
+    import torch
+
     columns = list(zip(*(part[:6] for part in parts)))
     keys, values, sizes, spread = (torch.cat(each) for each in columns[:4])
     around, cross = (torch.stack(each).sum(dim=0) for each in columns[4:])

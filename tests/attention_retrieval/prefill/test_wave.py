@@ -1,0 +1,76 @@
+"""Clusters while a prompt is read: estimates are their formula, nothing is forgotten, what is uncertain is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+from fovea.attention_retrieval.cache.prompt import attend_means  # noqa: E402
+from fovea.attention_retrieval.prefill.prefill import Means, Prefill, Width  # noqa: E402
+from fovea.attention_retrieval.prefill.wave import WavePrefill  # noqa: E402
+from fovea.attention_retrieval.testing.prefills import SINKS, block_of  # noqa: E402
+from fovea.attention_retrieval.testing.selections import layer  # noqa: E402
+from tests.attention_retrieval.prefill.test_prefill import plain, read  # noqa: E402
+
+SMALL = {"block": 16, "segment": 64, "window": 8}
+
+
+def wave(**settings) -> WavePrefill:
+    return Prefill.model_validate({"use": "wave", **SMALL, **settings})
+
+
+def test_means_with_a_width_are_their_formula():
+    rng = np.random.default_rng(0)
+    keys, values = rng.normal(size=(2, 30, 8))
+    q, counts, r = rng.normal(size=(3, 5, 8)), rng.integers(1, 9, 30), rng.random(30)
+    a, b = (each @ each.T / 8 for each in rng.normal(size=(2, 8, 8)))
+    logits = q @ keys.T + np.log(counts) + r * (np.einsum("gti,ij,gtj->gt", q, a, q) / 2)[..., None]
+    weights = np.exp(logits)
+    each = values + r[:, None] * (q @ b.T)[:, :, None]
+    wanted = np.einsum("gtn,gtnd->gtd", weights, each) / weights.sum(axis=2, keepdims=True)
+    tensors = [torch.from_numpy(each).float() for each in (q, keys, values, r, a, b)]
+    means = Means(*tensors[1:3], counts.astype(np.float32), Width(*tensors[3:]))
+    out, lse = attend_means(tensors[0] * 2, means, 0.5)
+    np.testing.assert_allclose(out, wanted, atol=1e-4)
+    np.testing.assert_allclose(lse, np.log(weights.sum(axis=2)), atol=1e-4)
+
+
+def test_each_row_before_a_block_is_read_or_stands_in_a_cluster():
+    columns = wave(rest=0.05).columns(block_of(layer(700), 672, 688))
+    for ids, means in zip(columns.ids, columns.means):
+        assert len(ids) + means.counts.sum() == 672
+        assert {*range(SINKS), *range(640, 672)} <= {*ids.tolist()}
+        assert 0 < means.counts.sum() < 640
+
+
+def test_an_estimate_is_nearer_than_what_is_dropped():
+    whole, near = plain(3), read(wave(rest=1, one=10), 3, (300,))
+    dropped = read(Prefill.model_validate({"use": "band", "window": 64}), 3, (300,))
+    away = [float((each - whole).norm() / whole.norm()) for each in (near, dropped)]
+    assert away[0] < 0.75 * away[1], "of keys that have no structure at all"
+
+
+def test_less_uncertainty_reads_more_and_is_nearer():
+    block, whole, before = block_of(layer(700), 672, 688), plain(3), np.inf
+    counts = [np.mean([len(ids) for ids in wave(rest=rest, one=10).columns(block).ids]) for rest in (1, 0.1, 0.01, 0)]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1] == 672
+    for rest in (1, 0.1, 0.01, 0):
+        away = float((read(wave(rest=rest, one=10), 3, (300,)) - whole).norm())
+        assert away <= before * 1.02
+        before = away
+    assert away < 1e-3
+
+
+def test_what_one_query_wants_is_read_for_all():
+    """A row unlike those of its cluster, which one of the queries looks for, and no other does."""
+    block, at = block_of(layer(700), 672, 688), 200
+    block.queries[:] *= 0.01
+    lone = torch.nn.functional.normalize(torch.randn(block.keys.shape[2], generator=torch.manual_seed(0)), dim=0)
+    block.keys[0, at] += 8 * lone
+    block.queries[0, 1, 8] = 2 * lone
+    assert at in wave(rest=1, one=0.1).columns(block).ids[0]
+    assert at not in wave(rest=1, one=10).columns(block).ids[0]
