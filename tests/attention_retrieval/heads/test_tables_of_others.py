@@ -40,7 +40,7 @@ def test_a_kv_head_has_the_mean_of_its_groups_estimates():
 def test_a_file_that_is_no_table_says_how_one_is_made(tmp_path, text):
     if text is not None:
         (tmp_path / "odd.tsv").write_text(text)
-    with pytest.raises(ValueError, match=r"fovea train heads duo|scores must be a row a layer|no table of numbers"):
+    with pytest.raises(ValueError, match=r"fovea train heads duo|must be a row a layer|no table of numbers"):
         Duo(scores=str(tmp_path / "odd.tsv"))
 
 
