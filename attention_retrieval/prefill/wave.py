@@ -42,7 +42,7 @@ class WavePrefill(Prefill, name="wave"):
     size: PositiveInt = 8
     """Rows a cluster, on average."""
 
-    rest: Annotated[float, Field(ge=0, le=1)] = 0.07
+    rest: Annotated[float, Field(ge=0, le=1)] = 0.05
     """How uncertain what is estimated may be, as a share of a block's attention; with 0 every row is read."""
 
     one: Annotated[float, Field(ge=0)] = 0.1
@@ -51,7 +51,7 @@ class WavePrefill(Prefill, name="wave"):
     block: PositiveInt = 128
     """Rows that share their columns."""
 
-    segment: PositiveInt = 1024
+    segment: PositiveInt = 512
     """Rows of the text that are clustered together."""
 
     window: NonNegativeInt = 256
