@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -30,6 +30,12 @@ class RetrievalSet:
     questions: list[str] = field(default_factory=list)
     gold: list[set[str]] = field(default_factory=list)
     spans: list[list[tuple[str, Span]]] | None = None
+
+    def of(self, chosen: Sequence[int]) -> RetrievalSet:
+        """The same with some of the questions."""
+        spans = None if self.spans is None else [self.spans[i] for i in chosen]
+        asked, gold = [self.questions[i] for i in chosen], [self.gold[i] for i in chosen]
+        return replace(self, questions=asked, gold=gold, spans=spans)
 
 
 Reader = Callable[[Path, Encoder], RetrievalSet]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from functools import lru_cache
 
-from fovea.rag.tokens import patterns, words
+from fovea.rag.tokens import NO_UNITS, cut, patterns, words
 
 _COMMON = (
     "a an the of in on at to for from by with and or as is are was were be been being it its this that these those he "
@@ -26,18 +25,21 @@ def stems(text: str) -> frozenset[str]:
 
 
 def holds(folded: str, stem: str) -> bool:
-    """Whether a text that `fovea.rag.folding.fold` has made holds a word with this stem: as one of `cut(folded)` does,
-    without cutting the whole text.
+    """Whether a text that `fovea.rag.folding.fold` has made holds a word with this stem: as one of `cut(folded)` does.
+    Only a text with a script without spaces, or with vowel signs, is cut for it.
     """
-    unit, at = patterns(stem).unit.fullmatch(stem), folded.find(stem)
+    if patterns(folded).unit.pattern != NO_UNITS:
+        return stem in _cut(folded)
+    at = folded.find(stem)
     while at >= 0:
         end = at + len(stem)
-        begins = unit or not at or not _goes_on(folded[at - 1])
-        if begins and (unit or len(stem) == STEM or end == len(folded) or not _goes_on(folded[end])):
+        begins = not at or not folded[at - 1].isalnum()
+        if begins and (len(stem) == STEM or end == len(folded) or not folded[end].isalnum()):
             return True
         at = folded.find(stem, at + 1)
     return False
 
 
-def _goes_on(letter: str) -> bool:
-    return letter.isalnum() or (not letter.isascii() and unicodedata.category(letter)[0] == "M")
+@lru_cache(maxsize=256)
+def _cut(folded: str) -> frozenset[str]:
+    return frozenset(word[:STEM] for word in cut(folded))

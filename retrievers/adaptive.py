@@ -37,13 +37,13 @@ class AdaptiveFuser(Fuser, name="adaptive"):
     (docs/retrievers.md); `fovea tune fusion` chooses them on questions of one's own.
     """
 
-    meaning: NonNegativeFloat = 0.6
+    meaning: NonNegativeFloat = 0.5
     """Weight of similarity, in standard deviations, where the other lists are not flat at all."""
-    flat: NonNegativeFloat = 2.0
+    flat: NonNegativeFloat = 2.5
     """What is added to it where they are entirely flat."""
     words: NonNegativeFloat = 1.5
     """Weight of the other lists' scores, as shares of their best."""
-    coverage: NonNegativeFloat = 4.75
+    coverage: NonNegativeFloat = 4.5
     """Weight of the question's stems that a chunk holds; 0 reads no text."""
     read: PositiveInt = 30
     """Chunks whose stems are looked at."""
