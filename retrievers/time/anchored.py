@@ -18,6 +18,7 @@ from fovea.retrievers.time.words import RELATIONS, phrases
 
 LEAD = 24
 """Characters before a weekday or a month in which a word must say that it is a date."""
+_WORD = re.compile(r"[\w'’-]+")
 _QUARTER = r"Q(?P<q>[1-4])(?![\w.])(?!\s+\d{4})"
 
 
@@ -35,6 +36,8 @@ class Anchored:
         self._lexicon = lexicon
         self._turn = {word: turn for turn, f in ((-1, "last"), (0, "this"), (1, "next")) for word in lexicon.said(f)}
         self._rolling, self._today = lexicon.said("rolling"), lexicon.said("today")
+        known = {*lexicon.units, *lexicon.weekdays, *lexicon.months, *self._today, *lexicon.phrases}
+        self._hints = {word.lower().split()[-1] for word in known} | {"q1", "q2", "q3", "q4", "t1", "t2", "t3", "t4"}
         self._more, self._less = lexicon.said("more"), lexicon.said("less")
         leads = [p for f in (*RELATIONS, "to", "both", "origin", "in_year") for p in phrases(lexicon.languages, f)]
         self._leads = {phrase.split()[-1] for phrase in [*leads, *lexicon.said("on"), *self._turn]}
@@ -64,6 +67,8 @@ class Anchored:
 
     def find(self, text: str, now: Now) -> list[Found]:
         """The expressions of a text, in order; none overlaps another."""
+        if self._hints.isdisjoint(_WORD.findall(text.lower())):
+            return []
         found: list[Found] = []
         for match in self._pattern.finditer(text):
             try:
@@ -96,6 +101,8 @@ class Anchored:
             return self._near(text, match, groups, unit, now)
         for name, n in (("lasting", "n"), ("lasting2", "n2"), ("lasting3", "n3")):
             if name in groups:
+                if name != "lasting" and self._lexicon.count(groups[n]) == 1:  # "The one last week" is no last one.
+                    return None
                 first = shifted(day, self._unit(groups[name]), -self._lexicon.count(groups[n]))
                 return Found(start, end, Interval(first.toordinal(), number, "last"))
         if "since" in groups:

@@ -121,11 +121,21 @@ class Lexicon:
         """A pattern of a number in digits or words."""
         return rf"(?:\d{{1,3}}|{'|'.join(sorted(self.numbers, key=len, reverse=True))})"
 
+    @cached_property
+    def phrases(self) -> set[str]:
+        """Words such as "yesterday" and phrases such as "last month", as the library lists them."""
+        return {
+            word
+            for info in self._infos
+            for meaning, words in info.get("relative-type", {}).items()
+            if any(unit in meaning for unit in UNITS + WEEKDAYS) and meaning != "0 day ago"
+            for word in words
+            if len(word) > 3
+        }
+
     def _phrases(self) -> Iterator[str]:
+        yield from map(re.escape, self.phrases)
         for info in self._infos:
-            for meaning, words in info.get("relative-type", {}).items():
-                if any(unit in meaning for unit in UNITS) and meaning != "0 day ago":
-                    yield from (re.escape(word) for word in words if len(word) > 3)
             for meaning, patterns in info.get("relative-type-regex", {}).items():
                 if any(unit in meaning for unit in UNITS):
                     yield from (p.replace(COUNT, self.number) for p in patterns if len(p) - len(COUNT) > 4)

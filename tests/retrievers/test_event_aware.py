@@ -31,7 +31,7 @@ TEXTS = {
     "first": "Ada Smith led the club from 1950 to 1953.",
     "second": "Ben Jones led the club from 1954 to 1959.",
     "third": "Cleo Brown led the club from 1960 to 1972.",
-    "none": "The club plays in red, and always did.",
+    "none": "The club wears red, and always did.",
 }
 MOMENTS = st.datetimes(datetime(1940, 1, 1), datetime(1990, 1, 1), timezones=st.sampled_from([None, UTC]))
 EVENTS = st.lists(st.tuples(st.sampled_from(["Jones leads the club", "rain"]), st.datetimes(
