@@ -157,8 +157,9 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         features = event_head.time_features(starts, ends, asked.first, asked.at)
         events = np.array([vector for _, vector in found], np.float32).reshape(-1, len(start))
         moved = event_head.moved(start, events, features, arrays)
-        if found:
-            self._watch(moved)
+        if not found:
+            return moved._replace(vector=start)  # The very same, not only up to rounding.
+        self._watch(moved)
         return moved
 
     def _timed(self, hits: Sequence[Hit], asked: Asked, share: float, corpus: Corpus) -> list[Hit]:

@@ -54,6 +54,7 @@ ENGLISH = [
     ("What did she do the day after 28 February 2024?", [("at", "2024-02-29", "2024-02-29")]),
     ("Whom did she meet the Friday before 22 October 2023?", [("at", "2023-10-20", "2023-10-20")]),
     ("What did she do the weekend before April 10, 2023?", [("at", "2023-04-08", "2023-04-09")]),
+    ("What did she do last weekend before April 10, 2023?", [("at", "2023-04-08", "2023-04-09")]),
     ("What was said since last decade?", [("since", "2010-01-01", "")]),
     ("Who sang on Black Friday?", []),
     ("Who may march?", []),

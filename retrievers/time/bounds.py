@@ -1,10 +1,10 @@
 """What the words around dates make of them: ranges, and intervals that are open on one side.
 
-    "from 2010 to last year"          from-to [2010-01-01, end of that year]
-    "before last month"               before  [..., the last day before that month]
-    "until the end of last quarter"   until   [..., its last day]
-    "2015 or later"                   since   [2015-01-01, ...]
-    "two weeks before 11 August"      at      the week that lies two before that day
+"from 2010 to last year"          from-to [2010-01-01, end of that year]
+"before last month"               before  [..., the last day before that month]
+"until the end of last quarter"   until   [..., its last day]
+"2015 or later"                   since   [2015-01-01, ...]
+"two weeks before 11 August"      at      the week that lies two before that day
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class Bounds:
                 at += 2
                 continue
             if (bound := self._bound(text, one, lead)) is not None:
+                while read and read[-1].end > bound.start:  # "last weekend before 10 April" is one of that day's.
+                    read.pop()
                 read.append(bound)
             at += 1
         return read

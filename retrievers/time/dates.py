@@ -192,6 +192,7 @@ class Dates:
                 return first.start(), Interval(opens.start, interval.end, "from-to")
         return found.start(), interval
 
+
 def _centuries(text: str) -> Iterator[Found]:
     for match in _CENTURY.finditer(text):
         roman = match["roman"] or match["after"]

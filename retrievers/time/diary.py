@@ -1,8 +1,8 @@
 """Days that stand at the beginning of a line: those of what is said behind them, in logs, diaries and dialogues.
 
-    [2023-05-08 10:30] Ann: We moved in yesterday.      told: 2023-05-08, 2023-05-07
-    ## 9 May 2023
-    Ben: So you have been there for two days.
+[2023-05-08 10:30] Ann: We moved in yesterday.      told: 2023-05-08, 2023-05-07
+## 9 May 2023
+Ben: So you have been there for two days.
 """
 
 from __future__ import annotations

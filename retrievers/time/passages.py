@@ -65,7 +65,9 @@ class PassageTimes:
     chunk itself, from that one.
     """
 
-    def __init__(self, languages: Languages = SPOKEN, dates: Sequence[str] = DATES, *, looks_back: bool = False) -> None:
+    def __init__(
+        self, languages: Languages = SPOKEN, dates: Sequence[str] = DATES, *, looks_back: bool = False
+    ) -> None:
         self.languages, self.dates, self.looks_back = languages, tuple(dates), looks_back
         self._scanner = scanner(languages)
         self._known: dict[tuple[str, Interval | None], tuple[Interval, ...]] = {}
@@ -121,8 +123,6 @@ def _dated(value: Scalar, languages: Languages) -> Interval | None:
 
 
 @lru_cache(maxsize=8)
-def passage_times(
-    languages: Languages, dates: tuple[str, ...] = DATES, *, looks_back: bool = False
-) -> PassageTimes:
+def passage_times(languages: Languages, dates: tuple[str, ...] = DATES, *, looks_back: bool = False) -> PassageTimes:
     """Made once for a choice of languages and fields, so that several stages read a chunk once."""
     return PassageTimes(languages, dates, looks_back=looks_back)
