@@ -1,4 +1,4 @@
-"""Questions that name a time, over dialogues whose turns have dates and over pages that tell of years: what time is worth.
+"""Questions that name a time, over dialogues with dates and over pages that tell of years: what time is worth.
 
     python benchmarks/dated.py --data ../shared/data [--cache FOLDER] [--json]
 

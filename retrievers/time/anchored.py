@@ -90,7 +90,7 @@ class Anchored:
         groups = {name: value.lower() for name, value in match.groupdict().items() if value is not None}
         day, number = now.day, now.day.toordinal()
         if "q" in groups:
-            return Found(start, end, _turned([quarter(day.year + i, int(groups["q"])) for i in (-1, 0, 1)], 0, now))
+            return Found(start, end, nearest([quarter(day.year + i, int(groups["q"])) for i in (-1, 0, 1)], 0, now))
         if "today" in groups:
             return Found(start, end, Interval(number, number), weak=True)
         if "weekday" in groups:
@@ -158,7 +158,7 @@ class Anchored:
                 continue
         if not there:
             return None
-        return Found(*match.span(), _turned(there, self._turn.get(said or ""), now), turns=said is None)
+        return Found(*match.span(), nearest(there, self._turn.get(said or ""), now), turns=said is None)
 
     def _ago(self, match: re.Match[str], groups: dict[str, str], now: Now) -> Found | None:
         which = next((name[4:] for name in groups if name.startswith("ago_")), None)
@@ -196,7 +196,7 @@ def taken(text: str, found: list[Found]) -> bytearray:
     return held
 
 
-def _turned(there: list[Interval], turn: int | None, now: Now) -> Interval:
+def nearest(there: list[Interval], turn: int | None, now: Now) -> Interval:
     """Of the same time in several years, in order, the one that is meant."""
     number = now.day.toordinal()
     past, coming = [i for i in there if i.start <= number], [i for i in there if i.start > number]

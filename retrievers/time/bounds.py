@@ -109,7 +109,7 @@ class Bounds:
                     return Found(found.start(), one.end, around(away_day, unit))
             if unit == "weekend":
                 near = around(day_of(edge + sign), unit)
-                if near.end >= edge and sign < 0 or near.start <= edge and sign > 0:
+                if (near.end >= edge and sign < 0) or (near.start <= edge and sign > 0):
                     near = Interval(near.start + 7 * sign, near.end + 7 * sign)
                 return Found(found.start(), one.end, near)
             far = shifted(day_of(edge), unit, sign).toordinal()

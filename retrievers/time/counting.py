@@ -17,7 +17,7 @@ class Counting(NamedTuple):
     one: str
     """Articles, and other forms of one."""
     last: str
-    """Before or after a unit, the one before this: "last year"; with a number, so many up to the day: "last 3 years"."""
+    """Before or after a unit, the one before this: "last year"; with a number, so many up to now: "last 3 years"."""
     rolling: str
     """Before a unit without a number, one up to the day: "the past year"."""
     this: str
@@ -66,7 +66,8 @@ COUNTING: dict[str, Counting] = {
         closing="end, close",
         on="on, in, of, during, throughout, early, late, mid, as of",
         today="present, the present, today, now, date, this day, the present day",
-        onward="onward, onwards, and onward, and onwards, or later, and later, and after, or after, or newer, and newer",
+        onward="onward, onwards, and onward, and onwards, or later, and later, and after, or after, or newer, "
+        "and newer",
         back="or earlier, and earlier, or before, and before, or older, and older",
     ),
     "de": Counting(

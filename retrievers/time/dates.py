@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from math import inf
-from typing import NamedTuple
 
 from fovea.retrievers.time.days import Interval, Relation, span
 from fovea.retrievers.time.found import Found, quarter

@@ -63,7 +63,7 @@ class Lexicon:
 
     @cached_property
     def weekdays(self) -> dict[str, int]:
-        """Number of the weekday by its names in small letters, Monday 0; short forms, which are other words, left out."""
+        """Number of the weekday by its names in small letters, Monday 0; short forms are other words too."""
         return {
             name.lower(): number
             for info in self._infos

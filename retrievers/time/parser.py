@@ -18,7 +18,7 @@ from fovea.retrievers.time.scan import scanner
 from fovea.retrievers.time.words import phrases
 
 Languages = tuple[str, ...]
-SPOKEN: Languages = ("en", "de", "fr", "es")
+SPOKEN: Languages = ("en", "de", "fr", "es", "zh")
 """The languages that are read where nothing else is said."""
 
 

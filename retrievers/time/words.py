@@ -47,8 +47,8 @@ LANGUAGES: dict[str, Words] = {
     "en": Words(
         before="before, prior to, earlier than, preceding, pre, older than",
         after="after, later than, following, post, newer than",
-        since="since, starting in, starting from, starting, beginning in, as from, no earlier than, not earlier than, not before, "
-        "ever since",
+        since="since, starting in, starting from, starting, beginning in, as from, no earlier than, not earlier than, "
+        "not before, ever since",
         until="until, till, up to, up until, by, no later than, not later than, not after, ending in, through",
         between="between",
         to="to, until, till, through, up to",
@@ -74,7 +74,8 @@ LANGUAGES: dict[str, Words] = {
         before="vor, bevor, früher als, älter als",
         after="nach, später als, neuer als",
         since="seit, ab, frühestens, nicht vor",
-        until="bis, bis zum, bis zur, bis in, spätestens, bis spätestens, nicht später als, nicht nach, bis einschließlich",
+        until="bis, bis zum, bis zur, bis in, spätestens, bis spätestens, nicht später als, nicht nach, "
+        "bis einschließlich",
         between="zwischen",
         to="bis, bis zum",
         both="und",

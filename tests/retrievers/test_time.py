@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import pairwise
 from math import inf, isinf
 
 import pytest
@@ -17,7 +18,7 @@ from fovea.rag.trace import Trace
 from fovea.rag.types import Document, Hit, Query, Span
 from fovea.retrievers.time.days import Interval, calendar, day_number, iso, moment, span
 from fovea.retrievers.time.fit import fit, recency
-from tests.time_bounds import ENGLISH, FRENCH, GERMAN, OTHER_DAYS, SPANISH
+from tests.time_bounds import CHINESE, ENGLISH, FRENCH, GERMAN, OTHER_DAYS, SPANISH
 from tests.time_expressions import FIRST, SECOND
 
 pytest.importorskip("dateparser", reason="needs the extra 'time'")
@@ -25,13 +26,13 @@ pytest.importorskip("dateparser", reason="needs the extra 'time'")
 from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.recency import RecencyRefiner
 from fovea.retrievers.time.anchored import Now
-from fovea.retrievers.time.parser import TimeParser
+from fovea.retrievers.time.parser import SPOKEN, TimeParser
 from fovea.retrievers.time.passages import UNDATED, PassageTimes
 from fovea.retrievers.time.scan import scanner
 from fovea.retrievers.time_filter import TimeFilterRefiner
 from fovea.retrievers.time_scope import TimeScopeRefiner
 
-PARSER, SCANNER = TimeParser(), scanner(("en", "de", "fr", "es"))
+PARSER, SCANNER = TimeParser(), scanner(SPOKEN)
 ASKED_ON = datetime(2020, 6, 15, 12)
 ENCODER = HashEncoder()
 
@@ -53,7 +54,7 @@ def test_sixty_expressions():
     assert len(wrong) <= 3, wrong
 
 
-BOUNDS = [("2026-01-14", *row) for row in (*ENGLISH, *GERMAN, *FRENCH, *SPANISH)] + OTHER_DAYS
+BOUNDS = [("2026-01-14", *row) for row in (*ENGLISH, *GERMAN, *FRENCH, *SPANISH, *CHINESE)] + OTHER_DAYS
 
 
 @pytest.mark.parametrize(("day", "text", "expected"), BOUNDS, ids=[f"{day} {text}" for day, text, _ in BOUNDS])
@@ -85,12 +86,19 @@ def test_bounds_meet_at_the_time_that_they_bound(phrase, day):
     assert at.start <= at.end <= day.toordinal() + 1
 
 
-@given(st.text(alphabet="0123456789 -–./,abcMay'BC", max_size=40) | st.lists(st.sampled_from(
-    "last next this 3 two week weeks month Monday ago before after since May 31 February 2024 to between and today"
-    .split())).map(" ".join), st.datetimes())  # fmt: skip
+WORDS = (
+    "last", "next", "this", "3", "two", "weeks", "month", "Monday", "ago", "before", "after", "since", "May", "31",
+    "to", "February", "2024", "between", "and", "today", "去年", "三天前", "以前", "到", "2月29日",
+)  # fmt: skip
+ANYTHING = st.text(alphabet="0123456789 -–./,abcMay'BC年月日上周", max_size=40) | st.lists(st.sampled_from(WORDS)).map(
+    " ".join
+)
+
+
+@given(ANYTHING, st.datetimes())
 def test_anything_can_be_read_on_any_day(text, day):
     found = SCANNER.find(text, Now(day.date()))
-    for one, other in zip(found, found[1:]):
+    for one, other in pairwise(found):
         assert one.end <= other.start
     assert all(one.start < one.end <= len(text) and one.interval.start <= one.interval.end for one in found)
 
