@@ -115,7 +115,7 @@ class Bounds:
             far = shifted(day_of(edge), unit, sign).toordinal()
         except (ValueError, OverflowError):
             return None
-        return Found(found.start(), one.end, Interval(*sorted((far, edge + sign))))
+        return Found(found.start(), one.end, Interval(min(far, edge + sign), max(far, edge + sign)))
 
     def _lead(self, text: str, start: int) -> Lead:
         """What the words before a date make of it."""

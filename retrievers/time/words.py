@@ -204,5 +204,5 @@ RELATIONS: tuple[Relation, ...] = ("before", "after", "since", "until", "between
 def phrases(languages: tuple[str, ...], field: str) -> set[str]:
     """All phrases of one field in those of `languages` that are in `LANGUAGES`."""
     table = COUNTING if field in Counting._fields else LANGUAGES
-    lists = (getattr(table[name], field) for name in languages if name in table)  # type: ignore[attr-defined]
+    lists = (getattr(table[name], field) for name in languages if name in table)
     return {phrase.strip() for found in lists for phrase in found.split(",") if phrase.strip()}
