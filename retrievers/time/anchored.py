@@ -60,7 +60,7 @@ class Anchored:
             rf"|(?P<turn>{turn})\s+(?P<unit>{unit})|(?P<unit2>{unit})\s+(?P<turn2>{turn})"
             rf"|(?:(?P<turn3>{turn})\s+)?(?P<weekday>{any_of(lexicon.weekdays)})(?:\s+(?P<turn4>{turn}))?"
             rf"|(?:(?P<d>{day})\s+(?:of\s+|de\s+)?)?(?:(?P<turn5>{turn})\s+)?(?P<month>{month})(?:\s+(?P<turn6>{turn}))?"
-            rf"(?:\s+(?P<d2>{day}))?(?!\s*,?\s*\d{{2,}})"
+            rf"(?:\s+(?P<d2>{day}))?(?!\s{{0,3}},?\s{{0,3}}\d{{2,}})"
             rf"|(?P<today>{any_of(self._today)})|{_QUARTER})(?!\w)",
             re.IGNORECASE,
         )

@@ -41,7 +41,7 @@ class Bounds:
         self._between = phrases(languages, "between")
         self._onward, self._back = (_behind(phrases(languages, f)) for f in ("onward", "back"))
         to, today = any_of(self._to), any_of(phrases(languages, "today"))
-        self._goes_on = re.compile(rf"\s*(?:{to}|[–—-])\s*{today}(?!\w)", re.IGNORECASE)
+        self._goes_on = re.compile(rf"\s{{0,3}}(?:{to}|[–—-])\s{{0,3}}{today}(?!\w)", re.IGNORECASE)
         self._offset = re.compile(
             rf"(?<!\w)(?:(?P<n>{lexicon.number})\s+)?(?P<unit>{any_of([*lexicon.units, *lexicon.weekdays])})\s+"
             rf"(?:(?P<before>{any_of(phrases(languages, 'before'))})|{any_of(phrases(languages, 'after'))})\s+"
@@ -192,7 +192,7 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def _behind(words: set[str]) -> re.Pattern[str]:
-    return re.compile(rf"\s*,?\s*{any_of(words)}(?!\w)", re.IGNORECASE)
+    return re.compile(rf"\s{{0,3}},?\s{{0,3}}{any_of(words)}(?!\w)", re.IGNORECASE)
 
 
 def _words(text: str) -> str:

@@ -19,6 +19,7 @@ Diary = list[tuple[int, Interval]]
 """Where such lines begin, and their days, in order."""
 _LEAD = re.compile(r"[^\w\n]{0,6}")
 _HEADING = re.compile(r"#{1,6}\s[^\n]*")
+LONGEST_HEADING = 200
 LAST_DAY = date.max.toordinal()
 
 
@@ -28,7 +29,8 @@ def diary(text: str, scanner: Scanner) -> Diary:
     for one in scanner.find(text):
         if one.interval.start == one.interval.end:
             begin = text.rfind("\n", 0, one.start) + 1
-            if _LEAD.fullmatch(text, begin, one.start) or _HEADING.fullmatch(text, begin, one.start):
+            near = one.start - begin <= LONGEST_HEADING
+            if near and (_LEAD.fullmatch(text, begin, one.start) or _HEADING.fullmatch(text, begin, one.start)):
                 found.append((begin, one.interval))
     return found
 
