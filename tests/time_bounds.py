@@ -56,6 +56,19 @@ ENGLISH = [
     ("What did she do the weekend before April 10, 2023?", [("at", "2023-04-08", "2023-04-09")]),
     ("What did she do last weekend before April 10, 2023?", [("at", "2023-04-08", "2023-04-09")]),
     ("What was said since last decade?", [("since", "2010-01-01", "")]),
+    ("Tickets opened on or after 3 March 2025", [("since", "2025-03-03", "")]),
+    ("Tickets opened on or before last Tuesday", [("until", "", "2026-01-13")]),
+    ("What was published since the start of the year?", [("since", "2026-01-01", "")]),
+    ("What is due until the end of the month?", [("until", "", "2026-01-31")]),
+    ("What matters at the end of the day?", []),
+    ("What happened from Monday to Friday?", [("from-to", "2026-01-12", "2026-01-16")]),
+    ("What happened between 9 and 11 May 2025?", [("from-to", "2025-05-09", "2025-05-11")]),
+    ("What happened on May 9-11, 2025?", [("from-to", "2025-05-09", "2025-05-11")]),
+    ("What happened in May of last year?", [("at", "2025-05-01", "2025-05-31")]),
+    ("What was sold in the second half of 2019?", [("at", "2019-07-01", "2019-12-31")]),
+    ("What was sold in H1 2019?", [("at", "2019-01-01", "2019-06-30")]),
+    ("What was sold since the first week of May 2023?", [("since", "2023-05-01", "")]),
+    ("What changed over the last couple of weeks?", [("last", "2025-12-31", "2026-01-14")]),
     ("Who sang on Black Friday?", []),
     ("Who may march?", []),
     ("He paid with a quarter in her 90s.", []),
@@ -80,6 +93,8 @@ GERMAN = [
     ("Wer leitete es von 2010 bis heute?", [("from-to", "2010-01-01", "2026-01-14")]),
     ("Aufsätze von 2015 oder später", [("since", "2015-01-01", "")]),
     ("Was tat sie in der Woche vor dem 16. November 2023?", [("at", "2023-11-09", "2023-11-15")]),
+    ("Was galt seit Beginn des Jahres?", [("since", "2026-01-01", "")]),
+    ("Was wurde in der zweiten Hälfte 2019 verkauft?", [("at", "2019-07-01", "2019-12-31")]),
     ("Aufsätze nicht vor 2015", [("since", "2015-01-01", "")]),
 ]
 FRENCH = [
@@ -96,6 +111,8 @@ FRENCH = [
     ("Que chante-t-on depuis les années 90 ?", [("since", "1990-01-01", "")]),
     ("Qu'a-t-on reçu au cours des trois dernières semaines ?", [("last", "2025-12-24", "2026-01-14")]),
     ("Qui l'a dirigé de 2010 à aujourd'hui ?", [("from-to", "2010-01-01", "2026-01-14")]),
+    ("Qu'a-t-on vendu depuis le début de l'année ?", [("since", "2026-01-01", "")]),
+    ("Qu'a-t-on vendu en mars de l'année dernière ?", [("at", "2025-03-01", "2025-03-31")]),
     ("Articles de 2015 ou après", [("since", "2015-01-01", "")]),
 ]
 SPANISH = [
@@ -108,6 +125,7 @@ SPANISH = [
     ("¿Qué valía hasta finales del trimestre pasado?", [("until", "", "2025-12-31")]),
     ("¿Qué se canta desde los años 90?", [("since", "1990-01-01", "")]),
     ("¿Qué llegó en las últimas tres semanas?", [("last", "2025-12-24", "2026-01-14")]),
+    ("¿Qué se vendió en marzo del año pasado?", [("at", "2025-03-01", "2025-03-31")]),
     ("¿Quién lo dirigió desde 2010 hasta hoy?", [("from-to", "2010-01-01", "2026-01-14")]),
 ]
 CHINESE = [

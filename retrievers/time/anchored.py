@@ -18,7 +18,7 @@ from fovea.retrievers.time.words import RELATIONS, phrases
 
 LEAD = 24
 """Characters before a weekday or a month in which a word must say that it is a date."""
-_WORD = re.compile(r"[\w'’-]+")
+_WORD = re.compile(r"\w+")
 _QUARTER = r"Q(?P<q>[1-4])(?![\w.])(?!\s+\d{4})"
 
 
@@ -37,7 +37,16 @@ class Anchored:
         self._turn = {word: turn for turn, f in ((-1, "last"), (0, "this"), (1, "next")) for word in lexicon.said(f)}
         self._rolling, self._today = lexicon.said("rolling"), lexicon.said("today")
         known = {*lexicon.units, *lexicon.weekdays, *lexicon.months, *self._today, *lexicon.phrases}
-        self._hints = {word.lower().split()[-1] for word in known} | {"q1", "q2", "q3", "q4", "t1", "t2", "t3", "t4"}
+        self._hints = {_WORD.findall(word.lower())[-1] for word in known} | {
+            "q1",
+            "q2",
+            "q3",
+            "q4",
+            "t1",
+            "t2",
+            "t3",
+            "t4",
+        }
         self._more, self._less = lexicon.said("more"), lexicon.said("less")
         leads = [p for f in (*RELATIONS, "to", "both", "origin", "in_year") for p in phrases(lexicon.languages, f)]
         self._leads = {phrase.split()[-1] for phrase in [*leads, *lexicon.said("on"), *self._turn]}
@@ -51,12 +60,14 @@ class Anchored:
         since = any_of(phrases(lexicon.languages, "since"))
         ends = any_of(pattern.partition("#")[2].strip() for pattern in lexicon.said("ago") if pattern.startswith("#"))
         day = r"\d\d?(?:st|nd|rd|th|er|º|\.)?(?!\d)"
+        edge, fill = any_of([*lexicon.said("opening"), *lexicon.said("closing")]), any_of(lexicon.said("fill"))
         month = any_of(name for name in lexicon.months if len(name.strip(".")) > 2)
         self._pattern = re.compile(
             rf"(?<!\w)(?:(?:{last})\s+(?P<n>{number})\s+(?P<lasting>{unit})|(?P<n2>{number})\s+(?:{last})\s+"
             rf"(?P<lasting2>{unit})|(?P<n3>{number})\s+(?P<lasting3>{unit})\s+(?:{last})"
             rf"|{'|'.join(ago) or '(?!)'}"
             rf"|(?:{since})\s+(?P<n4>{number})\s+(?P<since>{unit})(?!\s+{ends})"
+            rf"|{edge}\s+(?:{fill}\s+){{0,2}}(?:[ld]['’])?(?P<whole>{unit})(?!\s+{turn})"
             rf"|(?P<turn>{turn})\s+(?P<unit>{unit})|(?P<unit2>{unit})\s+(?P<turn2>{turn})"
             rf"|(?:(?P<turn3>{turn})\s+)?(?P<weekday>{any_of(lexicon.weekdays)})(?:\s+(?P<turn4>{turn}))?"
             rf"|(?:(?P<d>{day})\s+(?:of\s+|de\s+)?)?(?:(?P<turn5>{turn})\s+)?(?P<month>{month})(?:\s+(?P<turn6>{turn}))?"
@@ -83,7 +94,7 @@ class Anchored:
             interval = None if any(held[match.start() : match.end()]) else self._lexicon.interval(match[0], today)
             if interval is not None:
                 found.append(Found(*match.span(), interval))
-        return sorted(found)
+        return _of_years(text, sorted(found))
 
     def _read(self, text: str, match: re.Match[str], now: Now) -> Found | None:
         start, end = match.span()
@@ -93,6 +104,9 @@ class Anchored:
             return Found(start, end, nearest([quarter(day.year + i, int(groups["q"])) for i in (-1, 0, 1)], 0, now))
         if "today" in groups:
             return Found(start, end, Interval(number, number), weak=True)
+        if "whole" in groups:  # "The end of the year" is that of this one; "the end of the day" is a figure of speech.
+            unit = self._unit(groups["whole"])
+            return None if unit == "day" else Found(match.start("whole"), end, around(day, unit))
         if "weekday" in groups:
             return self._weekday(text, match, groups, now)
         if "month" in groups:
@@ -138,7 +152,7 @@ class Anchored:
                 day = number - back + 7
             case _:
                 day = number - back
-        return Found(*match.span(), Interval(day, day))
+        return Found(*match.span(), Interval(day, day), turns="" if said else "week")
 
     def _month(self, text: str, match: re.Match[str], groups: dict[str, str], now: Now) -> Found | None:
         said, of_month = groups.get("turn5") or groups.get("turn6"), groups.get("d") or groups.get("d2")
@@ -158,7 +172,7 @@ class Anchored:
                 continue
         if not there:
             return None
-        return Found(*match.span(), nearest(there, self._turn.get(said or ""), now), turns=said is None)
+        return Found(*match.span(), nearest(there, self._turn.get(said or ""), now), turns="" if said else "year")
 
     def _ago(self, match: re.Match[str], groups: dict[str, str], now: Now) -> Found | None:
         which = next((name[4:] for name in groups if name.startswith("ago_")), None)
@@ -184,6 +198,9 @@ class Anchored:
         return unit
 
 
+_OF = re.compile(r"\s*,?\s*(?:of|de|del|des|do|di)?\s*(?:the\s+|la\s+|el\s+)?(?:l['’])?\s*", re.IGNORECASE)
+OF = 12
+"""Characters between a month and its year."""
 CAPITAL = frozenset({"may", "march"})
 """Months that are other words in small letters."""
 
@@ -212,3 +229,23 @@ def nearest(there: list[Interval], turn: int | None, now: Now) -> Interval:
     if now.near or not past:
         return min(there, key=lambda i: abs((i.start + i.end) / 2 - number))
     return past[-1]
+
+
+def _of_years(text: str, found: list[Found]) -> list[Found]:
+    """Months and days followed by the year that they are of: "May of last year"."""
+    read: list[Found] = []
+    for one in found:
+        month = read[-1] if read else None
+        year = one.interval.end - one.interval.start in (364, 365) and one.interval.relation == "at"
+        near = month is not None and one.start - month.end <= OF and _OF.fullmatch(text, month.end, one.start)
+        if month and near and year and month.turns == "year":
+            read[-1] = Found(month.start, one.end, _in_year(month.interval, one.interval))
+        else:
+            read.append(one)
+    return read
+
+
+def _in_year(of: Interval, year: Interval) -> Interval:
+    first, last = date.fromordinal(int(of.start)), date.fromordinal(int(of.end))
+    number = date.fromordinal(int(year.start)).year
+    return span(number, first.month, first.day if first == last else None)

@@ -23,6 +23,15 @@ LEAD, FILLS, GAP = 40, 5, 24
 """Characters before a date that are looked at, fill words among them, and characters between the ends of a range."""
 _DASH = re.compile(r"\s*[–—-]\s*")
 _ARTICLE = re.compile(r"(?<!\w)[ldLD]['’](?!an )")
+ORDINALS = {"firs": 1, "seco": 2, "thir": 3, "four": 4, "last": 0, "erst": 1, "zwei": 2, "drit": 3, "vier": 4,
+            "letz": 0, "prem": 1, "deux": 2, "troi": 3, "quat": 4, "dern": 0, "prim": 1, "segu": 2, "terc": 3,
+            "cuar": 4, "últi": 0}  # fmt: skip
+"""Ordinals by their first four letters; 0 is the last."""
+_PORTION = re.compile(
+    rf"(?<!\w)(?P<number>(?:{'|'.join(ORDINALS)})\w*)\s+(?:(?P<week>weeks?|woche|semaine|semana)"
+    r"|half|hälfte|halbjahr|moitié|semestre|mitad)\s+(?:(?:of|des|de|del|im|in|von|du|d')\s*)?(?:the\s+|l['’])?$",
+    re.IGNORECASE,
+)
 Lead = tuple[Relation | None, int | None, bool]
 """The relation, the third of the date that is meant (0, 1, 2), and whether that is its very first or last day."""
 
@@ -54,7 +63,7 @@ class Bounds:
         read: list[Found] = []
         at = 0
         while at < len(dates):
-            one = dates[at]
+            one = self._portion(text, dates[at])
             lead = self._lead(text, one.start)
             if at + 1 < len(dates) and (joined := self._joined(text, one, dates[at + 1], lead)):
                 read.append(joined)
@@ -89,6 +98,24 @@ class Bounds:
             if found := pattern.match(text, one.end):
                 return Found(one.start, found.end(), related(one.interval, relation))  # type: ignore[arg-type]
         return None
+
+    def _portion(self, text: str, one: Found) -> Found:
+        """A half or a week of a date: "the second half of 2019", "the first week of May 2023"."""
+        found = _PORTION.search(text, max(0, one.start - LEAD), one.start) if one.interval.relation == "at" else None
+        if found is None:
+            return one
+        start, end, _ = one.interval
+        number = ORDINALS[found["number"].lower()[:4]]
+        if found["week"]:
+            first = end - 6 if number == 0 else start + 7 * (number - 1)
+            part = Interval(first, first + 6)
+        else:
+            year, month, _ = calendar_of(start)
+            middle = span(year, month + 6).start if end - start in (364, 365) else (start + end + 1) // 2
+            part = Interval(start, middle - 1) if number == 1 else Interval(middle, end)
+        if part.start < start or part.end > end:
+            return one
+        return one._replace(start=found.start(), interval=part)
 
     def _counted(self, text: str, one: Found) -> Found | None:
         """So long before or after a date, where a unit stands before the word: "the week before 3 May"."""
@@ -159,7 +186,7 @@ class Bounds:
         if which is not None and edge:
             last = _edge(other.interval, which)
         if last.end < first.start and other.turns:
-            last = _next_year(last)
+            last = _next_year(last) if other.turns == "year" else Interval(last.start + 7, last.end + 7)
         if last.end < first.start or isinf(first.start) or isinf(last.end):
             return None
         return Found(one.start, other.end, Interval(first.start, last.end, "between" if between else "from-to"))

@@ -16,6 +16,8 @@ class Counting(NamedTuple):
     """One to twelve, in order."""
     one: str
     """Articles, and other forms of one."""
+    two: str
+    """Vague forms of two."""
     last: str
     """Before or after a unit, the one before this: "last year"; with a number, so many up to now: "last 3 years"."""
     rolling: str
@@ -50,6 +52,7 @@ COUNTING: dict[str, Counting] = {
     "en": Counting(
         numbers="one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve",
         one="a, an",
+        two="couple of, a couple of",
         last="last, past, previous",
         rolling="past",
         this="this, current",
@@ -73,6 +76,7 @@ COUNTING: dict[str, Counting] = {
     "de": Counting(
         numbers="eins, zwei, drei, vier, fünf, sechs, sieben, acht, neun, zehn, elf, zwölf",
         one="ein, eine, einem, einen, einer, eines",
+        two="",
         last="letzte, letzten, letztem, letzter, letztes, vergangene, vergangenen, vergangenem, vergangener, "
         "vergangenes, vorige, vorigen, vorigem, voriger, voriges",
         rolling="",
@@ -96,6 +100,7 @@ COUNTING: dict[str, Counting] = {
     "fr": Counting(
         numbers="un, deux, trois, quatre, cinq, six, sept, huit, neuf, dix, onze, douze",
         one="une",
+        two="",
         last="dernier, dernière, derniers, dernières, passé, passée",
         rolling="",
         this="ce, cet, cette",
@@ -118,6 +123,7 @@ COUNTING: dict[str, Counting] = {
     "es": Counting(
         numbers="uno, dos, tres, cuatro, cinco, seis, siete, ocho, nueve, diez, once, doce",
         one="un, una",
+        two="par de, un par de",
         last="último, última, últimos, últimas, pasado, pasada",
         rolling="último, última",
         this="este, esta",
@@ -140,6 +146,7 @@ COUNTING: dict[str, Counting] = {
     "it": Counting(
         numbers="uno, due, tre, quattro, cinque, sei, sette, otto, nove, dieci, undici, dodici",
         one="un, una",
+        two="paio di, un paio di",
         last="scorso, scorsa, scorsi, scorse, ultimo, ultima, ultimi, ultime, passato, passata",
         rolling="ultimo, ultima",
         this="questo, questa",
@@ -162,6 +169,7 @@ COUNTING: dict[str, Counting] = {
     "nl": Counting(
         numbers="een, twee, drie, vier, vijf, zes, zeven, acht, negen, tien, elf, twaalf",
         one="één",
+        two="",
         last="vorig, vorige, afgelopen, laatste",
         rolling="afgelopen",
         this="dit, deze",
@@ -184,6 +192,7 @@ COUNTING: dict[str, Counting] = {
     "pt": Counting(
         numbers="um, dois, três, quatro, cinco, seis, sete, oito, nove, dez, onze, doze",
         one="uma, duas",
+        two="par de, um par de",
         last="último, última, últimos, últimas, passado, passada",
         rolling="último, última",
         this="este, esta",

@@ -49,11 +49,16 @@ _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "last": 4, "erste
              "zweiten": 2, "dritte": 3, "dritten": 3, "vierte": 4, "vierten": 4, "premier": 1, "deuxième": 2,
              "troisième": 3, "quatrième": 4, "primer": 1, "segundo": 2, "tercer": 3, "cuarto": 4}  # fmt: skip
 _QUARTER = re.compile(
-    rf"(?<!\w)(?:[QT]([1-4])|([1-4])(?:st|nd|rd|th|\.|er|e|º)\s+(?:quarter|quartal|trimestre)"
+    rf"(?<!\w)(?:[QT](?P<q>[1-4])|H(?P<half>[12])|(?P<nth>[1-4])(?:st|nd|rd|th|\.|er|e|º)\s+(?:quarter|quartal|trimestre)"
     rf"|(?P<word>{'|'.join(_ORDINALS)})\s+(?:quarter|quartal|trimestre))s?[\s/,]+(?:of\s+|de\s+|des\s+jahres\s+|del\s+)?$",
     re.IGNORECASE,
 )
 """Before a year: "Q3 2015", "third quarter of 2015"."""
+_DAY_RANGE = re.compile(
+    r"(?<![\w.,/-])(\d\d?)(?:st|nd|rd|th|er|º|\.)?\s*(?:[–—-]|to|and|bis|und|au|et|al|y|a)\s*(?:the\s|den\s|dem\s|el\s)?\s*$",
+    re.IGNORECASE,
+)
+"""Before a day of a month and year: "9 and 11 May 2025"."""
 _NEXT = re.compile(r"[\s-]?([^\W\d_]+)")
 
 
@@ -77,7 +82,7 @@ class Dates:
         day = r"\d\d?"
         self._month_before = re.compile(
             rf"(?<!\w)(?:(?P<d>{day})(?:st|nd|rd|th|er|º|\.)?\s+(?:of\s+|de\s+)?)?(?P<m>{months})\.?\s?,?\s*"
-            rf"(?:(?P<d2>{day})(?:st|nd|rd|th)?\s?,?\s+|(?:of|de|del|do)\s+)?$",
+            rf"(?:(?:(?P<d1>{day})\s?[–—-]\s?)?(?P<d2>{day})(?:st|nd|rd|th)?\s?,?\s+|(?:of|de|del|do)\s+)?$",
             re.IGNORECASE,
         )
         self._month_range = re.compile(
@@ -131,7 +136,10 @@ class Dates:
         if form["decade"] or (year % 10 == 0 and _word_before(text, start) in self._decade):
             return Found(start, end, Interval(span(year).start, span(year + 9).end)) if year % 10 == 0 else None
         if found := _QUARTER.search(text, max(0, start - 30), start):
-            number = _ORDINALS[found["word"].lower()] if found["word"] else int(found[1] or found[2])
+            if found["half"]:
+                months = (1, 6) if found["half"] == "1" else (7, 12)
+                return Found(found.start(), end, Interval(span(year, months[0]).start, span(year, months[1]).end))
+            number = _ORDINALS[found["word"].lower()] if found["word"] else int(found["q"] or found["nth"])
             return Found(found.start(), end, quarter(year, number))
         begin, interval = self._with_month(text, start, year)
         if form["to"] and (last := _full(year, form["to"])):
@@ -184,6 +192,13 @@ class Dates:
         if found is None:
             return start, span(year)
         interval = span(year, self._months[found["m"].lower()], _day(found))
+        if found["d"] and (day := _DAY_RANGE.search(text, max(0, found.start() - 12), found.start())):
+            opens = span(year, self._months[found["m"].lower()], int(day[1]))
+            if opens.start < interval.start:
+                return day.start(), Interval(opens.start, interval.end, "from-to")
+        if found["d2"] and found["d1"] and int(found["d1"]) < int(found["d2"]):
+            opens = span(year, self._months[found["m"].lower()], int(found["d1"]))
+            return found.start(), Interval(opens.start, interval.end, "from-to")
         if first := self._month_range.search(text, max(0, found.start() - 34), found.start()):
             opens = span(year, self._months[first["m"].lower()], _day(first))
             if opens.start <= interval.end:

@@ -21,8 +21,8 @@ class Found(NamedTuple):
     interval: Interval
     weak: bool = False
     """A time behind a bound or in a range alone, as "now" is; else a word like any other."""
-    turns: bool = False
-    """A month or a day without its year: in a range, the end lies in the year that follows the beginning."""
+    turns: Literal["", "week", "year"] = ""
+    """A weekday, or a month or day without its year: in a range, its end is the next one after the beginning."""
 
 
 def shifted(day: date, unit: str, count: int) -> date:

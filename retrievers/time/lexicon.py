@@ -91,7 +91,7 @@ class Lexicon:
 
     def count(self, number: str) -> int:
         """The number of a word or of digits; raises ValueError for another word."""
-        return int(number) if number.isdigit() else self.numbers[number.lower()]
+        return int(number) if number.isdigit() else self.numbers[" ".join(number.lower().split())]
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -108,6 +108,7 @@ class Lexicon:
                 own = COUNTING[name].numbers.split(", ")
                 words |= {word: number for number, word in enumerate(own, 1)}
                 words |= dict.fromkeys(COUNTING[name].one.split(", "), 1)
+        words |= dict.fromkeys(self.said("two"), 2)
         return words
 
     @cached_property

@@ -48,8 +48,9 @@ LANGUAGES: dict[str, Words] = {
         before="before, prior to, earlier than, preceding, pre, older than",
         after="after, later than, following, post, newer than",
         since="since, starting in, starting from, starting, beginning in, as from, no earlier than, not earlier than, "
-        "not before, ever since",
-        until="until, till, up to, up until, by, no later than, not later than, not after, ending in, through",
+        "not before, ever since, on or after, in or after, at or after",
+        until="until, till, up to, up until, by, no later than, not later than, not after, ending in, through, "
+        "on or before, in or before, at or before",
         between="between",
         to="to, until, till, through, up to",
         both="and",
@@ -73,9 +74,9 @@ LANGUAGES: dict[str, Words] = {
     "de": Words(
         before="vor, bevor, früher als, älter als",
         after="nach, später als, neuer als",
-        since="seit, ab, frühestens, nicht vor",
+        since="seit, ab, frühestens, nicht vor, am oder nach, im oder nach",
         until="bis, bis zum, bis zur, bis in, spätestens, bis spätestens, nicht später als, nicht nach, "
-        "bis einschließlich",
+        "bis einschließlich, am oder vor, im oder vor",
         between="zwischen",
         to="bis, bis zum",
         both="und",
