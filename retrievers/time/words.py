@@ -49,7 +49,7 @@ LANGUAGES: dict[str, Words] = {
         after="after, later than, following, post, newer than",
         since="since, starting in, starting from, starting, beginning in, as from, no earlier than, not earlier than, "
         "not before, ever since, on or after, in or after, at or after",
-        until="until, till, up to, up until, by, no later than, not later than, not after, ending in, through, "
+        until="until, till, up to, up until, by, no later than, not later than, not after, ending in, "
         "on or before, in or before, at or before",
         between="between",
         to="to, until, till, through, up to",
