@@ -175,8 +175,8 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             return own
         if name not in self.recipe.prompts:
             raise ConfigError(
-                f"{self.model} has no prompt {name!r}", where=f"encoder: {role}_prompt_name", got=name,
-                allowed=self.recipe.prompts, fix=f"a name that it has; or {role}_prompt: with the words themselves",
+                f"{role}_prompt_name is {name!r}, and {self.model} has no such prompt", where="encoder", got=name,
+                allowed=self.recipe.prompts, fix=f"{role}_prompt: with the words themselves",
             )  # fmt: skip
         return self.recipe.prompts[name]
 

@@ -152,10 +152,10 @@ def test_a_prompt_that_the_model_lacks_is_refused_before_it_is_loaded(made):
     with pytest.raises(ConfigError) as caught:
         checks(wrong)
     assert str(caught.value) == (
-        f"encoder: document_prompt_name: {folder} has no prompt 'clusterin'\n"
+        f"encoder: document_prompt_name is 'clusterin', and {folder} has no such prompt\n"
         "  allowed: query, document, Clustering\n"
         "  did you mean 'Clustering'?\n"
-        "  fix: a name that it has; or document_prompt: with the words themselves"
+        "  fix: document_prompt: with the words themselves"
     )
     with pytest.raises(ValueError, match="query_prompt and query_prompt_name are two ways to say one thing"):
         encoder(folder, query_prompt="tea", query_prompt_name="query")
