@@ -70,6 +70,30 @@ def words(dim: int = 16):
     return WordEmbeddings(WhitespaceTokenizer(vocab=vocab), torch.randn(len(vocab), dim).numpy(), max_seq_length=12)
 
 
+def save_sparse(folder: Path, *, without_inference: bool = False, **settings) -> Path:
+    """A SPLADE of a tiny BERT, or one that looks the terms of a question up in a table."""
+    import torch
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.sentence_transformer.modules import Router
+    from sentence_transformers.sparse_encoder.modules import MLMTransformer, SparseStaticEmbedding, SpladePooling
+    from transformers import BertConfig, BertForMaskedLM
+
+    save_bert(folder / "bert")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary()), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64, initializer_range=0.3,
+    )  # fmt: skip
+    BertForMaskedLM(config).eval().save_pretrained(folder / "bert")
+    modules = [MLMTransformer(str(folder / "bert")), SpladePooling("max")]
+    if without_inference:
+        tokenizer = modules[0].tokenizer
+        table = SparseStaticEmbedding(tokenizer, weight=torch.rand(len(vocabulary())), frozen=True)
+        modules = [Router.for_query_document([table], modules)]
+    SparseEncoder(modules=modules, device="cpu", **settings).save(str(folder / "model"))
+    return folder / "model"
+
+
 def save_decoder(folder: Path):
     """A Qwen3 of two layers with the tokens of the tiny BERT, and a mark at the end, as its embedding models have."""
     import torch
