@@ -27,7 +27,10 @@ NO_LIMIT = 10**9
 COSMETIC = {"_name_or_path", "name_or_path", "transformers_version", "architectures", "use_cache", "__version__"}
 """Settings that do not change a vector; they differ between copies of one model."""
 NOT_THE_MODEL = {"data_config.json", "README.md", "train_script.py", "model.safetensors.index.json"}
-OF_ITS_OWN = ("query_length", "document_length", "query_expansion", "processing_kwargs")
+TRANSFORMER = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+"""What the file with a transformer's settings may be named for; the first that says something counts."""
+OF_ITS_OWN = ("query_length", "document_length", "query_expansion", "processing_kwargs", "tokenizer_args",
+              "processor_kwargs")  # fmt: skip
 """Settings of a transformer by which it reads texts in another way than whole, up to `max_tokens`."""
 VOCABULARY = {"vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json"}
 """Files that `tokenizer.json` repeats."""
@@ -151,7 +154,8 @@ class Recipe:
 
     @property
     def _transformer(self) -> dict[str, Any]:
-        return _json(self.path / self.modules[0][1] / "sentence_bert_config.json", {})
+        folder = self.path / self.modules[0][1]
+        return next((told for name in TRANSFORMER if (told := _json(folder / f"sentence_{name}_config.json", {}))), {})
 
     @property
     def _towers(self) -> list[str]:

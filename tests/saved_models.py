@@ -94,6 +94,27 @@ def save_sparse(folder: Path, *, without_inference: bool = False, **settings) ->
     return folder / "model"
 
 
+def save_multi_vector(folder: Path, *, colbert: bool = False) -> Path:
+    """A vector a token; as ColBERT has it, with marks before texts, questions of a fixed length, and no punctuation."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Transformer
+
+    save_bert(folder / "bert")
+    told = {"query_length": 16, "document_length": 40, "query_expansion": {"strategy": "fixed", "length": 16}}
+    width = {"in_features": 32, "out_features": 8, "bias": False, "module_input_name": "token_embeddings"}
+    MultiVectorEncoder(
+        modules=[
+            Transformer(str(folder / "bert"), **(told if colbert else {})),
+            Dense(**width, module_output_name="token_embeddings"),
+            MultiVectorMask(skiplist_words=[",", ".", "!", ":"] if colbert else None),
+            Normalize(module_input_name="token_embeddings", module_output_name="token_embeddings"),
+        ],
+        device="cpu", prompts={"query": "tea ", "document": "moon "} if colbert else None,
+    ).save(str(folder / "model"))  # fmt: skip
+    return folder / "model"
+
+
 def save_decoder(folder: Path):
     """A Qwen3 of two layers with the tokens of the tiny BERT, and a mark at the end, as its embedding models have."""
     import torch

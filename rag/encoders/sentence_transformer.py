@@ -37,6 +37,8 @@ ROLES: tuple[Role, ...] = ("query", "document")
 
 BELONGS = {
     "SparseEncoder": "retrieve: [{use: dense}, {use: learned_sparse, model: ...}], with an encoder beside it",
+    "MultiVectorEncoder": "refine: {use: maxsim, model: ...}, with an encoder beside it",
+    "ColBERT": "refine: {use: maxsim, model: ...}, with an encoder beside it",
     "CrossEncoder": "refine: {use: cross_encoder, model: ...}, with an encoder beside it",
 }
 """Where a model of another kind belongs."""

@@ -276,6 +276,13 @@ def test_a_limit_for_queries_alone(made):
     assert np.abs(ours.encode([long + " tea"], "query") - ours.encode([long + " moon"], "query")).max() > 1e-4
 
 
+def test_limits_in_files_of_older_names(made):
+    folder = made.save("older", made.pooled())
+    (folder / "sentence_bert_config.json").unlink()
+    (folder / "sentence_roberta_config.json").write_text('{"max_seq_length": 9}')
+    assert encoder(folder).window == loaded(folder).max_seq_length - 2 == 7
+
+
 def test_a_model_whose_tokenizer_does_not_say_where_its_tokens_lie(made):
     from sentence_transformers.models import Pooling
 
@@ -295,7 +302,12 @@ def test_vectors_that_are_meant_for_another_likeness_are_said_to_be_scaled(made)
 
 @pytest.mark.parametrize(
     ("kind", "fix"),
-    [("SparseEncoder", "learned_sparse"), ("CrossEncoder", "cross_encoder"), ("MultiVectorEncoder", "of one vector")],
+    [
+        ("SparseEncoder", "learned_sparse"),
+        ("CrossEncoder", "cross_encoder"),
+        ("MultiVectorEncoder", "maxsim"),
+        ("ColBERT", "maxsim"),
+    ],
 )
 def test_a_model_of_another_kind_is_refused(made, kind, fix):
     folder = made.save(f"kind_{kind}", [static()], {"model_type": kind})
