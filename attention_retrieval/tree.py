@@ -47,26 +47,38 @@ def grown(
     keys: torch.Tensor, values: torch.Tensor, points: torch.Tensor, sizes: Sequence[int], alone: int, steps: int
 ) -> Tree:
     """Of a segment's rows (heads, rows, d), as `points` (heads, rows, d) lie together."""
-    rows, d = keys.shape[1:]
+    heads, rows, d = keys.shape
     levels: list[Level] = []
-    whole, below, member = torch.cat([keys, values, points], dim=2), points, None
+    whole, below, cell = torch.cat([keys, values, points], dim=2), points, torch.arange(rows, device=keys.device)
+    cell = cell.expand(heads, -1)
     for size in sizes:
         above, count = kmeans(below, max(rows // size, 1), steps, 0 if levels else min(alone, rows - 1))
-        member = _member(above, count) if member is None else member @ _member(above, count)
-        many = member.sum(dim=1)
-        means = member.transpose(1, 2) @ whole / many.clamp(1)[..., None]
+        cell = above.gather(1, cell)
+        means, many = averages(whole, cell, count)
+        apart = whole[..., : 2 * d] - of_each(means[..., : 2 * d], cell)
         mean, middle, below = means.split(d, dim=2)
-        off = keys - member @ mean
-        spread = (off.square().sum(dim=2, keepdim=True).transpose(1, 2) @ member)[:, 0] / many.clamp(1)
+        off = apart[..., :d]
+        spread = averages(off.square().sum(dim=2, keepdim=True), cell, count)[0][..., 0]
         if not levels:
-            around, cross = off.transpose(1, 2) @ off, (values - member @ middle).transpose(1, 2) @ off
+            around, cross = (each.transpose(1, 2) @ off for each in apart.split(d, dim=2))
         levels.append(Level(mean.contiguous(), middle.contiguous(), many, spread, above))
     return Tree(levels, around, cross)
 
 
-def _member(cells: torch.Tensor, count: int) -> torch.Tensor:
-    """One where a row is of a cluster: (heads, rows, count). Products with it are faster than scattering."""
-    return torch.nn.functional.one_hot(cells, count).float()
+def averages(points: torch.Tensor, cells: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means (heads, count, d) of the points (heads, rows, d) of each cell, and their number; 0 where there are none."""
+    heads, _, d = points.shape
+    flat = (cells + count * torch.arange(heads, device=cells.device)[:, None]).flatten()
+    sums = points.new_zeros(heads * count, d).index_add_(0, flat, points.flatten(0, 1)).view(heads, count, d)
+    many = torch.bincount(flat, minlength=heads * count).view(heads, count).to(points.dtype)
+    return sums / many.clamp(1)[..., None], many
+
+
+def of_each(means: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    """The mean of each row's cell, (heads, rows, d)."""
+    heads, count, d = means.shape
+    flat = (cells + count * torch.arange(heads, device=cells.device)[:, None]).flatten()
+    return means.reshape(heads * count, d)[flat].view(heads, -1, d)
 
 
 def kmeans(points: torch.Tensor, count: int, steps: int, alone: int) -> tuple[torch.Tensor, int]:
@@ -76,13 +88,11 @@ def kmeans(points: torch.Tensor, count: int, steps: int, alone: int) -> tuple[to
     centres = points[:, torch.arange(count, device=points.device) * rows // count]
     for step in range(steps + 1):
         cells = torch.baddbmm(centres.square().sum(2)[:, None] / -2, points, centres.transpose(1, 2)).argmax(dim=2)
-        if step == steps and not alone:
-            break
-        member = _member(cells, count)
-        sizes = member.sum(dim=1)[..., None]
-        centres = torch.where(sizes > 0, member.transpose(1, 2) @ points / sizes.clamp(1), centres)
+        if step < steps or alone:
+            means, many = averages(points, cells, count)
+            centres = torch.where(many[..., None] > 0, means, centres)
     if alone:
-        away = (points - member @ centres).square().sum(dim=2)
+        away = (points - of_each(centres, cells)).square().sum(dim=2)
         own = torch.arange(count, count + alone, device=cells.device).expand(heads, -1)
         cells = cells.scatter(1, away.topk(alone, dim=1).indices, own)
     return cells, count + alone

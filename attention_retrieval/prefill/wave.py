@@ -15,8 +15,8 @@ off for each part. So nothing is dropped; what is not read is estimated. A block
 the block are read whole.
 
 A head whose queries each look for a row of their own is not served by shared columns. So the estimate is checked: at
-each `EACH`th block, for queries that were not asked before, against attention to everything; where the root of the mean
-square of the relative error is more than `tolerance`, a kv head's blocks read everything up to the next check.
+each `EACH`th block, for queries that were not asked before, against attention to everything; where the mean relative
+error of one of its query heads is more than `tolerance`, a kv head's blocks read everything up to the next check.
 
 RetroInfer (Y. Chen et al., arXiv 2505.02922) decodes so, by mean keys and values alone, of clusters by cosine; to read
 prompts by it, the metric, the tree and its cut, the moments, and the check are ours. Quadratic in the text with a small
@@ -48,10 +48,10 @@ RIDGE = 1e-3
 class WavePrefill(Prefill, name="wave"):
     """Near rows, rows that matter one by one, and the others by the means of clusters, small or large."""
 
-    price: Annotated[float, Field(ge=0)] = 1e-7
+    price: Annotated[float, Field(ge=0)] = 3e-7
     """Squared error that a row or a cluster more must take off; with 0 every row is read."""
 
-    tolerance: Annotated[float, Field(ge=0)] = 0.1
+    tolerance: Annotated[float, Field(ge=0)] = 0.25
     """Relative error above which a kv head reads everything."""
 
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32)
@@ -69,8 +69,11 @@ class WavePrefill(Prefill, name="wave"):
     window: NonNegativeInt = 128
     """Rows before a block that are read whole."""
 
-    steps: PositiveInt = 3
+    steps: PositiveInt = 2
     """Steps of k-means."""
+
+    dense_below: NonNegativeInt = 2048
+    """Blocks with fewer rows before them read them all."""
 
     @property
     def rows(self) -> int:
@@ -81,7 +84,7 @@ class WavePrefill(Prefill, name="wave"):
         """O(block / 16 * clusters) products a query head to choose."""
         far = max(block.start - self.window, 0) // self.segment * self.segment
         sinks = min(block.sinks, far)
-        if far <= sinks or not self.price:
+        if far <= sinks or block.start < self.dense_below or not self.price:
             return Columns([np.arange(block.start)])
         tree = self._tree(block, sinks, far)
         taken = self._taken(block, tree, sinks, far)
@@ -145,8 +148,8 @@ class WavePrefill(Prefill, name="wave"):
             far_keys, far_values = (each[:, : block.start] for each in (block.keys, block.values))
             exact = attend(asked, far_keys, far_values, 1.0)[0].float()
             found = attend_columns(asked, Columns(ids, means=means), far_keys, far_values, 1.0)[0].float()
-            off = (found - exact).square().sum(dim=2) / exact.square().sum(dim=2).clamp(1e-30)
-            off = off.view(len(ids), -1).mean(dim=1).sqrt()
+            off = (found - exact).norm(dim=2) / exact.norm(dim=2).clamp(1e-30)
+            off = off.mean(dim=1).view(len(ids), -1).amax(dim=1)
             block.kept["wave checked"] = number
             block.kept["wave unserved"] = (off > self.tolerance).nonzero()[:, 0].tolist()
         unserved: list[int] = block.kept["wave unserved"]

@@ -15,7 +15,16 @@ from fovea.attention_retrieval.testing.prefills import SINKS, block_of  # noqa: 
 from fovea.attention_retrieval.testing.selections import layer  # noqa: E402
 from tests.attention_retrieval.prefill.test_prefill import plain, read  # noqa: E402
 
-SMALL = {"block": 16, "segment": 64, "window": 8, "sizes": [4, 16], "alone": 4, "tolerance": 9}
+SMALL = {
+    "block": 16,
+    "segment": 64,
+    "window": 8,
+    "sizes": [4, 16],
+    "alone": 4,
+    "tolerance": 9,
+    "dense_below": 0,
+    "steps": 3,
+}
 
 
 def wave(**settings) -> WavePrefill:
