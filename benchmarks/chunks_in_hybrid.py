@@ -41,7 +41,7 @@ from fovea.segmenters.chain import segment
 
 BUDGETS, MAIN = (500, 1000, 2000), "recall@1000 tokens"
 MARKS = ["\n\n", "\n", ".", "?", "!", " ", ""]
-SMALL = {"segment": [{"use": "recursive", "max_tokens": 75}]}
+LARGER = {"segment": [{"use": "recursive", "max_tokens": 100}]}
 OURS: dict[str, dict[str, Any]] = {
     "preset plain": {"preset": "plain"},
     "passages, nothing around in BM25": {"preset": "passages", "situate": None},
@@ -49,7 +49,7 @@ OURS: dict[str, dict[str, Any]] = {
     "preset topics": {"preset": "topics"},
     "passages, reach 400": {"preset": "passages", "situate": {"use": "surroundings", "reach": 400}},
     "passages, reach 800": {"preset": "passages", "situate": {"use": "surroundings", "reach": 800}},
-    "passages, 75 tokens": {"preset": "passages", **SMALL},
+    "passages, 100 tokens": {"preset": "passages", **LARGER},
 }
 CHOOSABLE = [name for name in OURS if name != "preset plain"]
 Recalls = dict[str, np.ndarray]

@@ -82,7 +82,7 @@ class PipelineSpec(BaseModel):
     conversation: Conversation = Conversation()
     """What is made of what was said before a question."""
     k: PositiveInt | None = None
-    """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5; 10
+    """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5; more
     by a preset of small chunks."""
     serve: ServeSettings | None = None
     """Who may ask over HTTP, for which documents, and how much (`fovea serve`)."""

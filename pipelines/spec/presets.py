@@ -14,15 +14,15 @@ from typing import Any
 SITUATED: dict[str, Any] = {"pool": {"use": "late"}, "situate": {"use": "surroundings"}}
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {"segment": [{"use": "recursive", "max_tokens": 200}], "pool": {"use": "separate"}},
-    "passages": {"segment": [{"use": "recursive", "max_tokens": 100}], **SITUATED},
+    "passages": {"segment": [{"use": "recursive", "max_tokens": 75}], **SITUATED},
     "topics": {"segment": [{"use": "pointer", "max_tokens": 100}], **SITUATED},
 }
 """`plain`: structure alone, each chunk encoded by itself, what every framework does. `passages`: small chunks by
 structure, whose vectors and words know what stands around them, for any encoder. `topics`: the same, never across the
 end of a topic as the trained pointer network sees it; for the encoder that its weights read."""
 
-KEPT = {"passages": 10, "topics": 10}
-"""How many chunks a preset keeps where `k` is not given: chunks of half the size, twice as many."""
+KEPT = {"passages": 13, "topics": 10}
+"""How many chunks a preset keeps where `k` is not given: as many tokens as five chunks of `plain` may have."""
 
 
 def idle(data: Mapping[str, Any]) -> str:

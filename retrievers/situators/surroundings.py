@@ -28,7 +28,7 @@ class SurroundingsSituator(Situator, name="surroundings"):
     form: Form = "none"
     """`none`: the words alone. A vector knows its surroundings by `pool: late` at less cost."""
     reach: PositiveInt = 600
-    """Characters on either side: with 100 tokens a chunk, some two chunks before and behind it."""
+    """Characters on either side: with chunks of 75 tokens at most, two or three before and as many behind."""
 
     def texts(self, document: Document, chunks: Sequence[Chunk]) -> list[str]:
         """The text around each chunk. O(chunks * reach)."""
