@@ -4,10 +4,10 @@ Units are turns (`fovea.segmenters.turns`). Each gap between two has a log odds,
 (`fovea.segmenters.dialogue_features`) and in what greetings, silence and speakers say (`fovea.segmenters.greetings`).
 There are two kinds of dialogue. Where short ones follow each other, what differs across a gap tells; in a meeting of
 one company on one product, what is said where an item ends ("let's move on") does, so there the vectors themselves are
-read too. And how long a subject lasts differs, some ten turns or fifty and more, so lengths have several priors, log-normal
-around 3 to 28 turns of the first kind, 28 to 150 of the second. A priori those near a sixth of the text, at least 4 and
-at most 100 turns, are likelier, since people speak of a handful of subjects in a sitting; then each counts by how well
-the text agrees with it (`fovea.segmenters.semi_markov`).
+read too. And how long a subject lasts differs, some ten turns or fifty and more, so lengths have several priors,
+log-normal around 3 to 28 turns of the first kind, 28 to 150 of the second. A priori those near a sixth of the text, at
+least 4 and at most 100 turns, are likelier, since people speak of a handful of subjects in a sitting; then each counts
+by how well the text agrees with it (`fovea.segmenters.semi_markov`).
 
 The longer the segments, the less it is sure at which turn one ends. So the posterior is summed over a tenth of a mean
 segment on both sides, a topic ends where that is over the threshold, and the boundary is the likeliest gap there.
@@ -43,8 +43,10 @@ MEANS = (
 """Mean lengths, in turns, that priors are centred on, and of which kind they are."""
 SUBJECTS, SHORTEST_MEAN, LONGEST_MEAN = 6, 4.0, 100.0
 """In how many parts a text most likely falls, and between which mean lengths that is believed."""
-DOUBT = 1.0
+DOUBT = 0.5
 """Standard deviation of the logarithm of the mean length around that."""
+TRUST = 0.1
+"""How much evidence counts for a prior: windows reach over some ten gaps, which so tell the same."""
 NEAR = 0.1
 """Of a mean segment, on either side of a gap, where its boundary may really lie."""
 SPREAD = 0.6
@@ -81,7 +83,7 @@ class DialogueSegmenter(LearnedSegmenter, name="dialogue"):
         words = [turn.words for turn in said]
         gains = log_odds(words, self.vectors(Units.given(words), encoder), self.trained.arrays) + evidence(said)
         means, kinds = zip(*(MEANS if self.mean_turns is None else known(self.mean_turns)), strict=True)
-        return posterior(gains.clip(-SURE, SURE)[list(kinds)], *priors(means, len(units))).boundary
+        return posterior(gains.clip(-SURE, SURE)[list(kinds)], *priors(means, len(units)), TRUST).boundary
 
     def choose(self, scores: np.ndarray, count: int | None) -> np.ndarray:
         """The likeliest gaps of stretches over the threshold, or of the `count` likeliest stretches."""

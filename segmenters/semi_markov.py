@@ -22,15 +22,16 @@ class Posterior(NamedTuple):
     """P(prior) of each prior on lengths: float64 `(priors,)`."""
 
 
-def posterior(gains: np.ndarray, log_lengths: np.ndarray, log_priors: np.ndarray) -> Posterior:
+def posterior(gains: np.ndarray, log_lengths: np.ndarray, log_priors: np.ndarray, trust: float = 1.0) -> Posterior:
     """Of `gains` `(priors, gaps)`, log P(length) `(priors, longest)` and log P(prior) `(priors,)`.
 
+    The log of the evidence counts `trust` times: under 1 where gains of neighbouring gaps say the same again and again.
     No segment is longer than `longest`. O(gaps * priors * longest).
     """
     n = gains.shape[1] + 1
     log_lengths = log_lengths[:, :n]
     before, after = _sums(gains, log_lengths), _sums(gains[:, ::-1], log_lengths)[:, ::-1]
-    evidence = before[:, n] + log_priors
+    evidence = trust * before[:, n] + log_priors
     weights = np.exp(evidence - evidence.max())
     weights /= weights.sum()
     # What stands before a gap and after it both hold the gain there.

@@ -85,7 +85,8 @@ class Regressions(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.kinds = nn.ModuleList([nn.Linear(COLUMNS, 1), nn.Linear(COLUMNS, 1)])
+        self.spliced, self.whole = nn.Linear(COLUMNS, 1), nn.Linear(COLUMNS, 1)
+        self.kinds = self.spliced, self.whole
         self.content = nn.Linear(BLOCKS * dim, 1, bias=False)
         for weights in self.parameters():
             nn.init.zeros_(weights)
@@ -134,7 +135,7 @@ class DialogueTask(Task):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `fovea.segmenters.dialogue.log_odds` reads."""
-        kinds = [self.model.kinds[kind] for kind in (SPLICED, WHOLE)]
+        kinds = self.model.kinds
         found = {
             "mean": self.mean,
             "deviation": self.deviation,
