@@ -105,12 +105,10 @@ def joined(parts: Sequence[Tree]) -> Tree:
 
 
 def _joined(parts: Sequence[Level]) -> Level:
-    *columns, above = zip(*parts)
-    before = np.cumsum([0, *(part.keys.shape[1] for part in parts)]).tolist()
-    return Level(
-        *(torch.cat(each, dim=1) for each in columns),
-        torch.cat([mine + first for mine, first in zip(above, before)], dim=1),
-    )
+    columns, before = list(zip(*parts)), np.cumsum([0, *(part.keys.shape[1] for part in parts)]).tolist()
+    keys, values, sizes, spread = (torch.cat(each, dim=1) for each in columns[:4])
+    above = torch.cat([part.above + first for part, first in zip(parts, before)], dim=1)
+    return Level(keys, values, sizes, spread, above)
 
 
 def cut(levels: Sequence[Level], errors: Sequence[torch.Tensor], price: float) -> list[torch.Tensor]:

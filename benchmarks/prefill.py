@@ -30,10 +30,13 @@ import numpy as np
 import torch
 import yaml
 
-from fovea.attention_retrieval.cache import device, prompt
+from fovea.attention_retrieval.attend import attend, attend_columns, merge
+from fovea.attention_retrieval.cache import device
+from fovea.attention_retrieval.cache.prompt import blocks
 from fovea.attention_retrieval.capture.dump import Dump, as_float
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.methods.retrieval import Retrieval
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.causal_lm import CausalLM, load
 
@@ -180,11 +183,11 @@ def by_policy(
 ) -> tuple[Any, Any, float]:
     """Output, log-sum-exp, and columns read, the mean over blocks."""
     before, parts, columns, memo = keys.shape[1] - query.shape[1], [], [], {}
-    for first, last in prompt.blocks(before, query.shape[1], prefill.rows):
+    for first, last in blocks(before, query.shape[1], prefill.rows):
         asked = query[:, first - before : last - before]
         chosen = prefill.columns(Block(asked.unflatten(0, (len(keys), -1)), first, keys, values, 16, 0, memo))
-        own = prompt.attend(asked, keys[:, first:last], values[:, first:last], 1.0, causal=True, seen=chosen.own)
-        parts.append(prompt.merge(*own, *prompt.attend_columns(asked, chosen, keys, values, 1.0)))
+        own = attend(asked, keys[:, first:last], values[:, first:last], 1.0, causal=True, seen=chosen.own)
+        parts.append(merge(*own, *attend_columns(asked, chosen, keys, values, 1.0)))
         columns.append(read_by(chosen))
     return torch.cat([out for out, _ in parts], 1), torch.cat([lse for _, lse in parts], 1), float(np.mean(columns))
 
@@ -192,8 +195,8 @@ def by_policy(
 def exact(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Any:
     """Full attention and its log-sum-exp."""
     first = keys.shape[1] - query.shape[1]
-    own = prompt.attend(query, keys[:, first:], values[:, first:], 1.0, causal=True)
-    return prompt.merge(*own, *prompt.attend(query, keys[:, :first], values[:, :first], 1.0))
+    own = attend(query, keys[:, first:], values[:, first:], 1.0, causal=True)
+    return merge(*own, *attend(query, keys[:, :first], values[:, :first], 1.0))
 
 
 def best_of(call: Any, *given: Any, times: int = 3) -> float:

@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Means, Prefill, Width
+from fovea.attention_retrieval.columns import Columns, Means, Width
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,8 @@ class WavePrefill(Prefill, name="wave"):
         asked = _some(block.queries, EVERY, EVERY // 2).flatten(1, 2)
         near = torch.cat([block.keys[:, :sinks], block.keys[:, far : block.start]], dim=1).float()
         lse = (asked @ near.transpose(1, 2)).logsumexp(dim=2)
-        wide, weights = _wide(asked, tree)[..., None], []
+        weights: list[torch.Tensor] = []
+        wide = _wide(asked, tree)[..., None]
         for level in tree.levels:
             x = wide * level.spread[:, None]
             logits = torch.baddbmm(level.sizes.log()[:, None] + x, asked, level.keys.transpose(1, 2))
@@ -140,7 +142,7 @@ class WavePrefill(Prefill, name="wave"):
 
     def _unserved(self, block: Block, ids: list[np.ndarray], means: list[Means]) -> list[int]:
         """kv heads whose estimate is further off than `tolerance`, by the last check."""
-        from fovea.attention_retrieval.cache.prompt import attend, attend_columns
+        from fovea.attention_retrieval.attend import attend, attend_columns
 
         number = block.start // self.block // EACH
         if block.kept.get("wave checked") != number:

@@ -12,9 +12,10 @@ import torch
 
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.cache.prompt import blocks, read_all, read_by
+from fovea.attention_retrieval.columns import Columns, Means
 from fovea.attention_retrieval.methods.retrieval import Retrieval
 from fovea.attention_retrieval.prefill.band import BandPrefill
-from fovea.attention_retrieval.prefill.prefill import Columns, Means, Prefill
+from fovea.attention_retrieval.prefill.prefill import Prefill
 from fovea.attention_retrieval.testing.prefills import SINKS, block_of, check_prefill, sight
 from fovea.attention_retrieval.testing.selections import layer
 from fovea.rag import registry

@@ -8,8 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from fovea.attention_retrieval.cache.prompt import attend_means  # noqa: E402
-from fovea.attention_retrieval.prefill.prefill import Means, Prefill, Width  # noqa: E402
+from fovea.attention_retrieval.attend import attend_means  # noqa: E402
+from fovea.attention_retrieval.columns import Means, Width  # noqa: E402
+from fovea.attention_retrieval.prefill.prefill import Prefill  # noqa: E402
 from fovea.attention_retrieval.prefill.wave import WavePrefill  # noqa: E402
 from fovea.attention_retrieval.testing.prefills import SINKS, block_of  # noqa: E402
 from fovea.attention_retrieval.testing.selections import layer  # noqa: E402
