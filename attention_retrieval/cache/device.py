@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from fovea.attention_retrieval.attend import merge
 from fovea.attention_retrieval.cache.layer import LayerCache
-from fovea.attention_retrieval.cache.prompt import merge, read_all, read_by
+from fovea.attention_retrieval.cache.prompt import read_all, read_by
 from fovea.attention_retrieval.settings import RetrievalSettings
 
 

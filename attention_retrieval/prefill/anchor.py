@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.columns import Columns
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
 if TYPE_CHECKING:
     import torch

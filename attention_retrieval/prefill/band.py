@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import PositiveInt
 
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.columns import Columns
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
 
 class BandPrefill(Prefill, name="band"):

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from fovea.attention_retrieval.columns import Columns, Means
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Means, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
 if TYPE_CHECKING:
     import torch

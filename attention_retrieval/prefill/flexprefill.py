@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.prefill.key_blocks import rows_of
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
 if TYPE_CHECKING:
     import torch

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize, rows_of
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
 if TYPE_CHECKING:
     import torch

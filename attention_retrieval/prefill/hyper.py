@@ -23,8 +23,9 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
 
 class HyperAttention(Prefill, name="hyper"):

@@ -17,9 +17,10 @@ from __future__ import annotations
 import numpy as np
 from pydantic import FiniteFloat, PositiveInt, model_validator
 
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.moa_plan import PlanOrPath
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize, rows_of
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 from fovea.rag.errors import ConfigError
 
 Table = list[list[FiniteFloat]]

@@ -14,8 +14,9 @@ from __future__ import annotations
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize, rows_of
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
 
 class S2Attention(Prefill, name="s2"):

@@ -22,9 +22,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.head_files import rectangular, table_of
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize, rows_of
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 from fovea.rag.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -17,7 +17,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from fovea.attention_retrieval.cache.prompt import attend, attend_columns, blocks, merge
+from fovea.attention_retrieval.attend import attend, attend_columns, merge
+from fovea.attention_retrieval.cache.prompt import blocks
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize
 from fovea.attention_retrieval.prefill.prefill import Block
 from fovea.attention_retrieval.prefill.sale import LEAST, SALE

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.columns import Columns
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 from fovea.attention_retrieval.testing.selections import HEADS, D, Layer, layer
 
 SINKS, GROUP = 8, 3

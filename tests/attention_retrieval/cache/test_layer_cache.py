@@ -9,9 +9,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from fovea.attention_retrieval import Retrieval  # noqa: E402
+from fovea.attention_retrieval.attend import merge  # noqa: E402
 from fovea.attention_retrieval.cache.device import Near  # noqa: E402
 from fovea.attention_retrieval.cache.layer import LayerCache  # noqa: E402
-from fovea.attention_retrieval.cache.prompt import full_attention, merge  # noqa: E402
+from fovea.attention_retrieval.cache.prompt import full_attention  # noqa: E402
 from fovea.attention_retrieval.index.engine import Engine, Keys  # noqa: E402
 from fovea.attention_retrieval.index.flat import FlatEngine  # noqa: E402
 from fovea.attention_retrieval.selection.choice import Wanted, chosen, trial  # noqa: E402

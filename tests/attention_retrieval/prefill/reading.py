@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.partial import Partial
-from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 from fovea.attention_retrieval.testing.prefills import block_of
 from fovea.attention_retrieval.testing.selections import HEADS, Layer, layer
 

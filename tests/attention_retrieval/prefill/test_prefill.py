@@ -12,9 +12,10 @@ import torch
 
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.cache.prompt import blocks, read_all, read_by
+from fovea.attention_retrieval.columns import Columns, Means
 from fovea.attention_retrieval.methods.retrieval import Retrieval
 from fovea.attention_retrieval.prefill.band import BandPrefill
-from fovea.attention_retrieval.prefill.prefill import Columns, Means, Prefill
+from fovea.attention_retrieval.prefill.prefill import Prefill
 from fovea.attention_retrieval.testing.prefills import SINKS, block_of, check_prefill, sight
 from fovea.attention_retrieval.testing.selections import layer
 from fovea.rag import registry
@@ -30,7 +31,16 @@ SMALL = {
     "hyper": {"exact": 64, "bucket": 16, "sample": 16, "block": 32},
     "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 1},
     "flexprefill": {"gamma": 0.3, "size": 8, "min_budget": 16},
-    "wave": {"error": 1, "size": 8, "alone": 4, "block": 16, "segment": 32, "window": 8},
+    "wave": {
+        "price": 1,
+        "tolerance": 9,
+        "sizes": [4, 16],
+        "alone": 4,
+        "dense_below": 0,
+        "block": 16,
+        "segment": 32,
+        "window": 8,
+    },
 }
 """Settings of each policy that leave something out of a text of 700 tokens."""
 ALL = {
@@ -44,7 +54,7 @@ ALL = {
     "hyper": {"exact": 64, "bucket": 512, "sample": 16, "block": 32},
     "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 0},
     "flexprefill": {"min_budget": 10_000},
-    "wave": {"error": 0},
+    "wave": {"price": 0},
 }
 """Settings that leave nothing out."""
 
