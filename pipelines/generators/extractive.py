@@ -105,6 +105,7 @@ class ExtractiveGenerator(Generator, name="extractive"):
         likes = _likes(corpus, question, vectors, [everything[i] for i in kept], kept)
         scores = [likes[n] / 2 + covers[i] / 2 - RANK * everything[i].rank for n, i in enumerate(kept)]
         best = max(scores)
+        trace.current().note(best=round(float(best), 3))
         if best < self.floor:
             trace.current().note(no_answer=f"the best sentence scores {best:.2f}, the floor is {self.floor}")
             return []

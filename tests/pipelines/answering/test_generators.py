@@ -70,6 +70,7 @@ def test_it_says_when_the_documents_do_not(question):
     answer = ask(question, trace=trace)
     assert (answer.text, answer.citations) == (NO_ANSWER, ())
     assert "floor" in trace.stages[0].notes["no_answer"]
+    assert trace.stages[0].notes["best"] < 0.3
 
 
 @pytest.mark.parametrize(
