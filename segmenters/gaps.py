@@ -45,13 +45,17 @@ class GapSegmenter(Segmenter):
         """Where topics end: bool `(gaps,)`. `count` says how many boundaries there are, where that is known."""
         return self._decide(self._settled(units, encoder), units, count)
 
+    def units(self, text: str, media_type: str) -> Units:
+        """What the text is seen as a row of: its sentences."""
+        return Units.sentences(text, media_type)
+
     def cuts(self, text: str, document: Document, encoder: Encoder) -> Iterator[Cut]:
         """A cut with score 1 at every boundary and heading; other gaps by the text's own break and their score s:
         strength * (1 + s) / 2, headings by their strength alone.
         """
         import numpy as np
 
-        units = Units.sentences(text, document.media_type)
+        units = self.units(text, document.media_type)
         if len(units) < 2:
             return
         scores = self._settled(units, encoder)

@@ -45,6 +45,22 @@ def topical_change(path: Path, encoder: Encoder, seed: int = 0) -> Path:
     return path
 
 
+def dialogue(path: Path, encoder: Encoder, seed: int = 0) -> Path:
+    """Weights of the features of gaps."""
+    from fovea.segmenters.dialogue_features import BLOCKS, COLUMNS
+
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "mean": np.zeros(COLUMNS),
+        "deviation": np.ones(COLUMNS),
+        "weight": rng.standard_normal((2, COLUMNS)) / 2,
+        "bias": np.zeros(2),
+        "content": rng.standard_normal(BLOCKS * encoder.dim),
+    }
+    _save(path, arrays, about("dialogue", encoder))
+    return path
+
+
 def pointer(path: Path, encoder: Encoder) -> Path:
     """A small pointer network."""
     import torch
@@ -128,6 +144,7 @@ def event_aware(path: Path, encoder: Encoder) -> Path:
 
 
 WEIGHTS: dict[str, Callable[[Path, Encoder], Path]] = {
+    "dialogue": dialogue,
     "event_aware": event_aware,
     "hnet_bytes": hnet_bytes,
     "hnet_sentence": hnet_sentence,

@@ -44,6 +44,7 @@ ENGLISH = [
     ("What was sold in early March 2019?", [("at", "2019-03-01", "2019-03-10")]),
     ("What was sold in Q3 2019?", [("at", "2019-07-01", "2019-09-30")]),
     ("What was sold until the third quarter of 2019?", [("until", "", "2019-09-30")]),
+    ("What was sold in Q3?", [("at", "2025-07-01", "2025-09-30")]),
     ("What was sold this quarter?", [("at", "2026-01-01", "2026-03-31")]),
     ("What was decided two quarters ago?", [("at", "2025-07-01", "2025-09-30")]),
     ("What was known until now?", [("until", "", "2026-01-14")]),

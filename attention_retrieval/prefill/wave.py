@@ -1,27 +1,31 @@
-"""Clusters of what was read: the uncertain ones row by row, the others as one each, as `select: {use: wave}` decodes.
+"""Clusters of many sizes: rows one by one where it matters, the others by their means, to the second moment.
 
     logit of cluster c    q . k_c + log n_c + x_c        n_c rows, mean key k_c, mean value v_c
                           x_c = r_c q' A q / 2           r_c mean square distance of its keys from k_c
     its value             v_c + r_c B q
     A = S_kk / tr S_kk    B = S_vk / tr S_kk             S: sums of (k - k_c)(k - k_c)', (v - v_c)(k - k_c)'
     its error             e_c = mean of w_c^2 x_c        w_c its share of the attention, by this estimate; the mean is
-                                                         over every eighth query of a block and the heads of a kv group
-    read row by row       those with most e_c / n_c, until the e_c of the others add up to no more than `error`^2
+                                                         over every 16th query of a block and the heads of a kv group
 
-So nothing is dropped: what is not read is estimated to the second moment of its keys, and to the mixed one of keys and
-values, which costs a number a cluster and two small matrices a head. Clusters are k-means of the keys as the block's
-queries see them (k' M k of M = mean q q', inside a segment of the text, made once), so that rows share one if queries
-do not tell them apart; those furthest from their mean, to which attention often goes, are clusters of their own. A
-block's own segment, and `window` rows before the block, are read whole. The queries of a block share their columns, so
-that these are one product of matrices. Linear in the text: clusters are about 1 row in eleven.
+Clusters make a tree (`tree.py`): k-means of the keys as queries see them (k' M k of M = mean q q', inside a segment of
+the text, made once), so that rows share one if queries do not tell them apart; the rows furthest from their mean, to
+which attention often goes, stand alone at its lowest level. A block reads the cut through it with the least sum of
+errors and `price` for each row and cluster: a cluster is divided where this takes more than `price` of squared error
+off for each part. So nothing is dropped; what is not read is estimated. A block's own segment and `window` rows before
+the block are read whole.
+
+A head whose queries each look for a row of their own is not served by shared columns. So the estimate is checked: at
+each `EACH`th block, for queries that were not asked before, against attention to everything; where the mean relative
+error of one of its query heads is more than `tolerance`, a kv head's blocks read everything up to the next check.
 
 RetroInfer (Y. Chen et al., arXiv 2505.02922) decodes so, by mean keys and values alone, of clusters by cosine; to read
-prompts by it, the metric, rows that stand alone, the width and the mixed moment are ours.
+prompts by it, the metric, the tree and its cut, the moments, and the check are ours. Quadratic in the text with a small
+constant, as whatever lowest level there is has to be judged; 1 query in 16 judges.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -31,23 +35,30 @@ from fovea.attention_retrieval.prefill.prefill import Block, Columns, Means, Pre
 if TYPE_CHECKING:
     import torch
 
-EVERY = 8
-"""One row of so many is asked what a block's clusters weigh."""
+    from fovea.attention_retrieval.tree import Tree
+
+EVERY, CHECKED = 16, 32
+"""One query of so many is asked what clusters weigh, and how far the estimate is off."""
+EACH = 4
+"""Blocks from check to check."""
 RIDGE = 1e-3
 """Of the mean of M's diagonal, added to it."""
 
 
 class WavePrefill(Prefill, name="wave"):
-    """Near rows, uncertain clusters row by row, and the others by their means."""
+    """Near rows, rows that matter one by one, and the others by the means of clusters, small or large."""
 
-    size: PositiveInt = 32
-    """Rows a cluster, on average."""
+    price: Annotated[float, Field(ge=0)] = 3e-7
+    """Squared error that a row or a cluster more must take off; with 0 every row is read."""
+
+    tolerance: Annotated[float, Field(ge=0)] = 0.25
+    """Relative error above which a kv head reads everything."""
+
+    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32)
+    """Rows a cluster, on average, by level from the lowest."""
 
     alone: NonNegativeInt = 16
-    """Rows of a segment that stand alone."""
-
-    error: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """How far a block's attention may be off, by its own estimate; with 0 every row is read."""
+    """Rows of a segment that stand alone at the lowest level."""
 
     block: PositiveInt = 256
     """Rows that share their columns."""
@@ -58,8 +69,11 @@ class WavePrefill(Prefill, name="wave"):
     window: NonNegativeInt = 128
     """Rows before a block that are read whole."""
 
-    steps: PositiveInt = 3
+    steps: PositiveInt = 2
     """Steps of k-means."""
+
+    dense_below: NonNegativeInt = 2048
+    """Blocks with fewer rows before them read them all."""
 
     @property
     def rows(self) -> int:
@@ -67,115 +81,107 @@ class WavePrefill(Prefill, name="wave"):
         return self.block
 
     def columns(self, block: Block) -> Columns:
-        """O(block / 8 * clusters) products a query head to choose."""
+        """O(block / 16 * clusters) products a query head to choose."""
         far = max(block.start - self.window, 0) // self.segment * self.segment
         sinks = min(block.sinks, far)
-        if far <= sinks or not self.error:
+        if far <= sinks or block.start < self.dense_below or not self.price:
             return Columns([np.arange(block.start)])
-        made = self._clusters(block, sinks, far)
-        read = self._uncertain(block, made, sinks, far)
-        rows, others = read.gather(1, made.cells).cpu().numpy(), ~read & (made.sizes > 0)
-        ids = [np.concatenate([np.arange(sinks), np.flatnonzero(r) + sinks, np.arange(far, block.start)]) for r in rows]
-        return Columns(ids, means=[made.means(head, those, block.keys) for head, those in enumerate(others)])
+        tree = self._tree(block, sinks, far)
+        taken = self._taken(block, tree, sinks, far)
+        rows, near = taken[0].cpu().numpy(), [np.arange(sinks), np.arange(far, block.start)]
+        ids = [np.concatenate([near[0], np.flatnonzero(each) + sinks, near[1]]) for each in rows]
+        means = [_means(block, tree, [each[head] for each in taken[1:]], head) for head in range(len(ids))]
+        for head in self._unserved(block, ids, means):
+            ids[head], means[head] = np.arange(block.start), _none(means[head])
+        return Columns(ids, means=means)
 
-    def _uncertain(self, block: Block, made: Clusters, sinks: int, far: int) -> torch.Tensor:
-        """Which clusters are read row by row, (heads, clusters) bool."""
+    def _taken(self, block: Block, tree: Tree, sinks: int, far: int) -> list[torch.Tensor]:
+        """Rows, and clusters of each level, that the block reads: (heads, those) bool."""
         import torch
 
-        asked = block.queries[:, :, EVERY // 2 :: EVERY] if block.queries.shape[2] > EVERY else block.queries
-        asked = asked.flatten(1, 2).float()
-        near = torch.cat([block.keys[:, :sinks], block.keys[:, far : block.start]], dim=1).float()
-        wide = (asked @ made.around * asked).sum(dim=2, keepdim=True).clamp(0) / 2 * made.spread[:, None]
-        logits = torch.baddbmm(made.sizes.log()[:, None] + wide, asked, made.keys.transpose(1, 2))
-        lse = torch.logaddexp((asked @ near.transpose(1, 2)).logsumexp(dim=2), logits.logsumexp(dim=2))
-        off = (logits - lse[..., None]).exp_().square_().mul_(wide).mean(dim=1)
-        order = (off / made.sizes.clamp(1)).argsort(dim=1, descending=True, stable=True)
-        most = off.gather(1, order)
-        left = most.flip(1).cumsum(1).flip(1)
-        return torch.zeros_like(off, dtype=torch.bool).scatter_(1, order, left > self.error**2)
+        from fovea.attention_retrieval.tree import cut
 
-    def _clusters(self, block: Block, sinks: int, far: int) -> Clusters:
+        asked = _some(block.queries, EVERY, EVERY // 2).flatten(1, 2)
+        near = torch.cat([block.keys[:, :sinks], block.keys[:, far : block.start]], dim=1).float()
+        lse = (asked @ near.transpose(1, 2)).logsumexp(dim=2)
+        wide, weights = _wide(asked, tree)[..., None], []
+        for level in tree.levels:
+            x = wide * level.spread[:, None]
+            logits = torch.baddbmm(level.sizes.log()[:, None] + x, asked, level.keys.transpose(1, 2))
+            lse = torch.logaddexp(lse, logits.logsumexp(dim=2)) if not weights else lse
+            weights.append((logits - lse[..., None]).exp_().square_().mul_(x).mean(dim=1))
+        return cut(tree.levels, weights, self.price)
+
+    def _tree(self, block: Block, sinks: int, far: int) -> Tree:
         """Of the rows [sinks, far): those of segments made before are kept for the text. None is of sinks alone."""
+        from fovea.attention_retrieval.tree import joined
+
         made, first = block.kept.setdefault("wave", []), sinks // self.segment
         for low in range((first + len(made)) * self.segment, far, self.segment):
             rows = slice(max(low, sinks), low + self.segment)
             made.append(self._segment(block.keys[:, rows].float(), block.values[:, rows].float(), block.queries))
-        whole = block.kept.get(("wave", far))
-        if whole is None:
-            whole = joined(made[: far // self.segment - first])
+        if ("wave", far) not in block.kept:
             block.kept.pop(("wave", far - self.segment), None)
-            block.kept["wave", far] = whole
-        return whole
+            block.kept["wave", far] = joined(made[: far // self.segment - first])
+        tree: Tree = block.kept["wave", far]
+        return tree
 
-    def _segment(self, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> Clusters:
-        """Clusters of a segment's (heads, rows, d), as queries (heads, group, tokens, d) tell its keys apart."""
+    def _segment(self, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> Tree:
+        """A segment's clusters, as queries (heads, group, tokens, d) tell its keys apart."""
         import torch
 
-        asked, (heads, rows, d) = queries.flatten(1, 2).float(), keys.shape
+        from fovea.attention_retrieval.tree import grown
+
+        asked = _some(queries, 4, 0).flatten(1, 2)
         seen = asked.transpose(1, 2) @ asked / asked.shape[1]
         ridge = RIDGE * seen.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
-        lower = torch.linalg.cholesky_ex(seen + ridge[:, None, None] * torch.eye(d, device=keys.device)).L
-        cells, count = kmeans(keys @ lower, max(rows // self.size, 1), self.steps, min(self.alone, rows - 1))
-        at, empty = cells[..., None].expand(-1, -1, d), keys.new_zeros(heads, count, d)
-        sizes = keys.new_zeros(heads, count).scatter_add_(1, cells, torch.ones_like(keys[..., 0]))
-        means, middle = (empty.scatter_add(1, at, each) / sizes.clamp(1)[..., None] for each in (keys, values))
-        off, apart = keys - means.gather(1, at), values - middle.gather(1, at)
-        spread = torch.zeros_like(sizes).scatter_add_(1, cells, off.square().sum(dim=2)) / sizes.clamp(1)
-        return Clusters(means, middle, sizes, spread, off.transpose(1, 2) @ off, apart.transpose(1, 2) @ off, cells)
+        lower = torch.linalg.cholesky_ex(seen + ridge[:, None, None] * torch.eye(keys.shape[2], device=keys.device)).L
+        return grown(keys, values, keys @ lower, self.sizes, self.alone, self.steps)
+
+    def _unserved(self, block: Block, ids: list[np.ndarray], means: list[Means]) -> list[int]:
+        """kv heads whose estimate is further off than `tolerance`, by the last check."""
+        from fovea.attention_retrieval.cache.prompt import attend, attend_columns
+
+        number = block.start // self.block // EACH
+        if block.kept.get("wave checked") != number:
+            asked = _some(block.queries, CHECKED, 0).to(block.keys.dtype).flatten(0, 1)
+            far_keys, far_values = (each[:, : block.start] for each in (block.keys, block.values))
+            exact = attend(asked, far_keys, far_values, 1.0)[0].float()
+            found = attend_columns(asked, Columns(ids, means=means), far_keys, far_values, 1.0)[0].float()
+            off = (found - exact).norm(dim=2) / exact.norm(dim=2).clamp(1e-30)
+            off = off.mean(dim=1).view(len(ids), -1).amax(dim=1)
+            block.kept["wave checked"] = number
+            block.kept["wave unserved"] = (off > self.tolerance).nonzero()[:, 0].tolist()
+        unserved: list[int] = block.kept["wave unserved"]
+        return unserved
 
 
-class Clusters(NamedTuple):
-    """Clusters of all heads' rows; some may have none."""
-
-    keys: torch.Tensor
-    """Mean keys, (heads, clusters, d) float32."""
-    values: torch.Tensor
-    """Mean values, likewise."""
-    sizes: torch.Tensor
-    """Rows of each, (heads, clusters) float32."""
-    spread: torch.Tensor
-    """Mean square distance of its keys from their mean, (heads, clusters)."""
-    around: torch.Tensor
-    """S_kk of a segment, or A of several, (heads, d, d)."""
-    cross: torch.Tensor
-    """S_vk, or B, (heads, d, d)."""
-    cells: torch.Tensor
-    """The cluster of each row, (heads, rows)."""
-
-    def means(self, head: int, those: torch.Tensor, like: torch.Tensor) -> Means:
-        """What stands for the rows of some of a head's clusters."""
-        keys, values, spread = (each[head, those].to(like) for each in (self.keys, self.values, self.spread))
-        width = Width(spread, self.around[head].to(like), self.cross[head].to(like))
-        return Means(keys, values, self.sizes[head, those].cpu().numpy(), width)
+def _some(queries: torch.Tensor, every: int, first: int) -> torch.Tensor:
+    """Some of a block's queries, (kv heads, group, some, d) float32; all of a few."""
+    return (queries[:, :, first::every] if queries.shape[2] > every else queries).float()
 
 
-def kmeans(points: torch.Tensor, count: int, steps: int, alone: int) -> tuple[torch.Tensor, int]:
-    """Cells of (heads, rows, d) and their number: k-means from evenly spaced rows, then the `alone` rows that are
-    furthest from their mean, each a cell of its own."""
+def _wide(asked: torch.Tensor, tree: Tree) -> torch.Tensor:
+    """q' A q / 2 of (heads, queries, d)."""
+    return (asked @ _of_trace(tree.around, tree) * asked).sum(dim=2).clamp(0) / 2
+
+
+def _of_trace(moment: torch.Tensor, tree: Tree) -> torch.Tensor:
+    return moment / tree.around.diagonal(dim1=-2, dim2=-1).sum(dim=-1).clamp(1e-30)[:, None, None]
+
+
+def _means(block: Block, tree: Tree, taken: list[torch.Tensor], head: int) -> Means:
+    """What stands for the rows of a head's clusters."""
     import torch
 
-    heads, rows, d = points.shape
-    centres = points[:, torch.arange(count, device=points.device) * rows // count]
-    for _ in range(steps + 1):
-        cells = torch.baddbmm(centres.square().sum(2)[:, None] / -2, points, centres.transpose(1, 2)).argmax(dim=2)
-        sizes = points.new_zeros(heads, count).scatter_add_(1, cells, torch.ones_like(points[..., 0]))[..., None]
-        sums = torch.zeros_like(centres).scatter_add_(1, cells[..., None].expand(-1, -1, d), points)
-        centres = torch.where(sizes > 0, sums / sizes.clamp(1), centres)
-    away = (points - centres.gather(1, cells[..., None].expand(-1, -1, d))).square().sum(dim=2)
-    lone = away.topk(alone, dim=1).indices
-    return cells.scatter(1, lone, torch.arange(count, count + alone, device=cells.device).expand(heads, -1)), (
-        count + alone
-    )
+    def of(field: str) -> torch.Tensor:
+        return torch.cat([getattr(level, field)[head, those] for level, those in zip(tree.levels, taken)])
+
+    keys, values, spread = (of(field).to(block.keys) for field in ("keys", "values", "spread"))
+    around, cross = (_of_trace(each, tree)[head].to(block.keys) for each in (tree.around, tree.cross))
+    return Means(keys, values, of("sizes").cpu().numpy(), Width(spread, around, cross))
 
 
-def joined(parts: list[Clusters]) -> Clusters:
-    """The clusters of segments that follow each other."""
-    import torch
-
-    columns = list(zip(*(part[:6] for part in parts)))
-    keys, values, sizes, spread = (torch.cat(each, dim=1) for each in columns[:4])
-    around, cross = (torch.stack(each).sum(dim=0) for each in columns[4:])
-    whole = around.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(1e-30)[:, None, None]
-    before = np.cumsum([0, *(part.keys.shape[1] for part in parts)]).tolist()
-    cells = torch.cat([part.cells + first for part, first in zip(parts, before)], dim=1)
-    return Clusters(keys, values, sizes, spread, around / whole, cross / whole, cells)
+def _none(means: Means) -> Means:
+    """No means at all."""
+    return means._replace(keys=means.keys[:0], values=means.values[:0], counts=np.zeros(0, np.float32))

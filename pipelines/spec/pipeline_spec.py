@@ -89,7 +89,7 @@ class PipelineSpec(BaseModel):
     telemetry: Literal["otel", "otel_with_content"] | None = None
     """Writes what the trace holds as OpenTelemetry spans, without questions or with them; left out, nothing."""
 
-    DEFAULT_FUSER: ClassVar[str] = "calibrated"
+    DEFAULT_FUSER: ClassVar[str] = "adaptive"
     DEFAULT_K: ClassVar[int] = 5
 
     @model_validator(mode="before")

@@ -101,7 +101,7 @@ class Anchored:
         groups = {name: value.lower() for name, value in match.groupdict().items() if value is not None}
         day, number = now.day, now.day.toordinal()
         if "q" in groups:
-            return Found(start, end, nearest([quarter(day.year + i, int(groups["q"])) for i in (-1, 0, 1)], 0, now))
+            return Found(start, end, nearest([quarter(day.year + i, int(groups["q"])) for i in (-1, 0, 1)], None, now))
         if "today" in groups:
             return Found(start, end, Interval(number, number), weak=True)
         if "whole" in groups:  # "The end of the year" is that of this one; "the end of the day" is a figure of speech.
@@ -111,8 +111,8 @@ class Anchored:
             return self._weekday(text, match, groups, now)
         if "month" in groups:
             return self._month(text, match, groups, now)
-        if unit := groups.get("unit") or groups.get("unit2"):
-            return self._near(text, match, groups, unit, now)
+        if word := groups.get("unit") or groups.get("unit2"):
+            return self._near(text, match, groups, word, now)
         for name, n in (("lasting", "n"), ("lasting2", "n2"), ("lasting3", "n3")):
             if name in groups:
                 if name != "lasting" and self._lexicon.count(groups[n]) == 1:  # "The one last week" is no last one.

@@ -14,8 +14,8 @@ from fovea.retrievers.time.passages import DATES, Spoken, Times, passage_times
 
 WORTH = 5.0
 """Deviations that the best score of any other scale counts as: that of calibrated fusion."""
-DEVIATIONS = frozenset({"calibrated", "event_aware"})
-"""Stages whose scores are deviations already."""
+DEVIATIONS = frozenset({"adaptive", "calibrated", "event_aware"})
+"""Stages whose scores are deviations already; those of `adaptive` about."""
 KEEPS_UNIT = frozenset({"time_scope", "recency"})
 """Stages that add to a score in its own unit."""
 
@@ -54,8 +54,8 @@ class TimeRefiner(Refiner):
 def deviation(hits: Sequence[Hit], corpus: Corpus) -> float:
     """What a standard deviation of similarity is on the scale of these scores.
 
-    Calibrated fusion counts in deviations: 1. An inner product's is that of the corpus's chunks, `corpus.spread`. On
-    any other scale it is a fifth of the best score, as calibrated fusion has it.
+    Calibrated fusion counts in deviations, and adaptive fusion about: 1. An inner product's is that of the corpus's
+    chunks, `corpus.spread`. On any other scale it is a fifth of the best score, as calibrated fusion has it.
     """
     scale = next((s for s in reversed([*hits[0].scores]) if s not in KEEPS_UNIT), "") if hits else ""
     if scale in DEVIATIONS:

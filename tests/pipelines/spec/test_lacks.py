@@ -101,7 +101,7 @@ def test_a_model_of_no_cache_is_named_whether_or_not_it_could_be_downloaded():
 
 
 READ = {
-    "segment": ("sage", "pointer", "hnet_sentence", "topical_change"),
+    "segment": ("sage", "pointer", "hnet_sentence", "topical_change", "dialogue"),
     "retrieve": ("query_map", "event_aware", "lexsembridge"),
     "refine": ("reranker",),
 }
