@@ -39,13 +39,13 @@ import numpy as np
 from benchmarks.reader import Asked, Remembering, load
 from fovea.pipelines.answering import claims
 from fovea.pipelines.answering.citing import cite
-from fovea.pipelines.answering.likeness import stems
 from fovea.pipelines.answering.quantities import numbers
 from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.pipelines.generators.transformers import TransformersGenerator
 from fovea.rag.corpus import Corpus
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.sentences import sentences
+from fovea.rag.stems import stems
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.types import Document, Hit, Query, Span
 

@@ -78,7 +78,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "dense + bm25": {"retrieve": ["dense", "bm25"]},
     "lexical_feedback + bm25": {"retrieve": ["lexical_feedback", "bm25"]},
 }
-BASES = {"lexical_feedback + bm25": "dense + bm25"}
+BASES = dict.fromkeys(("lexical_feedback + bm25", "event_aware, no time named", "event_aware, as_of"), "dense + bm25")
 """What a method is compared with, where that is not plain dense."""
 
 

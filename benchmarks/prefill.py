@@ -5,12 +5,12 @@
     python benchmarks/prefill.py --dump FILE [--policies ...]       # attention alone, on real queries and keys
 
 The whole way: the text's first tokens are read in pieces of 1,024, each way in turn, by transformers' `sdpa` and a
-DynamicCache, by a RetrievalCache without a policy ("full"), with each policy, and with no attention at all ("ceiling").
+DynamicCache, with no attention at all ("ceiling"), and by a RetrievalCache with each policy ("full" is none).
 "seconds" is processor time, of which "attention s" is spent in the layers' attention and "choosing s" in the policy;
 "speed" is sdpa's seconds over these. "pairs" is the share of pairs of a token and one not behind it whose score was
 computed, by block of rows, means counted. "top-1" is how often the most likely token after each of the `--following`
-ones is that of sdpa; these are read with attention to every key, so that it tells of the prompt's reading alone. A
-text that is too short is repeated.
+ones is that of sdpa, and "kl" how far their distributions are apart, in nats; they are read with attention to every
+key, so that both tell of the prompt's reading alone. A text that is too short is repeated.
 
 Attention alone: the last 1,024 queries of a dump's text (`fovea capture --share 0 --last .1`), all layers in it, after
 which "recall" is the share of the attention's mass on what was read, and "error" the relative L2 of the output.
@@ -37,8 +37,8 @@ from fovea.attention_retrieval.prefill.prefill import Block, Columns, Prefill
 from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.rag.causal_lm import CausalLM, load
 
-PIECE, ROWS = 1024, 1024
-POLICIES = ["{use: anchor, anchor: sum, theta: 9.7, step: 2}", "{use: anchor, theta: 8, step: 2}"]
+PIECE, ROWS, FULL = 1024, 1024, "full"
+POLICIES = [FULL, "{use: wave}", "{use: anchor, anchor: sum, theta: 9.7, step: 2}"]
 
 
 class Meter:
@@ -99,27 +99,29 @@ def whole_way(args: argparse.Namespace) -> Iterator[Row]:
         with patch.object(device.DecodingRow, "_read", lambda row, query, *given: query.transpose(0, 1)):
             ceiling = seconds(ours, ids[:length], Retrieval().cache(ours.model.config))
         yield Row("prefill", args.text, "ceiling", "speed", full / ceiling, n=1, settings=said)
-        for policy in [None, *args.policies]:
-            found = measured(ours, ids, length, policy, logits.argmax(-1))
+        for policy in args.policies:
+            found = measured(ours, ids, length, policy, logits)
             for metric, value in {"speed": full / found["seconds"], **found}.items():
-                yield Row("prefill", args.text, policy or "full", metric, value, n=1, settings=said)
+                yield Row("prefill", args.text, policy, metric, value, n=1, settings=said)
 
 
-def measured(lm: CausalLM, ids: Sequence[int], length: int, policy: str | None, best: torch.Tensor) -> dict[str, float]:
+def measured(lm: CausalLM, ids: Sequence[int], length: int, policy: str, wanted: torch.Tensor) -> dict[str, float]:
     """One way's figures."""
-    prefill, meter = Prefill.model_validate(yaml.safe_load(policy)) if policy else None, Meter()
+    prefill, meter = Prefill.model_validate(yaml.safe_load(policy)) if policy != FULL else None, Meter()
     cache = Retrieval(prefill=prefill).cache(lm.model.config)
     with meter.on(prefill):
         took = seconds(lm, ids[:length], cache)
     attention, layers = meter.attention, lm.model.config.num_hidden_layers
     for row in (row.cache for layer in cache.layers for row in layer.rows):
         row.settings = row.settings.model_copy(update={"prefill": None})
-    agreed = lm.model(torch.tensor([ids[length:]]), past_key_values=cache).logits[0].argmax(-1) == best
+    logits = lm.model(torch.tensor([ids[length:]]), past_key_values=cache).logits[0]
+    agreed, logs = logits.argmax(-1) == wanted.argmax(-1), wanted.log_softmax(-1)
     found = {
         "seconds": took,
         "attention s": attention,
         "choosing s": meter.choosing,
         "top-1": float(agreed.float().mean()),
+        "kl": float((logs.exp() * (logs - logits.log_softmax(-1))).sum(-1).mean()),
     }
     return {**found, "pairs": meter.pairs / layers / (length * (length + 1) / 2)} if prefill else found
 
@@ -139,7 +141,7 @@ def alone(args: argparse.Namespace) -> Iterator[Row]:
     said = {"tokens": dump.facts.tokens, "layers": len(layers), "threads": torch.get_num_threads()}
     full = sum(best_of(by_sdpa, *each) for each in layers)
     yield Row("prefill", str(args.dump), "sdpa", "seconds", full, n=1, settings=said)
-    for policy in args.policies:
+    for policy in (each for each in args.policies if each != FULL):
         prefill, found = Prefill.model_validate(yaml.safe_load(policy)), {}
         took = sum(best_of(by_policy, prefill, *each) for each in layers)
         parts = [(by_policy(prefill, *each), exact(*each)) for each in layers]

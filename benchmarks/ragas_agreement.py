@@ -29,7 +29,6 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models.chat_models import SimpleChatModel
 
-from fovea.pipelines.answering.likeness import stems
 from fovea.pipelines.answering.refusals import NO_ANSWER, is_refusal
 from fovea.pipelines.evaluation.case import Case, Texts
 from fovea.pipelines.evaluation.gold import Question
@@ -41,6 +40,7 @@ from fovea.pipelines.evaluation.questions import read_questions
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.replies import Replies
 from fovea.rag.sentences import sentences
+from fovea.rag.stems import stems
 from fovea.rag.types import Answer, Document, Hit, Span
 
 METRICS = (

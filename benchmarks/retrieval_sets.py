@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from fovea.rag.encoder import Encoder
 from fovea.rag.types import Chunk, Document, Span
 from fovea.retrievers.collections.read import read
 from fovea.segmenters.chain import segment
+from fovea.segmenters.recursive import RecursiveSegmenter
 from fovea.segmenters.sentence import SentenceSegmenter
 
 TIMEQA_PAGES = 70
+QMSUM_MEETINGS = 12
 
 
 @dataclass
@@ -27,6 +30,12 @@ class RetrievalSet:
     questions: list[str] = field(default_factory=list)
     gold: list[set[str]] = field(default_factory=list)
     spans: list[list[tuple[str, Span]]] | None = None
+
+    def of(self, chosen: Sequence[int]) -> RetrievalSet:
+        """The same with some of the questions."""
+        spans = None if self.spans is None else [self.spans[i] for i in chosen]
+        asked, gold = [self.questions[i] for i in chosen], [self.gold[i] for i in chosen]
+        return replace(self, questions=asked, gold=gold, spans=spans)
 
 
 Reader = Callable[[Path, Encoder], RetrievalSet]
@@ -74,20 +83,47 @@ def qasper(data: Path, encoder: Encoder) -> RetrievalSet:
     return found
 
 
-def spans(data: Path, encoder: Encoder, *, tokens: int, corpus: str | None = None) -> RetrievalSet:
-    """The questions with character spans, over sentence chunks of `tokens`; a chunk that touches a span answers."""
-    home = data / "spans/chunking_evaluation"
+def spans(
+    data: Path,
+    encoder: Encoder,
+    *,
+    tokens: int,
+    corpus: str | None = None,
+    path: str = "chunking_evaluation",
+    cut: type[SentenceSegmenter | RecursiveSegmenter] = SentenceSegmenter,
+) -> RetrievalSet:
+    """The questions with character spans, over chunks of `tokens`; a chunk that touches a span answers."""
+    home = data / "spans" / path
     paths = sorted((home / "corpora").glob(f"{corpus or '*'}.md"))
     documents = [Document(p.stem, p.read_text("utf-8")) for p in paths]
-    segmenter = SentenceSegmenter(max_tokens=tokens)
+    segmenter = cut(max_tokens=tokens)
     chunks = [c for d in documents for c in segment(d, [segmenter], encoder)]
-    found = RetrievalSet(f"spans {corpus or 'pooled'}, {tokens} tokens", documents, chunks, spans=[])
+    name = f"spans {corpus or 'pooled'}" if path == "chunking_evaluation" else path
+    found = RetrievalSet(f"{name}, {tokens} tokens", documents, chunks, spans=[])
     for row in json_lines(home / "questions.jsonl"):
         if row["corpus"] in {d.id for d in documents}:
             wanted = [(row["corpus"], Span(r["start"], r["end"])) for r in row["references"]]
             found.questions.append(row["question"])
             found.spans.append(wanted)  # type: ignore[union-attr]
             found.gold.append({c.id for c in chunks for name, s in wanted if overlap(c, name, s)})
+    return found
+
+
+def qmsum(data: Path, encoder: Encoder) -> RetrievalSet:
+    """QMSum: which part of `QMSUM_MEETINGS` meetings, a turn a line, a question is about."""
+    found = RetrievalSet(f"qmsum, {QMSUM_MEETINGS} meetings", [], [])
+    for path in sorted((data / "segmentation/qmsum/val").glob("*.json"))[:QMSUM_MEETINGS]:
+        meeting = json.loads(path.read_text("utf-8"))
+        lines = [f"{turn['speaker']}: {turn['content']}\n" for turn in meeting["meeting_transcripts"]]
+        starts = [0, *accumulate(map(len, lines))]
+        document = Document(path.stem, "".join(lines))
+        chunks = segment(document, [SentenceSegmenter(max_tokens=200)], encoder)
+        found.documents.append(document)
+        found.chunks += chunks
+        for row in meeting["specific_query_list"]:
+            about = [Span(starts[int(a)], starts[int(b) + 1]) for a, b in row["relevant_text_span"]]
+            found.questions.append(row["query"])
+            found.gold.append({c.id for c in chunks for s in about if overlap(c, path.stem, s)})
     return found
 
 
@@ -116,5 +152,12 @@ SETS: dict[str, Reader] = {
     "spans-state": partial(spans, tokens=200, corpus="state_of_the_union"),
     "timeqa-2": partial(timeqa, part=1),
     "qasper": qasper,
+    "cranfield": partial(collection, path="retrieval/cranfield"),
+    "limit": partial(collection, path="retrieval/limit_small"),
+    "musique": partial(collection, path="retrieval/musique_100"),
+    "covid": partial(spans, tokens=100, path="covid_papers", cut=RecursiveSegmenter),
+    "timeqa-3": partial(timeqa, part=2),
+    "locomo": partial(collection, path="temporal/locomo3"),
+    "qmsum": qmsum,
 }
 """By name, in the order in which they are reported."""

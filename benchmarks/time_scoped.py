@@ -12,6 +12,7 @@ decay      control: the newer, the better, whatever was asked
 `drifting` questions that name a time, without it (`fovea.retrievers.time.undated`), asked as of moments drawn evenly
            from it, three each: dense; with T of the moment of asking (`time_scope`, as_of); and the event-aware
            retriever with the events of the corpus. Intervals are over questions, each the mean of its moments.
+           "meaning alone" is `event_aware` with `lexical: 0`, without BM25
 timeless   questions of XQuAD that name no time, asked as of 2021 over paragraphs full of dates: time must do no harm
 
 The event head is trained on the train parts and stopped by the dev parts (`retrievers/weights/event_aware.md`). XQuAD's
@@ -92,6 +93,7 @@ def dense(query: Query, corpus: MemoryCorpus) -> list[Hit]:
 
 
 EVENTS = EventAwareRetriever(corpus_events=True)
+MEANING = EventAwareRetriever(corpus_events=True, lexical=0)
 SCOPE, AS_OF, READER = TimeScopeRefiner(), TimeScopeRefiner(as_of=True), Reranker()
 
 
@@ -99,21 +101,17 @@ def aware(query: Query, corpus: MemoryCorpus) -> list[Hit]:
     return EVENTS.search(query, FETCHED, corpus)
 
 
+def meaning(query: Query, corpus: MemoryCorpus) -> list[Hit]:
+    return MEANING.search(query, FETCHED, corpus)
+
+
 def without_events(query: Query, corpus: MemoryCorpus) -> list[Hit]:
     return EventAwareRetriever().search(query, FETCHED, corpus)
 
 
-def hybrid(query: Query, corpus: MemoryCorpus, first: Search = dense) -> list[Hit]:
-    found = first(query, corpus)
-    lists = {
-        "dense" if first is dense else "event_aware": found,
-        "bm25": BM25Retriever().search(query, FETCHED, corpus),
-    }
+def hybrid(query: Query, corpus: MemoryCorpus) -> list[Hit]:
+    lists = {"dense": dense(query, corpus), "bm25": BM25Retriever().search(query, FETCHED, corpus)}
     return CalibratedFuser().fuse(lists, FETCHED, query, corpus)
-
-
-def aware_hybrid(query: Query, corpus: MemoryCorpus) -> list[Hit]:
-    return hybrid(query, corpus, aware)
 
 
 def scoped(search: Search, refiner: TimeScopeRefiner = SCOPE) -> Search:
@@ -154,14 +152,16 @@ def dated(part: Collection) -> Methods:
         "dense": ("plain", dense, ()),
         "dense + T": ("plain", scoped(dense), ("dense",)),
         "event_aware": ("plain", aware, ("dense + T",)),
+        "event_aware, meaning alone": ("plain", meaning, ("dense + T",)),
         "dense, situated": ("situated", dense, ("dense",)),
         "dense, situated + T": ("situated", scoped(dense), ("dense, situated",)),
-        "event_aware, situated": ("situated", aware, ("dense, situated + T",)),
+        "event_aware, situated": ("situated", aware, ("hybrid, situated + T",)),
+        "event_aware, meaning alone, situated": ("situated", meaning, ("dense, situated + T",)),
         "hybrid, situated": ("situated", hybrid, ("dense, situated",)),
         "hybrid, situated + T": ("situated", scoped(hybrid), ("hybrid, situated",)),
         "hybrid, situated + shuffled T": ("situated", raised(hybrid, mixed), ("hybrid, situated",)),
         "hybrid, situated + decay": ("situated", raised(hybrid, decay), ("hybrid, situated",)),
-        "hybrid of event_aware, situated + T": ("situated", scoped(aware_hybrid), ("hybrid, situated + T",)),
+        "event_aware, situated + T": ("situated", scoped(aware), ("event_aware, situated",)),
         "hybrid, situated, reranker": ("situated", read_again(hybrid), ("hybrid, situated",)),
         "hybrid, situated, reranker, + T": ("situated", scoped(read_again(hybrid)), ("hybrid, situated + T",)),
         "hybrid, situated + T, reranker": ("situated", read_again(scoped(hybrid)), ("hybrid, situated + T",)),
@@ -172,15 +172,19 @@ DRIFTING: Methods = {
     "dense": ("situated", dense, ()),
     "dense + T without date": ("situated", scoped(dense), ("dense",)),
     "dense + T of as_of": ("situated", scoped(dense, AS_OF), ("dense",)),
+    "hybrid": ("situated", hybrid, ("dense",)),
     "hybrid + T of as_of": ("situated", scoped(hybrid, AS_OF), ("dense + T of as_of",)),
     "event_aware without events": ("situated", without_events, ("dense + T of as_of",)),
-    "event_aware": ("situated", aware, ("dense + T without date", "dense + T of as_of")),
+    "event_aware": ("situated", aware, ("hybrid", "hybrid + T of as_of")),
+    "event_aware, meaning alone": ("situated", meaning, ("dense + T of as_of",)),
 }
 TIMELESS: Methods = {
     "dense": ("situated", dense, ()),
     "dense + T of as_of": ("situated", scoped(dense, AS_OF), ("dense",)),
-    "event_aware without events": ("situated", without_events, ("dense",)),
-    "event_aware": ("situated", aware, ("dense",)),
+    "hybrid": ("situated", hybrid, ("dense",)),
+    "event_aware without events": ("situated", without_events, ("hybrid",)),
+    "event_aware": ("situated", aware, ("hybrid",)),
+    "event_aware, meaning alone": ("situated", meaning, ("dense",)),
 }
 
 

@@ -26,13 +26,7 @@ def retrieve(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Tr
 
 def candidates(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Trace, turn: str = "") -> list[Hit]:
     """What the retrievers find, as one list. `turn` stands before the names of the stages."""
-    lists: dict[str, list[Hit]] = {}
-    for retriever in spec.retrieve:
-        name = _fresh(retriever.name, lists)
-        with trace.stage(f"{turn}retrieve {name}") as stage:
-            lists[name] = _searched(retriever, query, max(k, spec.candidates), corpus)
-            stage.count(hits=len(lists[name]))
-            stage.keep(lists[name])
+    lists = found_by(spec, query, k, corpus, trace, turn)
     hits = next(iter(lists.values()))
     if len(lists) > 1:
         fuser = spec.fuser
@@ -41,6 +35,20 @@ def candidates(spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: 
             stage.count(hits=len(hits))
             stage.keep(hits)
     return hits
+
+
+def found_by(
+    spec: PipelineSpec, query: Query, k: int, corpus: Corpus, trace: Trace, turn: str = ""
+) -> dict[str, list[Hit]]:
+    """What each retriever finds, by its name; `#2` stands behind that of its second use."""
+    lists: dict[str, list[Hit]] = {}
+    for retriever in spec.retrieve:
+        name = _fresh(retriever.name, lists)
+        with trace.stage(f"{turn}retrieve {name}") as stage:
+            lists[name] = _searched(retriever, query, max(k, spec.candidates), corpus)
+            stage.count(hits=len(lists[name]))
+            stage.keep(lists[name])
+    return lists
 
 
 def refine(

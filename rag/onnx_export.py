@@ -164,11 +164,14 @@ def _trace(model: Any, part: Path) -> None:
 
 
 def agreement(recipe: Recipe, model: Any, engine: Engine) -> float:
-    """The least cosine, over `PROBES`, between the engine on our tokens and sentence-transformers on the texts."""
+    """The least cosine, over `PROBES`, between the engine on our tokens and sentence-transformers on the texts, whole
+    vectors both: from here on the model cuts none.
+    """
     tokenizer = ModelTokenizer.read(recipe.path / "tokenizer.json")
-    room = (recipe.max_tokens or NO_LIMIT) - sum(map(len, tokenizer.specials))
+    room = (recipe.max_tokens or NO_LIMIT) - tokenizer.extra
     texts = [text for text in PROBES if tokenizer.count(text) <= room]
     ids, mask = tokenizer.padded(tokenizer.ids(texts))
+    model.truncate_dim = None
     ours, theirs = engine(ids, mask), model.encode(texts, show_progress_bar=False, prompt="")
     if ours.shape != theirs.shape or recipe.dim not in (None, ours.shape[1]):
         return 0.0

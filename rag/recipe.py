@@ -1,7 +1,8 @@
 """How a saved sentence-transformers model makes a vector, read from its folder without importing anything heavy.
 
 `Recipe.obstacle` says why the fast path (token ids in, pooled vector out of one graph) could not give the model's exact
-vectors; it is empty for a transformer followed by pooling, dense layers and normalisation.
+vectors; it is empty for a transformer followed by pooling, dense layers and normalisation. What the library reads of
+the settings, and what it leaves aside, was taken from sentence-transformers 6.2 and is held to it by the tests.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ NO_LIMIT = 10**9
 COSMETIC = {"_name_or_path", "name_or_path", "transformers_version", "architectures", "use_cache", "__version__"}
 """Settings that do not change a vector; they differ between copies of one model."""
 NOT_THE_MODEL = {"data_config.json", "README.md", "train_script.py", "model.safetensors.index.json"}
+TRANSFORMER = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+"""What the file with a transformer's settings may be named for; the first that says something counts."""
+OF_ITS_OWN = ("query_length", "document_length", "query_expansion", "processing_kwargs", "tokenizer_args",
+              "processor_kwargs")  # fmt: skip
+"""Settings of a transformer by which it reads texts in another way than whole, up to `max_tokens`."""
 VOCABULARY = {"vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json"}
 """Files that `tokenizer.json` repeats."""
 
@@ -58,23 +64,69 @@ class Recipe:
             return f"it is made of {', '.join(foreign or names)}"
         if not (self.path / "tokenizer.json").exists():
             return "it has no tokenizer.json"
-        if any(self.prompts.values()) and not self._pooling.get("include_prompt", True):
-            return "its pooling leaves the prompt out"
+        if told := [key for key in OF_ITS_OWN if self._transformer.get(key)]:
+            return f"its transformer has {', '.join(told)}"
+        if self._transformer.get("do_lower_case") and not self._lowers:
+            return "its transformer writes in small letters what its tokenizer.json does not"
         if (self.path / "adapter_config.json").exists():
             return "it is an adapter of another model"
         return ""
 
     @cached_property
+    def saved(self) -> dict[str, Any]:
+        """The settings of the whole model; sentence-transformers reads none where no modules are listed."""
+        listed = (self.path / "modules.json").exists()
+        found = _json(self.path / "config_sentence_transformers.json", {}) if listed else {}
+        if not isinstance(found, dict) or not isinstance(found.get("prompts") or {}, dict):
+            raise ModelError(
+                f"{self.path / 'config_sentence_transformers.json'} is not what sentence-transformers saves"
+            )
+        return found
+
+    @property
+    def model_type(self) -> str:
+        """SentenceTransformer, SparseEncoder, MultiVectorEncoder or CrossEncoder."""
+        return str(self.saved.get("model_type", "SentenceTransformer"))
+
+    @cached_property
     def prompts(self) -> dict[str, str]:
-        """What the model wants before a text, by role."""
-        saved = _json(self.path / "config_sentence_transformers.json", {}).get("prompts") or {}
-        document = next((saved[k] for k in ("document", "passage", "corpus") if saved.get(k)), "")
-        return {"query": saved.get("query") or "", "document": document}
+        """What the model may be told before a text, by name; `query` and `document` are in every model, if empty."""
+        return {"query": "", "document": "", **{k: v or "" for k, v in (self.saved.get("prompts") or {}).items()}}
+
+    def unused(self, role: str) -> str:
+        """The name of a prompt that the model keeps and that its makers may have meant for texts of a role, which are
+        read without one; empty where there is none. sentence-transformers 6.2 puts neither `passage` and `corpus`
+        before a document nor the default prompt before a document or a query, since the prompt of the role's own name
+        is always there, if empty.
+        """
+        names = (*(("passage", "corpus") if role == "document" else ()), self.saved.get("default_prompt_name"))
+        return next((name for name in names if self.prompts.get(name)), "") if not self.prompts[role] else ""
+
+    @property
+    def truncate_dim(self) -> int | None:
+        """How many of a vector's numbers the model keeps by its own settings; None for all."""
+        kept = self.saved.get("truncate_dim")
+        if kept is not None and (not isinstance(kept, int) or kept < 1):
+            raise ModelError(f"{self.path / 'config_sentence_transformers.json'}: truncate_dim is {kept!r}")
+        return kept
+
+    @property
+    def similarity(self) -> str:
+        """How the model's vectors are meant to be compared, where unit length would matter: dot, euclidean or
+        manhattan; empty for the cosine, and for vectors that the model itself scales to unit length.
+        """
+        told = self.saved.get("similarity_fn_name") or "cosine"
+        return "" if told == "cosine" or self.modules[-1][0].endswith(".Normalize") else str(told)
+
+    @property
+    def includes_prompt(self) -> bool:
+        """Whether the tokens of a prompt count where states become a vector."""
+        return bool(self._pooling.get("include_prompt", True))
 
     @cached_property
     def max_tokens(self) -> int | None:
         """How many token ids the model reads, special tokens counted; None without a limit."""
-        stated = _json(self.path / self.modules[0][1] / "sentence_bert_config.json", {}).get("max_seq_length")
+        stated = self._transformer.get("max_seq_length")
         if stated is None:
             limits = (
                 _json(self.path / "tokenizer_config.json", {}).get("model_max_length"),
@@ -85,7 +137,7 @@ class Recipe:
 
     @cached_property
     def dim(self) -> int | None:
-        """Length of a vector; None if only the loaded model can tell."""
+        """Length of a vector before it is cut; None if only the loaded model can tell."""
         for kind, folder in reversed(self.modules):
             if kind.endswith(".Dense"):
                 return _json(self.path / folder / "config.json", {}).get("out_features")
@@ -99,6 +151,27 @@ class Recipe:
     def config(self) -> dict[str, Any]:
         """The settings of the transformer."""
         return _json(self.path / self.modules[0][1] / "config.json", {})
+
+    @property
+    def _transformer(self) -> dict[str, Any]:
+        folder = self.path / self.modules[0][1]
+        return next((told for name in TRANSFORMER if (told := _json(folder / f"sentence_{name}_config.json", {}))), {})
+
+    @property
+    def _towers(self) -> list[str]:
+        """The folders of a `Router`'s own modules."""
+        lists = ((f, _json(self.path / f / "router_config.json", {})) for _, f in self.modules)
+        return [
+            f"{folder}/{name}" if folder else name for folder, listed in lists for name in listed.get("types") or ()
+        ]
+
+    @property
+    def _lowers(self) -> bool:
+        """Whether the tokenizer's own file makes letters small."""
+        found = _json(self.path / "tokenizer.json", {}).get("normalizer") or {}
+        return any(
+            one.get("type") == "Lowercase" or one.get("lowercase") for one in [found, *found.get("normalizers", [])]
+        )
 
     @property
     def _pooling(self) -> dict[str, Any]:
@@ -116,8 +189,9 @@ class Recipe:
     @cached_property
     def identity(self) -> str:
         """A hash of all that decides the model's vectors: weights, vocabulary and settings, not its name or place."""
-        folders = dict.fromkeys(["", *(folder for _, folder in self.modules)])
-        files = {f"{f}/{p.name}": p for f in folders for p in (self.path / f).glob("*") if _decides(p)}
+        folders = dict.fromkeys(["", *(folder for _, folder in self.modules), *self._towers])
+        found = ((f, p) for f in folders for p in (self.path / f).glob("**/*" if f else "*") if _decides(p))
+        files = {f"{f}/{p.relative_to(self.path / f).as_posix()}": p for f, p in found}
         return fingerprint({"modules": [k.rsplit(".", 1)[-1] for k, _ in self.modules], "files": {
             name: digest(path) if path.suffix != ".json" or path.name == "tokenizer.json" else _telling(path)
             for name, path in sorted(files.items())

@@ -82,8 +82,12 @@ def patterns(folded: str) -> Patterns:
     return whole if unusual.search(folded) else _LETTERS
 
 
+NO_UNITS = "(?!)"
+"""The pattern of units where a text has none: all its words stand between spaces."""
+
+
 def _plain(letter: str) -> Patterns:
-    nothing = re.compile("(?!)")
+    nothing = re.compile(NO_UNITS)
     return Patterns(re.compile(f"{letter}+"), nothing, nothing, f"{letter}+")
 
 

@@ -80,6 +80,11 @@ class ModelTokenizer:
         at = next((i for i in range(len(whole)) if whole[i : i + len(inner)] == inner), 0)
         return whole[:at], whole[at + len(inner) :]
 
+    @property
+    def extra(self) -> int:
+        """How many special tokens that is."""
+        return sum(map(len, self.specials))
+
     @cached_property
     def identity(self) -> str:
         """A hash of all that decides the tokens: weights trained on token ids work with tokenizers of one identity."""

@@ -1,11 +1,14 @@
 """Event-aware retrieval: what a question asks for depends on when it is asked, and on what has happened by then.
 
-    score(c) = q' . c + deviation (scope T(asked, c))                                  the question names a time
-             = q' . c + deviation share (near_weight near(as_of, c) + new_weight R(c))   it does not, but is asked then
+    score(c) = H(c)                                                            a question without any time
+             = H(c) + scope T(asked, c)                                        the question names a time
+             = H(c) + share (near_weight near(as_of, c) + new_weight R(c))     it does not, but is asked then
 
-q' is the question's vector after it has looked at events that had begun by then (`fovea.retrievers.event_head`), T and
-R are those of `fovea.retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where the newest
-is asked for. A question without any time (none named, no `as_of`, no events given) is left as it is.
+H is the default hybrid: similarity to q' and BM25, fused in standard deviations (`fovea.retrievers.calibrated`), all
+other terms count in deviations too. q' is the question's vector after it has looked at events that had begun by then
+(`fovea.retrievers.event_head`), the question's own where there are none; T and R are those of
+`fovea.retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where the newest is asked for.
+So where question or passages carry no time, the hybrid's ranking is left as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.types import Hit, Query
+from fovea.retrievers.bm25 import BM25Retriever
+from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.learned import LearnedRetriever
 from fovea.retrievers.time.days import Interval, moment
 from fovea.retrievers.time.fit import closed, fit, near, recency
@@ -63,6 +68,7 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
     """
 
     packages: ClassVar[Mapping[str, str]] = {"dateparser": "time"}
+    similarity: ClassVar[bool] = False
 
     weights: str = "event_aware"
     """The name of shipped weights, or the path of one's own."""
@@ -73,26 +79,47 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
     of the corpus."""
     top_events: PositiveInt = 16
     """How many events a question looks at."""
-    depth: PositiveInt = 100
-    """How many chunks nearest to q' are judged by their times."""
-    scope: NonNegativeFloat = 3.0
+    depth: PositiveInt = 200
+    """How many chunks nearest to q', and how many that share its words, are judged by their times."""
+    lexical: NonNegativeFloat = 1.0
+    """What BM25 weighs beside similarity; 0 searches by meaning and time alone."""
+    scope: NonNegativeFloat = 4.0
     """Deviations of similarity that a perfect fit is worth, where the question names a time."""
     half_life: PositiveFloat = 1826.0
     """Days after which a passage counts as half as new."""
     languages: Spoken = SPOKEN
     """Languages of questions and passages, as the library dateparser writes them."""
     dates: tuple[str, ...] = DATES
-    """Metadata of documents that hold their dates; the first one there counts."""
+    """Metadata of documents that hold their dates; the first one there counts, or else the day in the title."""
+    looks_back: bool = False
+    """Where neither says a day, take the last one that begins a line of the document before the passage ("[2023-05-08
+    10:30] Ann:", "## 8 May 2023"): for logs, diaries and dialogues."""
 
     def search(self, query: Query, k: int, corpus: Corpus) -> list[Hit]:
-        """At most `k` hits, best first; raises what `vector` does. O(events + depth) beside the search."""
+        """At most `k` hits, best first, scores in deviations; raises what `vector` does. O(events + depth) beside the
+        two searches.
+        """
         asked = self.asked(query)
         moved = self.moved(query, corpus, asked)
-        hits = corpus.nearest(moved.vector, max(k, self.depth), query.where)
+        near = corpus.nearest(moved.vector, max(k, self.depth), query.where)
+        hits = self._hybrid(query, near[: self.depth], corpus)
         if asked is not None:
-            # Times only ever add, so what lies beyond `depth` stays behind.
-            hits = self._timed(hits[: self.depth], asked, moved.moment, corpus) + hits[self.depth :]
-        return [hit.scored(self.name, hit.score) for hit in hits[:k]]
+            hits = self._timed(hits, asked, moved.moment, corpus)
+        found = {hit.chunk.id for hit in hits}
+        # Times only ever add, so what lies beyond `depth` stays behind.
+        beyond = [hit for hit in near[self.depth :] if hit.chunk.id not in found]
+        floor = near[self.depth - 1].score if beyond else 0.0
+        hits += [Hit(hit.chunk, (hit.score - floor) / corpus.spread) for hit in beyond]
+        return [Hit(hit.chunk, hit.score, {self.name: hit.score}) for hit in hits[:k]]
+
+    def _hybrid(self, query: Query, near: list[Hit], corpus: Corpus) -> list[Hit]:
+        """The chunks nearest to q', and those that share its words, in standard deviations of similarity."""
+        lists = {"dense": near}
+        if self.lexical:
+            lists["bm25"] = BM25Retriever().search(query, self.depth, corpus)
+        weights = {"dense": 1.0, "bm25": self.lexical}
+        fuser = CalibratedFuser(weights={name: weights[name] for name in lists})
+        return fuser.fuse(lists, 2 * self.depth, query, corpus)
 
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
         """q', float32 `(dim,)`.
@@ -130,13 +157,14 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         features = event_head.time_features(starts, ends, asked.first, asked.at)
         events = np.array([vector for _, vector in found], np.float32).reshape(-1, len(start))
         moved = event_head.moved(start, events, features, arrays)
-        if found:
-            self._watch(moved)
+        if not found:
+            return moved._replace(vector=start)  # The very same, not only up to rounding.
+        self._watch(moved)
         return moved
 
     def _timed(self, hits: Sequence[Hit], asked: Asked, share: float, corpus: Corpus) -> list[Hit]:
         """The hits with what their times add to their scores, best first; of equal ones the order stays."""
-        judged = self._times.of_hits(hits)
+        judged = self._times.of_hits(hits, corpus)
         if asked.intervals:
             gains = [self.scope * fit(asked.intervals, times.stated) for times in judged]
         else:
@@ -147,7 +175,7 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
                          + new_weight * recency(times.newest, asked.at, self.half_life))
                 for times in judged
             ]  # fmt: skip
-        raised = [Hit(h.chunk, h.score + corpus.spread * gain, h.scores) for h, gain in zip(hits, gains)]
+        raised = [Hit(h.chunk, h.score + gain, h.scores) for h, gain in zip(hits, gains)]
         return sorted(raised, key=lambda hit: -hit.score)
 
     def _events(self, query: Query, vector: np.ndarray, at: float, corpus: Corpus) -> list[tuple[Event, np.ndarray]]:
@@ -188,7 +216,7 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
 
     @cached_property
     def _times(self) -> PassageTimes:
-        return passage_times(self.languages, self.dates)
+        return passage_times(self.languages, self.dates, looks_back=self.looks_back)
 
     @cached_property
     def _pulls(self) -> deque[float]:

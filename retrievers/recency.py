@@ -35,5 +35,5 @@ class RecencyRefiner(TimeRefiner, name="recency"):
         if not hits or not (self.always or self.scope(query).recent):
             return list(hits)
         now = moment(query.as_of) if query.as_of else moment(datetime.now(UTC)) // 1  # Today, not this very second.
-        gains = [recency(times.newest, now, self.half_life) for times in self.times.of_hits(hits)]
+        gains = [recency(times.newest, now, self.half_life) for times in self.times_of(hits, corpus)]
         return self.raised(hits, gains, self.weight, corpus)

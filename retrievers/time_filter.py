@@ -32,7 +32,7 @@ class TimeFilterRefiner(TimeRefiner, name="time_filter"):
         if not asked:
             return list(hits)
         stage, kept, most = trace.current(), [], self.slack * DAYS_A_YEAR
-        for hit, times in zip(hits, self.times.of_hits(hits)):
+        for hit, times in zip(hits, self.times_of(hits, corpus)):
             spans = [closed(one) for one in times.stated]
             meets = any(s - end <= most and start - e <= most for s, e in spans for start, end in asked)
             if meets or (self.keep_undated and not spans):

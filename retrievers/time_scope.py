@@ -21,7 +21,7 @@ class TimeScopeRefiner(TimeRefiner, name="time_scope"):
     time leaves the list as it is. O(hits); a passage is read once and remembered.
     """
 
-    weight: NonNegativeFloat = 3.0
+    weight: NonNegativeFloat = 4.0
     """Deviations that a perfect fit is worth. Over plain dense retrieval, fused lists (calibrated) and any other score,
     a fifth of whose best counts as a deviation."""
     as_of: bool = False
@@ -34,5 +34,5 @@ class TimeScopeRefiner(TimeRefiner, name="time_scope"):
             asked = (Interval(day := moment(query.as_of) // 1, day),)
         if not asked or not hits:
             return list(hits)
-        gains = [fit(asked, times.stated) for times in self.times.of_hits(hits)]
+        gains = [fit(asked, times.stated) for times in self.times_of(hits, corpus)]
         return self.raised(hits, gains, self.weight, corpus)

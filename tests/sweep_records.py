@@ -128,7 +128,7 @@ def _outcome(rng, question: Question, skill: float, params: Mapping, texts: Mapp
         middle = gold.start - 40 if score and place == round((1 - score) * 3) else int(rng.integers(0, 3000))
         start = max(0, middle)
         hits.append((name, start, min(len(texts[name]), start + 2 * params["size"]), 0.9 - 0.1 * place))
-    seconds = {"retrieve dense": rng.gamma(3, 0.004), "retrieve bm25": rng.gamma(2, 0.001), "fuse calibrated": 0.0004}
+    seconds = {"retrieve dense": rng.gamma(3, 0.004), "retrieve bm25": rng.gamma(2, 0.001), "fuse adaptive": 0.0004}
     if params["rerank"]:
         seconds["refine[0] cross_encoder"] = rng.gamma(6, 0.03 * params["size"] / 256)
     seconds = {k: float(v) for k, v in seconds.items()}

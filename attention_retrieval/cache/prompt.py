@@ -115,17 +115,26 @@ def attend_columns(
         here, heads = torch.from_numpy(ids).to(query.device), slice(low, max((n + 1) * len(keys) // many, low + 1))
         far_keys, far_values = (each[heads].index_select(1, here) for each in (keys, values))
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
-        part = attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias)
-        if columns.means is not None and len(columns.means[n].keys):
-            part = merge(*attend_means(mine, columns.means[n], scaling), *part)
-        parts.append(part)
+        if columns.means is None or not len(columns.means[n].keys):
+            parts.append(attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias))
+        elif seen is None and bias is None:
+            parts.append(attend_means(mine, columns.means[n], scaling, far_keys[0], far_values[0]))
+        else:
+            part = attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias)
+            parts.append(merge(*attend_means(mine, columns.means[n], scaling), *part))
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
 
 
-def attend_means(query: torch.Tensor, means: Means, scaling: float) -> Part:
-    """Attention of a group's (heads, tokens, d) to rows that stand for others.
+def attend_means(
+    query: torch.Tensor,
+    means: Means,
+    scaling: float,
+    far_keys: torch.Tensor | None = None,
+    far_values: torch.Tensor | None = None,
+) -> Part:
+    """Attention of a group's (heads, tokens, d) to rows that stand for others, and to `far_keys` (rows, d) themselves.
 
-    What is added to a logit is a product too: of three more numbers a query, and as many a mean.
+    What is added to a logit is a product too: of more numbers a query, and as many a mean, which are 0 for a row.
     """
     counts, many = means.counts, len(means.keys)
     logs = query.new_full((many,), math.log(counts)) if isinstance(counts, int) else torch.from_numpy(np.log(counts))
@@ -137,6 +146,10 @@ def attend_means(query: torch.Tensor, means: Means, scaling: float) -> Part:
     pad = query.new_zeros(1).expand(many, -len(more) % 8)
     keys, values = torch.cat([means.keys, *more, pad], dim=1), torch.cat([means.values, *more[::-1], pad], dim=1)
     asked.append(query.new_zeros(1).expand(*query.shape[:2], pad.shape[1]))
+    if far_keys is not None and far_values is not None:
+        more_of = (0, keys.shape[1] - query.shape[2])
+        keys = torch.cat([torch.nn.functional.pad(far_keys, more_of), keys])
+        values = torch.cat([torch.nn.functional.pad(far_values, more_of), values])
     out, lse = attend(torch.cat(asked, dim=2), keys[None], values[None], 1.0)
     d = query.shape[2]
     if means.width is None:

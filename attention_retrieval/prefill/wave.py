@@ -1,64 +1,79 @@
-"""Clusters of what was read: the heaviest row by row, the others as one each, as `select: {use: wave}` decodes.
+"""Clusters of many sizes: rows one by one where it matters, the others by their means, to the second moment.
 
-    logit of cluster c    q . k_c + log n_c + r_c q' A q / 2     n_c rows, mean key k_c, mean value v_c
-    its value             v_c + r_c B q                          r_c mean square distance of its keys from k_c
-    A = S_kk / tr S_kk    B = S_vk / tr S_kk                     S: sums of (k - k_c)(k - k_c)', (v - v_c)(k - k_c)'
-    uncertain             u_c = w_c r_c q' A q / 2               w_c its share of the attention, by this estimate
-    read row by row       the most uncertain for a row, until those left add up to `rest`, u_c the mean over every
-                          eighth query of a block and the heads of a kv group; and where one of these has u_c > `one`
+    logit of cluster c    q . k_c + log n_c + x_c        n_c rows, mean key k_c, mean value v_c
+                          x_c = r_c q' A q / 2           r_c mean square distance of its keys from k_c
+    its value             v_c + r_c B q
+    A = S_kk / tr S_kk    B = S_vk / tr S_kk             S: sums of (k - k_c)(k - k_c)', (v - v_c)(k - k_c)'
+    its error             e_c = mean of w_c^2 x_c        w_c its share of the attention, by this estimate; the mean is
+                                                         over every 16th query of a block and the heads of a kv group
 
-So nothing is dropped: what is not read is estimated to the second moment of its keys, and to the mixed one of keys and
-values, which costs a number a cluster and two small matrices a head. Clusters are spherical k-means inside segments of
-the text, made once; a block's own segment, and `window` rows before the block, are read whole. The queries of a block
-share their columns, so that these are one product of matrices. Linear in the text: clusters are 1 row in `size`.
+Clusters make a tree (`tree.py`): k-means of the keys as queries see them (k' M k of M = mean q q', inside a segment of
+the text, made once), so that rows share one if queries do not tell them apart; the rows furthest from their mean, to
+which attention often goes, stand alone at its lowest level. A block reads the cut through it with the least sum of
+errors and `price` for each row and cluster: a cluster is divided where this takes more than `price` of squared error
+off for each part. So nothing is dropped; what is not read is estimated. A block's own segment and `window` rows before
+the block are read whole.
 
-RetroInfer (Y. Chen et al., arXiv 2505.02922) decodes so, by mean keys and values alone; to read prompts by it, the
-width and the mixed moment are ours.
+A head whose queries each look for a row of their own is not served by shared columns. So the estimate is checked: at
+each `EACH`th block, for queries that were not asked before, against attention to everything; where the mean relative
+error of one of its query heads is more than `tolerance`, a kv head's blocks read everything up to the next check.
+
+RetroInfer (Y. Chen et al., arXiv 2505.02922) decodes so, by mean keys and values alone, of clusters by cosine; to read
+prompts by it, the metric, the tree and its cut, the moments, and the check are ours. Quadratic in the text with a small
+constant, as whatever lowest level there is has to be judged; 1 query in 16 judges.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from fovea.attention_retrieval.index.blas import one_thread
-from fovea.attention_retrieval.index.kmeans import kmeans, nearest
 from fovea.attention_retrieval.prefill.prefill import Block, Columns, Means, Prefill, Width
 
 if TYPE_CHECKING:
     import torch
 
-EVERY = 8
-"""One row of so many is asked what a block's clusters weigh."""
-GAUSSIAN = 0.75
-"""A is multiplied by it: clusters have thinner tails than a Gaussian's."""
+    from fovea.attention_retrieval.tree import Tree
+
+EVERY, CHECKED = 16, 32
+"""One query of so many is asked what clusters weigh, and how far the estimate is off."""
+EACH = 4
+"""Blocks from check to check."""
+RIDGE = 1e-3
+"""Of the mean of M's diagonal, added to it."""
 
 
 class WavePrefill(Prefill, name="wave"):
-    """Near rows, heavy clusters row by row, and the others by their means."""
+    """Near rows, rows that matter one by one, and the others by the means of clusters, small or large."""
 
-    size: PositiveInt = 8
-    """Rows a cluster, on average."""
+    price: Annotated[float, Field(ge=0)] = 3e-7
+    """Squared error that a row or a cluster more must take off; with 0 every row is read."""
 
-    rest: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """How uncertain what is estimated may be, as a share of a block's attention; with 0 every row is read."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.25
+    """Relative error above which a kv head reads everything."""
 
-    one: Annotated[float, Field(ge=0)] = 0.1
-    """How uncertain a cluster may be to one query."""
+    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32)
+    """Rows a cluster, on average, by level from the lowest."""
 
-    block: PositiveInt = 128
+    alone: NonNegativeInt = 16
+    """Rows of a segment that stand alone at the lowest level."""
+
+    block: PositiveInt = 256
     """Rows that share their columns."""
 
     segment: PositiveInt = 512
     """Rows of the text that are clustered together."""
 
-    window: NonNegativeInt = 256
+    window: NonNegativeInt = 128
     """Rows before a block that are read whole."""
 
-    steps: PositiveInt = 3
+    steps: PositiveInt = 2
     """Steps of k-means."""
+
+    dense_below: NonNegativeInt = 2048
+    """Blocks with fewer rows before them read them all."""
 
     @property
     def rows(self) -> int:
@@ -66,99 +81,107 @@ class WavePrefill(Prefill, name="wave"):
         return self.block
 
     def columns(self, block: Block) -> Columns:
-        """O(block / 8 * rows / size) products a query head to choose."""
+        """O(block / 16 * clusters) products a query head to choose."""
         far = max(block.start - self.window, 0) // self.segment * self.segment
         sinks = min(block.sinks, far)
-        if far <= sinks or not self.rest:
+        if far <= sinks or block.start < self.dense_below or not self.price:
             return Columns([np.arange(block.start)])
-        chosen = [self._head(block, head, sinks, far) for head in range(len(block.keys))]
-        return Columns([ids for ids, _ in chosen], means=[means for _, means in chosen])
+        tree = self._tree(block, sinks, far)
+        taken = self._taken(block, tree, sinks, far)
+        rows, near = taken[0].cpu().numpy(), [np.arange(sinks), np.arange(far, block.start)]
+        ids = [np.concatenate([near[0], np.flatnonzero(each) + sinks, near[1]]) for each in rows]
+        means = [_means(block, tree, [each[head] for each in taken[1:]], head) for head in range(len(ids))]
+        for head in self._unserved(block, ids, means):
+            ids[head], means[head] = np.arange(block.start), _none(means[head])
+        return Columns(ids, means=means)
 
-    def _head(self, block: Block, head: int, sinks: int, far: int) -> tuple[np.ndarray, Means]:
-        """Rows that a kv head's group reads, and what stands for the others."""
+    def _taken(self, block: Block, tree: Tree, sinks: int, far: int) -> list[torch.Tensor]:
+        """Rows, and clusters of each level, that the block reads: (heads, those) bool."""
         import torch
 
-        made, (keys, values) = self._clusters(block, head, sinks, far), (block.keys[head], block.values[head])
-        asked = block.queries[head, :, ::EVERY].flatten(0, 1).float()
-        wide = (asked @ made.around * asked).sum(dim=1, keepdim=True) / 2
-        logits = torch.addmm(made.sizes.log(), asked, made.keys.T) + wide * made.spread
-        near = torch.cat([keys[:sinks], keys[far : block.start]]).float()
-        lse = torch.logaddexp((asked @ near.T).logsumexp(dim=1), logits.logsumexp(dim=1))
-        each = (logits - lse[:, None]).exp_().mul_(wide.clamp(0)).mul_(made.spread)
-        unsure, read = each.mean(dim=0), each.amax(dim=0) > self.one
-        order = (unsure / made.sizes).argsort(descending=True, stable=True)
-        left = unsure.sum() - unsure[order].cumsum(0) + unsure[order]
-        read[order[left > self.rest]] = True
-        rows = np.flatnonzero(read.cpu().numpy()[made.cells]) + sinks
-        others = ~read
-        means = Means(
-            made.keys[others].to(keys), made.values[others].to(values), made.sizes[others].cpu().numpy(),
-            Width(made.spread[others].to(keys), made.around.to(keys), made.cross.to(keys)),
-        )  # fmt: skip
-        return np.concatenate([np.arange(sinks), rows, np.arange(far, block.start)]), means
+        from fovea.attention_retrieval.tree import cut
 
-    def _clusters(self, block: Block, head: int, sinks: int, far: int) -> Clusters:
+        asked = _some(block.queries, EVERY, EVERY // 2).flatten(1, 2)
+        near = torch.cat([block.keys[:, :sinks], block.keys[:, far : block.start]], dim=1).float()
+        lse = (asked @ near.transpose(1, 2)).logsumexp(dim=2)
+        wide, weights = _wide(asked, tree)[..., None], []
+        for level in tree.levels:
+            x = wide * level.spread[:, None]
+            logits = torch.baddbmm(level.sizes.log()[:, None] + x, asked, level.keys.transpose(1, 2))
+            lse = torch.logaddexp(lse, logits.logsumexp(dim=2)) if not weights else lse
+            weights.append((logits - lse[..., None]).exp_().square_().mul_(x).mean(dim=1))
+        return cut(tree.levels, weights, self.price)
+
+    def _tree(self, block: Block, sinks: int, far: int) -> Tree:
         """Of the rows [sinks, far): those of segments made before are kept for the text. None is of sinks alone."""
-        made, first = block.kept.setdefault(("wave", head), []), sinks // self.segment
+        from fovea.attention_retrieval.tree import joined
+
+        made, first = block.kept.setdefault("wave", []), sinks // self.segment
         for low in range((first + len(made)) * self.segment, far, self.segment):
             rows = slice(max(low, sinks), low + self.segment)
-            with one_thread():
-                made.append(self._segment(block.keys[head, rows], block.values[head, rows], (low, head)))
-        whole = block.kept.get(("wave", head, far))
-        if whole is None:
-            whole = joined(made[: far // self.segment - first])
-            block.kept.pop(("wave", head, far - self.segment), None)
-            block.kept["wave", head, far] = whole
-        return whole
+            made.append(self._segment(block.keys[:, rows].float(), block.values[:, rows].float(), block.queries))
+        if ("wave", far) not in block.kept:
+            block.kept.pop(("wave", far - self.segment), None)
+            block.kept["wave", far] = joined(made[: far // self.segment - first])
+        tree: Tree = block.kept["wave", far]
+        return tree
 
-    def _segment(self, keys: torch.Tensor, values: torch.Tensor, seed: tuple[int, int]) -> Clusters:
-        """Spherical k-means of a segment's keys around their mean."""
+    def _segment(self, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> Tree:
+        """A segment's clusters, as queries (heads, group, tokens, d) tell its keys apart."""
         import torch
 
-        rows, them = keys.float().cpu().numpy(), values.float().cpu().numpy()
-        centred = rows - rows.mean(axis=0)
-        count = max(len(rows) // self.size, 1)
-        centroids = kmeans(centred, count, steps=self.steps, seed=seed, spherical=True)
-        _, cells, sizes = np.unique(
-            nearest(centred, centroids, spherical=True), return_inverse=True, return_counts=True
-        )
-        order = np.argsort(cells, kind="stable")
-        first = np.cumsum(sizes) - sizes
-        counted = sizes.astype(np.float32)
-        means, middle = (np.add.reduceat(each[order], first) / counted[:, None] for each in (rows, them))
-        off, apart = rows - means[cells], them - middle[cells]
-        spread = np.add.reduceat(np.square(off).sum(axis=1)[order], first) / counted
-        numbers = (means, middle, counted, spread, off.T @ off, apart.T @ off)
-        return Clusters._make([*(torch.from_numpy(np.asarray(n, np.float32)).to(keys.device) for n in numbers), cells])
+        from fovea.attention_retrieval.tree import grown
+
+        asked = _some(queries, 4, 0).flatten(1, 2)
+        seen = asked.transpose(1, 2) @ asked / asked.shape[1]
+        ridge = RIDGE * seen.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
+        lower = torch.linalg.cholesky_ex(seen + ridge[:, None, None] * torch.eye(keys.shape[2], device=keys.device)).L
+        return grown(keys, values, keys @ lower, self.sizes, self.alone, self.steps)
+
+    def _unserved(self, block: Block, ids: list[np.ndarray], means: list[Means]) -> list[int]:
+        """kv heads whose estimate is further off than `tolerance`, by the last check."""
+        from fovea.attention_retrieval.cache.prompt import attend, attend_columns
+
+        number = block.start // self.block // EACH
+        if block.kept.get("wave checked") != number:
+            asked = _some(block.queries, CHECKED, 0).to(block.keys.dtype).flatten(0, 1)
+            far_keys, far_values = (each[:, : block.start] for each in (block.keys, block.values))
+            exact = attend(asked, far_keys, far_values, 1.0)[0].float()
+            found = attend_columns(asked, Columns(ids, means=means), far_keys, far_values, 1.0)[0].float()
+            off = (found - exact).norm(dim=2) / exact.norm(dim=2).clamp(1e-30)
+            off = off.mean(dim=1).view(len(ids), -1).amax(dim=1)
+            block.kept["wave checked"] = number
+            block.kept["wave unserved"] = (off > self.tolerance).nonzero()[:, 0].tolist()
+        unserved: list[int] = block.kept["wave unserved"]
+        return unserved
 
 
-class Clusters(NamedTuple):
-    """Clusters of a head's rows."""
-
-    keys: torch.Tensor
-    """Mean keys, (clusters, d) float32."""
-    values: torch.Tensor
-    """Mean values, likewise."""
-    sizes: torch.Tensor
-    """Rows of each, (clusters,) float32."""
-    spread: torch.Tensor
-    """Mean square distance of its keys from their mean, (clusters,)."""
-    around: torch.Tensor
-    """S_kk of a segment, or A of several, (d, d)."""
-    cross: torch.Tensor
-    """S_vk, or B, (d, d)."""
-    cells: np.ndarray
-    """The cluster of each row, (rows,)."""
+def _some(queries: torch.Tensor, every: int, first: int) -> torch.Tensor:
+    """Some of a block's queries, (kv heads, group, some, d) float32; all of a few."""
+    return (queries[:, :, first::every] if queries.shape[2] > every else queries).float()
 
 
-def joined(parts: list[Clusters]) -> Clusters:
-    """The clusters of segments that follow each other."""
+def _wide(asked: torch.Tensor, tree: Tree) -> torch.Tensor:
+    """q' A q / 2 of (heads, queries, d)."""
+    return (asked @ _of_trace(tree.around, tree) * asked).sum(dim=2).clamp(0) / 2
+
+
+def _of_trace(moment: torch.Tensor, tree: Tree) -> torch.Tensor:
+    return moment / tree.around.diagonal(dim1=-2, dim2=-1).sum(dim=-1).clamp(1e-30)[:, None, None]
+
+
+def _means(block: Block, tree: Tree, taken: list[torch.Tensor], head: int) -> Means:
+    """What stands for the rows of a head's clusters."""
     import torch
 
-    columns = list(zip(*(part[:6] for part in parts)))
-    keys, values, sizes, spread = (torch.cat(each) for each in columns[:4])
-    around, cross = (torch.stack(each).sum(dim=0) for each in columns[4:])
-    whole = around.trace().clamp(1e-30)
-    before = np.cumsum([0, *(len(part.keys) for part in parts)])
-    cells = np.concatenate([part.cells + first for part, first in zip(parts, before)])
-    return Clusters(keys, values, sizes, spread, GAUSSIAN * around / whole, cross / whole, cells)
+    def of(field: str) -> torch.Tensor:
+        return torch.cat([getattr(level, field)[head, those] for level, those in zip(tree.levels, taken)])
+
+    keys, values, spread = (of(field).to(block.keys) for field in ("keys", "values", "spread"))
+    around, cross = (_of_trace(each, tree)[head].to(block.keys) for each in (tree.around, tree.cross))
+    return Means(keys, values, of("sizes").cpu().numpy(), Width(spread, around, cross))
+
+
+def _none(means: Means) -> Means:
+    """No means at all."""
+    return means._replace(keys=means.keys[:0], values=means.values[:0], counts=np.zeros(0, np.float32))

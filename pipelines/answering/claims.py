@@ -15,9 +15,9 @@ from functools import lru_cache
 
 from fovea.pipelines.answering.bounds import BOUNDS, NEGATED
 from fovea.pipelines.answering.contradictions import misbounded, miscounted, misplaced
-from fovea.pipelines.answering.likeness import COMMON, STEM, stems
 from fovea.pipelines.answering.numerals import in_digits
 from fovea.pipelines.answering.quantities import Quantity, asked_numbers, numbers, quantities
+from fovea.rag.stems import COMMON, STEM, stems
 from fovea.rag.tokens import words
 
 _REFERS = re.compile(r"\b(?:he|she|it|they|his|her|him|its|their|them|this|these)\b", re.IGNORECASE)

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Container, Sequence
 
 from fovea.pipelines.answering.claims import names, refers
-from fovea.pipelines.answering.likeness import stems
 from fovea.pipelines.answering.quantities import YEARS, numbers
 from fovea.pipelines.answering.quoting import LONGEST, Quotation
+from fovea.rag.stems import stems
 from fovea.rag.types import Span
 
 Kind = Callable[[str], frozenset[object]]

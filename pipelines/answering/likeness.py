@@ -9,10 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
-
-from fovea.rag.tokens import words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,17 +29,6 @@ SAME = (
     ("The vaccine protects children against measles.", "Children are kept safe from measles by the vaccine."),
 )
 """Pairs of sentences with one meaning; any two of different pairs have nothing to do with each other."""
-
-_COMMON = (
-    "a an the of in on at to for from by with and or as is are was were be been being it its this that these those he "
-    "she they his her their what which who whom whose when where why how did do does has have had than then there into "
-    "about between can could will would should may might also but if so such i you we s t"
-)
-COMMON = frozenset(_COMMON.split())
-"""Words that tell nothing of a sentence's matter. For languages other than English the weights do the same."""
-
-STEM = 5
-"""Words are compared by their first letters: forms of one long word meet, in languages that inflect at the end."""
 
 _scales: dict[str, tuple[float, float]] = {}
 
@@ -65,12 +51,6 @@ def likeness(encoder: Encoder, cosines: np.ndarray) -> np.ndarray:
     """
     unrelated, same = scale(encoder)
     return (cosines - unrelated) / (same - unrelated) if same - unrelated > 1e-3 else cosines * 0.0
-
-
-@lru_cache(maxsize=1024)
-def stems(text: str) -> frozenset[str]:
-    """The words that carry the matter of `text`, each by its first letters."""
-    return frozenset(w[:STEM] for w in words(text) if w not in COMMON)
 
 
 def weights(bags: Sequence[frozenset[str]]) -> Mapping[str, float]:

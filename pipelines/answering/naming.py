@@ -10,9 +10,9 @@ import re
 from collections.abc import Container, Iterator, Sequence
 
 from fovea.pipelines.answering.claims import names
-from fovea.pipelines.answering.likeness import stems
 from fovea.pipelines.answering.passages import Passage
 from fovea.pipelines.answering.quantities import LABELS, YEARS
+from fovea.rag.stems import stems
 from fovea.rag.types import Document
 
 _ENGLISH = re.compile(r"\b(?:the|of|does|did|is|are|how|what|which|who|when|where|why)\b", re.IGNORECASE)

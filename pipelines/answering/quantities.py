@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fovea.pipelines.answering.bounds import Side, side
-from fovea.pipelines.answering.likeness import COMMON, STEM
 from fovea.pipelines.answering.numerals import LOOSE, Numeral, numerals
+from fovea.rag.stems import COMMON, STEM
 from fovea.rag.types import Span
 
 _MEASURES = """

@@ -43,8 +43,9 @@ pool:
 # situate:
 #   use: headings
 
-# In the place of `segment` and `pool`: `passages`, small chunks; `topics`, the same and never across the end of a
-# topic. Take out the two above then: a stage that stands here counts, whatever the preset says of it.
+# In the place of `segment`, `pool` and `situate`: `passages`, small chunks that are found by the words around them too;
+# `topics`, the same and never across the end of a topic. Take out those above then: a stage that stands here counts,
+# whatever the preset says of it.
 # preset: passages
 
 # Where documents and vectors are kept; a relative path starts from this file's folder.

@@ -32,6 +32,7 @@ VERBS = {
     "capture": "dump a model's queries, keys and values of a text",
     "eval": "ask questions with gold, and measure quality, time and cost",
     "make-questions": "draft questions with gold spans from documents, for review",
+    "tune": "fit the fusion of several retrievers to gold questions",
     "sweep": "search the settings of a pipeline over gold questions",
     "bench": "measure on data: segmentation, retrieval, attention, longcontext",
     "models": "list, fetch and find the models that have a short name",

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from fovea.pipelines.answering.claims import names
-from fovea.pipelines.answering.likeness import stems
 from fovea.pipelines.answering.prompt import spoken
 from fovea.pipelines.answering.reasoning import split
 from fovea.rag.generation import Generator
+from fovea.rag.stems import stems
 from fovea.rag.types import Turn
 
 INSTRUCTION = """\

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fovea.pipelines.answering.likeness import COMMON
+from fovea.rag.stems import COMMON
 from fovea.rag.tokens import words
 
 WH = r"(?:who|whom|whose|what|which|when|where|why|how)"

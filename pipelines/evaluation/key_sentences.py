@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from fovea.pipelines.answering.likeness import COMMON, stems, weights
+from fovea.pipelines.answering.likeness import weights
 from fovea.pipelines.answering.quantities import asked_numbers
 from fovea.rag.headings import Heading, body, headings, trail
 from fovea.rag.sentences import sentences
+from fovea.rag.stems import COMMON, stems
 from fovea.rag.tokens import words
 from fovea.rag.types import Document, Span
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from fovea.pipelines.answering.likeness import COMMON
 from fovea.rag.corpus import Corpus
+from fovea.rag.stems import COMMON
 from fovea.rag.tokens import words
 from fovea.rag.types import Chunk, Hit
 

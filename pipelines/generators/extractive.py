@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt
 
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.following import followed
-from fovea.pipelines.answering.likeness import cover, likeness, stems, weights
+from fovea.pipelines.answering.likeness import cover, likeness, weights
 from fovea.pipelines.answering.naming import speak_of
 from fovea.pipelines.answering.passages import Passage, read
 from fovea.pipelines.answering.quoting import Quotation, joined, quotations, taken
@@ -27,6 +27,7 @@ from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.generation import Generator
+from fovea.rag.stems import stems
 from fovea.rag.types import Answer, Citation, Hit, Query, Sentence
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fovea.pipelines.answering.likeness import cover, stems, weights
+from fovea.pipelines.answering.likeness import cover, weights
 from fovea.pipelines.answering.refusals import is_refusal
 from fovea.rag.corpus import Corpus
 from fovea.rag.feedback import Grade, Judge
+from fovea.rag.stems import stems
 from fovea.rag.types import Answer, Hit, Query
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from fovea.pipelines.conversation.settings import Conversation
 from fovea.pipelines.server.settings import ServeSettings
-from fovea.pipelines.spec.presets import PRESETS
+from fovea.pipelines.spec.presets import KEPT, PRESETS
 from fovea.rag import registry
 from fovea.rag.component import Component, fingerprint
 from fovea.rag.corpus import VectorStore
@@ -49,8 +49,8 @@ class PipelineSpec(BaseModel):
     description: str = ""
     """What its documents are about, in a sentence: told to whoever finds it by its tools."""
     preset: Literal["plain", "passages", "topics"] | None = None
-    """Named choices of `segment` and `pool` (`fovea.pipelines.spec.presets`); those given in their own words count
-    instead."""
+    """Named choices of `segment`, `pool` and `situate` (`fovea.pipelines.spec.presets`); those given in their own words
+    count instead."""
     load: Annotated[list[Loader], BeforeValidator(_as_list)] = Field(default_factory=list)
     """Loaders whose settings differ from the default; every other format is read with its default loader."""
     encoder: Encoder = Field(default={"use": "sentence_transformer"})  # type: ignore[assignment]
@@ -82,13 +82,14 @@ class PipelineSpec(BaseModel):
     conversation: Conversation = Conversation()
     """What is made of what was said before a question."""
     k: PositiveInt | None = None
-    """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5."""
+    """How many chunks are kept in the end, at most. Left out, as many as a selection rule of `refine` says, or 5; more
+    by a preset of small chunks."""
     serve: ServeSettings | None = None
     """Who may ask over HTTP, for which documents, and how much (`fovea serve`)."""
     telemetry: Literal["otel", "otel_with_content"] | None = None
     """Writes what the trace holds as OpenTelemetry spans, without questions or with them; left out, nothing."""
 
-    DEFAULT_FUSER: ClassVar[str] = "calibrated"
+    DEFAULT_FUSER: ClassVar[str] = "adaptive"
     DEFAULT_K: ClassVar[int] = 5
 
     @model_validator(mode="before")
@@ -131,10 +132,12 @@ class PipelineSpec(BaseModel):
 
     @property
     def kept(self) -> int:
-        """How many chunks are kept at most: `k`, and without it all that a selection rule lets through."""
+        """How many chunks are kept at most: `k`; without it all that a selection rule lets through, or as the preset
+        says.
+        """
         if self.k is None and any("selection" in stage.gives for stage in self.refine):
             return self.candidates
-        return self.k or self.DEFAULT_K
+        return self.k or KEPT.get(self.preset or "", self.DEFAULT_K)
 
     @property
     def fuser(self) -> Fuser:

@@ -9,40 +9,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt, model_validator
 
 from fovea.rag import trace
-from fovea.rag.backend import EXTRAS, PACKAGES, RUNS, Backend, Choice, Precision, choose
+from fovea.rag.backend import EXTRAS, PACKAGES, RUNS, Backend, Precision, choose
 from fovea.rag.component import Component, SpeedOnly, fingerprint
-from fovea.rag.encoder import Encoder, Role, TokenStates
-from fovea.rag.engines import Engine, cores, load_torch, openvino_engine, torch_engine
+from fovea.rag.encoder import Encoder, Role, Tokenizer, TokenStates
+from fovea.rag.encoders import by_ids, by_texts
+from fovea.rag.encoders.by_ids import CPU_TOKENS, GPU_TOKENS
+from fovea.rag.encoders.loading import Loaded, Loading
+from fovea.rag.engines import cores
 from fovea.rag.errors import ConfigError, ModelError
-from fovea.rag.models import locate
-from fovea.rag.onnx_export import AGREEMENT, agreement, exported, forget, onnx_session
-from fovea.rag.recipe import NO_LIMIT, Recipe
+from fovea.rag.models import find, locate
+from fovea.rag.recipe import Recipe
 from fovea.rag.requirements import Requirement, model, package
-from fovea.rag.windows import batches, joined, text_windows, windows
+from fovea.rag.windows import batches, joined, text_windows
 from fovea.rag.wordpieces import ModelTokenizer, readable
 
 if TYPE_CHECKING:
     import numpy as np
 
-CPU_TOKENS, GPU_TOKENS = 512, 32_768
-"""Padded tokens in a batch: on a CPU what stays in its caches, on a GPU what keeps it busy."""
+ROLES: tuple[Role, ...] = ("query", "document")
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model ready to run: by token ids where `engine` is there, else by texts through `model`."""
-
-    choice: Choice
-    engine: Engine | None = None
-    model: Any = None
+BELONGS = {
+    "SparseEncoder": "retrieve: [{use: dense}, {use: learned_sparse, model: ...}], with an encoder beside it",
+    "MultiVectorEncoder": "refine: {use: maxsim, model: ...}, with an encoder beside it",
+    "ColBERT": "refine: {use: maxsim, model: ...}, with an encoder beside it",
+    "CrossEncoder": "refine: {use: cross_encoder, model: ...}, with an encoder beside it",
+}
+"""Where a model of another kind belongs."""
 
 
 class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
@@ -57,9 +56,16 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
     """int8 rounds weights and activations (other vectors: measure what it costs in recall); bfloat16 needs a CPU that
     has it, or a GPU."""
     query_prompt: str | None = None
-    """Put before every query; left out, what the model's own settings say."""
+    """Put before every query, as it stands; left out, the model's own prompt `query`."""
     document_prompt: str | None = None
-    """Put before every document; left out, what the model's own settings say."""
+    """Put before every document, as it stands; left out, the model's own prompt `document`."""
+    query_prompt_name: str | None = None
+    """Another of the model's own prompts for queries, by its name."""
+    document_prompt_name: str | None = None
+    """Another of the model's own prompts for documents, by its name."""
+    truncate_dim: PositiveInt | None = None
+    """Keep the first so many numbers of a vector, scaled to unit length again: for models trained so that these do by
+    themselves (Matryoshka: Kusupati et al., 2022, arXiv:2205.13147). Left out, what the model's own settings say."""
     backend: SpeedOnly[Backend] = "auto"
     """What runs the model; all give the same float32 vectors."""
     device: SpeedOnly[str | None] = Field(default=None, pattern=r"^(cpu|mps|cuda(:\d+)?)$")
@@ -81,6 +87,11 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             )
         if (self.device or "cpu") != "cpu" and (self.backend in ("onnx", "openvino") or self.precision == "int8"):
             raise ValueError(f"device {self.device} needs backend torch (or auto), and a precision other than int8")
+        for role in ROLES:
+            if None not in self._told(role):
+                raise ValueError(
+                    f"{role}_prompt and {role}_prompt_name are two ways to say one thing: give one of them"
+                )
         return self
 
     def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
@@ -93,11 +104,25 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             yield package(PACKAGES[self.backend], EXTRAS[self.backend], needed_by)
         yield package("tokenizers", "onnx", needed_by)
         yield model(self.model)
+        yield Requirement(f"what the encoder is told of {self.model!r}", self._fits_its_model)
 
     @cached_property
     def recipe(self) -> Recipe:
-        """What the model's folder says; raises ModelError where the model cannot be found."""
-        return Recipe.read(locate(self.model, offline=self.offline).path)
+        """What the model's folder says; raises ModelError where there is none, or it is of a model of another kind."""
+        recipe = Recipe.read(locate(self.model, offline=self.offline).path)
+        if (kind := recipe.model_type) != "SentenceTransformer":
+            raise ModelError(
+                f"{self.model} is a {kind}, which gives no dense vector of a text", where="encoder",
+                fix=BELONGS.get(kind, "encoder: {use: sentence_transformer, model: ...}, of one vector a text"),
+            )  # fmt: skip
+        return recipe
+
+    @cached_property
+    def obstacle(self) -> str:
+        """Why the model cannot run by token ids; empty where it can."""
+        if self.recipe.obstacle or self.recipe.includes_prompt:
+            return self.recipe.obstacle
+        return "its pooling leaves the prompt out" if self.prompt("query") or self.prompt("document") else ""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -110,24 +135,34 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             "kind": self.kind, "version": self.version, "use": self.name, "model": self.recipe.identity,
             "precision": self.precision, "rounds": rounds and choose(self.backend, self.device, self.precision).backend,
             "prompts": [self.prompt("query"), self.prompt("document")],
+            **({"truncate_dim": self.truncate_dim} if self.truncate_dim else {}),
+            **({"read": "by role"} if self.obstacle else {}),
         })  # fmt: skip
 
     @property
     def space(self) -> str:
-        """The model by its content. Precision and prompts stay out: they move its vectors a little, not elsewhere."""
-        return self.recipe.identity
+        """The model by its content, and the cut. Precision and prompts stay out: they move its vectors a little, not
+        elsewhere.
+        """
+        return fingerprint([self.recipe.identity, self.dim]) if self.truncate_dim else self.recipe.identity
 
     @cached_property
     def dim(self) -> int:
-        """Length of a vector."""
-        return self.recipe.dim or self._windowed(["dimension"], "query")[0].shape[1]
+        """Length of a vector; raises ConfigError for a `truncate_dim` above what the model gives."""
+        whole = self.recipe.dim or self._windowed(["dimension"], "query")[0].shape[1]
+        if (self.truncate_dim or 0) > whole:
+            raise ConfigError(
+                f"truncate_dim is {self.truncate_dim}, and the vectors of {self.model} have {whole} numbers",
+                where="encoder", allowed=[f"1 to {whole}"],
+            )  # fmt: skip
+        return min(whole, self.truncate_dim or self.recipe.truncate_dim or whole)
 
     @cached_property
-    def tokenizer(self) -> ModelTokenizer:
-        """The model's own."""
-        if not self.recipe.obstacle:
+    def tokenizer(self) -> Tokenizer:
+        """The model's own; of one with two, that of documents. Words and marks, where it does not say what it reads."""
+        if not self.obstacle:
             return ModelTokenizer.read(self.recipe.path / "tokenizer.json")
-        return ModelTokenizer.of(self._loaded.model.tokenizer, self.model)
+        return self._readings["document"].tokenizer
 
     @cached_property
     def window(self) -> int | None:
@@ -135,9 +170,20 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         return self._room("document")
 
     def prompt(self, role: Role) -> str:
-        """What is put before a text of this role."""
-        own = self.query_prompt if role == "query" else self.document_prompt
-        return self.recipe.prompts[role] if own is None else own
+        """What is put before a text of this role; raises ConfigError for the name of a prompt that the model lacks."""
+        own, name = self._told(role)
+        name = name or role
+        if own is not None:
+            return own
+        if name not in self.recipe.prompts:
+            raise ConfigError(
+                f"{role}_prompt_name is {name!r}, and {self.model} has no such prompt", where="encoder", got=name,
+                allowed=self.recipe.prompts, fix=f"{role}_prompt: with the words themselves",
+            )  # fmt: skip
+        return self.recipe.prompts[name]
+
+    def _told(self, role: Role) -> tuple[str | None, str | None]:
+        return getattr(self, f"{role}_prompt"), getattr(self, f"{role}_prompt_name")
 
     @property
     def chosen_backend(self) -> str:
@@ -153,6 +199,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
             return np.zeros((0, self.dim), dtype=np.float32)
         trace.current().note(backend=self.chosen_backend)
         vectors, owners, weights = self._windowed(texts, role)
+        vectors = vectors[:, : self.dim]
         if not np.isfinite(vectors).all():
             raise ModelError(f"{self.model} gave numbers that are not finite, running on {self.chosen_backend}")
         long = sum(times > 1 for times in Counter(owners).values())
@@ -162,7 +209,8 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         return found
 
     def token_states(self, texts: Sequence[str], role: Role = "document") -> list[TokenStates]:
-        """Vectors, tokens and their last states. A text longer than the window has the states of all its windows.
+        """Vectors, tokens and their last states. A text longer than the window has the states of all its windows. Where
+        vectors are cut, states as wide as a whole vector are cut with them.
 
         Raises ConfigError for a model that is not a transformer followed by pooling.
         """
@@ -170,16 +218,18 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
 
         if self._loaded.engine is None:
             raise ConfigError(
-                f"no states of tokens can be had from {self.model}: {self.recipe.obstacle or 'it has no token ids'}",
+                f"no states of tokens can be had from {self.model}: {self.obstacle or 'it has no token ids'}",
                 where="encoder",
             )
         if not texts:
             return []
-        rows, owners, weights = self._windows(texts, role)
-        start, prompt = len(self.tokenizer.specials[0]), self.tokenizer.count(self.prompt(role))
+        rows, owners, weights = by_ids.windows_of(texts, self._ids, self.prompt(role), self._room(role))
+        start, prompt = len(self._ids.specials[0]), self._ids.count(self.prompt(role))
         vectors, parts = np.zeros((len(rows), self.dim), np.float32), [np.zeros((0, 0), np.float32)] * len(rows)
         for batch in batches([len(row) for row in rows], texts=self.batch_size, tokens=CPU_TOKENS):
-            vectors[batch], states = self._loaded.engine.states(*self.tokenizer.padded([rows[i] for i in batch]))
+            whole, states = self._loaded.engine.states(*self._ids.padded([rows[i] for i in batch]))
+            vectors[batch] = whole[:, : self.dim]
+            states = states[..., : self.dim] if states.shape[-1] == whole.shape[1] else states
             for i, found in zip(batch, states):
                 parts[i] = found[start + prompt : start + len(rows[i])].copy()
         joint, _ = joined(vectors, owners, weights, len(texts))
@@ -194,104 +244,59 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
         return (self._by_ids if self._loaded.engine else self._by_texts)(texts, role)
 
     def _by_ids(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
-        rows, owners, weights = self._windows(texts, role)
-        extra = sum(map(len, self.tokenizer.specials))
-        return self._run(rows, [len(row) + extra for row in rows]), owners, weights
-
-    def _windows(self, texts: Sequence[str], role: Role) -> tuple[list[list[int]], list[int], list[int]]:
-        prompt, room = self.prompt(role), self._room(role)
-        before = self.tokenizer.ids([prompt])[0]
-        rows, owners, weights = [], [], []
-        for i, ids in enumerate(self.tokenizer.ids([prompt + text for text in texts])):
-            if room is None or len(ids) <= room + len(before):
-                parts = [ids]
-            else:  # every window is read with the prompt, as the whole text would be
-                ids = self.tokenizer.ids([texts[i]])[0] if prompt else ids
-                parts = [before + ids[a:b] for a, b in windows(len(ids), room)]
-            rows += parts
-            owners += [i] * len(parts)
-            weights += [max(1, len(part) - len(before)) for part in parts]
-        return rows, owners, weights
-
-    def _run(self, rows: list[list[int]], lengths: list[int]) -> np.ndarray:
-        import numpy as np
-
-        loaded, out = self._loaded, None
-        budget = self.batch_tokens or (CPU_TOKENS if loaded.choice.device == "cpu" else GPU_TOKENS)
-        # int8 scales the activations of a whole batch together: alone, a text's vector does not depend on its company
-        most = 1 if self.precision == "int8" else self.batch_size
-        order = list(batches(lengths, texts=most, tokens=budget))
-
-        def vectors(batch: list[int]) -> np.ndarray:
-            return loaded.engine(*self.tokenizer.padded([rows[i] for i in batch]))  # type: ignore[misc]
-
-        workers = min(len(order), (self.threads or cores()) if loaded.choice.backend == "onnx" else 1)
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            for batch, part in zip(order, (pool.map if workers > 1 else map)(vectors, order)):
-                out = np.empty((len(rows), part.shape[1]), dtype=np.float32) if out is None else out
-                out[batch] = part
-        assert out is not None
-        return out
+        rows, owners, weights = by_ids.windows_of(texts, self._ids, self.prompt(role), self._room(role))
+        loaded = self._loaded
+        assert loaded.engine is not None
+        vectors = by_ids.vectors_of(
+            rows, loaded.engine, self._ids,
+            # int8 scales the activations of a whole batch together: alone, a text's vector does not depend on others
+            texts=1 if self.precision == "int8" else self.batch_size,
+            tokens=self.batch_tokens or (CPU_TOKENS if loaded.choice.device == "cpu" else GPU_TOKENS),
+            workers=(self.threads or cores()) if loaded.choice.backend == "onnx" else 1,
+        )  # fmt: skip
+        return vectors, owners, weights
 
     def _by_texts(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, list[int], list[int]]:
-        room = self._room(role)
-        parts = [text_windows(readable(text), self.tokenizer, room) for text in texts]
+        room, tokenizer = self._room(role), self._readings[role].tokenizer
+        parts = [text_windows(readable(text), tokenizer, room) for text in texts]
         flat = [part for found in parts for part in found]
-        vectors = self._loaded.model.encode(
-            flat, prompt=self.prompt(role) or None, batch_size=self.batch_size, show_progress_bar=False
-        )
+        vectors = by_texts.vectors_of(self._loaded.model, flat, role, self.prompt(role), self.batch_size)
         owners = [i for i, found in enumerate(parts) for _ in found]
-        return vectors.astype("float32"), owners, [max(1, n) for n in self.tokenizer.count_many(flat)]
+        return vectors, owners, [max(1, tokenizer.count(part)) for part in flat]
+
+    @cached_property
+    def _readings(self) -> dict[Role, by_texts.Reading]:
+        return {role: by_texts.reading(self._loaded.model, role) for role in ROLES}
+
+    @property
+    def _ids(self) -> ModelTokenizer:
+        """The tokenizer of a model that runs by token ids."""
+        assert isinstance(self.tokenizer, ModelTokenizer)
+        return self.tokenizer
 
     def _room(self, role: Role) -> int | None:
-        most = self._loaded.model.max_seq_length if self.recipe.obstacle else self.recipe.max_tokens
-        if most is None or most >= NO_LIMIT:
+        tokenizer, most = self._readings[role] if self.obstacle else (self.tokenizer, self.recipe.max_tokens)
+        if most is not None and not self.obstacle:
+            most -= self._ids.extra
+        if most is None:
             return None
-        room = int(most) - sum(map(len, self.tokenizer.specials)) - self.tokenizer.count(self.prompt(role))
+        room = most - tokenizer.count(self.prompt(role))
         if room < 1:
             raise ConfigError(
                 f"the {role} prompt of {self.model} fills its window of {most} tokens", fix="a shorter prompt"
             )
         return room
 
+    def _fits_its_model(self) -> None:
+        """Raises ConfigError for settings that are not of this model, as far as its files say; nothing is loaded."""
+        if find(self.model):
+            for role in ROLES:
+                self.prompt(role)
+            if self.recipe.dim:
+                self.dim  # noqa: B018
+
     @cached_property
     def _loaded(self) -> Loaded:
-        choice = choose(self.backend, self.device, self.precision)
-        if choice.backend == "torch":
-            return self._torch(choice)
-        why = self.recipe.obstacle
-        if not why:
-            try:
-                return Loaded(choice, self._graph(choice))
-            except ModelError as error:
-                why = error.what
-        if self.backend != "auto" or self.precision == "int8":
-            raise ModelError(
-                f"{self.model} cannot run on {choice.backend}: {why}", fix="backend: torch, precision: float32"
-            )
-        trace.warn(f"{self.model} runs through sentence-transformers, not on {choice.backend}: {why}")
-        return self._torch(Choice("torch", choice.device, why))
-
-    def _graph(self, choice: Choice) -> Engine:
-        """The exported graph on ONNX Runtime or OpenVINO; one that cannot be read any more is exported again."""
-        try:
-            return self._open(choice)
-        except ModelError as error:
-            if forget(self.recipe) == 0:
-                raise
-            trace.warn(f"the ONNX export could not be read and is made again: {error.what}")
-            return self._open(choice)
-
-    def _open(self, choice: Choice) -> Engine:
-        if choice.backend == "openvino":
-            return openvino_engine(exported(self.recipe), self.threads, bfloat16=self.precision == "bfloat16")
-        return onnx_session(self.recipe, int8=self.precision == "int8")
-
-    def _torch(self, choice: Choice) -> Loaded:
-        """Token ids straight into the modules where that gives what `SentenceTransformer.encode` does, else texts."""
-        model = load_torch(self.recipe.path, device=choice.device, settings={"dtype": self.precision})
-        if not self.recipe.obstacle:
-            engine = torch_engine(model)
-            if agreement(self.recipe, model, engine) >= (AGREEMENT if self.precision == "float32" else 0.999):
-                return Loaded(choice, engine, model)
-        return Loaded(choice, None, model)
+        how = Loading(self.model, self.recipe, self.obstacle, self.backend, self.device, self.precision, self.threads)
+        how.warn_of([role for role in ROLES if self._told(role) == (None, None)])
+        return how.run()

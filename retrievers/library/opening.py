@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from fovea.rag.encoder import Encoder
@@ -123,11 +124,22 @@ def _drop_tables(db: Database) -> None:
 def _refuse_other(db: Database, encoder: Encoder | None) -> None:
     if encoder is not None and encoder.fingerprint != (made := db.meta("encoder")):
         raise StoreError(
-            f"the vectors were made by another encoder: {db.meta('settings')} ({made}), "
-            f"not {json.dumps(encoder.settings())} ({encoder.fingerprint})",
+            f"the vectors were made by another encoder: {_apart(json.loads(db.meta('settings')), encoder)} "
+            f"({made}, here {encoder.fingerprint})",
             where=str(db.path),
             fix="fovea ingest --rebuild encodes everything anew; or give the store another path",
         )
+
+
+def _apart(before: dict[str, Any], encoder: Encoder) -> str:
+    """Which settings of the encoder are others than `before`, but for those that only change speed."""
+    now = encoder.settings(speed=False)
+    told = [key for key in dict.fromkeys([*now, *before]) if before.get(key) != now.get(key)]
+    if "use" in told:
+        return f"{json.dumps(before)}, here {json.dumps(now)}"
+    others = [key for key in told if key in now]
+    found = ", ".join(f"{key} {json.dumps(before.get(key))}, here {json.dumps(now[key])}" for key in others)
+    return found or f"its settings are the same, but not what {now.get('model', now['use'])} holds"
 
 
 def _index_words(db: Database) -> None:

@@ -11,13 +11,16 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from fovea.rag.errors import ConfigError, require
+from fovea.retrievers.time.counting import COUNTING
 from fovea.retrievers.time.days import Interval, span
+from fovea.retrievers.time.words import phrases
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
 UNITS = ("day", "week", "month", "year", "decade")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 COUNT = r"(\d++[.,]?\d*+)"
 """How the library's own patterns write a number."""
 
@@ -54,9 +57,59 @@ class Lexicon:
         }
 
     @cached_property
-    def units(self) -> set[str]:
-        """Words for days, weeks, months, years and decades."""
-        return {word.lower() for info in self._infos for unit in UNITS for word in info.get(unit, ()) if len(word) > 2}
+    def full_months(self) -> set[str]:
+        """The names of months in full, the longest of each."""
+        return {max(info[month], key=len).lower() for info in self._infos for month in MONTHS if info.get(month)}
+
+    @cached_property
+    def weekdays(self) -> dict[str, int]:
+        """Number of the weekday by its names in small letters, Monday 0; short forms are other words too."""
+        return {
+            name.lower(): number
+            for info in self._infos
+            for number, weekday in enumerate(WEEKDAYS)
+            for name in info.get(weekday, ())
+            if len(name) > 4 and name.isalpha()
+        }
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """Unit by its names in small letters: day, week, weekend, month, quarter, year, decade, century."""
+        named = {
+            word.lower(): unit for info in self._infos for unit in UNITS for word in info.get(unit, ()) if len(word) > 2
+        }
+        ours = ("month", "year", "quarter", "weekend", "century")
+        return {**named, **{word: unit for unit in ours for word in self.said(unit)}}
+
+    def unit(self, word: str) -> str | None:
+        """The unit of a word, None where it is none."""
+        return self.units.get(" ".join(word.lower().split()))
+
+    def said(self, field: str) -> set[str]:
+        """The phrases of one field of `Words` or `Counting`, in the languages that are there."""
+        return phrases(self.languages, field)
+
+    def count(self, number: str) -> int:
+        """The number of a word or of digits; raises ValueError for another word."""
+        return int(number) if number.isdigit() else self.numbers[" ".join(number.lower().split())]
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Numbers by their words, one to twelve."""
+        words = {
+            word.lower(): int(digit)
+            for info in self._infos
+            for rule in info.get("simplifications", ())
+            for word, digit in rule.items()
+            if digit.isdigit() and word.isalpha()
+        }
+        for name in self.languages:
+            if name in COUNTING:
+                own = COUNTING[name].numbers.split(", ")
+                words |= {word: number for number, word in enumerate(own, 1)}
+                words |= dict.fromkeys(COUNTING[name].one.split(", "), 1)
+        words |= dict.fromkeys(self.said("two"), 2)
+        return words
 
     @cached_property
     def relative(self) -> re.Pattern[str]:
@@ -67,20 +120,23 @@ class Lexicon:
     @property
     def number(self) -> str:
         """A pattern of a number in digits or words."""
-        words = {
+        return rf"(?:\d{{1,3}}|{'|'.join(sorted(self.numbers, key=len, reverse=True))})"
+
+    @cached_property
+    def phrases(self) -> set[str]:
+        """Words such as "yesterday" and phrases such as "last month", as the library lists them."""
+        return {
             word
             for info in self._infos
-            for rule in info.get("simplifications", ())
-            for word, digit in rule.items()
-            if digit.isdigit() and word.isalpha()
+            for meaning, words in info.get("relative-type", {}).items()
+            if any(unit in meaning for unit in UNITS + WEEKDAYS) and meaning != "0 day ago"
+            for word in words
+            if len(word) > 3
         }
-        return rf"(?:\d{{1,3}}|{'|'.join(sorted(words, key=len, reverse=True))})"
 
     def _phrases(self) -> Iterator[str]:
+        yield from map(re.escape, self.phrases)
         for info in self._infos:
-            for meaning, words in info.get("relative-type", {}).items():
-                if any(unit in meaning for unit in UNITS) and meaning != "0 day ago":
-                    yield from (re.escape(word) for word in words if len(word) > 3)
             for meaning, patterns in info.get("relative-type-regex", {}).items():
                 if any(unit in meaning for unit in UNITS):
                     yield from (p.replace(COUNT, self.number) for p in patterns if len(p) - len(COUNT) > 4)

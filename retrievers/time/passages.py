@@ -11,8 +11,10 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator
 
 from fovea.rag import trace
+from fovea.rag.corpus import Corpus
 from fovea.rag.types import Chunk, Hit, Scalar
 from fovea.retrievers.time.days import Interval
+from fovea.retrievers.time.diary import Diary, diary, last_before, told_by
 from fovea.retrievers.time.lexicon import lexicon
 from fovea.retrievers.time.parser import SPOKEN, Languages
 from fovea.retrievers.time.scan import scanner
@@ -21,6 +23,8 @@ DATES = ("published_at", "published", "date")
 """Metadata that say of when a document is."""
 REMEMBERED = 200_000
 """Chunks whose times are kept."""
+REMEMBERED_DIARIES = 4096
+"""Documents whose lines that begin with a day are kept."""
 UNDATED = "passages that name no time could not be judged by it"
 
 
@@ -53,26 +57,52 @@ class Times(NamedTuple):
 
 
 class PassageTimes:
-    """Reads the times of chunks, and remembers what their texts name by the chunk's id."""
+    """Reads the times of chunks, and remembers what their texts name by the chunk's id and date.
 
-    def __init__(self, languages: Languages = SPOKEN, dates: Sequence[str] = DATES) -> None:
-        self.languages, self.dates = languages, tuple(dates)
+    A chunk's own date is that of the document's metadata, or else the day that its title names, or, where `looks_back`
+    says so, the last day that stands at the beginning of a line of its document before it ("[2023-05-08 10:30] Ann:"
+    and "## 8 May 2023"). Expressions such as "yesterday" count from it; behind a day at the beginning of a line of the
+    chunk itself, from that one.
+    """
+
+    def __init__(
+        self, languages: Languages = SPOKEN, dates: Sequence[str] = DATES, *, looks_back: bool = False
+    ) -> None:
+        self.languages, self.dates, self.looks_back = languages, tuple(dates), looks_back
         self._scanner = scanner(languages)
-        self._known: dict[str, tuple[Interval, ...]] = {}
+        self._known: dict[tuple[str, Interval | None], tuple[Interval, ...]] = {}
+        self._diaries: dict[tuple[str, str], Diary] = {}
 
-    def of(self, chunk: Chunk) -> Times:
-        """The times of one chunk."""
-        if (told := self._known.get(chunk.id)) is None:
+    def of(self, chunk: Chunk, corpus: Corpus | None = None) -> Times:
+        """The times of one chunk; the document that it looks back into is that of `corpus`."""
+        own = self._date(chunk) or self._titled(chunk.title) or self._before(chunk, corpus)
+        key = chunk.id, own
+        if (told := self._known.get(key)) is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            told = self._known[chunk.id] = self._scanner.intervals(chunk.text)
-        return Times(told, self._date(chunk))
+            told = self._known[key] = told_by(chunk.text, self._scanner, own)
+        return Times(told, own)
 
-    def of_hits(self, hits: Iterable[Hit]) -> list[Times]:
+    def of_hits(self, hits: Iterable[Hit], corpus: Corpus | None = None) -> list[Times]:
         """Those of hits; a counted warning says how many name no time."""
-        found = [self.of(hit.chunk) for hit in hits]
+        found = [self.of(hit.chunk, corpus) for hit in hits]
         trace.warn(UNDATED, sum(not times.stated for times in found))
         return found
+
+    def _before(self, chunk: Chunk, corpus: Corpus | None) -> Interval | None:
+        """The last day at the beginning of a line of the document before the chunk."""
+        if not self.looks_back or corpus is None:
+            return None
+        key = corpus.version, chunk.document_id
+        if (lines := self._diaries.get(key)) is None:
+            if len(self._diaries) >= REMEMBERED_DIARIES:
+                self._diaries.clear()
+            lines = self._diaries[key] = diary(corpus.document(chunk.document_id).text, self._scanner)
+        return last_before(lines, chunk.start)
+
+    def _titled(self, title: str) -> Interval | None:
+        days = [one for one in self._scanner.intervals(title) if one.start == one.end] if title else []
+        return days[0] if len(days) == 1 else None
 
     def _date(self, chunk: Chunk) -> Interval | None:
         value = next((chunk.metadata[key] for key in self.dates if key in chunk.metadata), None)
@@ -93,6 +123,6 @@ def _dated(value: Scalar, languages: Languages) -> Interval | None:
 
 
 @lru_cache(maxsize=8)
-def passage_times(languages: Languages, dates: tuple[str, ...] = DATES) -> PassageTimes:
+def passage_times(languages: Languages, dates: tuple[str, ...] = DATES, *, looks_back: bool = False) -> PassageTimes:
     """Made once for a choice of languages and fields, so that several stages read a chunk once."""
-    return PassageTimes(languages, dates)
+    return PassageTimes(languages, dates, looks_back=looks_back)

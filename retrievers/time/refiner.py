@@ -10,12 +10,12 @@ from fovea.rag.retrieval import Refiner
 from fovea.rag.types import Hit, Query
 from fovea.retrievers.scales import is_similarity
 from fovea.retrievers.time.parser import SPOKEN, Scope, time_parser
-from fovea.retrievers.time.passages import DATES, PassageTimes, Spoken, passage_times
+from fovea.retrievers.time.passages import DATES, Spoken, Times, passage_times
 
 WORTH = 5.0
 """Deviations that the best score of any other scale counts as: that of calibrated fusion."""
-DEVIATIONS = frozenset({"calibrated"})
-"""Stages whose scores are deviations already."""
+DEVIATIONS = frozenset({"adaptive", "calibrated", "event_aware"})
+"""Stages whose scores are deviations already; those of `adaptive` about."""
 KEEPS_UNIT = frozenset({"time_scope", "recency"})
 """Stages that add to a score in its own unit."""
 
@@ -29,16 +29,18 @@ class TimeRefiner(Refiner):
     """Languages of questions and passages, as the library dateparser writes them; the first decides how 03/04/2015 is
     read."""
     dates: tuple[str, ...] = DATES
-    """Metadata of documents that hold their dates; the first one there counts."""
+    """Metadata of documents that hold their dates; the first one there counts, or else the day in the title."""
+    looks_back: bool = False
+    """Where neither says a day, take the last one that begins a line of the document before the passage ("[2023-05-08
+    10:30] Ann:", "## 8 May 2023"): for logs, diaries and dialogues."""
 
     def scope(self, query: Query) -> Scope:
         """What the question says of time; raises MissingExtra without the library."""
         return time_parser(self.languages).read(query.text, query.as_of)
 
-    @property
-    def times(self) -> PassageTimes:
-        """Reads the times of chunks."""
-        return passage_times(self.languages, self.dates)
+    def times_of(self, hits: Sequence[Hit], corpus: Corpus) -> list[Times]:
+        """The times of the hits; a counted warning says how many name none."""
+        return passage_times(self.languages, self.dates, looks_back=self.looks_back).of_hits(hits, corpus)
 
     def raised(self, hits: Sequence[Hit], gains: Sequence[float], weight: float, corpus: Corpus) -> list[Hit]:
         """The hits with `weight * gain` deviations of similarity added to their scores, best first; of equal ones the
@@ -52,8 +54,8 @@ class TimeRefiner(Refiner):
 def deviation(hits: Sequence[Hit], corpus: Corpus) -> float:
     """What a standard deviation of similarity is on the scale of these scores.
 
-    Calibrated fusion counts in deviations: 1. An inner product's is that of the corpus's chunks, `corpus.spread`. On
-    any other scale it is a fifth of the best score, as calibrated fusion has it.
+    Calibrated fusion counts in deviations, and adaptive fusion about: 1. An inner product's is that of the corpus's
+    chunks, `corpus.spread`. On any other scale it is a fifth of the best score, as calibrated fusion has it.
     """
     scale = next((s for s in reversed([*hits[0].scores]) if s not in KEEPS_UNIT), "") if hits else ""
     if scale in DEVIATIONS:

@@ -1,294 +1,51 @@
-"""A fast reading of the dates in a text: years, months, days, ranges, decades, centuries, and years before Christ.
-
-    "from Apr 1926 to 1927"  ->  from-to [1926-04-01, 1927-12-31]
-
-Every number of the text is looked at once, with what stands before and after it: microseconds for a passage. Numbers
-that are quantities ("1,500 people", "$1950"), ages and fiscal years are left alone.
+"""Every expression of time in a text: its dates (`fovea.retrievers.time.dates`), what counts from a day where that is
+known (`anchored`), and what the words around them make of both (`bounds`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from functools import lru_cache
-from math import inf
-from typing import NamedTuple
 
-from fovea.retrievers.time.days import Interval, Relation, span
+from fovea.retrievers.time.anchored import Anchored, Now, taken
+from fovea.retrievers.time.bounds import Bounds
+from fovea.retrievers.time.chinese import Chinese
+from fovea.retrievers.time.dates import Dates
+from fovea.retrievers.time.days import Interval
+from fovea.retrievers.time.found import Found
 from fovea.retrievers.time.lexicon import lexicon
-from fovea.retrievers.time.words import RELATIONS, phrases
-
-FIRST_YEAR, LAST_YEAR = 1000, 2199
-"""Four digits between them may be a year wherever they stand."""
-
-_NUMBER = re.compile(r"\d+(?:[.,/–—-]\d+)*(?:'?s\b|e?rn?\b|st\b|nd\b|th\b|[eè](?:me)?\b)?")
-_FORM = re.compile(
-    r"(?P<iso>\d{4})-(?P<iso_month>0[1-9]|1[0-2])-(?P<iso_day>\d\d)"
-    r"|(?P<a>\d\d?)(?P<mark>[./])(?P<b>\d\d?)[./](?P<of>\d{4})"
-    r"|(?P<year>\d{1,4})(?:(?P<decade>'?s|ern?)|[–—/-](?P<to>\d{1,4}))?"
-)
-_BEFORE_CHRIST = r"B\.?C\.?(?:E\.?)?(?![\w])|v\.\s?Chr\.?|v\.?C\.|av(?:ant)?\.?\s?J\.?-?C\.?|a\.\s?C\.?"
-_ERA = re.compile(rf"\s*(?:(?P<bc>{_BEFORE_CHRIST})|A\.?D\.?(?!\w)|C\.?E\.?(?!\w)|n\.\s?Chr\.?|ap\.\s?J\.?-?C\.?)")
-_ERA_HINTS = ("BC", "B.C", "Chr", "J.-C", "J.C", "J-C", "AD", "A.D", "CE", "C.E", "a. C", "a.C", "v.C")
-_CENTURY = re.compile(
-    r"(?<!\w)(?:(?P<n>\d\d?)(?:st|nd|rd|th|\.|[eè](?:me)?)?|(?P<roman>[XVI]+)e?)\s+"
-    r"(?:century|centuries|jahrhunderts?|siècles?|secolo|eeuw)(?!\w)|(?:siglo|século)\s+(?P<after>[XVI]+)(?!\w)",
-    re.IGNORECASE,
-)
-_CENTURY_HINTS = ("entur", "hundert", "iècle", "siglo", "ecolo", "éculo", "eeuw")
-_ROMAN = {"I": 1, "V": 5, "X": 10}
-_MONTHS = tuple(f"{month:02}" for month in range(1, 13))
-"""Behind a year and a hyphen, where that is no later year: "2020-06"."""
-_NO_YEAR = tuple("$€£#.,/+&_")
-"""Right before a number that is then no year."""
-_DASH = re.compile(r"\s*[–—-]\s*")
-_OPEN = re.compile(r"\s?[–—-]\s?(?=\))|\s?(?:[–—-]|to|until) ?(?:present|today|now)(?!\w)|[–—-](?:heute|aujourd'hui)")
-"""After a year: "(1984–)", "1984–present"."""
-_NEXT = re.compile(r"[\s-]?([^\W\d_]+)")
-
-
-class Found(NamedTuple):
-    """An expression of `text[start:end]`."""
-
-    start: int
-    end: int
-    interval: Interval
 
 
 class Scanner:
-    """Reads dates in texts of some languages."""
+    """Reads texts in some languages."""
 
     def __init__(self, languages: tuple[str, ...]) -> None:
-        known = lexicon(languages)
-        self._months, self._day_first = known.months, known.day_first
-        self._relation: dict[str, Relation] = {p: r for r in RELATIONS for p in phrases(languages, r)}
-        self._to, self._both = phrases(languages, "to"), phrases(languages, "both")
-        self._fill = phrases(languages, "fill")
-        self._third = {p: i for i, f in enumerate(("early", "middle", "late")) for p in phrases(languages, f)}
-        self._units, self._never = phrases(languages, "units"), phrases(languages, "never")
-        self._year_words, self._decade = phrases(languages, "year"), phrases(languages, "decade")
-        origin = phrases(languages, "origin")
-        self._small = phrases(languages, "in_year") | {p.split()[-1] for p in self._relation} | self._to | origin
-        self._goes_on = self._small | self._both | self._fill | self._to
-        months = "|".join(sorted(map(re.escape, self._months), key=len, reverse=True))
-        to = "|".join(sorted(map(re.escape, self._to | self._both), key=len, reverse=True))
-        day = r"\d\d?"
-        self._month_before = re.compile(
-            rf"(?<!\w)(?:(?P<d>{day})(?:st|nd|rd|th|er|º|\.)?\s+(?:of\s+|de\s+)?)?(?P<m>{months})\.?\s?,?\s*"
-            rf"(?:(?P<d2>{day})(?:st|nd|rd|th)?\s?,?\s+|(?:of|de|del|do)\s+)?$",
-            re.IGNORECASE,
-        )
-        self._month_range = re.compile(
-            rf"(?<!\w)(?:(?P<d>{day})(?:st|nd|rd|th|er|º|\.)?\s+(?:of\s+|de\s+)?)?(?P<m>{months})\.?"
-            rf"(?:\s+(?P<d2>{day})(?:st|nd|rd|th)?)?\s*(?:[–—-]|{to})\s*(?:the |dem |le |el |zum )?$",
-            re.IGNORECASE,
-        )
+        known = lexicon(tuple(name for name in languages if name != "zh") or ("en",))
+        self._dates, self._anchored, self._bounds = Dates(known), Anchored(known), Bounds(known)
+        self._chinese = Chinese() if "zh" in languages else None
 
-    def intervals(self, text: str) -> tuple[Interval, ...]:
-        """The intervals that a text names, each once, in order. About linear in the numbers it holds."""
-        return tuple(dict.fromkeys(found.interval for found in self.find(text)))
-
-    def find(self, text: str) -> list[Found]:
-        """The expressions of a text in order, ranges joined and relations read."""
-        dates = [*self._dates(text)]
-        if any(hint in text for hint in _CENTURY_HINTS):
-            dates = sorted([*dates, *_centuries(text)])
-        read: list[Found] = []
-        at = 0
-        while at < len(dates):
-            one, lead = dates[at], self._lead(text, dates[at].start)
-            if at + 1 < len(dates) and (joined := self._joined(text, one, dates[at + 1], lead)):
-                read.append(joined)
-                at += 2
-                continue
-            read.append(Found(one.start, one.end, _related(self._part(text, one), lead)))
-            at += 1
-        return read
-
-    def _dates(self, text: str) -> Iterator[Found]:
-        eras = any(hint in text for hint in _ERA_HINTS)
-        for match in _NUMBER.finditer(text):
-            form = _FORM.fullmatch(match[0])
-            start, end = match.span()
-            if form is None or (len(match[0]) < 3 and not eras):
-                continue
-            try:
-                if form["year"] is None:
-                    yield Found(start, end, self._numeric(form))
-                elif found := self._year(text, start, end, form, eras):
-                    yield found
-            except ValueError:  # There is no such day.
-                continue
-
-    def _numeric(self, form: re.Match[str]) -> Interval:
-        if form["iso"]:
-            return span(int(form["iso"]), int(form["iso_month"]), int(form["iso_day"]))
-        a, b = int(form["a"]), int(form["b"])
-        day, month = (a, b) if a > 12 or (b <= 12 and (form["mark"] == "." or self._day_first)) else (b, a)
-        return span(int(form["of"]), month, day)
-
-    def _year(self, text: str, start: int, end: int, form: re.Match[str], eras: bool) -> Found | None:
-        year = int(form["year"])
-        era = _ERA.match(text, end) if eras else None
-        after_christ = eras and text[max(0, start - 4) : start].rstrip().endswith(("AD", "A.D."))
-        if era and era["bc"]:
-            until = span(1 - int(form["to"] or year)).end
-            return Found(start, era.end(), Interval(span(1 - year).start, until, _range(form)))
-        if not (era or after_christ) and not self._is_year(text, start, end, form):
-            return None
-        end = era.end() if era else end
-        if form["decade"] or (year % 10 == 0 and _word_before(text, start) in self._decade):
-            return Found(start, end, Interval(span(year).start, span(year + 9).end)) if year % 10 == 0 else None
-        begin, interval = self._with_month(text, start, year)
-        if form["to"] and (last := _full(year, form["to"])):
-            return Found(begin, end, Interval(interval.start, span(last).end, "from-to"))
-        if (form["to"] or "") in _MONTHS:
-            return Found(start, end, span(year, int(form["to"])))
-        if goes_on := _OPEN.match(text, end):
-            return Found(begin, goes_on.end(), Interval(interval.start, inf, "since"))
-        return Found(begin, end, interval)
-
-    def _is_year(self, text: str, start: int, end: int, form: re.Match[str]) -> bool:
-        """Whether the number reads as a year where it stands."""
-        digits, before = len(form["year"]), text[start - 1 : start]
-        if digits < 3 or before in _NO_YEAR or before.isalnum():
-            return False
-        if before in ("-", "–", "—") and text[start - 2 : start - 1].isalnum():
-            word = text[max(0, start - 12) : start - 1].split()[-1].lower()
-            if word not in self._third and word not in self._relation:
-                return False
-        words = text[max(0, start - 20) : start].lower().replace("’", "'").replace(" .", " ").split()
-        word = words[-1] if words else ""
-        follows = _NEXT.match(text, end)
-        follower = follows[1] if follows else ""
-        if word in self._never or " ".join(words[-2:]) in self._never or text[end : end + 1] in tuple("%°€$£"):
-            return False
-        if digits == 4:
-            return FIRST_YEAR <= int(form["year"]) <= LAST_YEAR and follower.lower() not in self._units
-        ends = not follower or follower[0].isupper() or follower.lower() in self._goes_on
-        return (
-            word in self._months
-            or word in self._year_words
-            or (ends and (word in self._small or len(form["to"] or "") == 3))
-        )
-
-    def _with_month(self, text: str, start: int, year: int) -> tuple[int, Interval]:
-        """Where the date of a year begins, and what it names, with the month and day before it; a month or day before
-        those, as in "April to June 1950", begins a range.
+    def intervals(self, text: str, now: Now | None = None) -> tuple[Interval, ...]:
+        """The intervals that a text names, each once, in order. About linear in the numbers it holds; in its length,
+        where `now` is given.
         """
-        found = self._month_before.search(text, max(0, start - 34), start)
-        if found is None:
-            return start, span(year)
-        interval = span(year, self._months[found["m"].lower()], _day(found))
-        if first := self._month_range.search(text, max(0, found.start() - 34), found.start()):
-            opens = span(year, self._months[first["m"].lower()], _day(first))
-            if opens.start <= interval.end:
-                return first.start(), Interval(opens.start, interval.end, "from-to")
-        return found.start(), interval
+        return tuple(dict.fromkeys(found.interval for found in self.find(text, now)))
 
-    def _lead(self, text: str, start: int) -> Relation | None:
-        """What the words before a date make of it."""
-        words = text[max(0, start - 40) : start].lower().replace("’", "'").replace("-", " ").split()
-        while words and words[-1].strip("(,") in self._third.keys() | {""}:
-            words.pop()
-        for _ in range(5):
-            for count in (3, 2, 1):
-                if relation := self._relation.get(" ".join(words[-count:]).lstrip("(")):
-                    return relation
-            if not words or words[-1] not in self._fill:
-                return None
-            words.pop()
-        return None
-
-    def _part(self, text: str, one: Found) -> Interval:
-        """The interval, or the third of a decade or century that "early" or "late" leaves of it."""
-        interval = one.interval
-        if interval.end - interval.start < 3000:
-            return interval
-        words = text[max(0, one.start - 24) : one.start].lower().replace("-", " ").split()
-        third = next((self._third[w] for w in reversed(words[-2:]) if w in self._third), None)
-        if third is None:
-            return interval
-        years = round((interval.end - interval.start + 1) / 365.2425)
-        first = _year_of(interval.start)
-        bounds = [0, -(-years // 3), -(-years * 2 // 3), years]
-        return Interval(span(first + bounds[third]).start, span(first + bounds[third + 1] - 1).end, interval.relation)
-
-    def _joined(self, text: str, one: Found, other: Found, lead: Relation | None) -> Found | None:
-        """Two dates with "to", a dash, or after "between" an "and" amid them, as one range."""
-        if other.start - one.end > 24 or "from-to" in (one.interval.relation, other.interval.relation):
-            return None
-        gap = text[one.end : other.start]
-        words = gap.lower().replace("’", "'").strip(" ,").split()
-        while len(words) > 1 and words[-1] in self._fill | self._third.keys():
-            words.pop()
-        amid = " ".join(words)
-        between = lead == "between" and amid in self._both
-        if not (between or amid in self._to or _DASH.fullmatch(gap)):
-            return None
-        first, last = self._part(text, one), self._part(text, other)
-        if last.end < first.start:
-            return None
-        return Found(one.start, other.end, Interval(first.start, last.end, "between" if between else "from-to"))
+    def find(self, text: str, now: Now | None = None) -> list[Found]:
+        """The expressions of a text in order, ranges joined and relations read; those that count from a day, from that
+        of `now`.
+        """
+        chinese = self._chinese.find(text, now) if self._chinese else []
+        dates = _apart(text, chinese, self._dates.find(text))
+        if now is not None:
+            dates = sorted([*dates, *_apart(text, [*chinese, *dates], self._anchored.find(text, now))])
+        return sorted([*chinese, *self._bounds.read(text, dates)])
 
 
-def _centuries(text: str) -> Iterator[Found]:
-    for match in _CENTURY.finditer(text):
-        roman = match["roman"] or match["after"]
-        number = int(match["n"]) if match["n"] else _roman(roman.upper())
-        start, end = match.span()
-        if era := _ERA.match(text, end):
-            end = era.end()
-        first = -100 * number + 1 if era and era["bc"] else 100 * number - 99
-        yield Found(start, end, Interval(span(first).start, span(first + 99).end))
-
-
-def _related(interval: Interval, lead: Relation | None) -> Interval:
-    """What a relation makes of an interval: `before` ends on the day before it, `after` begins on the day after."""
-    start, end, relation = interval
-    if relation == "from-to":
-        return interval
-    match lead:
-        case "before":
-            return Interval(-inf, start - 1, lead)
-        case "after":
-            return Interval(end + 1, inf, lead)
-        case "since":
-            return Interval(start, inf, lead)
-        case "until":
-            return Interval(-inf, end, lead)
-    return interval
-
-
-def _word_before(text: str, at: int) -> str:
-    words = text[max(0, at - 20) : at].lower().split()
-    return words[-1] if words else ""
-
-
-def _range(form: re.Match[str]) -> Relation:
-    return "from-to" if form["to"] else "at"
-
-
-def _full(year: int, short: str) -> int | None:
-    """The second year of "1914-18", or None where it is no later one."""
-    last = int(str(year)[: -len(short)] + short)
-    return last if year < last <= LAST_YEAR else None
-
-
-def _day(found: re.Match[str]) -> int | None:
-    day = found["d"] or found["d2"]
-    return int(day) if day else None
-
-
-def _roman(numeral: str) -> int:
-    values = [_ROMAN[letter] for letter in numeral]
-    return sum(-v if any(w > v for w in values[i + 1 :]) else v for i, v in enumerate(values))
-
-
-def _year_of(day: float) -> int:
-    from fovea.retrievers.time.days import calendar
-
-    return calendar(day)[0]
+def _apart(text: str, known: list[Found], found: list[Found]) -> list[Found]:
+    """Those that have no character in common with the known ones."""
+    if not known:
+        return found
+    held = taken(text, known)
+    return [one for one in found if not any(held[one.start : one.end])]
 
 
 @lru_cache(maxsize=8)

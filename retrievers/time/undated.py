@@ -53,6 +53,6 @@ def _before(text: str, end: int, leads: Container[str]) -> int:
 
 @cache
 def _leads(languages: Languages) -> set[str]:
-    fields = (*RELATIONS, "origin", "to", "both", "fill", "in_year", "early", "middle", "late")
+    fields = (*RELATIONS, "origin", "to", "both", "fill", "in_year", "early", "middle", "late", "opening", "closing")
     extra = {"during", "as", "up", "with", "while", "für", "während", "pendant", "durante"}
     return {word for field in fields for phrase in phrases(languages, field) for word in phrase.split()} | extra

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fovea.retrievers.time.counting import COUNTING, Counting
 from fovea.retrievers.time.days import Relation
 
 
@@ -34,8 +35,6 @@ class Words(NamedTuple):
     early: str
     middle: str
     late: str
-    last: str
-    """"The last" five years."""
     recent: str
     """Asks for the newest."""
     units: str
@@ -46,10 +45,12 @@ class Words(NamedTuple):
 
 LANGUAGES: dict[str, Words] = {
     "en": Words(
-        before="before, prior to, earlier than, preceding, pre",
-        after="after, later than, following, post",
-        since="since, starting in, starting from, starting, beginning in, as from",
-        until="until, till, up to, up until, by, no later than, not later than, ending in",
+        before="before, prior to, earlier than, preceding, pre, older than",
+        after="after, later than, following, post, newer than",
+        since="since, starting in, starting from, starting, beginning in, as from, no earlier than, not earlier than, "
+        "not before, ever since, on or after, in or after, at or after",
+        until="until, till, up to, up until, by, no later than, not later than, not after, ending in, "
+        "on or before, in or before, at or before",
         between="between",
         to="to, until, till, through, up to",
         both="and",
@@ -57,11 +58,10 @@ LANGUAGES: dict[str, Words] = {
         in_year="in, year, anno",
         year="year, anno",
         decade="",
-        fill="the, in, of, year, years, on, at, least, about, around, circa, c., ca., end, month",
+        fill="the, in, of, year, years, on, at, least, about, around, circa, c., ca., month",
         early="early",
         middle="mid",
         late="late",
-        last="last, past, previous",
         recent="now, current, currently, latest, newest, most recent, most recently, today, nowadays, at present",
         units="people, men, women, metre, metres, meter, meters, m, km, kilometres, kilometers, miles, foot, feet, ft, "
         "ton, tons, tonnes, kg, copies, inhabitants, residents, soldiers, troops, houses, homes, households, votes, "
@@ -72,10 +72,11 @@ LANGUAGES: dict[str, Words] = {
         "room, model, page",
     ),
     "de": Words(
-        before="vor, vor dem, bevor",
-        after="nach, nach dem",
-        since="seit, seit dem, ab, ab dem",
-        until="bis, bis zum, bis in, spätestens",
+        before="vor, bevor, früher als, älter als",
+        after="nach, später als, neuer als",
+        since="seit, ab, frühestens, nicht vor, am oder nach, im oder nach",
+        until="bis, bis zum, bis zur, bis in, spätestens, bis spätestens, nicht später als, nicht nach, "
+        "bis einschließlich, am oder vor, im oder vor",
         between="zwischen",
         to="bis, bis zum",
         both="und",
@@ -83,11 +84,10 @@ LANGUAGES: dict[str, Words] = {
         in_year="jahr, jahre, anno",
         year="jahr, jahre, anno",
         decade="",
-        fill="dem, den, der, das, im, am, jahr, jahre, ende, etwa, circa, ca., um, monat",
-        early="frühen, anfang",
+        fill="dem, den, der, des, das, im, am, jahr, jahre, etwa, circa, ca., um, monat",
+        early="frühen",
         middle="mitte",
         late="späten",
-        last="letzten, vergangenen",
         recent="jetzt, derzeit, aktuell, aktuelle, aktuellen, aktueller, aktuelles, heute, momentan, gegenwärtig, "
         "neueste, neuesten, neuester, neuestes",
         units="einwohner, einwohnern, menschen, personen, mann, meter, metern, kilometer, soldaten, tonnen, exemplare, "
@@ -95,10 +95,10 @@ LANGUAGES: dict[str, Words] = {
         never="geschäftsjahr, haushaltsjahr",
     ),
     "fr": Words(
-        before="avant, avant le, antérieur à",
-        after="après, après le",
-        since="depuis, depuis le, dès, à partir de, à partir du, à compter de",
-        until="jusque, jusqu'en, jusqu'à, jusqu'au, au plus tard en",
+        before="avant, antérieur à, antérieurs à, antérieure à",
+        after="après, postérieur à, postérieurs à, postérieure à",
+        since="depuis, dès, à partir de, à partir du, à partir des, à compter de, pas avant, au plus tôt en",
+        until="jusque, jusqu'en, jusqu'à, jusqu'au, au plus tard en, au plus tard, pas après",
         between="entre",
         to="à, au, jusqu'en, jusqu'à, jusqu'au",
         both="et",
@@ -106,21 +106,20 @@ LANGUAGES: dict[str, Words] = {
         in_year="en, l'an, an, année",
         year="l'an, an, année",
         decade="années",
-        fill="le, la, l'an, l'année, année, années, les, fin, en, environ, vers, au, mois, de",
-        early="début",
-        middle="milieu",
-        late="fin",
-        last="derniers, dernières",
+        fill="le, la, l'an, l'année, année, années, les, en, environ, vers, au, mois, de, du, des",
+        early="",
+        middle="milieu, mi",
+        late="",
         recent="maintenant, actuel, actuelle, actuellement, aujourd'hui, récent, récente, à présent",
         units="habitants, personnes, hommes, femmes, mètres, kilomètres, soldats, tonnes, exemplaires, maisons, voix, "
         "sièges, élèves, membres, euros, francs, hectares, pages, employés, heures, jours, fois",
         never="exercice",
     ),
     "es": Words(
-        before="antes de, antes del",
-        after="después de, después del, tras",
-        since="desde, desde el, a partir de",
-        until="hasta, hasta el",
+        before="antes de, antes del, anterior a, anteriores a",
+        after="después de, después del, tras, posterior a, posteriores a",
+        since="desde, a partir de, a partir del, no antes de, no antes del",
+        until="hasta, a más tardar en, a más tardar, no después de, no después del",
         between="entre",
         to="a, al, hasta, hasta el",
         both="y",
@@ -128,11 +127,10 @@ LANGUAGES: dict[str, Words] = {
         in_year="en, año",
         year="año",
         decade="años",
-        fill="el, la, los, año, años, en, finales, de, del, hacia, mes",
-        early="principios",
+        fill="el, la, los, las, año, años, en, de, del, hacia, mes",
+        early="",
         middle="mediados",
-        late="finales",
-        last="últimos, últimas",
+        late="",
         recent="ahora, actual, actualmente, hoy, más reciente",
         units="habitantes, personas, hombres, mujeres, metros, kilómetros, soldados, toneladas, ejemplares, casas, "
         "votos",
@@ -150,11 +148,10 @@ LANGUAGES: dict[str, Words] = {
         in_year="nel, anno",
         year="anno",
         decade="anni",
-        fill="il, la, gli, anno, anni, nel, circa, fine, di, del, mese",
-        early="inizio",
+        fill="il, la, lo, gli, anno, anni, nel, circa, di, del, mese",
+        early="",
         middle="metà",
-        late="fine",
-        last="ultimi, ultime",
+        late="",
         recent="adesso, ora, attuale, attualmente, oggi, più recente",
         units="abitanti, persone, uomini, donne, metri, chilometri, soldati, tonnellate, copie, case, voti",
         never="esercizio",
@@ -171,11 +168,10 @@ LANGUAGES: dict[str, Words] = {
         in_year="in, jaar",
         year="jaar",
         decade="jaren",
-        fill="de, het, in, jaar, jaren, op, ongeveer, rond, eind, maand",
-        early="begin",
+        fill="de, het, in, jaar, jaren, op, ongeveer, rond, maand",
+        early="",
         middle="midden",
-        late="eind",
-        last="afgelopen, laatste",
+        late="",
         recent="nu, huidige, momenteel, vandaag, nieuwste",
         units="inwoners, mensen, personen, mannen, meter, kilometer, soldaten, ton, exemplaren, huizen, stemmen",
         never="boekjaar",
@@ -192,11 +188,10 @@ LANGUAGES: dict[str, Words] = {
         in_year="em, ano",
         year="ano",
         decade="anos",
-        fill="o, a, os, ano, anos, em, cerca, finais, de, do, mês",
-        early="início",
+        fill="o, a, os, ano, anos, em, cerca, de, do, mês",
+        early="",
         middle="meados",
-        late="finais",
-        last="últimos, últimas",
+        late="",
         recent="agora, atual, atualmente, hoje, mais recente",
         units="habitantes, pessoas, homens, mulheres, metros, quilômetros, soldados, toneladas, cópias, casas, votos",
         never="exercício",
@@ -209,5 +204,6 @@ RELATIONS: tuple[Relation, ...] = ("before", "after", "since", "until", "between
 
 def phrases(languages: tuple[str, ...], field: str) -> set[str]:
     """All phrases of one field in those of `languages` that are in `LANGUAGES`."""
-    lists = (getattr(LANGUAGES[name], field) for name in languages if name in LANGUAGES)
+    table = COUNTING if field in Counting._fields else LANGUAGES
+    lists = (getattr(table[name], field) for name in languages if name in table)
     return {phrase.strip() for found in lists for phrase in found.split(",") if phrase.strip()}

@@ -2,7 +2,7 @@
 
     loss = list * (- log softmax(logits)[answers], mean) + (1 - list) * binary cross-entropy(sigmoid(logits), answers)
 
-The first part orders, the second calibrates. Candidates are what default hybrid retrieval finds, as in use.
+The first part orders, the second calibrates. Candidates are what vectors and BM25 find, by calibrated fusion.
 """
 
 from __future__ import annotations
@@ -134,6 +134,6 @@ def lists(collection: Collection, encoder: Encoder, count: int) -> Lists:
 
 
 def hybrid(query: Query, corpus: MemoryCorpus) -> list[Hit]:
-    """What a pipeline's default retrievers and fuser find."""
+    """What a pipeline's default retrievers find, by calibrated fusion."""
     lists = {r.name: r.search(query, READ, corpus) for r in (DenseRetriever(), BM25Retriever())}
     return CalibratedFuser().fuse(lists, READ, query, corpus)

@@ -53,7 +53,7 @@ def test_a_span_for_the_call_and_one_for_each_stage_with_its_times(pipeline, pro
     assert root.name == "invoke_workflow sky"
     assert root.attributes["gen_ai.operation.name"] == "invoke_workflow"
     assert list(stages) == [
-        "retrieval dense", "retrieval bm25", "fuse calibrated", "keep", "generate extractive", "cite extractive",
+        "retrieval dense", "retrieval bm25", "fuse adaptive", "keep", "generate extractive", "cite extractive",
     ]  # fmt: skip
     dense = stages["retrieval dense"]
     assert dense.attributes["gen_ai.operation.name"] == "retrieval"

@@ -23,13 +23,14 @@ from fovea.rag.terms import index_terms, query_terms
 from fovea.rag.tokens import WordTokenizer
 from fovea.rag.types import Document, Span
 from fovea.retrievers import event_feed, shingles
+from fovea.retrievers.time.diary import told_by
 from fovea.retrievers.time.parser import time_parser
 from fovea.retrievers.time.scan import scanner
 from fovea.retrievers.time.undated import undated
 from fovea.segmenters import places
 from tests.growth import MOST, growth
 
-LANGUAGES = ("en", "de", "fr", "es")
+LANGUAGES = ("en", "de", "fr", "es", "zh")
 
 
 def document(text: str) -> Document:
@@ -126,6 +127,7 @@ DATES = [
     "1.",
     " ",
 ]
+TIMES_ASKED = [*DATES, "May ", "since Monday ", "two weeks before 2010 ", "the last ", "去年", "2015年到", "上"]
 JSON = ["{", '{"a": ', "[", '"', "```\n", "grade: 1\n", "grade:", "change: ", "\n", " ", ":", "*"]
 RULES: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "sentences": (sentences, WORDS),
@@ -193,8 +195,12 @@ RULES: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "raised": (marked, ["^", "a^", "a^1$", "1~2$", "~", "$", "^1$⁄~2$", "1"]),
     "writing": (written, [*MARKUP, "#", "1. "]),
     "undated": (undated, DATES),
-    "times asked for": (time_parser(LANGUAGES).read, DATES),
-    "times named": (scanner(LANGUAGES).intervals, DATES),
+    "times asked for": (time_parser(LANGUAGES).read, TIMES_ASKED),
+    "times named": (scanner(LANGUAGES).intervals, TIMES_ASKED),
+    "days of lines": (
+        lambda text: told_by(text, scanner(LANGUAGES), None),
+        ["2023-05-08 ", "2023-05-08\n", "# 2023-05-08 ", "yesterday\n", "\n", "# "],
+    ),
     "events": (lambda text: event_feed.event_of(text, 0.0), ["A ", "A", "2010 ", "a "]),
     "shingles": (lambda text: shingles.shingles(text, 5), ["a ", " ", "a"]),
     "YAML": (yaml_source.parse, ["a: ", "- ", "[", "{", "a\n", "&a ", "*a ", '"', "#", "\n", " ", "? "]),

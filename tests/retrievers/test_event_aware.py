@@ -16,7 +16,10 @@ from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.testing.retrievers import check_prefix
 from fovea.rag.trace import Trace
 from fovea.rag.trained import load, save
-from fovea.rag.types import Query
+from fovea.rag.types import Hit, Query
+from fovea.retrievers.bm25 import BM25Retriever
+from fovea.retrievers.calibrated import CalibratedFuser
+from fovea.retrievers.dense import DenseRetriever
 from fovea.retrievers.event_head import FEATURES, moved, time_features
 from fovea.retrievers.time.days import moment
 from tests.learned_weights import weights_of
@@ -31,7 +34,7 @@ TEXTS = {
     "first": "Ada Smith led the club from 1950 to 1953.",
     "second": "Ben Jones led the club from 1954 to 1959.",
     "third": "Cleo Brown led the club from 1960 to 1972.",
-    "none": "The club plays in red, and always did.",
+    "none": "The club wears red, and always did.",
 }
 MOMENTS = st.datetimes(datetime(1940, 1, 1), datetime(1990, 1, 1), timezones=st.sampled_from([None, UTC]))
 EVENTS = st.lists(st.tuples(st.sampled_from(["Jones leads the club", "rain"]), st.datetimes(
@@ -54,6 +57,11 @@ def retriever(**settings):
 
 def first(query, corpus, **settings):
     return [hit.chunk.document_id for hit in retriever(**settings).search(query, 9, corpus)]
+
+
+def hybrid(query, corpus):
+    lists = {one.name: one.search(query, 9, corpus) for one in (DenseRetriever(), BM25Retriever())}
+    return CalibratedFuser().fuse(lists, 9, query, corpus)
 
 
 def vectors(count, seed=0):
@@ -109,8 +117,11 @@ class TestHead:
 def test_a_question_without_any_time_is_left_as_it_is(corpus):
     query, found = Query("who led the club"), retriever(corpus_events=True)
     assert np.abs(found.vector(query, corpus) - corpus.embed(query.text)).max() < 1e-6
+    hits = hybrid(query, corpus)
+    assert [(h.chunk.id, h.score) for h in found.search(query, 9, corpus)] == [(h.chunk.id, h.score) for h in hits]
     near = corpus.nearest(corpus.embed(query.text), 9)
-    assert [h.score for h in found.search(query, 9, corpus)] == pytest.approx([h.score for h in near])
+    alone = retriever(lexical=0).search(query, 9, corpus)
+    assert [h.chunk.id for h in alone] == [h.chunk.id for h in near], "by meaning alone"
 
 
 @given(MOMENTS)
@@ -154,8 +165,15 @@ def test_times_put_first_what_fits_and_an_undated_passage_is_counted_and_still_f
     assert set(first(Query("who led the club in 1956"), corpus)) == set(TEXTS)
     assert first(Query("who led the club", as_of=datetime(1951, 5, 1)), corpus)[0] == "first"
     assert first(Query("who led the club", as_of=datetime(1965, 5, 1)), corpus)[0] == "third"
-    undated = MemoryCorpus.of({"a": "red plums", "b": "green figs"}, ENCODER)
-    assert first(Query("green figs in 1956"), undated) == ["b", "a"]
+
+
+@given(st.sampled_from(["green figs in 1956", "figs now", "plums before last month", "red"]), st.none() | MOMENTS)
+def test_passages_without_any_time_keep_the_order_of_the_hybrid(text, at):
+    undated = MemoryCorpus.of({"a": "red plums", "b": "green figs", "c": "blue figs, and plums"}, ENCODER)
+    query = Query(text, as_of=at)
+    assert retriever().search(query, 9, undated) == [
+        Hit(h.chunk, h.score, {"event_aware": h.score}) for h in hybrid(query, undated)
+    ]
 
 
 def test_an_empty_corpus_and_more_than_there_is(corpus):

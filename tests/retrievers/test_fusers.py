@@ -14,6 +14,7 @@ from fovea.rag.retrieval import Fuser
 from fovea.rag.testing.corpus import sample_corpus
 from fovea.rag.testing.fusers import check_fused, check_fuser
 from fovea.rag.types import Chunk, Hit, Query
+from fovea.retrievers.adaptive import AdaptiveFuser, coverage
 from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.convex import ConvexFuser
 from fovea.retrievers.learn import learn_weights, ndcg, simplex
@@ -143,7 +144,51 @@ def test_calibrated_lets_the_sure_list_decide():
     assert next(iter(fused(ReciprocalRankFuser(), dense=clear, bm25=torn))) != "a", "which ranks alone cannot see"
 
 
-@pytest.mark.parametrize("cls", [ConvexFuser, CalibratedFuser])
+class TestAdaptive:
+    def test_by_hand(self):
+        fuser = AdaptiveFuser(meaning=2, flat=3, words=5, coverage=0)
+        found = fused(fuser, dense=hits(a=0.6, b=0.2, c=0.1), bm25=hits(b=8.0, d=2.0, e=1.0))
+        meaning = (2 + 3 * 1 / 8) / CORPUS.spread  # the words' last hit has an eighth of the best one's score
+        expected = {"a": meaning * 0.5, "b": meaning * 0.1 + 5 * 7 / 8, "c": 0.0, "d": 5 / 8, "e": 0.0}
+        assert found == pytest.approx(expected)
+
+    def test_of_its_own_weights_it_is_calibrated_fusion(self):
+        lists = {"dense": hits(a=0.6, b=0.2, c=0.1), "bm25": hits(b=8.0, d=2.0, c=1.0)}
+        same = AdaptiveFuser(meaning=1, flat=0, words=5, coverage=0)
+        assert fused(same, **lists) == pytest.approx(fused(CalibratedFuser(), **lists))
+
+    def test_meaning_counts_more_where_the_words_are_flat(self):
+        dense = hits(a=0.9, b=0.2, c=0.1)
+        fuser = AdaptiveFuser(meaning=0.1, flat=5, words=1, coverage=0)
+        assert next(iter(fused(fuser, dense=dense, bm25=hits(b=9.0, c=1.0, d=0.01)))) == "b"
+        assert next(iter(fused(fuser, dense=dense, bm25=hits(b=9.0, c=8.9, d=8.8)))) == "a"
+
+    def test_a_chunk_that_holds_another_form_of_the_word_goes_up(self):
+        query = Query("How are green teas brewed?")
+        near, far = Chunk("x", 0, 21, "Brewing green tea well"), Chunk("y", 0, 20, "The Nile is a river.")
+        lists = {"dense": [Hit(far, 0.5), Hit(near, 0.5), Hit(Chunk("z", 0, 1, "z"), 0.1)], "bm25": []}
+        found = AdaptiveFuser().fuse(lists, 3, query, CORPUS)
+        assert [hit.chunk.document_id for hit in found] == ["x", "y", "z"]
+        assert AdaptiveFuser(coverage=0).fuse(lists, 3, query, CORPUS)[0].score == found[1].score
+
+    def test_coverage_is_the_share_of_the_stems_by_rarity(self):
+        chunk = Chunk("x", 0, 9, "The Danube and the MOON")
+        rare = CORPUS.rarity(["moon", "danube", "sails"])
+        held = coverage("What of the moon, the Danube, sails?", [chunk], CORPUS)[chunk.id]
+        assert held == pytest.approx((rare["moon"] + rare["danube"]) / sum(rare.values()))
+        assert coverage("What is it?", [chunk], CORPUS) == {}, "words that tell nothing"
+
+    def test_texts_beyond_the_first_are_not_read(self):
+        chunks = [Chunk("x", i, i + 1, "moon") for i in range(4)]
+        lists = {"dense": [Hit(c, 0.9 - i / 10) for i, c in enumerate(chunks)], "bm25": []}
+        found = AdaptiveFuser(read=2).fuse(lists, 4, Query("moon"), CORPUS)
+        plain = AdaptiveFuser(coverage=0).fuse(lists, 4, Query("moon"), CORPUS)
+        assert [a.score - b.score for a, b in zip(found, plain)] == pytest.approx(
+            [AdaptiveFuser().coverage] * 2 + [0, 0]
+        )
+
+
+@pytest.mark.parametrize("cls", [ConvexFuser, CalibratedFuser, AdaptiveFuser])
 class TestWeights:
     def test_an_unknown_retriever_is_refused_with_the_known(self, cls):
         with pytest.raises(ConfigError, match="'dens'") as error:

@@ -47,8 +47,11 @@ def settings(name: str) -> dict:
     return {**NEEDED.get(name, {}), **learned}
 
 
-RETRIEVERS = [n for n, cls in registry.components("refiner").items() if cls.__module__.startswith("fovea.retrievers")]
-"""Those that read with a language model are in `tests/pipelines/refiners`."""
+RETRIEVERS = [
+    n for n, cls in registry.components("refiner").items() if cls.__module__.startswith("fovea.retrievers")
+    if n != "maxsim"
+]  # fmt: skip
+"""Those that read with a language model are in `tests/pipelines/refiners`; `maxsim` has tests of its own."""
 
 
 @pytest.mark.parametrize("name", RETRIEVERS)

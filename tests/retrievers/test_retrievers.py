@@ -27,7 +27,7 @@ from tests.library_tools import over_a_library, take
 ENCODER = HashEncoder()
 
 
-OWN = {"lexsembridge", "kv"}
+OWN = {"lexsembridge", "kv", "learned_sparse"}
 """These read token numbers, which the hashing encoder has none of, or a model: their own tests try the laws on them."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import pairwise
 from math import inf, isinf
 
 import pytest
@@ -17,19 +18,21 @@ from fovea.rag.trace import Trace
 from fovea.rag.types import Document, Hit, Query, Span
 from fovea.retrievers.time.days import Interval, calendar, day_number, iso, moment, span
 from fovea.retrievers.time.fit import fit, recency
+from tests.time_bounds import CHINESE, ENGLISH, FRENCH, GERMAN, OTHER_DAYS, SPANISH
 from tests.time_expressions import FIRST, SECOND
 
 pytest.importorskip("dateparser", reason="needs the extra 'time'")
 
 from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.recency import RecencyRefiner
-from fovea.retrievers.time.parser import TimeParser
-from fovea.retrievers.time.passages import UNDATED
+from fovea.retrievers.time.anchored import Now
+from fovea.retrievers.time.parser import SPOKEN, TimeParser
+from fovea.retrievers.time.passages import UNDATED, PassageTimes
 from fovea.retrievers.time.scan import scanner
 from fovea.retrievers.time_filter import TimeFilterRefiner
 from fovea.retrievers.time_scope import TimeScopeRefiner
 
-PARSER, SCANNER = TimeParser(), scanner(("en", "de", "fr", "es"))
+PARSER, SCANNER = TimeParser(), scanner(SPOKEN)
 ASKED_ON = datetime(2020, 6, 15, 12)
 ENCODER = HashEncoder()
 
@@ -49,6 +52,55 @@ def test_sixty_expressions():
     wrong = [(text, read(text)) for text, intervals, recent in table if read(text) != (intervals, recent)]
     assert len(table) == 60
     assert len(wrong) <= 3, wrong
+
+
+BOUNDS = [("2026-01-14", *row) for row in (*ENGLISH, *GERMAN, *FRENCH, *SPANISH, *CHINESE)] + OTHER_DAYS
+
+
+@pytest.mark.parametrize(("day", "text", "expected"), BOUNDS, ids=[f"{day} {text}" for day, text, _ in BOUNDS])
+def test_bounds_and_ranges(day, text, expected):
+    assert [plain(one) for one in PARSER.read(text, datetime.fromisoformat(day)).intervals] == expected
+
+
+RELATIVE = st.sampled_from(["yesterday", "last week", "last month", "last quarter", "last year", "two weeks ago",
+                            "last Friday", "3 May", "the last two years"])  # fmt: skip
+DAYS = st.datetimes(datetime(1200, 1, 1), datetime(2900, 1, 1))
+
+
+@given(RELATIVE, DAYS)
+def test_bounds_meet_at_the_time_that_they_bound(phrase, day):
+    """Before, at and after a time lie behind one another without a gap; since and until hold it too."""
+
+    def only(text):
+        [interval] = PARSER.read(text, day).intervals
+        return interval
+
+    at = only(f"in {phrase}")
+    assert only(f"before {phrase}") == (-inf, at.start - 1, "before")
+    if at.relation == "at":
+        assert only(f"after {phrase}") == (at.end + 1, inf, "after")
+        assert only(f"since {phrase}") == (at.start, inf, "since")
+        assert only(f"until {phrase}") == (-inf, at.end, "until")
+        assert only(f"from 1190 to {phrase}") == (day_number(1190), at.end, "from-to")
+        assert only(f"between 1190 and {phrase}") == (day_number(1190), at.end, "between")
+    assert at.start <= at.end <= day.toordinal() + 1
+
+
+WORDS = (
+    "last", "next", "this", "3", "two", "weeks", "month", "Monday", "ago", "before", "after", "since", "May", "31",
+    "to", "February", "2024", "between", "and", "today", "去年", "三天前", "以前", "到", "2月29日",
+)  # fmt: skip
+ANYTHING = st.text(alphabet="0123456789 -–./,abcMay'BC年月日上周", max_size=40) | st.lists(st.sampled_from(WORDS)).map(
+    " ".join
+)
+
+
+@given(ANYTHING, st.datetimes())
+def test_anything_can_be_read_on_any_day(text, day):
+    found = SCANNER.find(text, Now(day.date()))
+    for one, other in pairwise(found):
+        assert one.end <= other.start
+    assert all(one.start < one.end <= len(text) and one.interval.start <= one.interval.end for one in found)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +208,12 @@ class TestFit:
         one, other = (fit((span(year),), (span(year + d),)) for d in (near, further))
         assert 0 <= other <= one <= 1
 
+    def test_who_asks_of_a_day_looks_among_days(self):
+        asked, a_month_off = span(2023, 5, 8), span(2023, 6, 8)
+        assert fit((asked,), (span(2023, 5, 9),)) > 0.9
+        assert fit((asked,), (a_month_off,)) < 0.2
+        assert fit((span(2022),), (a_month_off,)) > 0.5, "of a year among years"
+
     def test_recency(self):
         now = day_number(2020)
         assert recency((span(2019),), now, 365) == pytest.approx(0.5)
@@ -188,7 +246,7 @@ def test_time_scope_puts_what_fits_first_and_drops_nothing():
     assert ids[0] == "late"
     assert set(ids) == set(TEXTS)
     assert stage.warnings[UNDATED] == 1
-    assert hits[0].score == pytest.approx(1 + 3 * corpus.spread), "a perfect fit is worth `weight` deviations"
+    assert hits[0].score == pytest.approx(1 + 4 * corpus.spread), "a perfect fit is worth `weight` deviations"
     assert found(TimeScopeRefiner(), "Who led it?", corpus)[0] == list(TEXTS), "nothing asked, nothing moved"
 
 
@@ -199,7 +257,7 @@ def test_time_scope_adds_in_the_unit_of_the_scores():
     raised = TimeScopeRefiner().refine(Query("in 1990"), fused, corpus)
     before = {h.chunk.id: h.score for h in fused}
     late = next(h for h in raised if h.chunk.document_id == "late")
-    assert late.score - before[late.chunk.id] == pytest.approx(3)
+    assert late.score - before[late.chunk.id] == pytest.approx(4)
     again = RecencyRefiner(always=True).refine(Query("in 1990", datetime(1990, 1, 1)), raised, corpus)
     gained = next(h for h in again if h.chunk.document_id == "late").score - late.score
     assert gained == pytest.approx(2), "the unit is still that of the fusion"
@@ -223,6 +281,45 @@ def test_a_date_that_cannot_be_read_is_counted_and_the_passage_still_found():
     _, hits, stage = found(TimeScopeRefiner(), "in 1990", corpus_of(never={"date": "someday soon-ish"}))
     assert len(hits) == 3
     assert any("could not be read" in warning for warning in stage.warnings)
+
+
+DIALOGUE = """[2023-05-08 10:30] Ann: We moved in yesterday.
+Ben: And in March you were still looking.
+## Tuesday, 9 May 2023
+Ben: So you have been there for two days.
+Ann: The painters came last week."""
+
+
+def told(times: PassageTimes, corpus: MemoryCorpus, *, at: int, end: int | None = None) -> list[tuple[str, str, str]]:
+    [document] = [corpus.document("talk")]
+    return [plain(one) for one in times.of(document.chunk(Span(at, end or len(document.text))), corpus).stated]
+
+
+def test_a_day_at_the_beginning_of_a_line_is_that_of_what_follows():
+    corpus = MemoryCorpus.of({"talk": DIALOGUE}, ENCODER)
+    days = [("at", day, day) for day in ("2023-05-08", "2023-05-07", "2023-05-09")]
+    found = told(PassageTimes(), corpus, at=0)
+    assert found == [*days[:2], ("at", "2023-03-01", "2023-03-31"), days[2], ("at", "2023-05-01", "2023-05-07")]
+
+
+def test_it_may_stand_before_the_passage():
+    corpus, last = MemoryCorpus.of({"talk": DIALOGUE}, ENCODER), DIALOGUE.index("Ann: The")
+    assert told(PassageTimes(), corpus, at=last) == []
+    assert told(PassageTimes(looks_back=True), corpus, at=last) == [("at", "2023-05-01", "2023-05-07")]
+    second = DIALOGUE.index("Ben: So"), DIALOGUE.index("Ann: The")
+    day = ("at", "2023-05-09", "2023-05-09")
+    assert told(PassageTimes(looks_back=True), corpus, at=second[0], end=second[1]) == [day], "or none is told"
+
+
+@pytest.mark.parametrize("given", [{"title": "Ann and Ben, 8 May, 2023"}, {"metadata": {"date": "2023-05-08"}}])
+def test_yesterday_is_that_of_the_passage(given):
+    document = Document("talk", "Ann: We moved in yesterday, and the party is in June.", **given)
+    found = PassageTimes().of(document.chunk(Span(0, len(document.text))))
+    june = ("at", "2023-06-01", "2023-06-30")
+    assert [plain(one) for one in found.told] == [("at", "2023-05-07", "2023-05-07"), june], "the nearest June"
+    assert plain(found.of) == ("at", "2023-05-08", "2023-05-08")
+    far = Document("talk", document.text, metadata={"date": "2020"})
+    assert not PassageTimes().of(far.chunk(Span(0, len(far.text)))).told, "no day to count from"
 
 
 def test_recency_is_off_unless_the_newest_is_asked_for():

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fovea.pipelines.answering.claims import Claim, agrees, bag
-from fovea.pipelines.answering.likeness import likeness, stems
+from fovea.pipelines.answering.likeness import likeness
 from fovea.pipelines.answering.refusals import asserted
 from fovea.pipelines.evaluation.metrics.metric import metric_of
 from fovea.pipelines.evaluation.metrics.spans import span_recall
 from fovea.rag.sentences import sentences
+from fovea.rag.stems import stems
 
 if TYPE_CHECKING:
     from fovea.pipelines.evaluation.case import Case

@@ -30,7 +30,16 @@ SMALL = {
     "hyper": {"exact": 64, "bucket": 16, "sample": 16, "block": 32},
     "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 1},
     "flexprefill": {"gamma": 0.3, "size": 8, "min_budget": 16},
-    "wave": {"rest": 1, "block": 16, "segment": 32, "window": 8},
+    "wave": {
+        "price": 1,
+        "tolerance": 9,
+        "sizes": [4, 16],
+        "alone": 4,
+        "dense_below": 0,
+        "block": 16,
+        "segment": 32,
+        "window": 8,
+    },
 }
 """Settings of each policy that leave something out of a text of 700 tokens."""
 ALL = {
@@ -44,7 +53,7 @@ ALL = {
     "hyper": {"exact": 64, "bucket": 512, "sample": 16, "block": 32},
     "delta": {"segment": 16, "window": 16, "block": 32, "threshold": 0},
     "flexprefill": {"min_budget": 10_000},
-    "wave": {"rest": 0},
+    "wave": {"price": 0},
 }
 """Settings that leave nothing out."""
 

@@ -15,7 +15,16 @@ from fovea.attention_retrieval.testing.prefills import SINKS, block_of  # noqa: 
 from fovea.attention_retrieval.testing.selections import layer  # noqa: E402
 from tests.attention_retrieval.prefill.test_prefill import plain, read  # noqa: E402
 
-SMALL = {"block": 16, "segment": 64, "window": 8}
+SMALL = {
+    "block": 16,
+    "segment": 64,
+    "window": 8,
+    "sizes": [4, 16],
+    "alone": 4,
+    "tolerance": 9,
+    "dense_below": 0,
+    "steps": 3,
+}
 
 
 def wave(**settings) -> WavePrefill:
@@ -39,38 +48,62 @@ def test_means_with_a_width_are_their_formula():
 
 
 def test_each_row_before_a_block_is_read_or_stands_in_a_cluster():
-    columns = wave(rest=0.05).columns(block_of(layer(700), 672, 688))
-    for ids, means in zip(columns.ids, columns.means):
-        assert len(ids) + means.counts.sum() == 672
-        assert {*range(SINKS), *range(640, 672)} <= {*ids.tolist()}
-        assert 0 < means.counts.sum() < 640
+    for price in (1e-3, 1e-5, 1e-7):
+        columns = wave(price=price).columns(block_of(layer(700), 672, 688))
+        for ids, means in zip(columns.ids, columns.means):
+            assert len(ids) + means.counts.sum() == 672
+            assert {*range(SINKS), *range(640, 672)} <= {*ids.tolist()}
+            assert 0 < means.counts.sum() < 640
 
 
 def test_an_estimate_is_nearer_than_what_is_dropped():
-    whole, near = plain(3), read(wave(rest=1, one=10), 3, (300,))
+    whole, near = plain(3), read(wave(price=1e-5), 3, (300,))
     dropped = read(Prefill.model_validate({"use": "band", "window": 64}), 3, (300,))
     away = [float((each - whole).norm() / whole.norm()) for each in (near, dropped)]
     assert away[0] < 0.75 * away[1], "of keys that have no structure at all"
 
 
-def test_less_uncertainty_reads_more_and_is_nearer():
+def test_a_lower_price_reads_more_and_is_nearer():
     block, whole, before = block_of(layer(700), 672, 688), plain(3), np.inf
-    counts = [np.mean([len(ids) for ids in wave(rest=rest, one=10).columns(block).ids]) for rest in (1, 0.1, 0.01, 0)]
+    prices = (1, 1e-4, 1e-6, 0)
+    counts = [np.mean([len(ids) for ids in wave(price=price).columns(block).ids]) for price in prices]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1] == 672
-    for rest in (1, 0.1, 0.01, 0):
-        away = float((read(wave(rest=rest, one=10), 3, (300,)) - whole).norm())
-        assert away <= before * 1.02
+    for price in prices:
+        away = float((read(wave(price=price), 3, (300,)) - whole).norm())
+        assert away <= before * 1.02 + 1e-3
         before = away
     assert away < 1e-3
 
 
-def test_what_one_query_wants_is_read_for_all():
-    """A row unlike those of its cluster, which one of the queries looks for, and no other does."""
-    block, at = block_of(layer(700), 672, 688), 200
+def test_rows_are_clustered_by_what_queries_tell_apart():
+    """Keys differ most along an axis that no query looks at: those of a cluster are alike along the other one."""
+    rng, d = torch.manual_seed(0), 8
+    keys = torch.zeros(1, 64, d)
+    keys[0, :, 0], keys[0, :, 1] = 9 * torch.randn(64, generator=rng), torch.arange(64) % 4
+    queries = torch.zeros(1, 1, 32, d)
+    queries[..., 1] = torch.randn(32, generator=rng)
+    cells = wave(sizes=[16], alone=0)._segment(keys, keys, queries).levels[0].above[0]
+    assert all(len({*(cells[n::4].tolist())}) == 1 for n in range(4))
+    assert len({*cells.tolist()}) == 4
+
+
+def test_the_strangest_rows_stand_alone():
+    keys = torch.randn(1, 64, 8, generator=torch.manual_seed(1))
+    keys[0, [5, 40]] *= 30
+    made = wave(alone=2)._segment(keys, keys, torch.randn(1, 1, 64, 8, generator=torch.manual_seed(2))).levels[0]
+    for row in (5, 40):
+        assert made.sizes[0, made.above[0, row]] == 1
+        assert made.spread[0, made.above[0, row]] == 0
+
+
+def test_heads_whose_queries_each_want_another_row_read_everything():
+    """The block's queries are copies of keys far behind, each of another one, for one kv head alone."""
+    made = layer(700)
+    block = block_of(made, 672, 688)
     block.queries[:] *= 0.01
-    lone = torch.nn.functional.normalize(torch.randn(block.keys.shape[2], generator=torch.manual_seed(0)), dim=0)
-    block.keys[0, at] += 8 * lone
-    block.queries[0, 1, 8] = 2 * lone
-    assert at in wave(rest=1, one=0.1).columns(block).ids[0]
-    assert at not in wave(rest=1, one=10).columns(block).ids[0]
+    block.queries[1, :] = 3 * block.keys[1, 100:116]
+    columns = wave(price=1e-3, tolerance=0.1).columns(block)
+    assert [len(ids) == 672 for ids in columns.ids] == [head == 1 for head in range(len(columns.ids))]
+    assert len(columns.means[1].keys) == 0
+    assert len(wave(price=1e-3, tolerance=99).columns(block_of(made, 672, 688)).ids[1]) < 672

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from fovea.pipelines.answering.citing import THRESHOLD, cite, unmarked
 from fovea.pipelines.answering.claims import clauses, denied, names
-from fovea.pipelines.answering.likeness import cover, likeness, scale, stems, weights
+from fovea.pipelines.answering.likeness import cover, likeness, scale, weights
 from fovea.pipelines.answering.passages import read
 from fovea.pipelines.answering.quantities import asked_numbers, numbers
 from fovea.pipelines.answering.refusals import NO_ANSWER, is_refusal
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import FoveaError
+from fovea.rag.stems import stems
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.testing.generators import HOSTILE, TEXTS, check_citations, check_sentences, everything
 from fovea.rag.trace import Trace
