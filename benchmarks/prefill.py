@@ -146,8 +146,9 @@ def alone(args: argparse.Namespace) -> Iterator[Row]:
     yield Row("prefill", str(args.dump), "sdpa", "seconds", full, n=1, settings=said)
     for policy in (each for each in args.policies if each != FULL):
         prefill, found = Prefill.model_validate(yaml.safe_load(policy)), {}
-        took = sum(best_of(by_policy, prefill, *each) for each in layers)
-        parts = [(by_policy(prefill, *each), exact(*each)) for each in layers]
+        earlier = [made_before(prefill, *each) for each in layers]
+        took = sum(best_of(by_policy, prefill, *each, kept) for each, kept in zip(layers, earlier))
+        parts = [(by_policy(prefill, *each, kept), exact(*each)) for each, kept in zip(layers, earlier)]
         found["speed"] = full / took
         found["recall"] = float(np.mean([(lse - whole).exp().mean() for (_, lse, _), (_, whole) in parts]))
         found["error"] = float(np.mean([((a - b).norm(dim=-1) / b.norm(dim=-1)).mean() for (a, *_), (b, _) in parts]))
@@ -178,14 +179,23 @@ def by_sdpa(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> to
     return call(*given, scale=1.0, enable_gqa=True)[0]
 
 
+def made_before(prefill: Prefill, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> dict[Any, Any]:
+    """What a policy has made of the text when these queries come: lists that it only adds to."""
+    kept: dict[Any, Any] = {}
+    asked = query[:, : prefill.rows].unflatten(0, (len(keys), -1))
+    prefill.columns(Block(asked, keys.shape[1] - query.shape[1], keys, values, 16, 0, {}, kept))
+    return {name: made for name, made in kept.items() if isinstance(made, list)}
+
+
 def by_policy(
-    prefill: Prefill, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    prefill: Prefill, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, kept: dict[Any, Any]
 ) -> tuple[Any, Any, float]:
     """Output, log-sum-exp, and columns read, the mean over blocks."""
     before, parts, columns, memo = keys.shape[1] - query.shape[1], [], [], {}
+    kept = {name: list(made) for name, made in kept.items()}
     for first, last in blocks(before, query.shape[1], prefill.rows):
         asked = query[:, first - before : last - before]
-        chosen = prefill.columns(Block(asked.unflatten(0, (len(keys), -1)), first, keys, values, 16, 0, memo))
+        chosen = prefill.columns(Block(asked.unflatten(0, (len(keys), -1)), first, keys, values, 16, 0, memo, kept))
         own = attend(asked, keys[:, first:last], values[:, first:last], 1.0, causal=True, seen=chosen.own)
         parts.append(merge(*own, *attend_columns(asked, chosen, keys, values, 1.0)))
         columns.append(read_by(chosen))

@@ -30,9 +30,10 @@ class TimeScopeRefiner(TimeRefiner, name="time_scope"):
     def refine(self, query: Query, hits: Sequence[Hit], corpus: Corpus) -> list[Hit]:
         """All hits, best first; raises MissingExtra without the library that reads dates."""
         asked = self.scope(query).intervals
-        if not asked and self.as_of and query.as_of is not None:
+        unnamed = not asked and self.as_of and query.as_of is not None
+        if unnamed and query.as_of is not None:
             asked = (Interval(day := moment(query.as_of) // 1, day),)
         if not asked or not hits:
             return list(hits)
-        gains = [fit(asked, times.stated) for times in self.times_of(hits, corpus)]
+        gains = [fit(asked, times.stated, coarse=unnamed) for times in self.times_of(hits, corpus)]
         return self.raised(hits, gains, self.weight, corpus)

@@ -40,12 +40,14 @@ def closed(interval: Interval, years: float = OPEN_YEARS) -> tuple[float, float]
     return start, end
 
 
-def fit(asked: Sequence[Interval], stated: Sequence[Interval]) -> float:
-    """T, between 0 and 1. O(asked * stated)."""
+def fit(asked: Sequence[Interval], stated: Sequence[Interval], *, coarse: bool = False) -> float:
+    """T, between 0 and 1; `coarse` for times that nobody named, such as the moment of asking: g and l are then the most
+    that they may be. O(asked * stated).
+    """
     if not asked or not stated:
         return 0.0
     spans = [closed(one) for one in stated]
-    return sum(_fit_one(one, spans) for one in asked) / len(asked)
+    return sum(_fit_one(one, spans, coarse=coarse) for one in asked) / len(asked)
 
 
 def near(start: float, end: float, spans: Sequence[tuple[float, float]], years: float = GAP_YEARS) -> float:
@@ -66,9 +68,9 @@ def recency(stated: Sequence[Interval], moment: float, half_life: float) -> floa
     return 2 ** (-(moment - max(begun)) / half_life) if begun else 0.0
 
 
-def _fit_one(asked: Interval, spans: Sequence[tuple[float, float]]) -> float:
+def _fit_one(asked: Interval, spans: Sequence[tuple[float, float]], *, coarse: bool) -> float:
     start, end = closed(asked)
-    gap_years, late_years = scales(start, end)
+    gap_years, late_years = (GAP_YEARS, LATE_YEARS) if coarse else scales(start, end)
     speaks = near(start, end, spans, gap_years)
     if asked.start == -inf:
         return speaks
