@@ -46,7 +46,7 @@ from fovea.retrievers.training.ascent import Asked, ascend, asked_of
 FETCHED, KEPT, DRAWS = 50, 10, 2000
 DEVELOPMENT = ("xquad", "timeqa", "msmarco", "hotpotqa", "musique", "cranfield", "limit", "covid", "locomo")
 HALVED = ("musique", "cranfield", "limit", "covid", "locomo")
-FAMILIES = {"musique": "hotpotqa"}
+FAMILIES = {"musique": "hotpotqa", "timeqa-2": "timeqa", "timeqa-3": "timeqa"}
 """Sets of one kind, left out together; any other is its own."""
 RULES: dict[str, Fuser] = {
     "rrf": ReciprocalRankFuser(),
