@@ -71,7 +71,7 @@ def test_a_document_that_has_only_the_id_of_a_question_stays(make, arguments):
 @pytest.mark.parametrize("metrics", [("R@1",), ("R@1", "faithfulness_lite")], ids=["passages", "answers"])
 def test_a_trial_of_a_sweep_leaves_it_out_as_well(tmp_path, arguments, metrics):
     task = Task(str(tmp_path / "cache"), str(tmp_path), (), read_questions(arguments(FOR)), metrics)
-    settings = {"encoder": "hash", "retrieve": ["dense", "bm25"], "segment": WHOLE, "k": 2}
+    settings = {"encoder": "hash", "retrieve": ["dense", "bm25"], "fuse": "calibrated", "segment": WHOLE, "k": 2}
     trials = Trials(task)
     for _ in range(2):  # The second is looked up.
         (outcome,), _ = trials.run(Job("t", settings, 0, 1))
