@@ -22,7 +22,9 @@ SpeedOnly = Annotated[T, SpeedMark()]
 class Settings(BaseModel):
     """A kind, a name, and fields that are settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""

@@ -49,7 +49,7 @@ RIDGE = 1e-3
 class WavePrefill(Prefill, name="wave"):
     """Near rows, rows that matter one by one, and the others by the means of clusters, small or large."""
 
-    price: Annotated[float, Field(ge=0)] = 3e-7
+    price: Annotated[float, Field(ge=0, le=1e6)] = 3e-7
     """Squared error that a row or a cluster more must take off; with 0 every row is read."""
 
     tolerance: Annotated[float, Field(ge=0)] = 0.25
@@ -122,10 +122,9 @@ class WavePrefill(Prefill, name="wave"):
         for low in range((first + len(made)) * self.segment, far, self.segment):
             rows = slice(max(low, sinks), low + self.segment)
             made.append(self._segment(block.keys[:, rows].float(), block.values[:, rows].float(), block.queries))
-        if ("wave", far) not in block.kept:
-            block.kept.pop(("wave", far - self.segment), None)
-            block.kept["wave", far] = joined(made[: far // self.segment - first])
-        tree: Tree = block.kept["wave", far]
+        if block.kept.get("wave joined", (0,))[0] != far:
+            block.kept["wave joined"] = far, joined(made[: far // self.segment - first])
+        tree: Tree = block.kept["wave joined"][1]
         return tree
 
     def _segment(self, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> Tree:

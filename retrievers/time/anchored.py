@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from fovea.retrievers.time.bounds import any_of
-from fovea.retrievers.time.days import Interval, span
+from fovea.retrievers.time.days import Interval, calendar, span
 from fovea.retrievers.time.found import Found, around, quarter, shifted
 from fovea.retrievers.time.lexicon import Lexicon
 from fovea.retrievers.time.words import RELATIONS, phrases
@@ -165,7 +165,8 @@ class Anchored:
         month = self._lexicon.months[groups["month"]]
         day = int(re.sub(r"\D", "", of_month)) if of_month else None
         there = []
-        for year in range(now.day.year - (4 if (month, day) == (2, 29) else 1), now.day.year + 2):
+        near = LEAP if (month, day) == (2, 29) else 1
+        for year in range(now.day.year - near, now.day.year + near + 1):
             try:
                 there.append(span(year, month, day))
             except ValueError:  # 29 February.
@@ -199,6 +200,8 @@ class Anchored:
 
 
 _OF = re.compile(r"\s*,?\s*(?:of|de|del|des|do|di)?\s*(?:the\s+|la\s+|el\s+)?(?:l['’])?\s*", re.IGNORECASE)
+LEAP = 8
+"""Years within which there is a 29 February, on either side."""
 OF = 12
 """Characters between a month and its year."""
 CAPITAL = frozenset({"may", "march"})
@@ -224,8 +227,7 @@ def nearest(there: list[Interval], turn: int | None, now: Now) -> Interval:
     if turn == -1:
         return [i for i in there if i.end < number][-1]
     if turn == 0:
-        year = date.fromordinal(number).year
-        return next((i for i in there if date.fromordinal(int(i.start)).year == year), past[-1])
+        return next((i for i in there if calendar(i.start)[0] == now.day.year), past[-1])
     if now.near or not past:
         return min(there, key=lambda i: abs((i.start + i.end) / 2 - number))
     return past[-1]
@@ -239,13 +241,15 @@ def _of_years(text: str, found: list[Found]) -> list[Found]:
         year = one.interval.end - one.interval.start in (364, 365) and one.interval.relation == "at"
         near = month is not None and one.start - month.end <= OF and _OF.fullmatch(text, month.end, one.start)
         if month and near and year and month.turns == "year":
-            read[-1] = Found(month.start, one.end, _in_year(month.interval, one.interval))
+            try:
+                read[-1] = Found(month.start, one.end, _in_year(month.interval, one.interval))
+            except ValueError:  # "29 February of last year" may be no day.
+                read[-1] = one
         else:
             read.append(one)
     return read
 
 
 def _in_year(of: Interval, year: Interval) -> Interval:
-    first, last = date.fromordinal(int(of.start)), date.fromordinal(int(of.end))
-    number = date.fromordinal(int(year.start)).year
-    return span(number, first.month, first.day if first == last else None)
+    (number, *_), (_, month, day) = calendar(year.start), calendar(of.start)
+    return span(number, month, day if of.start == of.end else None)

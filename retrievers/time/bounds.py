@@ -113,7 +113,7 @@ class Bounds:
             year, month, _ = calendar_of(start)
             middle = span(year, month + 6).start if end - start in (364, 365) else (start + end + 1) // 2
             part = Interval(start, middle - 1) if number == 1 else Interval(middle, end)
-        if part.start < start or part.end > end:
+        if not start <= part.start <= part.end <= end:
             return one
         return one._replace(start=found.start(), interval=part)
 
@@ -196,9 +196,13 @@ EDGED = frozenset({"before", "after", "since", "until"})
 
 
 def related(interval: Interval, relation: Relation | None) -> Interval:
-    """What a relation makes of an interval: `before` ends on the day before it, `after` begins on the day after."""
+    """What a relation makes of an interval: `before` ends on the day before it, `after` begins on the day after. One
+    that is open on a side is never opened on the other.
+    """
     start, end, own = interval
     if own in ("from-to", "last") and relation in ("since", "until"):
+        return interval
+    if (isinf(start) and relation in ("before", "since")) or (isinf(end) and relation in ("after", "until")):
         return interval
     match relation:
         case "before":
@@ -229,7 +233,7 @@ def _words(text: str) -> str:
 
 def _edge(interval: Interval, which: int) -> Interval:
     day = interval.start if which == 0 else interval.end
-    return Interval(day, day)
+    return interval if isinf(day) else Interval(day, day)
 
 
 def _next_year(interval: Interval) -> Interval:

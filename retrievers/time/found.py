@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import date, timedelta
+from math import isinf
 from typing import Literal, NamedTuple
 
 from fovea.retrievers.time.days import Interval, calendar, span
@@ -65,24 +66,25 @@ def quarter(year: int, number: int) -> Interval:
 
 
 def third(interval: Interval, which: int) -> Interval:
-    """The first, middle or last third (0, 1, 2) of a decade or century, a year or quarter (in months), or a month (ten
-    days, ten, and the rest); all of a shorter time.
+    """The first, middle or last third (0, 1, 2) of a decade or century, a year or quarter (in months), a month (ten
+    days, ten, and the rest), or any time as long as that; all of a shorter one, and of one that is open on a side.
     """
     days = interval.end - interval.start + 1
-    year, month, _ = calendar(interval.start)
-    if days >= 3000:
+    if isinf(days) or days < 28:
+        return interval
+    year, month, day = calendar(interval.start)
+    if days >= 3000 and (month, day) == (1, 1):
         years = round(days / 365.2425)
         bounds = [0, -(-years // 3), -(-years * 2 // 3), years]
         first, last = span(year + bounds[which]).start, span(year + bounds[which + 1] - 1).end
-    elif days in (365, 366) or 90 <= days <= 92:
+    elif (days in (365, 366) and (month, day) == (1, 1)) or (90 <= days <= 92 and month <= 10 and day == 1):
         months = 4 if days > 92 else 1
         first = span(year, month + months * which).start
         last = span(year, month + months * (which + 1) - 1).end
-    elif days >= 28 and days <= 31:
-        first = interval.start + 10 * which
-        last = interval.end if which == 2 else first + 9
     else:
-        return interval
+        size = 10 if days <= 31 else days // 3
+        first = interval.start + size * which
+        last = interval.end if which == 2 else first + size - 1
     return Interval(first, last, interval.relation)
 
 

@@ -17,6 +17,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 from torch.nn import functional
 
+from fovea.rag.errors import ConfigError
 from fovea.rag.training.loop import seed_of
 from fovea.rag.training.recipe import Task
 from fovea.segmenters.dialogue import SPLICED, WHOLE
@@ -152,7 +153,7 @@ class DialogueTask(Task):
 
 def gaps(texts: Sequence[Sectioned], encoder: Encoder, splices: int, rng: np.random.Generator) -> tuple[Gaps, Gaps]:
     """The gaps of `splices` spliced texts of each corpus and of the texts that have boundaries, and those of the latter
-    alone.
+    alone. Raises ConfigError where these show nothing.
     """
     corpora: dict[str, list[Talk]] = {}
     for text in texts:
@@ -160,7 +161,13 @@ def gaps(texts: Sequence[Sectioned], encoder: Encoder, splices: int, rng: np.ran
         corpora.setdefault(text.corpus, []).append(Talk(words, Units.given(words).vectors(encoder), text.boundaries))
     whole = [[talk for talk in talks if talk.boundaries.any()] for talks in corpora.values()]
     made = [[spliced(rng, talks) for _ in range(splices)] for talks in corpora.values() if len(talks) > 1]
-    whole = [talks for talks in whole if talks]
+    made, whole = ([talks for talks in groups if talks] for groups in (made, whole))
+    if not whole or all(talk.boundaries.all() for talks in whole for talk in talks):
+        raise ConfigError(
+            f"none of {len(texts)} texts has both gaps where a topic ends and gaps where it goes on",
+            where="train segmenter dialogue",
+            fix="dialogues of several turns a topic, some of several topics, in each part of the data",
+        )
     return _joined([*made, *whole], with_content=False), _joined(whole, with_content=True)
 
 
@@ -168,7 +175,8 @@ def _joined(groups: Sequence[Sequence[Talk]], *, with_content: bool) -> Gaps:
     found = []
     for group in groups:
         truth = np.concatenate([talk.boundaries for talk in group]).astype(np.float32)
-        odds = np.full(len(truth), np.log(truth.mean() / (1 - truth.mean())), np.float32)
+        share = np.clip(truth.mean(dtype=float), 0.5 / len(truth), 1 - 0.5 / len(truth))
+        odds = np.full(len(truth), np.log(share / (1 - share)), np.float32)
         read = np.concatenate([features(talk.words, talk.vectors) for talk in group])
         vectors = [content(talk.words, talk.vectors) for talk in group] if with_content else [np.zeros((len(truth), 0))]
         found.append(Gaps(read, np.concatenate(vectors, dtype=np.float32), truth, odds))

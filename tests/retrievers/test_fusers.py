@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fovea.rag import registry
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError
-from fovea.rag.retrieval import Fuser
+from fovea.rag.retrieval import Fuser, Retriever
 from fovea.rag.testing.corpus import sample_corpus
 from fovea.rag.testing.fusers import check_fused, check_fuser
 from fovea.rag.types import Chunk, Hit, Query
@@ -286,3 +286,11 @@ class TestLearn:
         assert ndcg(["x", "a"], {"a"}) == pytest.approx(1 / 1.584962500721156)
         assert ndcg(["a", "b"], {"a", "b"}) == 1
         assert ndcg(["x"] * 10 + ["a"], {"a"}) == 0
+
+
+@pytest.mark.parametrize("name", ["adaptive", "event_aware"])
+def test_a_weight_is_a_number_that_can_be_added_up(name):
+    kind, field = (Fuser, "meaning") if name == "adaptive" else (Retriever, "scope")
+    for endless in ("inf", float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=field):
+            kind.model_validate({"use": name, field: endless})

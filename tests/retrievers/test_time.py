@@ -88,7 +88,8 @@ def test_bounds_meet_at_the_time_that_they_bound(phrase, day):
 
 WORDS = (
     "last", "next", "this", "3", "two", "weeks", "month", "Monday", "ago", "before", "after", "since", "May", "31",
-    "to", "February", "2024", "between", "and", "today", "去年", "三天前", "以前", "到", "2月29日",
+    "to", "February", "2024", "between", "and", "today", "去年", "三天前", "以前", "到", "2月29日", "29", "year",
+    "past", "early", "late", "the end of", "the second half of", "more than", "(1984–)", "yesterday",
 )  # fmt: skip
 ANYTHING = st.text(alphabet="0123456789 -–./,abcMay'BC年月日上周", max_size=40) | st.lists(st.sampled_from(WORDS)).map(
     " ".join
@@ -101,6 +102,30 @@ def test_anything_can_be_read_on_any_day(text, day):
     for one, other in pairwise(found):
         assert one.end <= other.start
     assert all(one.start < one.end <= len(text) and one.interval.start <= one.interval.end for one in found)
+    intervals = [one.interval for one in found]
+    assert 0 <= fit(intervals, intervals) <= 1 + 1e-9
+    assert not any(isinf(i.start) and isinf(i.end) for i in intervals), "asks for something"
+
+
+@pytest.mark.parametrize(
+    ("text", "day", "expected"),
+    [
+        ("at the end of the past year", "2025-06-01", ("last", "2025-01-31", "2025-06-01")),
+        ("in the early past quarter", "2025-12-20", ("last", "2025-09-20", "2025-10-19")),
+        ("the singer (early 1984–)", "2025-05-01", ("since", "1984-01-01", "")),
+        ("until (1984–)", "2025-05-01", ("since", "1984-01-01", "")),
+        ("after (1984–)", "2025-05-01", ("since", "1984-01-01", "")),
+        ("before more than two years ago", "2025-05-01", ("before", "", "2023-04-30")),
+        ("on 29 February of last year", "2024-05-01", ("at", "2023-01-01", "2023-12-31")),
+        ("on 29 February of last year", "2025-05-01", ("at", "2024-02-29", "2024-02-29")),
+        ("on 29 February next", "2025-05-01", ("at", "2028-02-29", "2028-02-29")),
+        ("last 29 February", "1903-05-01", ("at", "1896-02-29", "1896-02-29")),
+        ("in the first half of last week", "2025-05-01", ("at", "2025-04-21", "2025-04-23")),
+        ("for the first half of 3 May 2020", "2025-05-01", ("at", "2020-05-03", "2020-05-03")),
+    ],
+)
+def test_odd_times_are_times_still(text, day, expected):
+    assert [plain(one) for one in PARSER.read(text, datetime.fromisoformat(day)).intervals] == [expected]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import ConfigError
 from fovea.rag.types import Document
 from fovea.segmenters.blocks import unit
 from fovea.segmenters.chain import segment
 from fovea.segmenters.dialogue import DialogueSegmenter, gathered, priors
 from fovea.segmenters.dialogue_features import COLUMNS, COSINES, cues, features, salience
 from fovea.segmenters.greetings import GOODBYE, GREETING, OTHER_SPEAKERS, SAME_SPEAKER, evidence, pauses
+from fovea.segmenters.sectioned import Sectioned
 from fovea.segmenters.semi_markov import posterior
 from fovea.segmenters.turns import Turn
 from fovea.segmenters.units import Units
@@ -149,3 +151,19 @@ def test_it_learns_where_spliced_dialogues_end(tmp_path):
     found = np.mean([pk(text, learned.boundaries(text.units, HASH)) for text in test])
     assert found < 0.2
     assert found < np.mean([pk(text, np.zeros_like(text.boundaries)) for text in test]) / 2
+
+
+@pytest.mark.parametrize(("ends", "learns"), [([0, 1, 0, 0, 1], True), ([0] * 5, False), ([1] * 5, False)])
+def test_it_learns_without_splices_but_not_from_nothing(ends, learns):
+    pytest.importorskip("torch")
+    from fovea.segmenters.training.dialogue import gaps
+
+    units = Units.given([f"Turn {i} of {i % 3}." for i in range(6)])
+    texts = [Sectioned(str(i), units, np.array(ends, bool)) for i in range(3)]
+    if learns:
+        for kind in gaps(texts, HASH, 0, np.random.default_rng(0)):
+            assert len(kind.truth) == 15
+            assert np.isfinite(kind.odds).all()
+    else:
+        with pytest.raises(ConfigError, match="none of 3 texts"):
+            gaps(texts, HASH, 6, np.random.default_rng(0))

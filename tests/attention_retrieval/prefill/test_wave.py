@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,20 @@ def test_heads_whose_queries_each_want_another_row_read_everything():
     assert [len(ids) == 672 for ids in columns.ids] == [head == 1 for head in range(len(columns.ids))]
     assert len(columns.means[1].keys) == 0
     assert len(wave(price=1e-3, tolerance=99).columns(block_of(made, 672, 688)).ids[1]) < 672
+
+
+@pytest.mark.parametrize(("block", "segment"), [(64, 16), (16, 64), (48, 32)])
+def test_one_tree_of_a_text_is_kept_however_many_segments_a_block_has(block, segment):
+    made, policy, kept = layer(700), wave(block=block, segment=segment), {}
+    for start in range(0, 640, block):
+        one = replace(block_of(made, start, start + block), kept=kept)
+        columns = policy.columns(one)
+        assert all(len(ids) + means.counts.sum() == start for ids, means in zip(columns.ids, columns.means or ()))
+    trees = [each for each in kept.values() if isinstance(each, tuple)]
+    assert len(trees) == 1
+    assert trees[0][1].levels[0].above.shape[1] == trees[0][0] - SINKS
+
+
+def test_a_price_beyond_the_numbers_that_are_added_up_is_refused():
+    with pytest.raises(ValueError, match="price"):
+        wave(price=1e300)
