@@ -119,13 +119,26 @@ class ChromaIndex(Follower):
                     self._client.delete_collection(self._store.collection)
             self._create()
         except StoreError:
-            # Files that Chroma cannot read are nothing that was not in the library.
-            self.close()
-            with suppress(OSError):  # Creating says it.
-                if self._folder.is_file():
-                    self._folder.unlink()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._clear()
             self._create()
+
+    def _clear(self) -> None:
+        """Remove all files: those that Chroma cannot read are nothing that was not in the library."""
+        self.close()
+        with suppress(OSError):  # Creating says it.
+            if self._folder.is_file():
+                self._folder.unlink()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def rebuild(self) -> None:
+        """Empty the store and fill it anew from the library; without its files, where writing finds damage."""
+        try:
+            super().rebuild()
+        except StoreError:
+            if self._read_only:
+                raise
+            self._clear()
+            super().rebuild()
 
     def _create(self) -> None:
         with self._plain():

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
@@ -10,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from fovea.rag import registry
-from fovea.rag.testing.stores import StoreSuite
+from fovea.rag.testing.stores import StoreSuite, filled
 from fovea.retrievers.stores.chroma import ChromaStore
 from fovea.retrievers.stores.embedded import EmbeddedStore
 from fovea.retrievers.stores.qdrant import QdrantStore
@@ -65,6 +67,20 @@ class TestChroma(StoreSuite):
 
     def store(self, path):
         return ChromaStore(path=path)
+
+    def test_damage_that_only_writing_finds_is_mended_by_a_rebuild(self, tmp_path):
+        truth = filled(20)
+        with self._open(tmp_path, truth) as index:
+            index.sync()
+        [file] = tmp_path.rglob("chroma.sqlite3")
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute(
+                "CREATE TRIGGER damage BEFORE INSERT ON embeddings_queue BEGIN SELECT RAISE(ABORT, 'damaged'); END"
+            )
+        with self._open(tmp_path, truth) as index:
+            index.rebuild()
+            self._agrees(index, truth, 10)
+            assert index.check() == []
 
 
 @pytest.mark.skipif(find_spec("qdrant_client") is None, reason="qdrant-client is not installed")
