@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from fovea.rag.written import Written
+
 T = TypeVar("T")
 
 
@@ -19,7 +21,7 @@ class SpeedMark:
 SpeedOnly = Annotated[T, SpeedMark()]
 
 
-class Settings(BaseModel):
+class Settings(Written):
     """A kind, a name, and fields that are settings."""
 
     model_config = ConfigDict(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field, PositiveInt
 
 from fovea.rag import trace
 from fovea.rag.engines import no_bars
@@ -23,6 +23,7 @@ from fovea.rag.models import locate
 from fovea.rag.recipe import NO_LIMIT, Recipe
 from fovea.rag.requirements import Requirement, model, package
 from fovea.rag.wordpieces import readable
+from fovea.rag.written import Written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ _SAME = re.compile(r"same|consec|positive|true|yes|^1$", re.IGNORECASE)
 _UNNAMED = re.compile(r"LABEL_\d+")
 
 
-class CrossScorer(BaseModel):
+class CrossScorer(Written):
     """A classifier of pairs of paragraphs; loads on first use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import ByteSize, ConfigDict, Field
 
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.rounding import Dtype
@@ -36,6 +36,7 @@ from fovea.rag.errors import ConfigError, QueryError
 from fovea.rag.filters import matches
 from fovea.rag.segmenter import Cut
 from fovea.rag.types import Document, Hit, Query, Span
+from fovea.rag.written import Written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,7 @@ ROUNDS = 5
 """Attempts to cut a document into parts that fit with all that stands around them."""
 
 
-class Memory(BaseModel):
+class Memory(Written):
     """Where what was read is kept, how, and how much of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

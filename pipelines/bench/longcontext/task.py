@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import ConfigDict, PositiveInt
+
+from fovea.rag.written import Written
 
 Haystack = Callable[[int], Iterator[str]]
 """Sentences to hide facts in, by a seed."""
@@ -48,7 +50,7 @@ class Case:
         return self.between.join(text for _, _, text in sorted((*parts, *hidden), key=lambda part: part[:2]))
 
 
-class Task(BaseModel, ABC):
+class Task(Written, ABC):
     """What all kinds have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
