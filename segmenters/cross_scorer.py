@@ -20,6 +20,7 @@ from fovea.rag import trace
 from fovea.rag.engines import no_bars
 from fovea.rag.errors import ModelError, require
 from fovea.rag.models import locate
+from fovea.rag.placed import NameOrPath
 from fovea.rag.recipe import NO_LIMIT, Recipe
 from fovea.rag.requirements import Requirement, model, package
 from fovea.rag.wordpieces import readable
@@ -37,7 +38,7 @@ class CrossScorer(Written):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model: str
+    model: NameOrPath
     """A folder, or a hub name; one without an organisation is of `dennlinger`."""
     batch_size: PositiveInt = 16
     """Pairs in one batch."""

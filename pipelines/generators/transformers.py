@@ -31,6 +31,7 @@ from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError, QueryError
 from fovea.rag.generation import Generator
 from fovea.rag.look import Look
+from fovea.rag.placed import NameOrPath
 from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Answer, Hit, Query
 
@@ -54,7 +55,7 @@ class TransformersGenerator(Generator, name="transformers"):
     packages: ClassVar[Mapping[str, str]] = {"torch": "local", "transformers": "local"}
     replies: ClassVar[bool] = True
 
-    model: str
+    model: NameOrPath
     """A folder, `smollm2` (`fovea models get smollm2`), or the name of a model on the hub: `ORG/NAME`."""
 
     max_new_tokens: PositiveInt = 256
