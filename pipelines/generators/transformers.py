@@ -104,8 +104,7 @@ class TransformersGenerator(Generator, name="transformers"):
         if self.read == "passages":
             if self.memory.dtype == "int4":
                 raise ValueError("memory.dtype: passages are kept as bf16, int8 or fp32, not int4")
-            if self.attention and getattr(self.attention, "evict", None):
-                raise ValueError("attention.evict looks at queries, which are not kept of passages: leave out one")
+            check_attention_of_passages(self.attention)
         elif self.recompute != type(self).model_fields["recompute"].default:
             raise ValueError("recompute is of passages that are read alone: read: passages, or leave it out")
         return self
