@@ -94,6 +94,16 @@ def attention_for(given: Attention | None, dtype: Dtype | None) -> Attention:
     return given.model_copy(update={"dtype": dtype})
 
 
+def check_of_passages(attention: Attention | None) -> None:
+    """Raise ValueError for a setting that has no effect on passages, which are read alone."""
+    heads = getattr(attention, "heads", None)
+    if getattr(attention, "prefill", None):
+        raise ValueError("attention.prefill has no effect: passages are read with full attention: leave out one")
+    asking = f"heads: {{use: {heads.name}}}" if getattr(heads, "queries", 0) else ""
+    if asking := "evict" if getattr(attention, "evict", None) else asking:
+        raise ValueError(f"attention.{asking} looks at queries, which are not kept of passages: leave out one")
+
+
 def texts_for(lm: CausalLM, attention: Attention, memory: Memory, content: str) -> Texts:
     """The texts that `lm` has read with `attention`; on no shelf where `memory` names no folder."""
     from fovea.attention_retrieval.memory.texts import Texts

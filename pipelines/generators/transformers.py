@@ -20,7 +20,7 @@ from fovea.pipelines.answering.attended import looked_at
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.held import Held
 from fovea.pipelines.answering.prompt import INSTRUCTION, messages
-from fovea.pipelines.answering.read_once import Memory, ReadOnce, attention_for, texts_for
+from fovea.pipelines.answering.read_once import Memory, ReadOnce, attention_for, check_of_passages, texts_for
 from fovea.pipelines.answering.reasoning import Listening, opens
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
@@ -104,7 +104,7 @@ class TransformersGenerator(Generator, name="transformers"):
         if self.read == "passages":
             if self.memory.dtype == "int4":
                 raise ValueError("memory.dtype: passages are kept as bf16, int8 or fp32, not int4")
-            check_attention_of_passages(self.attention)
+            check_of_passages(self.attention)
         elif self.recompute != type(self).model_fields["recompute"].default:
             raise ValueError("recompute is of passages that are read alone: read: passages, or leave it out")
         return self

@@ -176,9 +176,8 @@ def test_a_loaded_cache_begins_with_a_full_step_and_answers_as_the_one_that_was_
     saved.save(tmp_path / "a.kv")
     loaded, went_on = RetrievalCache.load(tmp_path / "a.kv"), copy.deepcopy(saved)
     assert loaded.layers[1].leader is (loaded.layers[0] if layers == 2 else None)
-    for layer in went_on.layers:
-        for row in layer.rows:
-            row.cache.selected.anew()
+    for row in (row for each in went_on.layers for row in each.rows):
+        row.cache.selected.anew()
     step = torch.tensor([[7]])
     for n in range(8):
         with torch.inference_mode():
