@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
-from pydantic import ConfigDict, PositiveInt
-
-from fovea.rag.written import Written
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 Haystack = Callable[[int], Iterator[str]]
 """Sentences to hide facts in, by a seed."""
@@ -50,7 +48,7 @@ class Case:
         return self.between.join(text for _, _, text in sorted((*parts, *hidden), key=lambda part: part[:2]))
 
 
-class Task(Written, ABC):
+class Task(BaseModel, ABC):
     """What all kinds have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
