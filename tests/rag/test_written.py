@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fovea.pipelines.answering.read_once import Memory
@@ -36,6 +38,20 @@ def test_no_setting_takes_true_for_a_number(cls: type[BaseModel]) -> None:
             with pytest.raises(ValidationError) as caught:
                 cls.model_validate({key: said})
             assert key in {str(error["loc"][0]) for error in caught.value.errors() if error["loc"]}, (key, said)
+
+
+@given(beyond=st.integers(1 << 63, 1 << 200), negative=st.booleans())
+@settings(max_examples=5)
+def test_no_setting_takes_a_number_of_more_than_64_bits(beyond: int, negative: bool) -> None:
+    said = -beyond if negative else beyond
+    for cls in COMPONENTS:
+        for key, info in cls.model_fields.items():
+            if str(int) not in set(map(str, mentioned(info.annotation))) or "dict" in str(info.annotation):
+                continue
+            for given_as in (said, [said], [[said, said]]):
+                with pytest.raises(ValidationError) as caught:
+                    cls.model_validate({key: given_as})
+                assert key in {str(error["loc"][0]) for error in caught.value.errors() if error["loc"]}, (cls, key)
 
 
 def test_what_may_be_either_stays_what_was_said() -> None:
