@@ -99,7 +99,7 @@ def check_of_passages(attention: Attention | None) -> None:
     heads = getattr(attention, "heads", None)
     if getattr(attention, "prefill", None):
         raise ValueError("attention.prefill has no effect: passages are read with full attention: leave out one")
-    asking = f"heads: {{use: {heads.name}}}" if getattr(heads, "queries", 0) else ""
+    asking = f"heads: {{use: {heads.name}}}" if heads and getattr(heads, "queries", 0) else ""
     if asking := "evict" if getattr(attention, "evict", None) else asking:
         raise ValueError(f"attention.{asking} looks at queries, which are not kept of passages: leave out one")
 
