@@ -134,3 +134,6 @@ def _environment(tmp_path_factory):
     os.environ["FOVEA_CACHE"] = str(shared / "fovea-cache")
     os.environ["FOVEA_OFFLINE"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "1"
+    with pytest.MonkeyPatch.context() as patch:  # What survives the loss of power no test can tell; waiting takes time.
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
