@@ -55,7 +55,7 @@ class WavePrefill(Prefill, name="wave"):
     tolerance: Annotated[float, Field(ge=0)] = 0.25
     """Relative error above which a kv head reads everything."""
 
-    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32)
+    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32, 128)
     """Rows a cluster, on average, by level from the lowest."""
 
     alone: NonNegativeInt = 16
@@ -64,7 +64,7 @@ class WavePrefill(Prefill, name="wave"):
     block: PositiveInt = 256
     """Rows that share their columns."""
 
-    segment: PositiveInt = 512
+    segment: PositiveInt = 1024
     """Rows of the text that are clustered together."""
 
     window: NonNegativeInt = 128
