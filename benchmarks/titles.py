@@ -4,14 +4,12 @@
 
     papers    `spans/covid_papers`, chunks of 100 tokens: a paper has a title, and headings that no one marked
     abstracts Qasper: abstract and evidence of a paper under its title
-    articles  XQuAD: paragraphs under the title of their article
     pages     TimeQA's pages, of the development part and of the test part: title and headings
     pages, titles alone: the same with their headings unmarked
 
-Rows: nothing said; `situate: headings`; the same for words or for vectors only. Vectors, BM25 and the default fuser, 50
-candidates each; differences are paired by question, with 95 % bootstrap intervals. Questions of papers, abstracts and
-articles are halved by hash: what to say of a document with a title alone was chosen on "choose" and on TimeQA's
-development part.
+Vectors, BM25 and the default fuser, 50 candidates each; nothing said, and `situate: headings`. Differences are paired
+by question, with 95 % bootstrap intervals. Questions of papers and abstracts are halved by hash: that fusion counts the
+words of situations, and that a title alone is said, was decided on "choose" and on TimeQA's development part.
 """
 
 from __future__ import annotations
@@ -44,12 +42,7 @@ from fovea.retrievers.situators.headings import HeadingSituator
 from fovea.segmenters.recursive import RecursiveSegmenter
 
 KEPT, MEASURES = 10, ("nDCG@10", "R@5", "MRR@10")
-ROWS: dict[str, Situator | None] = {
-    "nothing": None,
-    "headings": HeadingSituator(),
-    "words alone": HeadingSituator(form="none"),
-    "vectors alone": HeadingSituator(lexical=False),
-}
+ROWS: dict[str, Situator | None] = {"nothing": None, "headings": HeadingSituator()}
 
 
 def papers(data: Path, reader: RememberingEncoder) -> RetrievalSet:
@@ -65,14 +58,6 @@ def abstracts(data: Path) -> RetrievalSet:
         texts += [row["evidence"]] if row["evidence"] not in texts else []
     asked = [(row["question"], row["title"], row["evidence"]) for row in rows if row["evidence"].strip()]
     return titled("qasper", by_title, list(dict.fromkeys(asked)))
-
-
-def articles(data: Path) -> RetrievalSet:
-    found = json.loads((data / "qa/xquad_en/xquad.en.json").read_text("utf-8"))["data"]
-    by_title = {a["title"].replace("_", " "): [p["context"] for p in a["paragraphs"]] for a in found}
-    paragraphs = [(title, p) for title, one in zip(by_title, found) for p in one["paragraphs"]]
-    asked = [(q["question"], title, p["context"]) for title, p in paragraphs for q in p["qas"]]
-    return titled("xquad articles", by_title, asked)
 
 
 def titled(name: str, by_title: dict[str, list[str]], asked: Sequence[tuple[str, str, str]]) -> RetrievalSet:
@@ -97,7 +82,7 @@ def pages(data: Path, split: str, marked: bool) -> RetrievalSet:
 
 
 def sets(data: Path, reader: RememberingEncoder) -> Iterator[tuple[str, RetrievalSet]]:
-    for one in (papers(data, reader), abstracts(data), articles(data)):
+    for one in (papers(data, reader), abstracts(data)):
         first = [int(sha256(question.encode()).hexdigest(), 16) % 2 == 0 for question in one.questions]
         for use, wanted in (("choose", True), ("report", False)):
             yield use, one.of([i for i, is_first in enumerate(first) if is_first == wanted and one.gold[i]])
