@@ -1,6 +1,6 @@
 """What to cut and what to return, in the whole default pipeline: vectors and BM25 joined by the default fuser.
 
-    python benchmarks/chunks_in_hybrid.py --data ../shared/data [--only WORDS] [--cache FOLDER] [--json]
+    python benchmarks/chunks_in_hybrid.py --data ../shared/data [--only WORDS] [--sets NAMES] [--cache FOLDER] [--json]
 
 Five corpora with gold character spans: the three of `spans/chunking_evaluation` (one index), the whole papers of
 `spans/covid_papers`, and XQuAD's articles, their paragraphs put together again. Each way of cutting is searched by the
@@ -84,15 +84,24 @@ class Posted(MemoryCorpus):
         return [Hit(self._chunks[no], float(scores[no])) for no in best if scores[no] > 0]
 
 
-def sets(data: Path) -> Iterator[Data]:
-    yield read(data / "spans/chunking_evaluation", quick=False)
-    papers = read(data / "spans/covid_papers", quick=False)
-    yield replace(papers, corpora=["covid_papers"] * len(papers.questions))
+def three_corpora(data: Path) -> Data:
+    return read(data / "spans/chunking_evaluation", quick=False)
+
+
+def papers(data: Path) -> Data:
+    found = read(data / "spans/covid_papers", quick=False)
+    return replace(found, corpora=["covid_papers"] * len(found.questions))
+
+
+def articles(data: Path) -> Data:
     pairs = list(xquad(data))
     documents, questions = [d for d, _ in pairs], [q for _, found in pairs for q in found]
     line = Line({d.id: len(d.text) for d in documents})
     golds = [line.spans([(name, start, end)]) for _, name, start, end in questions]
-    yield Data("xquad", documents, [q[0] for q in questions], ["xquad"] * len(questions), golds, line)
+    return Data("xquad", documents, [q[0] for q in questions], ["xquad"] * len(questions), golds, line)
+
+
+SETS = {"three": three_corpora, "papers": papers, "xquad": articles}
 
 
 def peers(encoder: CachedEncoder) -> Iterator[tuple[str, Any]]:
@@ -173,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[""], help="rows whose name holds one of these")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "fovea-chunking")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -181,7 +191,7 @@ def main() -> None:
     others = [name for name, _ in peers(encoder) if any(word in name for word in args.only)]
     found: dict[str, Recalls] = {name: {} for name in (*others, *wanted)}
     rows = []
-    for data in sets(args.data):
+    for data in (SETS[name](args.data) for name in args.sets):
         indexes = [(name, indexed_by_peer, split) for name, split in peers(encoder)]
         indexes += [(name, indexed_by_ours, PipelineSpec(**settings)) for name, settings in OURS.items()]
         for name, index, made in indexes:
@@ -191,7 +201,7 @@ def main() -> None:
                 for metric, each in values.items():
                     for corpus, some in by_corpus(data, each).items():
                         rows.append(Row("chunks_in_hybrid", corpus, name, metric, *interval(some), len(some)))
-    if others and (ours := [name for name in wanted if name in CHOOSABLE]):
+    if others and len(args.sets) > 1 and (ours := [name for name in wanted if name in CHOOSABLE]):
         rows += left_out("left out: the best of ours", found, ours, others)
         for name in ("preset passages", "preset topics"):
             rows += left_out(f"left out: {name}", found, [name], others) if name in ours else []
