@@ -175,7 +175,7 @@ def differences(data: str, chosen: list[tuple[Part, Any]]) -> Iterator[Row]:
     moved = [ndcg(order, part.lists).numpy() - before(part) for order, (part, _) in zip(orders, chosen)]
     p = ranking_metrics.holm([ranking_metrics.randomisation_p(each) for each in moved])
     for (part, _), order, each, corrected in zip(chosen, orders, moved, p):
-        first = order.argsort(1, descending=True, stable=True)[:, :10]
+        first = order.argsort(dim=1, descending=True, stable=True)[:, :10]
         quiet = float((first == torch.arange(10)[: first.shape[1]]).all(1).float().mean())
         yield Row("rerank", data, title(part), "- hybrid", *interval(each), len(each))
         yield Row("rerank", data, title(part), "- hybrid: p (Holm)", corrected)

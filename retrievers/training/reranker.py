@@ -140,8 +140,8 @@ class RerankerTask(Task):
 
     def scores(self) -> dict[str, float]:
         """The loss on the development part; what nDCG@10 gains beside it, exactly, in mean over collections."""
-        gains = [ndcg(self.model(f, self.scale), f) - ndcg(f.scores, f) for f in self.dev]
-        return {"loss": float(self._loss(self.dev)), "gain": float(np.mean([float(each.mean()) for each in gains]))}
+        gains = [(ndcg(self.model(f, self.scale), f) - ndcg(f.scores, f)).mean() for f in self.dev]
+        return {"loss": float(self._loss(self.dev).detach()), "gain": float(torch.stack(gains).mean().detach())}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights, and what evidence is divided by."""
@@ -178,7 +178,7 @@ def approx_ndcg(scores: torch.Tensor, found: Lists, softness: float) -> torch.Te
 
 def ndcg(scores: torch.Tensor, found: Lists) -> torch.Tensor:
     """nDCG@10 of each question, gains 0 or 1."""
-    order = scores.argsort(1, descending=True, stable=True)[:, :DEPTH]
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :DEPTH]
     right = found.answers.gather(1, order)
     return right @ torch.from_numpy(_discounts(right.shape[1])) / found.ideal
 
