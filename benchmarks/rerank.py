@@ -144,7 +144,7 @@ def ship(parts: list[Part], encoder: Any, out: Path) -> None:
     result = complete(task, task.recipe, encoder, out, seed=0, data=data, restart=True)
     counts = [{"set": p.name, "split": p.split, "questions": f"{len(p.lists.rows):,}"} for p in parts]
     command = shlex.join(["python", "benchmarks/rerank.py", *sys.argv[1:]])
-    card.write(out / "README.md", result, card.Data({}, counts), command=command, heading="docs/retrievers.md")
+    card.write(out / "README.md", result, card.Data({}, counts), command=command, heading="What they are worth: docs/retrievers.md.")
 
 
 def rows(parts: list[Part], weights: str) -> Iterator[Row]:
@@ -184,8 +184,7 @@ def differences(data: str, chosen: list[tuple[Part, Any]]) -> Iterator[Row]:
 
 
 def ranked(a: dict[str, np.ndarray], found: Lists) -> torch.Tensor:
-    trust = 1 / (1 + np.exp(-(found.listed.numpy() @ a["trust"] + a["trusting"])))
-    return found.scores + torch.from_numpy(trust[:, None] * (found.rows.numpy() / a["scale"] @ a["weight"]))
+    return found.scores + torch.from_numpy(found.rows.numpy() / a["scale"] @ a["weight"])
 
 
 def before(part: Part) -> np.ndarray:

@@ -1,14 +1,14 @@
 """A small re-ranker: evidence beside the first stage's score, weighed by what was learned from judged questions.
 
-    r(q, c) = s(q, c) + trust(q) * (w . x(q, c)),    w . x >= 0 term by term but for what speaks against a passage
+    r(q, c) = s(q, c) + w . x(q, c)
     p(q, c) = sigmoid(sharpness * (r(q, c) - max over passages r(q, .)) + level . t(q) + bias)
 
 with s the score that the hit came with, in standard deviations of similarity (`fovea.retrievers.scales.deviation`), x
-the evidence for passage c (`fovea.retrievers.evidence`), and t numbers about the question's hits, from which follow
-trust, in 0 to 1, and how sure the best passage is. Evidence is added to the score and does not stand in its place:
-where the first stage is far ahead, or all passages have the same evidence, the order stays. Nothing is encoded. The
-probabilities are calibrated, so that rules which add or compare them can follow. `fovea train retriever reranker`
-learns the numbers on one's own questions in a minute.
+the evidence for passage c (`fovea.retrievers.evidence`), none of which may count against what it speaks for, and t
+numbers about the question's hits, which say how sure the best passage is. Evidence is added to the score and does not
+stand in its place: where the first stage is far ahead, or all passages have the same evidence, the order stays. Nothing
+is encoded. The probabilities are calibrated, so that rules which add or compare them can follow. `fovea train retriever
+reranker` learns the numbers on one's own questions in a minute.
 """
 
 from __future__ import annotations
@@ -107,11 +107,7 @@ def listed(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def ranking(trained: Trained, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The scores with what the evidence adds, `(hits,)`."""
-    import numpy as np
-
-    a = trained.arrays
-    trust = 1 / (1 + np.exp(-(listed(scores, rows) @ a["trust"] + a["trusting"])))
-    return scores + trust * ((rows / a["scale"]) @ a["weight"])
+    return scores + rows / trained.arrays["scale"] @ trained.arrays["weight"]
 
 
 def probabilities(trained: Trained, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -114,10 +114,10 @@ def query_map(path: Path, encoder: Encoder) -> Path:
 
 
 def reranker(path: Path, encoder: Encoder) -> Path:
-    """Random weights on evidence, and a trust and level that differ by question."""
+    """Random weights on evidence, and a level that differs by question."""
     draw, size = np.random.default_rng(0), len(LISTED)
-    arrays = {"weight": draw.random(len(NAMES)), "trust": draw.normal(size=size), "level": draw.normal(size=size) / 9}
-    single = {"trusting": np.ones(()), "sharpness": np.ones(()), "bias": np.zeros(())}
+    arrays = {"weight": draw.random(len(NAMES)), "level": draw.normal(size=size) / 9}
+    single = {"sharpness": np.ones(()), "bias": np.zeros(())}
     read = {**about("reranker", encoder), "evidence": list(NAMES), "listed": list(LISTED)}
     save(path, {**arrays, **single, "scale": np.ones(len(NAMES))}, read)
     return path

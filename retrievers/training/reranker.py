@@ -57,7 +57,7 @@ class Lists(NamedTuple):
 
 
 class RerankerRecipe(RetrieverRecipe):
-    """Evidence beside the first stage's score, in forty numbers: a re-ranker whose probabilities are calibrated."""
+    """Evidence beside the first stage's score, in a few numbers: a re-ranker whose probabilities are calibrated."""
 
     method = "reranker"
     kind = "refiner"
@@ -97,13 +97,11 @@ class RerankerRecipe(RetrieverRecipe):
 
 
 class Weights(torch.nn.Module):
-    """Roots of the weights, which keeps their signs; trust, and the calibration."""
+    """Roots of the weights, which keeps their signs, and the calibration."""
 
     def __init__(self) -> None:
         super().__init__()
         self.roots = torch.nn.Parameter(torch.full((len(NAMES),), 0.2))
-        self.trust = torch.nn.Parameter(torch.zeros(len(LISTED)))
-        self.trusting = torch.nn.Parameter(torch.tensor(2.0))
         self.sharpness = torch.nn.Parameter(torch.tensor(1.0))
         self.level = torch.nn.Parameter(torch.zeros(len(LISTED)))
         self.bias = torch.nn.Parameter(torch.tensor(0.0))
@@ -115,8 +113,7 @@ class Weights(torch.nn.Module):
 
     def forward(self, found: Lists, scale: torch.Tensor) -> torch.Tensor:
         """`r`, `(questions, k)`."""
-        trust = torch.sigmoid(found.listed @ self.trust + self.trusting)
-        return found.scores + trust[:, None] * ((found.rows / scale) @ self.weight())
+        return found.scores + (found.rows / scale) @ self.weight()
 
 
 class RerankerTask(Task):

@@ -120,14 +120,13 @@ def test_probabilities_do_not_depend_on_the_order_given():
 
 def made(**arrays):
     size, count = len(NAMES), len(LISTED)
-    plain = {"weight": np.ones(size), "scale": np.ones(size), "trust": np.zeros(count), "level": np.zeros(count)}
-    return Trained("made", {**plain, "trusting": 0.0, "sharpness": 2.0, "bias": 0.0, **arrays}, {}, "")
+    plain = {"weight": np.ones(size), "scale": np.ones(size), "level": np.zeros(count)}
+    return Trained("made", {**plain, "sharpness": 2.0, "bias": 0.0, **arrays}, {}, "")
 
 
-def test_it_keeps_quiet_without_trust_and_where_the_first_stage_is_far_ahead():
+def test_it_keeps_quiet_where_the_first_stage_is_far_ahead_and_where_nothing_tells_passages_apart():
     rng = np.random.default_rng(0)
     scores, rows = -np.sort(rng.exponential(size=12)), rng.random((12, len(NAMES))).astype(np.float32)
-    assert (np.argsort(-ranking(made(trusting=-40.0), scores, rows)) == np.arange(12)).all()
     assert (np.argsort(-ranking(made(), scores, rows)) != np.arange(12)).any()
     ahead = scores - 100.0 * (np.arange(12) > 0)
     assert ranking(made(), ahead, rows).argmax() == 0
@@ -211,7 +210,7 @@ def test_training_learns_what_tells_an_answer_and_nothing_where_nothing_tells(tm
     weight = told.arrays()["weight"]
     assert weight.argmax() == NAMES.index("pairs")
     assert (weight * np.where(np.array(NAMES) == "length", -1, 1) >= 0).all(), "evidence speaks one way"
-    where = {name: told.arrays()[name] for name in ("weight", "scale", "trust", "trusting")}
+    where = {name: told.arrays()[name] for name in ("weight", "scale")}
     one = made_lists("pairs", seed=1)
     np.testing.assert_allclose(
         ranking(Trained("", where, {}, ""), one.scores[0].numpy(), one.rows[0].numpy()),
