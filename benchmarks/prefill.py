@@ -184,7 +184,7 @@ def made_before(prefill: Prefill, query: torch.Tensor, keys: torch.Tensor, value
     kept: dict[Any, Any] = {}
     asked = query[:, : prefill.rows].unflatten(0, (len(keys), -1))
     prefill.columns(Block(asked, keys.shape[1] - query.shape[1], keys, values, 16, 0, {}, kept))
-    return {name: made for name, made in kept.items() if isinstance(made, list)}
+    return {name: made for name, made in kept.items() if name == "wave tree"}
 
 
 def by_policy(
@@ -192,7 +192,7 @@ def by_policy(
 ) -> tuple[Any, Any, float]:
     """Output, log-sum-exp, and columns read, the mean over blocks."""
     before, parts, columns, memo = keys.shape[1] - query.shape[1], [], [], {}
-    kept = {name: list(made) for name, made in kept.items()}
+    kept = dict(kept)
     for first, last in blocks(before, query.shape[1], prefill.rows):
         asked = query[:, first - before : last - before]
         chosen = prefill.columns(Block(asked.unflatten(0, (len(keys), -1)), first, keys, values, 16, 0, memo, kept))

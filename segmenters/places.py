@@ -18,6 +18,7 @@ _CLOSING = "，、；：。！？…」』】》〉）”’,;:.!?)\\]}"
 _CLAUSE = re.compile(r"(?:(?<=[,;:)\]—–]\s)|(?<=[，、；：]))\S")
 _WORD = re.compile(rf"(?<=\s)\S|(?<=[^\W{_WIDE}])[{_WIDE}]|(?<=[{_WIDE}{_CLOSING}])[^\W]")
 _PART = re.compile(r"(?<=[^\w\s])[^\W_]|(?<=_)[^\W_]|(?<=[a-z])[A-Z]")
+_CHARACTER = re.compile(r"\S")
 _ZWJ = "\u200d"
 
 
@@ -38,8 +39,11 @@ def parts(text: str, start: int, end: int) -> list[int]:
 
 def graphemes(text: str, start: int, end: int) -> list[int]:
     """Between characters as people see them: not before combining marks, not inside joined emoji or flags."""
+    piece = text[start:end].rstrip()
+    if piece.isascii():  # as most is, and nothing in it extends anything
+        return characters(text, start, end)
     found, flags = [], 0
-    for at in range(start + 1, start + len(text[start:end].rstrip())):
+    for at in range(start + 1, start + len(piece)):
         flags = flags + 1 if _is_flag(text[at - 1]) else 0
         if not (text[at].isspace() or _extends(text[at]) or text[at - 1] == _ZWJ or (_is_flag(text[at]) and flags % 2)):
             found.append(at)
@@ -48,8 +52,7 @@ def graphemes(text: str, start: int, end: int) -> list[int]:
 
 def characters(text: str, start: int, end: int) -> list[int]:
     """Between any two code points."""
-    stop = start + len(text[start:end].rstrip())
-    return [at for at in range(start + 1, stop) if not text[at].isspace()]
+    return _inside(_CHARACTER, text, start, end)
 
 
 LADDER: tuple[Places, ...] = (clauses, words, parts, graphemes, characters)

@@ -40,10 +40,16 @@ LONGEST = (
     "project/test_install.py",
     "attention_retrieval/test_retrieval_cache.py",
     "project/test_wheel.py",
-    "pipelines/test_crash.py",
+    "pipelines/studio/test_studio_browser.py",
     "project/test_docs.py",
+    "segmenters/test_segmenters.py",
+    "segmenters/test_gap_segmenters.py",
+    "retrievers/test_stores.py",
+    "pipelines/cli/test_cli.py",
+    "pipelines/test_crash.py",
     "retrievers/test_train_retriever.py",
     "retrievers/test_crash_store.py",
+    "segmenters/test_train.py",
     "pipelines/test_kills.py",
     "pipelines/test_memory.py",
 )
@@ -128,3 +134,6 @@ def _environment(tmp_path_factory):
     os.environ["FOVEA_CACHE"] = str(shared / "fovea-cache")
     os.environ["FOVEA_OFFLINE"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "1"
+    with pytest.MonkeyPatch.context() as patch:  # What survives the loss of power no test can tell; waiting takes time.
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield

@@ -1,5 +1,9 @@
-"""A training of a second, with dropout, to interrupt: `python -m tests.toy_training OUT [SECONDS A STEP]`."""
+"""A training of a second, with dropout, to interrupt: `python -m tests.toy_training SECONDS OUT...`.
 
+One process for each folder OUT, all forked by one that has imported everything; it prints their numbers, and waits.
+"""
+
+import os
 import sys
 import time
 from pathlib import Path
@@ -54,7 +58,18 @@ class ToyRecipe(Recipe):
         return Toy(seed)
 
 
+def started(out: Path, slow: float) -> int:
+    """The number of a process that trains into `out`."""
+    if number := os.fork():
+        return number
+    with progress.shown():
+        fit(Toy(0, slow), ToyRecipe(), out, 0)
+    os._exit(0)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    with progress.shown():
-        fit(Toy(0, float(sys.argv[2])), ToyRecipe(), Path(sys.argv[1]), 0)
+    numbers = [started(Path(out), float(sys.argv[1])) for out in sys.argv[2:]]
+    print(*numbers, flush=True)
+    for number in numbers:
+        print(os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]), flush=True)

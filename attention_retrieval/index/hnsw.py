@@ -77,7 +77,12 @@ class HnswIndex(Index):
         keys = self.keys
         graph = Graph(keys.start, self.links, self.offsets, width, self.entries)
         ids, logits, distinct, reads, left = walk(keys.rows.stored, keys.bias, q, graph, ef)
-        return Found(ids[:, :k], logits[:, :k], distinct, reads * keys.rows.row_bytes + left * width * 4)
+        return Found(
+            np.ascontiguousarray(ids[:, :k]),
+            np.ascontiguousarray(logits[:, :k]),
+            distinct,
+            reads * keys.rows.row_bytes + left * width * 4,
+        )
 
     def insert(self, stop: int) -> None:
         """Links the new rows. Copies every key to float32 while it runs, so rows had better come many at a time."""

@@ -55,7 +55,7 @@ class WavePrefill(Prefill, name="wave"):
     tolerance: Annotated[float, Field(ge=0)] = 0.25
     """Relative error above which a kv head reads everything."""
 
-    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32)
+    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32, 128)
     """Rows a cluster, on average, by level from the lowest."""
 
     alone: NonNegativeInt = 16
@@ -64,7 +64,7 @@ class WavePrefill(Prefill, name="wave"):
     block: PositiveInt = 256
     """Rows that share their columns."""
 
-    segment: PositiveInt = 512
+    segment: PositiveInt = 1024
     """Rows of the text that are clustered together."""
 
     window: NonNegativeInt = 128
@@ -104,36 +104,33 @@ class WavePrefill(Prefill, name="wave"):
 
         asked = _some(block.queries, EVERY, EVERY // 2).flatten(1, 2)
         near = torch.cat([block.keys[:, :sinks], block.keys[:, far : block.start]], dim=1).float()
-        lse = (asked @ near.transpose(1, 2)).logsumexp(dim=2)
-        weights: list[torch.Tensor] = []
-        wide = _wide(asked, tree)[..., None]
-        for level in tree.levels:
-            x = wide * level.spread[:, None]
-            logits = torch.baddbmm(level.sizes.log()[:, None] + x, asked, level.keys.transpose(1, 2))
-            lse = torch.logaddexp(lse, logits.logsumexp(dim=2)) if not weights else lse
-            weights.append((logits - lse[..., None]).exp_().square_().mul_(x).mean(dim=1))
-        return cut(tree.levels, weights, self.price)
+        lse, wide = (asked @ near.transpose(1, 2)).logsumexp(dim=2), _wide(asked, tree)
+        by_head = [_errors(tree, head, *of, self.price) for head, of in enumerate(zip(asked, lse, wide))]
+        return cut(tree.levels, [torch.stack(level) for level in zip(*by_head)], self.price)
 
     def _tree(self, block: Block, sinks: int, far: int) -> Tree:
-        """Of the rows [sinks, far): those of segments made before are kept for the text. None is of sinks alone."""
+        """Of the rows [sinks, far): what was made before is kept for the text. No segment is of sinks alone."""
         from fovea.attention_retrieval.tree import joined
 
-        made, first = block.kept.setdefault("wave", []), sinks // self.segment
-        for low in range((first + len(made)) * self.segment, far, self.segment):
-            rows = slice(max(low, sinks), low + self.segment)
-            made.append(self._segment(block.keys[:, rows].float(), block.values[:, rows].float(), block.queries))
-        if block.kept.get("wave joined", (0,))[0] != far:
-            block.kept["wave joined"] = far, joined(made[: far // self.segment - first])
-        tree: Tree = block.kept["wave joined"][1]
-        return tree
+        start = sinks // self.segment * self.segment, None
+        first, made = block.kept.get("wave tree", start)
+        if first > far:
+            first, made = start
+        lows = range(first, far, self.segment)
+        new = [self._segment(block, slice(max(low, sinks), low + self.segment)) for low in lows]
+        if new:
+            made = joined([made, *new] if made else new)
+            block.kept["wave tree"] = far, made
+        return made
 
-    def _segment(self, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> Tree:
-        """A segment's clusters, as queries (heads, group, tokens, d) tell its keys apart."""
+    def _segment(self, block: Block, rows: slice) -> Tree:
+        """A segment's clusters, as the block's queries tell its keys apart."""
         import torch
 
         from fovea.attention_retrieval.tree import grown
 
-        asked = _some(queries, 4, 0).flatten(1, 2)
+        keys, values = block.keys[:, rows].float(), block.values[:, rows].float()
+        asked = _some(block.queries, 4, 0).flatten(1, 2)
         seen = asked.transpose(1, 2) @ asked / asked.shape[1]
         ridge = RIDGE * seen.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
         lower = torch.linalg.cholesky_ex(seen + ridge[:, None, None] * torch.eye(keys.shape[2], device=keys.device)).L
@@ -162,6 +159,43 @@ def _some(queries: torch.Tensor, every: int, first: int) -> torch.Tensor:
     return (queries[:, :, first::every] if queries.shape[2] > every else queries).float()
 
 
+def _errors(
+    tree: Tree, head: int, asked: torch.Tensor, lse: torch.Tensor, wide: torch.Tensor, price: float
+) -> list[torch.Tensor]:
+    """Of a head's clusters by level, the finest first, for its queries (queries, d); `lse` of its near rows, (queries).
+
+    From the largest down. One of no more than `price` is not divided, as its parts would cost as much by themselves: it
+    has none then, and what it is made of, at which nobody looked, infinite ones.
+    """
+    import torch
+
+    errors = [torch.full_like(level.spread[head], torch.inf) for level in tree.levels]
+    judged, parts = [], torch.arange(len(errors[-1]), device=asked.device)
+    for number in reversed(range(len(errors))):
+        level = tree.levels[number]
+        spread, sizes, keys = (each[head] for each in (level.spread, level.sizes, level.keys))
+        if number < len(errors) - 1:
+            spread, sizes, keys = spread[parts], sizes[parts], keys[parts]
+        x = wide[:, None] * spread
+        logits = torch.addmm(sizes.log() + x, asked, keys.T)
+        whole = torch.logaddexp(lse, logits.logsumexp(dim=1))
+        large = _squared(logits, whole, x) > (price if number else -1)
+        errors[number][parts] = 0
+        judged.append((number, parts[large], logits[:, large], x[:, large]))
+        lse = torch.logaddexp(lse, logits[:, ~large].logsumexp(dim=1)) if number else whole
+        if number:
+            divided = torch.zeros_like(errors[number], dtype=torch.bool).scatter_(0, parts[large], True)
+            parts = divided[level.above[head]].nonzero()[:, 0]
+    for number, those, logits, x in judged:
+        errors[number][those] = _squared(logits, lse, x)
+    return errors
+
+
+def _squared(logits: torch.Tensor, lse: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Mean of w^2 x over the queries: (clusters)."""
+    return (logits - lse[:, None]).exp_().square_().mul_(x).mean(dim=0)
+
+
 def _wide(asked: torch.Tensor, tree: Tree) -> torch.Tensor:
     """q' A q / 2 of (heads, queries, d)."""
     return (asked @ _of_trace(tree.around, tree) * asked).sum(dim=2).clamp(0) / 2
@@ -175,8 +209,10 @@ def _means(block: Block, tree: Tree, taken: list[torch.Tensor], head: int) -> Me
     """What stands for the rows of a head's clusters."""
     import torch
 
+    ids = [those.nonzero()[:, 0] for those in taken]
+
     def of(field: str) -> torch.Tensor:
-        return torch.cat([getattr(level, field)[head, those] for level, those in zip(tree.levels, taken)])
+        return torch.cat([getattr(level, field)[head, those] for level, those in zip(tree.levels, ids)])
 
     keys, values, spread = (of(field).to(block.keys) for field in ("keys", "values", "spread"))
     around, cross = (_of_trace(each, tree)[head].to(block.keys) for each in (tree.around, tree.cross))

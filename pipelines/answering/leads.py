@@ -45,15 +45,23 @@ class _Open:
     text: str
     headings: list[tuple[int, Span]] = field(default_factory=list)
     paragraph: Span | None = None
+    unread: tuple[int, int] | None = None
+    """The line of text last seen: only where items or rows follow is its last sentence looked for."""
     items: list[tuple[int, Span]] = field(default_factory=list)
 
     def head(self, level: int, start: int, end: int) -> None:
         while self.headings and self.headings[-1][0] >= level:
             self.headings.pop()
         self.headings.append((level, bare(self.text, start, end)))
-        self.paragraph, self.items = None, []
+        self.begin()
+
+    def begin(self, line: tuple[int, int] | None = None) -> None:
+        """What comes below a line of text, a heading or a rule stands under nothing above it but headings."""
+        self.paragraph, self.unread, self.items = None, line, []
 
     def leads(self, items: list[tuple[int, Span]]) -> tuple[Span, ...]:
+        if self.unread:
+            self.paragraph, self.unread = _introduction(self.text, *self.unread), None
         near = [h for level, h in self.headings if level > 1] or [h for _, h in self.headings]
         spans = [*near[-HEADINGS:], *([self.paragraph] if self.paragraph else []), *(span for _, span in items)]
         return tuple(span for span in spans if 0 < len(span) <= LONGEST)
@@ -77,9 +85,9 @@ def _read(text: str) -> Iterator[tuple[Line, tuple[Span, ...]]]:
         elif line.kind == "text" and open_.items and (not line.gap or line.at > line.start):
             above = open_.leads(open_.items[:-1])
         elif line.kind == "text":
-            open_.items, open_.paragraph = [], _introduction(text, line.at, line.end)
+            open_.begin((line.at, line.end))
         elif line.kind == "rule":
-            open_.items, open_.paragraph = [], None
+            open_.begin()
         yield line, above
         before = line
 
@@ -87,7 +95,6 @@ def _read(text: str) -> Iterator[tuple[Line, tuple[Span, ...]]]:
 def _introduction(text: str, start: int, end: int) -> Span | None:
     """The last sentence of a line, if it has no full stop: what follows it completes it."""
     start = max(start, end - 4 * LONGEST)
-    found = sentences(text[start:end])
-    if not found or text[start:end].rstrip("*_ ")[-1:] in STOPS:
+    if text[start:end].rstrip("*_ ")[-1:] in STOPS or not (found := sentences(text[start:end])):
         return None
     return bare(text, start + found[-1].start, start + found[-1].end)

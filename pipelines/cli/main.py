@@ -85,6 +85,7 @@ def _is_text(arg: str) -> bool:
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:
+    """Of one verb, or of all where none was given: only then are they listed, and thirty parsers take their time."""
     parser = Parser(
         prog="fovea",
         description="From documents to cited answers.",
@@ -92,7 +93,8 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fovea {_version()}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
-    for name, what in VERBS.items():
+    for name in VERBS if verb is None else (verb,):
+        what = VERBS[name]
         sub = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         if name == verb:
             _module(name).configure(sub)

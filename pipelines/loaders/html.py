@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHARSET = re.compile(
     rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,100}encoding=[\"']([\w.:-]+)", re.I
 )
+XML_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*>")
 BY_DESIGN = ("navigation", "buttons")
 """What is left out of every page, and is no text of it."""
 
@@ -82,10 +83,14 @@ class HtmlLoader(FileLoader, name="html"):
 
 
 def parse(text: str) -> BeautifulSoup:
-    """The tree of a page, mended as browsers do: `lxml` closes the `<p>`, `<li>` and `<td>` that authors leave open."""
+    """The tree of a page, mended as browsers do: `lxml` closes the `<p>`, `<li>` and `<td>` that authors leave open.
+
+    XHTML is read so too; its XML declaration, which says nothing of a decoded text, is left out first.
+    """
     bs4 = require("bs4", extra="files", needed_by="the loader 'html'")
     require("lxml", extra="files", needed_by="the loader 'html'")
-    return bs4.BeautifulSoup(text, "lxml")
+    declaration = XML_DECLARATION.match(text)
+    return bs4.BeautifulSoup(text[declaration.end() :] if declaration else text, "lxml")
 
 
 def walk_of(tree: Tag) -> Walk:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -105,15 +108,34 @@ def field_docs(cls: type[BaseModel]) -> dict[str, str]:
 
 
 def _own_docs(cls: type[BaseModel]) -> dict[str, str]:
+    return _docs_of(cls.__module__).get(cls.__qualname__, {})
+
+
+@cache
+def _docs_of(module: str) -> dict[str, dict[str, str]]:
+    """The docstring under each field of each class of a module, by the class's qualified name."""
     try:
-        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    except (OSError, TypeError, SyntaxError):  # No source at hand, as in an interactive shell.
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (KeyError, OSError, TypeError, SyntaxError):  # No source at hand, as in an interactive shell.
         return {}
-    assert isinstance(body, ast.ClassDef)
-    pairs = zip(body.body, body.body[1:])
+    return {name: _under_fields(node) for name, node in _classes(tree, "")}
+
+
+def _classes(tree: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for node in ast.iter_child_nodes(tree):
+        inside = prefix
+        if isinstance(node, ast.ClassDef):
+            yield prefix + node.name, node
+            inside = f"{prefix}{node.name}."
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            inside = f"{prefix}{node.name}.<locals>."
+        yield from _classes(node, inside)
+
+
+def _under_fields(node: ast.ClassDef) -> dict[str, str]:
     return {
         field.target.id: inspect.cleandoc(doc.value.value).replace("\n", " ")
-        for field, doc in pairs
+        for field, doc in pairwise(node.body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         and isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant) and isinstance(doc.value.value, str)
     }  # fmt: skip

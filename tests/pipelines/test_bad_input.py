@@ -61,7 +61,7 @@ def test_a_damaged_index_is_rebuilt_from_the_library(pipeline):
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(pipeline, docs, tmp_path):
-    (docs / "big.txt").write_text("\n".join(f"Sentence number {i} is about {i * 7919} things." for i in range(20_000)))
+    (docs / "big.txt").write_text("\n".join(f"Sentence number {i} is about {i * 7919} things." for i in range(5_000)))
     code = (
         "import resource, signal, sys\nfrom fovea import Pipeline\nfrom fovea.rag.errors import StoreError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"

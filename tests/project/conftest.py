@@ -79,7 +79,7 @@ def bare(built, tmp_path_factory) -> Path:
 
     def make(folder: Path) -> None:
         venv.create(folder)
-        pip(folder / "bin" / "python", "install", "-q", built.wheel)
+        pip(folder / "bin" / "python", "install", "-q", "--no-compile", built.wheel)
 
     return once(tmp_path_factory, "bare", make) / "bin" / "python"
 

@@ -29,7 +29,10 @@ def light(built, tmp_path_factory):
 
 
 def distributions(python: Path) -> set[str]:
-    return {d["name"].lower() for d in json.loads(pip(python, "list", "--format=json"))}
+    listed = run(
+        python, "-c", "import json, importlib.metadata as m; print(json.dumps([d.name for d in m.distributions()]))"
+    )
+    return {name.lower() for name in json.loads(listed)}
 
 
 def run(python, *code, cwd=None):

@@ -42,7 +42,9 @@ def plain(name: str) -> str:
 
 @cache
 def trees() -> dict[Path, ast.AST]:
-    return {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
+    """Of the sources that may hold what is looked for: to read all others takes seconds."""
+    read = {path: path.read_text("utf-8") for path in SOURCES}
+    return {path: ast.parse(text) for path, text in read.items() if re.search(r"pip\b|extra|package\(", text)}
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
@@ -78,17 +80,19 @@ def lines() -> list[tuple[str, str, list[str]]]:
     return [(path.relative_to(ROOT).as_posix(), name, extras) for path, text in found for name, extras in named(text)]
 
 
-def calls() -> Iterator[tuple[str, str, str]]:
+@cache
+def calls() -> list[tuple[str, str, str]]:
     """Where a module is said to come with an extra: `require(module, extra=...)`, `package(module, extra, ...)`."""
+    found = []
     for path, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 given = [k.value for k in node.keywords if k.arg == "extra"]
                 called = getattr(node.func, "id", getattr(node.func, "attr", ""))
                 given += node.args[1:2] if called == "package" else []
-                for extra in given:
-                    if isinstance(extra, ast.Constant):
-                        yield f"{path.relative_to(ROOT)}:{node.lineno}", node.args[0].value, extra.value
+                where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                found += [(where, node.args[0].value, one.value) for one in given if isinstance(one, ast.Constant)]
+    return found
 
 
 def declared() -> Iterator[tuple[str, str, str]]:

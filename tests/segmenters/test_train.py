@@ -84,30 +84,42 @@ def test_a_training_cut_short_by_time_goes_on_to_the_same_weights(whole, tmp_pat
     assert (run.best, run.best_step) == (whole[1].best, whole[1].best_step)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_training_goes_on_to_the_same_weights(whole, tmp_path, number):
-    command = [sys.executable, "-m", "tests.toy_training", str(tmp_path), "0.05"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True
+SIGNALS = (signal.SIGKILL, signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """For each signal, the folder of a training that it came to in the middle, and how the process ended."""
+    folders = [tmp_path_factory.mktemp(number.name) for number in SIGNALS]
+    command = [sys.executable, "-m", "tests.toy_training", "0.05", *map(str, folders)]
+    parent = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True
     )
-    checkpoint = tmp_path / "checkpoint.safetensors"
+    processes = [int(number) for number in parent.stdout.readline().split()]
     until = time.monotonic() + 300
-    while not checkpoint.exists():
+    while not all((folder / "checkpoint.safetensors").exists() for folder in folders):
         assert time.monotonic() < until
-        assert process.poll() is None, process.stderr.read()
+        assert parent.poll() is None
         time.sleep(0.01)
     time.sleep(0.2)
-    process.send_signal(number)
-    process.communicate(timeout=30)
-    assert process.returncode == -number or number == signal.SIGINT
-    assert process.returncode != 0, "it was in the middle"
-    run, _ = fit(Toy(0), ToyRecipe(), tmp_path, 0, max_seconds=0)
+    for process, number in zip(processes, SIGNALS):
+        os.kill(process, number)
+    codes = parent.communicate(timeout=30)[0].split()
+    return {number: (folder, int(code)) for number, folder, code in zip(SIGNALS, folders, codes)}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_killed_training_goes_on_to_the_same_weights(whole, interrupted, number):
+    folder, code = interrupted[number]
+    assert code == -number or number == signal.SIGINT
+    assert code != 0, "it was in the middle"
+    run, _ = fit(Toy(0), ToyRecipe(), folder, 0, max_seconds=0)
     assert run.step < 60
     assert number == signal.SIGKILL or run.step % 10 > 1, "Ctrl-C keeps the step it came in, not the last measurement"
     task = Toy(0)
-    run, _ = fit(task, ToyRecipe(), tmp_path, 0)
+    run, _ = fit(task, ToyRecipe(), folder, 0)
     assert same(weights(task), whole[0])
-    assert sorted(p.name for p in tmp_path.glob("*")) == ["checkpoint.safetensors"]
+    assert sorted(p.name for p in folder.glob("*")) == ["checkpoint.safetensors"]
 
 
 def test_a_finished_training_is_not_done_again(whole, tmp_path):

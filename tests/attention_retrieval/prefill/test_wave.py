@@ -12,10 +12,11 @@ pytest.importorskip("numba")
 
 from fovea.attention_retrieval.attend import attend_means  # noqa: E402
 from fovea.attention_retrieval.columns import Means, Width  # noqa: E402
-from fovea.attention_retrieval.prefill.prefill import Prefill  # noqa: E402
-from fovea.attention_retrieval.prefill.wave import WavePrefill  # noqa: E402
+from fovea.attention_retrieval.prefill.prefill import Block, Prefill  # noqa: E402
+from fovea.attention_retrieval.prefill.wave import EVERY, WavePrefill, _errors, _some, _wide  # noqa: E402
 from fovea.attention_retrieval.testing.prefills import SINKS, block_of  # noqa: E402
 from fovea.attention_retrieval.testing.selections import layer  # noqa: E402
+from fovea.attention_retrieval.tree import cut  # noqa: E402
 from tests.attention_retrieval.prefill.test_prefill import plain, read  # noqa: E402
 
 SMALL = {
@@ -32,6 +33,11 @@ SMALL = {
 
 def wave(**settings) -> WavePrefill:
     return Prefill.model_validate({"use": "wave", **SMALL, **settings})
+
+
+def segment(policy, keys, queries):
+    """The tree of keys that are values too, as queries (heads, group, tokens, d) see them."""
+    return policy._segment(Block(queries, 0, keys, keys, 0, 0, {}, {}), slice(0, keys.shape[1]))
 
 
 def test_means_with_a_width_are_their_formula():
@@ -86,7 +92,7 @@ def test_rows_are_clustered_by_what_queries_tell_apart():
     keys[0, :, 0], keys[0, :, 1] = 9 * torch.randn(64, generator=rng), torch.arange(64) % 4
     queries = torch.zeros(1, 1, 32, d)
     queries[..., 1] = torch.randn(32, generator=rng)
-    cells = wave(sizes=[16], alone=0)._segment(keys, keys, queries).levels[0].above[0]
+    cells = segment(wave(sizes=[16], alone=0), keys, queries).levels[0].above[0]
     assert all(len({*(cells[n::4].tolist())}) == 1 for n in range(4))
     assert len({*cells.tolist()}) == 4
 
@@ -94,7 +100,7 @@ def test_rows_are_clustered_by_what_queries_tell_apart():
 def test_the_strangest_rows_stand_alone():
     keys = torch.randn(1, 64, 8, generator=torch.manual_seed(1))
     keys[0, [5, 40]] *= 30
-    made = wave(alone=2)._segment(keys, keys, torch.randn(1, 1, 64, 8, generator=torch.manual_seed(2))).levels[0]
+    made = segment(wave(alone=2), keys, torch.randn(1, 1, 64, 8, generator=torch.manual_seed(2))).levels[0]
     for row in (5, 40):
         assert made.sizes[0, made.above[0, row]] == 1
         assert made.spread[0, made.above[0, row]] == 0
@@ -119,9 +125,33 @@ def test_one_tree_of_a_text_is_kept_however_many_segments_a_block_has(block, seg
         one = replace(block_of(made, start, start + block), kept=kept)
         columns = policy.columns(one)
         assert all(len(ids) + means.counts.sum() == start for ids, means in zip(columns.ids, columns.means or ()))
-    trees = [each for each in kept.values() if isinstance(each, tuple)]
-    assert len(trees) == 1
-    assert trees[0][1].levels[0].above.shape[1] == trees[0][0] - SINKS
+    to, tree = kept["wave tree"]
+    assert tree.levels[0].above.shape[1] == to - SINKS
+    again = policy.columns(replace(block_of(made, 128, 128 + block), kept=kept))
+    assert all(len(ids) + means.counts.sum() == 128 for ids, means in zip(again.ids, again.means))
+
+
+@pytest.mark.parametrize("price", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("sizes", [[4], [4, 16], [2, 8, 32]])
+def test_what_is_not_looked_at_would_not_be_divided(price, sizes):
+    """The cut is the best one for the errors of all clusters by the formula, which they are at no price at all."""
+    block, policy = block_of(layer(700), 672, 688), wave(price=price, sizes=sizes)
+    tree = policy._tree(block, SINKS, 640)
+    asked = _some(block.queries, EVERY, EVERY // 2).flatten(1, 2)
+    near = torch.cat([block.keys[:, :SINKS], block.keys[:, 640:672]], dim=1)
+    lse, wide = (asked @ near.transpose(1, 2)).logsumexp(dim=2), _wide(asked, tree)
+    x = [wide[..., None] * level.spread[:, None] for level in tree.levels]
+    logits = [asked @ level.keys.transpose(1, 2) + level.sizes.log()[:, None] + of for level, of in zip(tree.levels, x)]
+    total = torch.logaddexp(lse, logits[0].logsumexp(dim=2))[..., None]
+    whole = [((each - total).exp() ** 2 * of).mean(dim=1) for each, of in zip(logits, x)]
+    rows = policy._taken(block, tree, SINKS, 640)
+    same = cut(tree.levels, whole, price)
+    assert sum(int((a != b).sum()) for a, b in zip(rows, same)) <= 0.02 * sum(each.numel() for each in same)
+    by_head = [_errors(tree, head, asked[head], lse[head], wide[head], 0.0) for head in range(len(asked))]
+    for mine, true in zip(zip(*by_head), whole):
+        seen = torch.stack(mine).isfinite()
+        torch.testing.assert_close(torch.stack(mine)[seen], true[seen], rtol=1e-3, atol=1e-9)
+        assert seen.float().mean() > 0.9, "all but the parts of what has no error"
 
 
 def test_a_price_beyond_the_numbers_that_are_added_up_is_refused():

@@ -26,6 +26,13 @@ def counted(tmp_path, page: str) -> tuple[dict[str, int], dict[str, int]]:
     return dict(trace.warnings), dict(stage.counts)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("declaration", ['<?xml version="1.0" encoding="UTF-8"?>', "\n<?xml?>"])
+def test_an_xml_declaration_is_no_text_and_no_matter(declaration):
+    assert text(f"{declaration}<p>Tea, and <b>more</b>") == "Tea, and **more**"
+    assert text("<?xml version='1.0'?>") == ""
+
+
 @pytest.mark.parametrize(
     ("page", "said"),
     [
