@@ -44,12 +44,12 @@ from fovea.retrievers.collections.read import read
 from fovea.retrievers.dense import DenseRetriever
 from fovea.retrievers.event_aware import EventAwareRetriever
 from fovea.retrievers.reranker import Reranker
+from fovea.retrievers.scales import deviation
 from fovea.retrievers.situators.headings import HeadingSituator
 from fovea.retrievers.time.days import moment
 from fovea.retrievers.time.fit import closed, fit, recency
 from fovea.retrievers.time.parser import SPOKEN, time_parser
 from fovea.retrievers.time.passages import passage_times
-from fovea.retrievers.time.refiner import deviation
 from fovea.retrievers.time.undated import undated
 from fovea.retrievers.time_scope import TimeScopeRefiner
 

@@ -19,8 +19,7 @@ class ConvexFuser(Fuser, name="convex"):
     Bruch, Gai and Ingber (2022, "An Analysis of Fusion Functions for Hybrid Retrieval").
 
     `top` is the best score of the list at hand, `floor` the lowest that the retriever could give. A chunk that is
-    not in a full list counts as its last one does. Good weights depend on the data: `fovea.retrievers.learn` finds
-    them.
+    not in a full list counts as its last one does. Good weights depend on the data.
     """
 
     weights: Weights = {}

@@ -1,20 +1,28 @@
-"""Evidence: what speaks for a passage as an answer, in thirteen numbers that cost no model of their own.
+"""Evidence: what speaks for a passage as an answer beside its score, in fifteen numbers for which nothing is encoded.
 
-Of the question and a passage: the inner product of their vectors; the two best of the passage's sentences; BM25, as a
-share of the best passage's and of the most it could be; the share of the question's words, each counted by its rarity,
-that the passage holds, that its best sentence holds and that its title holds; its pairs of neighbouring words; its
-numbers; the inner product with the vector after lexical feedback (`fovea.retrievers.lexical_feedback`); the best
-sentence by meaning and words together; and the passage's length.
+Of the question and a passage: how near their vectors are, as they stand in the store, and how near the passage is to
+the question's vector after lexical feedback (`fovea.retrievers.lexical_feedback`), both in standard deviations of
+similarity; BM25 as a share of the best passage's; the share of the question's words that the passage holds, and of its
+word stems (`fovea.rag.stems`) that stand together in ten words, each by its rarity; the share of its neighbouring words
+and of its neighbouring stems that are neighbours here too; of its numbers and of its names; the share of its stems that
+the passage's title holds, and of the title's that the question holds; the share held of what the first passages say
+beyond the question (a relevance model: Lavrenko and Croft, 2001); the share of the title that one of the first three
+passages names, which is how one hop leads to the next; whether it holds a year or a number where one is asked for; and
+its length. What the first passages say never counts for themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Container, Sequence
+from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fovea.rag.corpus import Corpus
-from fovea.rag.sentences import sentences
+from fovea.rag.folding import fold
+from fovea.rag.stems import COMMON, STEM
 from fovea.rag.tokens import words
 from fovea.rag.types import Hit, Query
 from fovea.retrievers.lexical_feedback import LexicalFeedbackRetriever
@@ -24,69 +32,166 @@ if TYPE_CHECKING:
     import numpy as np
 
 NAMES = (
-    "vector", "sentence", "second sentence", "bm25 of best", "bm25 of most", "words", "words of a sentence",
-    "words of the title", "pairs", "numbers", "feedback", "sentence and words", "length",
+    "meaning", "feedback", "bm25", "words", "window", "pairs", "neighbours", "numbers", "names", "in title",
+    "of title", "expansion", "link", "kind", "length",
 )  # fmt: skip
-MATCHED = 100
-"""Passages whose BM25 score is looked up; any other counts as 0."""
-MOST_BM25 = 2.2
-"""k1 + 1: the most that a word's rarity is multiplied by."""
+AGAINST = frozenset({"length"})
+"""What speaks against a passage."""
+MATCHED, WINDOW = 100, 10
+"""Passages whose BM25 score is looked up, any other counts as 0; words that stand together."""
+FIRST, LINKS, TERMS, LOOKED_UP, MOST = 5, 3, 20, 60, 3
+"""Passages that expand the question and that may name a title; stems of the expansion, of so many whose rarity is
+looked up; how often one counts in a passage."""
+_NAME = re.compile(r"(?<!^)\b[A-Z]\w+")
+_YEAR = re.compile(r"\b(?:1[5-9]|20)\d\d\b")
+_DIGIT = re.compile(r"\d")
 
 
-def evidence(query: Query, hits: Sequence[Hit], corpus: Corpus) -> np.ndarray:
-    """Float32 `(hits, 13)`, a column for each of `NAMES`. Encodes the sentences of the hits."""
-    import numpy as np
+class _Text(NamedTuple):
+    """A passage as words, their stems, how often it holds each, and whether it holds years and numbers."""
 
-    asked, pairs = corpus.embed(query.text), _pairs(words(query.text))
-    rarity = corpus.rarity(list(dict.fromkeys(words(query.text))))
-    total = sum(rarity.values()) or 1.0
-    numbers = [word for word in rarity if any(c.isdigit() for c in word)]
-    matched = {hit.chunk.id: hit.score for hit in corpus.match(query.text, MATCHED, query.where)}
-    best = max((matched.get(hit.chunk.id, 0.0) for hit in hits), default=0.0) or 1.0
-    vectors = vectors_of(hits, corpus)
-    moved = LexicalFeedbackRetriever().vector(query, corpus)
-    rows = []
-    for hit, vector, (texts, nearness) in zip(hits, vectors, _sentences(asked, hits, corpus)):
-        held = [_share(rarity, set(words(text)), total) for text in texts]
-        order, said = sorted(nearness, reverse=True), words(hit.chunk.text)
-        score, everything = matched.get(hit.chunk.id, 0.0), set(said)
-        rows.append((
-            float(vector @ asked), order[0], order[min(1, len(order) - 1)], score / best, score / (MOST_BM25 * total),
-            _share(rarity, everything, total), max(held), _share(rarity, set(words(hit.chunk.title)), total),
-            len(pairs & _pairs(said)) / max(1, len(pairs)),
-            sum(word in everything for word in numbers) / len(numbers) if numbers else 1.0,
-            float(vector @ moved), max(a + b for a, b in zip(nearness, held)), np.log1p(len(said)) / 5,
-        ))  # fmt: skip
-    return np.array(rows, np.float32).reshape(len(hits), len(NAMES))
+    words: list[str]
+    stems: list[str]
+    counts: Counter[str]
+    pairs: frozenset[tuple[str, str]]
+    neighbours: frozenset[tuple[str, str]]
+    year: bool
+    number: bool
 
 
-def among(rows: np.ndarray) -> np.ndarray:
-    """Evidence `(hits, 13)` with how it stands among the hits: float32 `(hits, 39)`, the numbers themselves, in
-    standard deviations from their mean, and below the highest.
+class _Question(NamedTuple):
+    """The question's words and stems by rarity, and what else a passage is compared with."""
+
+    words: dict[str, float]
+    stems: dict[str, float]
+    pairs: frozenset[tuple[str, str]]
+    neighbours: frozenset[tuple[str, str]]
+    numbers: frozenset[str]
+    names: frozenset[str]
+    year: bool
+    number: bool
+
+
+def evidence(query: Query, hits: Sequence[Hit], scores: Sequence[float], corpus: Corpus) -> np.ndarray:
+    """Float32 `(hits, 15)`, a column for each of `NAMES`. `scores`, in standard deviations, say which hits come first
+    and how much they count. O(words of the hits).
     """
     import numpy as np
 
-    if not len(rows):
-        return np.zeros((0, 3 * len(NAMES)), np.float32)
-    middle, spread = rows.mean(0), rows.std(0)
-    apart = np.where(spread > 1e-6, (rows - middle) / np.maximum(spread, 1e-6), 0.0)
-    return np.concatenate([rows, apart, rows - rows.max(0)], axis=1).astype(np.float32)
+    if not hits:
+        return np.zeros((0, len(NAMES)), np.float32)
+    asked, read = _asked(query.text, corpus), [_read(hit.chunk.text) for hit in hits]
+    titles = [frozenset(_content(words(hit.chunk.title))) for hit in hits]
+    matched = {hit.chunk.id: hit.score for hit in corpus.match(query.text, MATCHED, query.where)}
+    best = max((matched.get(hit.chunk.id, 0.0) for hit in hits), default=0.0) or 1.0
+    vectors, turned = vectors_of(hits, corpus), LexicalFeedbackRetriever().vector(query, corpus)
+    near = vectors @ np.stack([corpus.embed(query.text), turned], axis=1) / corpus.spread
+    order = np.argsort(-np.asarray(scores), kind="stable")[:FIRST].tolist()
+    expanded = _expansions(asked, read, order, np.asarray(scores, float), corpus)
+    rows = []
+    for i, (hit, text, title) in enumerate(zip(hits, read, titles)):
+        new = [stem for stem in title if stem not in asked.stems]
+        linked = [_part(new, read[j].counts) for j in order[:LINKS] if j != i]
+        rows.append((
+            *near[i], matched.get(hit.chunk.id, 0.0) / best, _share(asked.words, frozenset(text.words)),
+            _together(asked.stems, text.stems), _part(asked.pairs, text.pairs),
+            _part(asked.neighbours, text.neighbours),
+            _part(asked.numbers, text.words, 1.0), _part(asked.names, text.counts, 1.0), _share(asked.stems, title),
+            _part(title, asked.stems), _held(expanded[i], text.counts), max(linked, default=0.0),
+            float((asked.year and text.year) or (asked.number and text.number)), np.log1p(len(text.words)) / 5,
+        ))  # fmt: skip
+    return np.array(rows, np.float32)
 
 
-def _sentences(asked: np.ndarray, hits: Sequence[Hit], corpus: Corpus) -> list[tuple[list[str], list[float]]]:
-    """The sentences of each hit, at least one, and their inner products with the question."""
-    texts = []
-    for hit in hits:
-        text = hit.chunk.text
-        texts.append([found for s in sentences(text) if (found := text[s.start : s.end].strip())] or [text])
-    flat = list(dict.fromkeys(text for found in texts for text in found))
-    near = dict(zip(flat, (corpus.encoder.encode(flat) @ asked).tolist())) if flat else {}
-    return [(found, [near[text] for text in found]) for found in texts]
+def _asked(question: str, corpus: Corpus) -> _Question:
+    said = words(question)
+    rarity = corpus.rarity(list(dict.fromkeys(said)))
+    stems: dict[str, float] = {}
+    for word, rare in rarity.items():
+        if word not in COMMON:
+            stems[word[:STEM]] = max(rare, stems.get(word[:STEM], 0.0))
+    names = {fold(name)[:STEM] for name in _NAME.findall(question) if fold(name) not in COMMON}
+    many = "how" in rarity and not rarity.keys().isdisjoint({"many", "much"})
+    return _Question(
+        rarity, stems, frozenset(pairwise(said)), frozenset(pairwise(_content(said))),
+        frozenset(word for word in rarity if _DIGIT.search(word)), frozenset(names),
+        not rarity.keys().isdisjoint({"when", "year", "date"}),
+        many or not rarity.keys().isdisjoint({"number", "percentage"}),
+    )  # fmt: skip
 
 
-def _share(rarity: dict[str, float], held: set[str], total: float) -> float:
-    return sum(weight for word, weight in rarity.items() if word in held) / total
+@lru_cache(maxsize=4096)
+def _read(text: str) -> _Text:
+    """Kept, since the same passages come back for other questions."""
+    said = words(text)
+    stems = [word[:STEM] for word in said]
+    return _Text(
+        said, stems, Counter(stems), frozenset(pairwise(said)), frozenset(pairwise(_content(said))),
+        _YEAR.search(text) is not None, _DIGIT.search(text) is not None,
+    )  # fmt: skip
 
 
-def _pairs(said: list[str]) -> set[tuple[str, str]]:
-    return set(pairwise(said))
+def _content(said: Sequence[str]) -> list[str]:
+    """The stems of the words that carry matter."""
+    return [word[:STEM] for word in said if word not in COMMON]
+
+
+def _share(rarity: dict[str, float], held: frozenset[str]) -> float:
+    total = sum(rarity.values())
+    return sum(weight for word, weight in rarity.items() if word in held) / total if total else 0.0
+
+
+def _part(wanted: Collection[object], held: Container[object], nothing: float = 0.0) -> float:
+    """The share of `wanted` that is in `held`; `nothing` where nothing is wanted."""
+    return sum(one in held for one in wanted) / len(wanted) if wanted else nothing
+
+
+def _together(rarity: dict[str, float], stems: Sequence[str]) -> float:
+    """The largest share of `rarity` that stands within `WINDOW` words."""
+    places = [(at, stem) for at, stem in enumerate(stems) if stem in rarity]
+    most, here, first = 0.0, Counter[str](), 0
+    held = 0.0
+    for at, stem in places:
+        here[stem] += 1
+        held += rarity[stem] if here[stem] == 1 else 0.0
+        while places[first][0] < at - WINDOW:
+            gone = places[first][1]
+            here[gone] -= 1
+            held -= 0.0 if here[gone] else rarity[gone]
+            first += 1
+        most = max(most, held)
+    return most / sum(rarity.values()) if places else 0.0
+
+
+def _expansions(
+    asked: _Question, read: Sequence[_Text], order: Sequence[int], scores: np.ndarray, corpus: Corpus
+) -> list[dict[str, float]]:
+    """For each hit, stems that the first passages hold beyond the question, itself left out, and what each counts."""
+    import numpy as np
+
+    counts = np.exp(scores[order] - scores[order].max())
+    said: dict[int, dict[str, float]] = {}
+    for share, j in zip(counts.tolist(), order):
+        length = max(1, len(read[j].words))
+        known = ((s, n) for s, n in read[j].counts.items() if len(s) > 2 and s not in COMMON and s not in asked.stems)
+        said[j] = {stem: share * min(times, MOST) / length for stem, times in known}
+    total: Counter[str] = Counter()
+    for one in said.values():
+        total.update(one)
+    chosen = [stem for stem, _ in total.most_common(LOOKED_UP)]
+    spelt = {word[:STEM]: word for j in order for word in read[j].words}
+    rarity = corpus.rarity([spelt[stem] for stem in chosen])
+    rare = {stem: rarity[spelt[stem]] for stem in chosen}
+
+    def without(j: int) -> dict[str, float]:
+        own = said.get(j, {})
+        left = Counter({stem: (total[stem] - own.get(stem, 0.0)) * rare[stem] for stem in chosen})
+        return {stem: value for stem, value in left.most_common(TERMS) if value > 0}
+
+    shared = without(-1)
+    return [without(j) if j in said else shared for j in range(len(read))]
+
+
+def _held(expansion: dict[str, float], counts: Counter[str]) -> float:
+    total = sum(expansion.values())
+    return sum(value for stem, value in expansion.items() if stem in counts) / total if total else 0.0

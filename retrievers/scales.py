@@ -8,9 +8,17 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, Field
 
 from fovea.rag import registry
+from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ConfigError
 from fovea.rag.types import Hit
 from fovea.retrievers.joined import Joined
+
+WORTH = 5.0
+"""Deviations that the best score of any other scale counts as: that of calibrated fusion."""
+DEVIATIONS = frozenset({"adaptive", "calibrated", "event_aware"})
+"""Stages whose scores are deviations already; those of `adaptive` about."""
+KEEPS_UNIT = frozenset({"time_scope", "recency"})
+"""Stages that add to a score in its own unit."""
 
 
 def _some(weights: dict[str, float]) -> dict[str, float]:
@@ -82,3 +90,17 @@ def is_similarity(name: str) -> bool:
 def retriever_of(name: str) -> str:
     """The retriever's name without the `#2` of its second use."""
     return name.partition("#")[0]
+
+
+def deviation(hits: Sequence[Hit], corpus: Corpus) -> float:
+    """What a standard deviation of similarity is on the scale of these scores.
+
+    Calibrated fusion counts in deviations, and adaptive fusion about: 1. An inner product's is that of the corpus's
+    chunks, `corpus.spread`. On any other scale it is a fifth of the best score, as calibrated fusion has it.
+    """
+    scale = next((s for s in reversed([*hits[0].scores]) if s not in KEEPS_UNIT), "") if hits else ""
+    if scale in DEVIATIONS:
+        return 1.0
+    if is_similarity(scale):
+        return corpus.spread
+    return max((abs(hit.score) for hit in hits), default=0.0) / WORTH or 1.0

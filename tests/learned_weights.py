@@ -12,6 +12,7 @@ import numpy as np
 from fovea.rag.encoder import Encoder
 from fovea.rag.trained import save
 from fovea.retrievers.evidence import NAMES
+from fovea.retrievers.reranker import LISTED
 
 
 def about(method: str, encoder: Encoder) -> dict:
@@ -113,10 +114,12 @@ def query_map(path: Path, encoder: Encoder) -> Path:
 
 
 def reranker(path: Path, encoder: Encoder) -> Path:
-    """Random weights on evidence."""
-    draw, size = np.random.default_rng(0), 3 * len(NAMES)
-    arrays = {"weight": draw.normal(size=size) / 4, "bias": np.zeros(()), "mean": draw.normal(size=size) / 9}
-    save(path, {**arrays, "scale": np.ones(size)}, about("reranker", encoder))
+    """Random weights on evidence, and a level that differs by question."""
+    draw, size = np.random.default_rng(0), len(LISTED)
+    arrays = {"weight": draw.random(len(NAMES)), "level": draw.normal(size=size) / 9}
+    single = {"sharpness": np.ones(()), "bias": np.zeros(())}
+    read = {**about("reranker", encoder), "evidence": list(NAMES), "listed": list(LISTED)}
+    save(path, {**arrays, **single, "scale": np.ones(len(NAMES))}, read)
     return path
 
 

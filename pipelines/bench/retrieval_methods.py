@@ -26,6 +26,7 @@ DEFAULTS: tuple[Any, ...] = (
         "fuse": {"use": "convex", "weights": {"dense": 0.6, "bm25": 0.4}},
     },
     {"name": "dense + bm25, rrf", "retrieve": _BOTH, "fuse": "rrf"},
+    {"name": "dense + bm25, reranker", "retrieve": _BOTH, "refine": "reranker"},
 )
 """The base encoder first: differences are taken to the first."""
 

@@ -21,8 +21,7 @@ from fovea.rag.retrieval import Fuser
 from fovea.rag.trace import Trace
 from fovea.rag.types import Chunk, Hit, Query
 from fovea.retrievers.corpus import LibraryCorpus
-from fovea.retrievers.learn import ndcg
-from fovea.retrievers.training.ascent import Asked, ascend, asked_of, ndcg_of
+from fovea.retrievers.training.ascent import Asked, ascend, asked_of, ndcg, ndcg_of
 
 if TYPE_CHECKING:
     import numpy as np

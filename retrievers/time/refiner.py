@@ -8,16 +8,9 @@ from typing import ClassVar
 from fovea.rag.corpus import Corpus
 from fovea.rag.retrieval import Refiner
 from fovea.rag.types import Hit, Query
-from fovea.retrievers.scales import is_similarity
+from fovea.retrievers.scales import deviation
 from fovea.retrievers.time.parser import SPOKEN, Scope, time_parser
 from fovea.retrievers.time.passages import DATES, Spoken, Times, passage_times
-
-WORTH = 5.0
-"""Deviations that the best score of any other scale counts as: that of calibrated fusion."""
-DEVIATIONS = frozenset({"adaptive", "calibrated", "event_aware"})
-"""Stages whose scores are deviations already; those of `adaptive` about."""
-KEEPS_UNIT = frozenset({"time_scope", "recency"})
-"""Stages that add to a score in its own unit."""
 
 
 class TimeRefiner(Refiner):
@@ -49,17 +42,3 @@ class TimeRefiner(Refiner):
         unit = weight * deviation(hits, corpus)
         found = [hit.scored(self.name, hit.score + unit * gain) for hit, gain in zip(hits, gains)]
         return sorted(found, key=lambda hit: -hit.score)
-
-
-def deviation(hits: Sequence[Hit], corpus: Corpus) -> float:
-    """What a standard deviation of similarity is on the scale of these scores.
-
-    Calibrated fusion counts in deviations, and adaptive fusion about: 1. An inner product's is that of the corpus's
-    chunks, `corpus.spread`. On any other scale it is a fifth of the best score, as calibrated fusion has it.
-    """
-    scale = next((s for s in reversed([*hits[0].scores]) if s not in KEEPS_UNIT), "") if hits else ""
-    if scale in DEVIATIONS:
-        return 1.0
-    if is_similarity(scale):
-        return corpus.spread
-    return max((abs(hit.score) for hit in hits), default=0.0) / WORTH or 1.0

@@ -66,6 +66,12 @@ def ascend(asked: Sequence[Asked], groups: Sequence[str] | None = None) -> dict[
     return {name: round(float(value), 3) for name, value in zip(NAMES, weights)}
 
 
+def ndcg(ranking: Sequence[str], relevant: AbstractSet[str]) -> float:
+    """Normalised discounted cumulative gain of the first ten, with binary gains (Järvelin and Kekäläinen, 2002)."""
+    right = np.array([found in relevant for found in ranking[:DEPTH]], float)
+    return float(right @ _discounts()[: len(right)] / _discounts()[: len(relevant)].sum())
+
+
 def ndcg_of(asked: Sequence[Asked], weights: Mapping[str, float]) -> np.ndarray:
     """nDCG@10 of each question with these settings `(questions,)`, gains 0 or 1."""
     return _ndcg(_packed(asked), np.array([weights[name] for name in NAMES]))

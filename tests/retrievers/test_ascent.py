@@ -10,8 +10,7 @@ from fovea.rag.errors import ConfigError
 from fovea.rag.testing.corpus import sample_corpus
 from fovea.rag.types import Chunk, Hit, Query
 from fovea.retrievers.adaptive import AdaptiveFuser
-from fovea.retrievers.learn import ndcg
-from fovea.retrievers.training.ascent import NAMES, Asked, ascend, asked_of, ndcg_of
+from fovea.retrievers.training.ascent import NAMES, Asked, ascend, asked_of, ndcg, ndcg_of
 
 CORPUS = sample_corpus(HashEncoder())
 
@@ -63,3 +62,9 @@ def test_nothing_to_learn_from_is_said():
     lists = {"dense": [Hit(Chunk("x", 0, 1, "x"), 1.0)]}
     with pytest.raises(ConfigError, match="nothing can be learnt"):
         ascend([asked_of(lists, Query("x"), CORPUS, {"another"})])
+
+
+def test_ndcg_by_hand():
+    assert ndcg(["x", "a"], {"a"}) == pytest.approx(1 / 1.584962500721156)
+    assert ndcg(["a", "b"], {"a", "b"}) == 1
+    assert ndcg(["x"] * 10 + ["a"], {"a"}) == 0

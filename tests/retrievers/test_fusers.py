@@ -17,7 +17,6 @@ from fovea.rag.types import Chunk, Document, Hit, Query, Span
 from fovea.retrievers.adaptive import AdaptiveFuser, coverage
 from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.convex import ConvexFuser
-from fovea.retrievers.learn import learn_weights, ndcg, simplex
 from fovea.retrievers.rrf import ReciprocalRankFuser
 from tests.growth import spent
 
@@ -235,68 +234,6 @@ def test_costs_well_under_the_two_milliseconds_a_query_may_cost(name):
         "bm25": [Hit(c, 50.0 - i).scored("bm25", 50.0 - i) for i, c in enumerate(chunks[25:75])],
     }
     assert min(spent(lambda: fuser.fuse(lists, 50, QUERY, CORPUS)) for _ in range(20)) < 0.001  # type: ignore[attr-defined]
-
-
-class TestLearn:
-    def labelled(self, n: int, right: str):
-        """Questions that only `right` answers; the other list has the answer last."""
-        runs, gold = [], []
-        for i in range(n):
-            good, bad = hits(a=1.0, b=0.3, c=0.2), hits(c=0.8, b=0.5 + i / 1000, a=0.1)
-            runs.append({"dense": good if right == "dense" else bad, "bm25": bad if right == "dense" else good})
-            gold.append({good[0].chunk.id})
-        return runs, gold
-
-    @pytest.mark.parametrize("right", ["dense", "bm25"])
-    def test_weight_goes_where_the_answers_are(self, right):
-        learnt = learn_weights(*self.labelled(20, right))
-        assert learnt.weights[right] > 0.5
-        assert sum(learnt.weights.values()) == pytest.approx(1)
-        assert learnt.fitted == learnt.held_out == learnt.parts[right] == 1
-        assert learnt.parts["bm25" if right == "dense" else "dense"] < 1
-
-    def test_fitted_is_never_under_the_best_part(self):
-        runs, gold = self.labelled(9, "dense")
-        other_runs, other_gold = self.labelled(6, "bm25")
-        learnt = learn_weights(runs + other_runs, gold + other_gold)
-        assert learnt.fitted >= max(learnt.parts.values())
-
-    def test_held_out_does_not_see_its_own_fold(self):
-        """Five folds whose majorities all vote against the fold itself: fitting would look better than it is."""
-        runs, gold = [], []
-        for i in range(10):
-            one_runs, one_gold = self.labelled(1, "dense" if i % 2 else "bm25")
-            runs += one_runs
-            gold += one_gold
-        learnt = learn_weights(runs, gold, folds=10)
-        assert learnt.held_out < learnt.fitted
-
-    def test_the_weights_reproduce_the_fit(self):
-        runs, gold = self.labelled(12, "dense")
-        learnt = learn_weights(runs, gold)
-        fuser = ConvexFuser(weights=learnt.weights)
-        mean = sum(ndcg([h.chunk.id for h in fuser.combine(r, 10)], g) for r, g in zip(runs, gold)) / len(runs)
-        assert mean == pytest.approx(learnt.fitted)
-
-    def test_refusals(self):
-        runs, gold = self.labelled(5, "dense")
-        for args, match in (
-            ((runs, gold[:-1]), "5 runs but 4"),
-            ((runs[:3], gold[:3]), "3 questions are too few"),
-            ((runs, [*gold[:-1], set()]), "question 4 has no relevant chunk"),
-        ):
-            with pytest.raises(ConfigError, match=match):
-                learn_weights(*args)
-
-    def test_simplex(self):
-        points = list(simplex(3, 4))
-        assert len(points) == len(set(points)) == 15
-        assert all(sum(point) == 1 for point in points)
-
-    def test_ndcg_by_hand(self):
-        assert ndcg(["x", "a"], {"a"}) == pytest.approx(1 / 1.584962500721156)
-        assert ndcg(["a", "b"], {"a", "b"}) == 1
-        assert ndcg(["x"] * 10 + ["a"], {"a"}) == 0
 
 
 @pytest.mark.parametrize("name", ["adaptive", "event_aware"])
