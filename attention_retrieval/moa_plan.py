@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, ValidationInfo, model_validator
+from pydantic import BeforeValidator, ConfigDict, FiniteFloat, ValidationInfo, model_validator
 
 from fovea.attention_retrieval.head_files import json_of, rectangular
+from fovea.rag.written import Written
 
 
-class Plan(BaseModel):
+class Plan(Written):
     """A rule for each query head, a row a layer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

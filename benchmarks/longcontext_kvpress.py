@@ -2,13 +2,15 @@
 
     python -m venv KV && KV/bin/pip install kvpress torch pyyaml pydantic rich
     PYTHONPATH=. KV/bin/python -m benchmarks.longcontext_kvpress --model smollm2 [--lengths 2048]
-        [--tasks needle,multi_key] [--keep 0.5 0.25] [--decode 32] [--samples 1] [--text PATH] [--json]
+        [--tasks needle,multi_key] [--depths 0.25 0.5] [--keep 0.5 0.25] [--decode 32] [--samples 1] [--text PATH]
+        [--json]
 
 kvpress 0.5 wants transformers < 5.3 and Fovea a later one, so it runs in an environment of its own, with the parts of
 this project that need neither. A peer drops what it scores lowest when the text is read, by layer and kv head. Texts,
 positions, seeds, answers' tokens and judging are `fovea bench longcontext`'s; a prompt is read once, whole, since a
 press looks at its first call alone, and each press takes its own from that reading. What it drops before a question is
-read is gone: the texts of `needle` end in their question, those of `multi_key` are asked about afterwards.
+read is gone: the texts of `needle` end in their question, those of `multi_key` are asked about afterwards. kvpress's
+DuoAttention is not among them: it fetches a table for six models by name, or BookSum to score another model's heads by.
 
 "prefill s": processor seconds of reading, with the press's own; "decode ms": the median of steps that all methods take
 in turn. Both are beside `full`, measured in the same run: set against Fovea's as ratios.
@@ -26,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from kvpress import BasePress, ExpectedAttentionPress, SnapKVPress, StreamingLLMPress
+from kvpress import BasePress, ExpectedAttentionPress, KnormPress, SnapKVPress, StreamingLLMPress
 from transformers import DynamicCache
 
 from fovea.pipelines.bench.longcontext import files, haystacks
@@ -36,7 +38,7 @@ from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.evaluation.value import means
 from fovea.rag.causal_lm import CausalLM, load
 
-PRESSES = (SnapKVPress, StreamingLLMPress, ExpectedAttentionPress)
+PRESSES = (SnapKVPress, StreamingLLMPress, ExpectedAttentionPress, KnormPress)
 FULL, WARM = "full (kvpress's environment)", 2
 
 
@@ -147,8 +149,9 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--lengths", type=int, nargs="+", default=[2048])
     parser.add_argument("--tasks", default="needle,multi_key")
+    parser.add_argument("--depths", type=float, nargs="+", help="where facts are hidden (each task's own)")
     parser.add_argument("--keep", type=float, nargs="+", default=[0.5, 0.25])
-    parser.add_argument("--decode", type=int, default=32)
+    parser.add_argument("--decode", type=int, default=32, help="timed steps; 0 times nothing")
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--text", type=Path, help="what facts are hidden in (made-up prose)")
     parser.add_argument("--seed", type=int, default=0)
@@ -158,8 +161,8 @@ def main() -> None:
     lm, haystack = load(args.model), haystacks.of(args.text and args.text.read_text("utf-8"))
     rows: list[Row] = []
     for length in args.lengths:
-        rows += timed(lm, length, haystack, args)
-        for task in files.chosen(args.tasks, None, None):
+        rows += timed(lm, length, haystack, args) if args.decode else []
+        for task in files.chosen(args.tasks, None, args.depths):
             rows += answered(lm, task, length, haystack, args)
     print(show(rows, as_json=args.json))
 

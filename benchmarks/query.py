@@ -4,7 +4,8 @@
 
 The library is filled with real chunk texts (the example library, repeated with numbers so that no two are equal) and
 clustered unit vectors of the encoder's size; searching does not care what a vector means. Reported, in milliseconds of
-wall time: `retrieve` as a whole, the store's own search inside it, the encoder, and the rest, which is the framework.
+wall time: `retrieve` as a whole, the store's own search inside it, the encoder, and the rest, which is the framework;
+where both search, with `calibrated` fusion and with `adaptive`, the default, which reads chunks.
 Also: `fovea --help` and `fovea ask` on a warm store, process start included.
 """
 
@@ -26,6 +27,7 @@ from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library.library import Library, SourceRow, vector_key
 
 LIBRARY = Path(__file__).resolve().parents[1] / "examples" / "library"
+FUSED = ("calibrated", "adaptive")
 
 
 def main() -> None:
@@ -75,8 +77,9 @@ def retrieve_rows(args: argparse.Namespace) -> Iterator[Row]:
     questions = [" ".join(texts[(i * 37) % len(texts)].split()[3:11]) + f" {i}" for i in range(args.queries)]
     settings = {"chunks": args.chunks, "index": args.index}
     with tempfile.TemporaryDirectory() as folder:
-        for names in (["dense"], ["bm25"], ["dense", "bm25"]):
+        for names, fuse in ((["dense"], ""), (["bm25"], ""), *((["dense", "bm25"], fuse) for fuse in FUSED)):
             stages = {"store": {"use": "embedded", "index": args.index}, "retrieve": names}
+            stages |= {"fuse": fuse} if fuse else {}
             with Pipeline(base=folder, **stages) as pipeline:
                 if names == ["dense"]:
                     fill(pipeline, args.chunks, texts)
@@ -84,7 +87,7 @@ def retrieve_rows(args: argparse.Namespace) -> Iterator[Row]:
                 times = np.array([timed(pipeline, q) for q in questions]) * 1000
                 what = ("retrieve", "encode", "search", "framework")
                 for name, column in zip(what, times.T):
-                    yield from quantiles(f"{'+'.join(names)}: {name}", column, settings)
+                    yield from quantiles(f"{'+'.join(names)}{fuse and f', {fuse}'}: {name}", column, settings)
 
 
 def quantiles(method: str, milliseconds: np.ndarray, settings: dict) -> Iterator[Row]:

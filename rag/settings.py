@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic_core import PydanticCustomError
+
+from fovea.rag.written import Written
 
 T = TypeVar("T")
 
@@ -19,7 +22,7 @@ class SpeedMark:
 SpeedOnly = Annotated[T, SpeedMark()]
 
 
-class Settings(BaseModel):
+class Settings(Written):
     """A kind, a name, and fields that are settings."""
 
     model_config = ConfigDict(
@@ -30,6 +33,13 @@ class Settings(BaseModel):
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
     """Raise it when the same settings begin to give other results: cached results of the old code are then unused."""
+
+    @field_validator("*")
+    @classmethod
+    def _of_64_bits(cls, value: Any) -> Any:
+        if _too_long(value):
+            raise PydanticCustomError("int_size", "Input should be a whole number of at most 64 bits")
+        return value
 
     def settings(self, *, speed: bool = True) -> dict[str, Any]:
         """The settings as plain data with `use`, ready for YAML; `speed=False` leaves out what only changes speed."""
@@ -52,6 +62,12 @@ class Settings(BaseModel):
         told = self.settings(speed=False)
         within = {key: value.fingerprint for key in told if isinstance(value := getattr(self, key, None), Settings)}
         return fingerprint({"kind": self.kind, "version": self.version, **told, **within, **content})
+
+
+def _too_long(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_too_long, value))
+    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
 
 
 def _plain(value: Any, speed: bool) -> Any:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fovea.rag.component import Component
+from fovea.rag.placed import NameOrPath
 from fovea.rag.requirements import Requirement, package
 from fovea.rag.trained import READER, Trained, load
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Weighted(Component):
     """Loads weights on first use. Stands before the kind: `class LearnedRetriever(Weighted, Retriever)`."""
 
-    weights: str
+    weights: NameOrPath
     """The name of shipped weights, or the path of one's own."""
 
     @cached_property

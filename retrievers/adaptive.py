@@ -29,9 +29,10 @@ class AdaptiveFuser(Fuser, name="adaptive"):
     - `b`: what the other lists give, `(s - last) / best` each
     - `f`: how flat those are, 0 to 1: what their last hit scored as a share of their best, in mean. Words that many
       chunks hold alike tell little, so meaning counts more
-    - `c`: the share of the question's word stems, each by the rarity of its word, that the chunk holds. Stems are
-      first letters (`fovea.rag.stems`), so that forms of a word that lexical search tells apart meet here; words such
-      as "the" are left out. Of the first `read` chunks, by `calibrated` fusion of the same lists; of others it is 0
+    - `c`: the share of the question's word stems, each by the rarity of its word, that the chunk holds, or what is
+      said of its place (`situate`). Stems are first letters (`fovea.rag.stems`), so that forms of a word that lexical
+      search tells apart meet here; words such as "the" are left out. Of the first `read` chunks, by `calibrated` fusion
+      of the same lists; of others it is 0
 
     The numbers were chosen by coordinate ascent on nDCG@10, with whole sets of questions left out in turn
     (docs/retrievers.md); `fovea tune fusion` chooses them on questions of one's own.
@@ -44,7 +45,7 @@ class AdaptiveFuser(Fuser, name="adaptive"):
     words: NonNegativeFloat = 1.5
     """Weight of the other lists' scores, as shares of their best."""
     coverage: NonNegativeFloat = 4.5
-    """Weight of the question's stems that a chunk holds; 0 reads no text."""
+    """Weight of the question's stems that a chunk or its situation holds; 0 reads no text."""
     read: PositiveInt = 30
     """Chunks whose stems are looked at."""
     weights: Weights = {}
@@ -83,15 +84,17 @@ class AdaptiveFuser(Fuser, name="adaptive"):
 
 
 def coverage(question: str, chunks: Sequence[Chunk], corpus: Corpus) -> dict[str, float]:
-    """By id of each chunk, the share of the question's stems that it holds, each by its word's rarity, 0 to 1."""
+    """By id of each chunk, the share of the question's stems that it or its situation holds, each by its word's rarity,
+    0 to 1.
+    """
     asked: dict[str, float] = {}
     for word, rarity in corpus.rarity([w for w in dict.fromkeys(words(question)) if w not in COMMON]).items():
         asked[word[:STEM]] = max(rarity, asked.get(word[:STEM], 0.0))
     if not asked:
         return {}
     total, found = sum(asked.values()), {}
-    for chunk in chunks:
-        text = _folded(chunk.text)
+    for chunk, said in zip(chunks, corpus.situations(chunks)):
+        text = _folded(f"{said}\n{chunk.text}" if said else chunk.text)
         found[chunk.id] = sum(rarity for stem, rarity in asked.items() if holds(text, stem)) / total
     return found
 

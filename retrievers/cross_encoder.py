@@ -20,6 +20,7 @@ from fovea.rag.corpus import Corpus
 from fovea.rag.engines import has_gpu, load_torch
 from fovea.rag.errors import ModelError
 from fovea.rag.models import locate
+from fovea.rag.placed import NameOrPath
 from fovea.rag.recipe import NO_LIMIT, Recipe
 from fovea.rag.requirements import Requirement, model
 from fovea.rag.retrieval import Refiner
@@ -41,7 +42,7 @@ class CrossEncoderRefiner(Refiner, name="cross_encoder"):
     gives: ClassVar[frozenset[str]] = frozenset({"probabilities"})
     packages: ClassVar[Mapping[str, str]] = {"sentence_transformers": "models"}
 
-    model: str = "cross-encoder/ms-marco-MiniLM-L-6-v2"
+    model: NameOrPath = "cross-encoder/ms-marco-MiniLM-L-6-v2"
     """A folder, or a hub name, of a sequence classifier with one label."""
     top_n: PositiveInt = 50
     """How many hits are read; each costs a run of the model."""

@@ -25,6 +25,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from fovea.rag import trace
 from fovea.rag.corpus import Corpus
+from fovea.rag.placed import NameOrPath
 from fovea.rag.types import Hit, Query
 from fovea.retrievers.bm25 import BM25Retriever
 from fovea.retrievers.calibrated import CalibratedFuser
@@ -76,7 +77,7 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
     packages: ClassVar[Mapping[str, str]] = {"dateparser": "time"}
     similarity: ClassVar[bool] = False
 
-    weights: str = "event_aware"
+    weights: NameOrPath = "event_aware"
     """The name of shipped weights, or the path of one's own."""
     feed: Path | None = None
     """A file of events, JSON lines with `text`, `start` and maybe `end`, `about`, `entities`, `weight`."""

@@ -15,6 +15,7 @@ from fovea.rag.component import Component, SpeedOnly
 from fovea.rag.corpus import Corpus
 from fovea.rag.filters import matches
 from fovea.rag.models import locate
+from fovea.rag.placed import NameOrPath
 from fovea.rag.recipe import Recipe
 from fovea.rag.requirements import Requirement, model
 from fovea.rag.retrieval import Retriever
@@ -44,7 +45,7 @@ class LearnedSparseRetriever(Retriever, name="learned_sparse"):
 
     packages: ClassVar[Mapping[str, str]] = {"sentence_transformers": "models"}
 
-    model: str
+    model: NameOrPath
     """A folder or a hub name, such as `naver/splade-v3`."""
     max_active_dims: PositiveInt | None = None
     """Keep a vector's so many highest weights; left out, what the model's own settings say."""

@@ -27,6 +27,7 @@ from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import ConfigError
+from fovea.rag.placed import NameOrPath
 from fovea.rag.types import Query
 from fovea.rag.wordpieces import ModelTokenizer
 from fovea.retrievers.learned import LearnedRetriever
@@ -56,7 +57,7 @@ class LexSemBridgeRetriever(LearnedRetriever, name="lexsembridge"):
     What the paper's forms gain over `dense` is little; the cards of the weights say how much.
     """
 
-    weights: str = "lexsembridge_slr"
+    weights: NameOrPath = "lexsembridge_slr"
     """The name of shipped weights, or the path of one's own. They say which w."""
 
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:

@@ -23,6 +23,7 @@ from fovea.rag.encoders.by_texts import Reading, reading
 from fovea.rag.engines import load_torch
 from fovea.rag.errors import ConfigError, ModelError
 from fovea.rag.models import locate
+from fovea.rag.placed import NameOrPath
 from fovea.rag.recipe import Recipe
 from fovea.rag.requirements import Requirement, model
 from fovea.rag.retrieval import Refiner
@@ -46,7 +47,7 @@ class MaxSimRefiner(Refiner, name="maxsim"):
 
     packages: ClassVar[Mapping[str, str]] = {"sentence_transformers": "models"}
 
-    model: str
+    model: NameOrPath
     """A folder or a hub name, such as `lightonai/GTE-ModernColBERT-v1`."""
     top_n: PositiveInt = 50
     """How many hits are read."""

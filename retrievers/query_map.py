@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fovea.rag.corpus import Corpus
+from fovea.rag.placed import NameOrPath
 from fovea.rag.types import Query
 from fovea.retrievers.learned import LearnedRetriever
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class QueryMapRetriever(LearnedRetriever, name="query_map"):
     """The chunks nearest to the mapped vector of the question. O(dim^2) beside the search."""
 
-    weights: str = "query_map"
+    weights: NameOrPath = "query_map"
     """The name of shipped weights, or the path of one's own."""
 
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:

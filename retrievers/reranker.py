@@ -22,6 +22,7 @@ from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import ConfigError
+from fovea.rag.placed import NameOrPath
 from fovea.rag.retrieval import Refiner
 from fovea.rag.trained import Trained
 from fovea.rag.types import Hit, Query
@@ -41,7 +42,7 @@ class Reranker(Weighted, Refiner, name="reranker"):
 
     gives: ClassVar[frozenset[str]] = frozenset({"probabilities"})
 
-    weights: str = "reranker"
+    weights: NameOrPath = "reranker"
     """The name of shipped weights, or the path of one's own."""
     top_n: PositiveInt = 20
     """How many hits are read."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fovea.rag.corpus import Corpus
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
+from fovea.rag.placed import NameOrPath
 from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Query
 from fovea.rag.windows import scaled
@@ -34,9 +35,9 @@ class SitEmbRetriever(QueryMapRetriever, name="sitemb"):
 
     situated_by: ClassVar[str] = "sitemb"
 
-    weights: str = "sitemb"
+    weights: NameOrPath = "sitemb"
     """The name of shipped weights, or the path of one's own; unused with `model`."""
-    model: str = ""
+    model: NameOrPath = ""
     """The situated model of the situator, in place of the weights."""
 
     @cached_property

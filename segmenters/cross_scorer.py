@@ -14,15 +14,17 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field, PositiveInt
 
 from fovea.rag import trace
 from fovea.rag.engines import no_bars
 from fovea.rag.errors import ModelError, require
 from fovea.rag.models import locate
+from fovea.rag.placed import NameOrPath
 from fovea.rag.recipe import NO_LIMIT, Recipe
 from fovea.rag.requirements import Requirement, model, package
 from fovea.rag.wordpieces import readable
+from fovea.rag.written import Written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,12 +33,12 @@ _SAME = re.compile(r"same|consec|positive|true|yes|^1$", re.IGNORECASE)
 _UNNAMED = re.compile(r"LABEL_\d+")
 
 
-class CrossScorer(BaseModel):
+class CrossScorer(Written):
     """A classifier of pairs of paragraphs; loads on first use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model: str
+    model: NameOrPath
     """A folder, or a hub name; one without an organisation is of `dennlinger`."""
     batch_size: PositiveInt = 16
     """Pairs in one batch."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from fovea.rag.placed import NameOrPath
 from fovea.rag.segmenter import Cut
 from fovea.segmenters.gaps import Probability
 from fovea.segmenters.learned import LearnedSegmenter
@@ -62,7 +63,7 @@ SURE = 8.0
 class DialogueSegmenter(LearnedSegmenter, name="dialogue"):
     """Cuts between turns where the subject changes. O(turns * dim), and O(turns * 800) for the lengths."""
 
-    weights: str = "dialogue"
+    weights: NameOrPath = "dialogue"
     """The name of shipped weights, or the path of one's own."""
     mean_turns: Annotated[float, Field(gt=1)] | None = None
     """Turns of a segment on average, where that is known. Left out, the text decides."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
+from fovea.rag.placed import NameOrPath
 from fovea.rag.segmenter import Cut, Segmenter
 from fovea.rag.types import Document
 from fovea.rag.weighted import Weighted
@@ -40,7 +41,7 @@ _WORD = re.compile(r"\S")
 class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
     """Segments of about `target` bytes that end at the strongest sentence ends, or where there are none, phrases."""
 
-    weights: str = "hnet_bytes"
+    weights: NameOrPath = "hnet_bytes"
     """The name of shipped weights, or the path of one's own."""
     target: PositiveInt = 1000
     """Bytes that a segment aims at; it has half to one and a half times as many wherever there is a place to cut."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fovea.rag.placed import NameOrPath
 from fovea.segmenters.learned import LearnedSegmenter
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ APART = 3
 class HNetSentenceSegmenter(LearnedSegmenter, name="hnet_sentence"):
     """Cuts where what was said and what comes oppose each other; texts under eight units stay whole."""
 
-    weights: str = "hnet_sentence"
+    weights: NameOrPath = "hnet_sentence"
 
     def scores(self, units: Units, encoder: Encoder) -> np.ndarray:
         """The p of each gap: float32 `(gaps,)`. O(units * dim^2)."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field, PositiveInt
+
+from fovea.rag.written import Written
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class Lengths(BaseModel):
+class Lengths(Written):
     """P(length) for lengths 1, 2, ...
 
     geometric     p (1 - p)^(l - 1), p = 1 / mean          no memory: shifts what counts as a boundary, no more

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fovea.rag.placed import NameOrPath
 from fovea.segmenters.gaps import Probability
 from fovea.segmenters.learned import LearnedSegmenter
 
@@ -30,7 +31,7 @@ class PointerSegmenter(LearnedSegmenter, name="pointer"):
     bring the one that served best in either case, and scores are shifted so that it becomes a half.
     """
 
-    weights: str = "pointer"
+    weights: NameOrPath = "pointer"
     """The name of shipped weights, or the path of one's own."""
     threshold: Probability = 0.5
     """The least score of a boundary."""

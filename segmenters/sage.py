@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
+from fovea.rag.placed import NameOrPath
 from fovea.segmenters.gaps import Probability
 from fovea.segmenters.learned import LearnedSegmenter
 
@@ -40,7 +41,7 @@ class SageSegmenter(LearnedSegmenter, name="sage"):
     are marked, and few without.
     """
 
-    weights: str = "sage"
+    weights: NameOrPath = "sage"
     """The name of shipped weights, or the path of one's own."""
     threshold: Probability | None = None
     """Cut where S is lower. Left out, a half where any gap may be a boundary; where only ends of paragraphs may, what

@@ -19,6 +19,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from fovea.rag.placed import NameOrPath
 from fovea.rag.requirements import Requirement
 from fovea.rag.trained import Trained, load
 from fovea.segmenters.cross_scorer import CrossScorer
@@ -43,7 +44,7 @@ TIE = 0.001
 class TopicalChangeSegmenter(LearnedSegmenter, name="topical_change"):
     """Cuts between paragraphs that are not on one topic. O(units * dim), or a run of the model for each paragraph."""
 
-    weights: str | tuple[str, ...] = "topical_change"  # type: ignore[assignment]
+    weights: NameOrPath | tuple[NameOrPath, ...] = "topical_change"  # type: ignore[assignment]
     """The name of shipped weights, or the path of one's own; several make an ensemble."""
     scorer: CrossScorer | None = None
     """A cross-encoder to ask in place of the weights."""

@@ -38,7 +38,7 @@ class FastScanEngine(Engine, name="fast_scan"):
     """The part of the keys that each query reads exactly."""
     sample: PositiveInt = 8192
     """Keys that codes are learned from."""
-    steps: PositiveInt = 12
+    steps: Annotated[int, Field(ge=1, le=1000)] = 12
     """Steps of k-means for each group of `dims` numbers."""
 
     def build(self, keys: Keys, queries: np.ndarray | None, *, seed: int = 0) -> FastScanIndex:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import Field
 
 from fovea.attention_retrieval.index.engine import Engine, Found, Index, Keys
 from fovea.attention_retrieval.index.faiss_alone import faiss_alone
@@ -14,6 +14,7 @@ from fovea.attention_retrieval.index.ivf import spans
 from fovea.attention_retrieval.index.state import part, within
 from fovea.rag.errors import ModelError
 
+Beam = Annotated[int, Field(ge=1, le=1 << 20)]
 MOST_LEVELS = 64
 """Layers of a graph that nothing drew: each is a hundredth of the one below."""
 
@@ -29,11 +30,11 @@ class HnswEngine(Engine, name="hnsw"):
 
     packages: ClassVar[Mapping[str, str]] = {"faiss": "faiss"}
 
-    links: PositiveInt = 32
+    links: Annotated[int, Field(ge=1, le=512)] = 32
     """Links a node (M); twice as many in the lowest layer."""
-    ef_build: PositiveInt = 40
+    ef_build: Beam = 40
     """Nodes kept in view while linking (efConstruction)."""
-    ef: PositiveInt = 256
+    ef: Beam = 256
     """Nodes kept in view while searching (efSearch), at least k."""
 
     def build(self, keys: Keys, queries: np.ndarray | None, *, seed: int = 0) -> HnswIndex:

@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import ConfigDict, Field, PositiveFloat
 
 from fovea.attention_retrieval.corrections.act import ActCorrection
 from fovea.attention_retrieval.probes.through import Called, through
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.errors import ConfigError
 from fovea.rag.progress import bar
+from fovea.rag.written import Written
 
 FIRST = 2
 """Layers before this one are left as they are."""
 
 
-class Gains(BaseModel):
+class Gains(Written):
     """Heads of a model that gain where their sinks in mid-text are taken down, as ACT finds them, one at a time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -20,18 +20,19 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.moa_plan import Plan
 from fovea.attention_retrieval.probes.passkeys import Passkeys
 from fovea.attention_retrieval.probes.through import Called, through
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.errors import ConfigError, require
+from fovea.rag.written import Written
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Spans(BaseModel):
+class Spans(Written):
     """A span's rule for each head of a model, as MoA chooses them, on passkeys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fovea.attention_retrieval.attend import attend, attend_columns, merge
 from fovea.attention_retrieval.cache.prompt import blocks
@@ -25,9 +25,10 @@ from fovea.attention_retrieval.prefill.sale import LEAST, SALE
 from fovea.attention_retrieval.probes.through import Called, through
 from fovea.rag.causal_lm import CausalLM
 from fovea.rag.errors import ConfigError
+from fovea.rag.written import Written
 
 
-class Taus(BaseModel):
+class Taus(Written):
     """Thresholds of a model's query heads, as SALE calibrates them, on passkeys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -16,9 +16,10 @@ sparse attention with routing transformers", TACL 2021, arXiv 2003.05997)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from fovea.attention_retrieval.index.blas import one_thread
 from fovea.attention_retrieval.index.kmeans import kmeans
@@ -37,7 +38,7 @@ SIZE = 16
 class RoutingSelection(ReadingSelection, name="routing"):
     """The balanced clusters that a kv head's queries point at."""
 
-    width: PositiveInt = 64
+    width: Annotated[int, Field(ge=1, le=SEGMENT)] = 64
     """Rows of a cluster: of a segment that is shorter, all of them."""
 
     steps: PositiveInt = 4

@@ -12,6 +12,7 @@ from fovea.pipelines.answering.probing import HEADS, NEAR, known
 from fovea.rag.causal_lm import ORGANISATION, load
 from fovea.rag.component import Component
 from fovea.rag.content import content_of
+from fovea.rag.placed import NameOrPath
 from fovea.rag.requirements import Requirement, model
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Pointing(Component):
 
     packages: ClassVar[Mapping[str, str]] = {"torch": "local", "transformers": "local"}
 
-    model: str
+    model: NameOrPath
     """A folder, `smollm2` (`fovea models get smollm2`), or the name of a model on the hub: best the generator's own."""
     most_heads: PositiveInt = HEADS
     """How many of the heads that point at evidence are looked through, at most (`fovea heads MODEL`)."""

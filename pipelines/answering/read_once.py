@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import ByteSize, ConfigDict, Field
 
 from fovea.attention_retrieval.attention import Attention
 from fovea.attention_retrieval.rounding import Dtype
@@ -36,6 +36,7 @@ from fovea.rag.errors import ConfigError, QueryError
 from fovea.rag.filters import matches
 from fovea.rag.segmenter import Cut
 from fovea.rag.types import Document, Hit, Query, Span
+from fovea.rag.written import Written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,7 @@ ROUNDS = 5
 """Attempts to cut a document into parts that fit with all that stands around them."""
 
 
-class Memory(BaseModel):
+class Memory(Written):
     """Where what was read is kept, how, and how much of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +92,16 @@ def attention_for(given: Attention | None, dtype: Dtype | None) -> Attention:
     if "dtype" not in type(given).model_fields:
         raise ConfigError(f"memory.dtype: attention {given.name} keeps no keys of a dtype", fix="leave out dtype")
     return given.model_copy(update={"dtype": dtype})
+
+
+def check_of_passages(attention: Attention | None) -> None:
+    """Raise ValueError for a setting that has no effect on passages, which are read alone."""
+    heads = getattr(attention, "heads", None)
+    if getattr(attention, "prefill", None):
+        raise ValueError("attention.prefill has no effect: passages are read with full attention: leave out one")
+    asking = f"heads: {{use: {heads.name}}}" if heads and getattr(heads, "queries", 0) else ""
+    if asking := "evict" if getattr(attention, "evict", None) else asking:
+        raise ValueError(f"attention.{asking} looks at queries, which are not kept of passages: leave out one")
 
 
 def texts_for(lm: CausalLM, attention: Attention, memory: Memory, content: str) -> Texts:

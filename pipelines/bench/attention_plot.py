@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fovea.pipelines.evaluation.measurements import Row
 from fovea.rag.errors import ConfigError
+from fovea.rag.write_whole import write_whole
 
 WIDE, HIGH, LEFT, BELOW, RIGHT, ABOVE = 760, 440, 62, 52, 170, 42
 INKS = ("#2563a8", "#d1651c", "#2e8b57", "#b3324b", "#7a52a8", "#8a6d2f", "#3c9aa5", "#c2559b", "#5b6770", "#84a52e")
@@ -95,10 +96,6 @@ def _up(bottom: float, place: Place, low: float) -> list[str]:
 
 
 def save(path: Path, rows: Sequence[Row], k: int, title: str) -> None:
-    """Write the picture, whole. Raises ConfigError for a name that does not end in .svg."""
-    from fovea.rag.write_whole import write_whole
-
-    if path.suffix.lower() != ".svg":
-        raise ConfigError("pictures are drawn as SVG", where="--plot", got=str(path), fix=f"--plot {path.stem}.svg")
+    """Write the picture, whole."""
     text = draw(rows, k, title)
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))

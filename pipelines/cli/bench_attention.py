@@ -49,13 +49,11 @@ def attention(args: argparse.Namespace) -> str:
     from fovea.pipelines.bench.attention_heads import Plan
     from fovea.pipelines.bench.attention_methods import chosen
     from fovea.pipelines.evaluation.measurements import show
-    from fovea.rag.errors import ConfigError
 
     methods = chosen(args.engines, sweep=args.sweep, correct=args.correct)
     names = ("k", "steps", "tokens", "sinks", "window", "layers", "heads", "repeat", "threads", "seed")
     plan = Plan(dtype=args.store, **{name: getattr(args, name) for name in names})
-    if args.plot is not None and args.plot.suffix.lower() != ".svg":
-        raise ConfigError("pictures are drawn as SVG", where="--plot", fix=f"--plot {args.plot.stem}.svg")
+    svg(args.plot)
     found: list[Row] = []
     for dump in [Dump.open(path) for path in args.data]:
         found += tables(args, dump, methods, plan)
@@ -84,6 +82,14 @@ def tables(args: argparse.Namespace, dump: Dump, methods: list[Method], plan: Pl
     if args.drift:
         found += drift(dump, single, plan, args.drift)
     return found
+
+
+def svg(path: Path | None) -> None:
+    """Refuse another kind of picture, before anything is measured."""
+    from fovea.rag.errors import ConfigError
+
+    if path is not None and path.suffix.lower() != ".svg":
+        raise ConfigError("pictures are drawn as SVG", where="--plot", got=str(path), fix=f"--plot {path.stem}.svg")
 
 
 def positive(text: str) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.pipelines.cli.bench_attention import natural, numbers, positive
+from fovea.pipelines.cli.bench_attention import natural, numbers, positive, svg
 from fovea.pipelines.cli.warned import add_quiet
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def configure_longcontext(one: argparse.ArgumentParser) -> None:
     one.add_argument("--seed", type=natural, default=0, help="of what is drawn (0)")
     told = "also a table by bytes: memory_ratio, agreement, tasks, and whether all is held"
     one.add_argument("--memory", action="store_true", help=told)
+    told = "draw KL against bytes and against time, with the Pareto front: an .svg"
+    one.add_argument("--plot", type=Path, metavar="FILE", help=told)
     one.add_argument("--json", action="store_true", help="print the rows as JSON")
     add_quiet(one)
 
@@ -51,13 +53,14 @@ def longcontext(args: argparse.Namespace) -> str:
 
     from fovea.pipelines.answering.probing import with_tables
     from fovea.pipelines.bench.attention_measure import threads
-    from fovea.pipelines.bench.longcontext import files, haystacks, memory, speed
+    from fovea.pipelines.bench.longcontext import files, front, haystacks, memory, speed
     from fovea.pipelines.bench.longcontext.methods import chosen
     from fovea.pipelines.bench.longcontext.twins import Twins
     from fovea.pipelines.cli.capture import text_of
     from fovea.pipelines.evaluation.measurements import show
     from fovea.rag.causal_lm import load
 
+    svg(args.plot)
     chosen(args.methods, args.threads)  # a wrong name is said before the model is loaded
     tasks = files.chosen("none" if args.read == "drawn" and args.tasks is None else args.tasks, args.data, args.depths)
     haystack = haystacks.of(None if args.text is None else text_of(args.text))
@@ -70,6 +73,8 @@ def longcontext(args: argparse.Namespace) -> str:
     with threads(args.threads):
         speed.warm(twins, methods, speed.text_ids(twins, haystack, 0, args.seed))
         found = list(_rows(args, twins, methods, plan, (tasks, haystack)))
+    if args.plot is not None:
+        front.save(args.plot, found)
     shown = show(found, as_json=args.json)
     return shown if args.json or not args.memory else f"{shown}\n\n{memory.table(found)}"
 

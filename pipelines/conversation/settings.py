@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic import ConfigDict, NonNegativeInt
+
+from fovea.rag.written import Written
 
 
-class Conversation(BaseModel):
+class Conversation(Written):
     """What is made of what was said before a question."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -56,7 +56,7 @@ class ExtractiveGenerator(Generator, name="extractive"):
     max_sentences: PositiveInt = 3
     """The most sentences of an answer."""
 
-    floor: float = Field(default=0.3, ge=0, le=1)
+    floor: float = Field(default=0.4, ge=0, le=1)
     """The least score of an answer's best sentence; 0 answers whatever comes back."""
 
     share: float = Field(default=0.75, ge=0, le=1)

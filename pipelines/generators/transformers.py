@@ -20,7 +20,7 @@ from fovea.pipelines.answering.attended import looked_at
 from fovea.pipelines.answering.citing import cite
 from fovea.pipelines.answering.held import Held
 from fovea.pipelines.answering.prompt import INSTRUCTION, messages
-from fovea.pipelines.answering.read_once import Memory, ReadOnce, attention_for, texts_for
+from fovea.pipelines.answering.read_once import Memory, ReadOnce, attention_for, check_of_passages, texts_for
 from fovea.pipelines.answering.reasoning import Listening, opens
 from fovea.pipelines.answering.refusals import NO_ANSWER
 from fovea.rag import trace
@@ -31,6 +31,7 @@ from fovea.rag.corpus import Corpus
 from fovea.rag.errors import ModelError, QueryError
 from fovea.rag.generation import Generator
 from fovea.rag.look import Look
+from fovea.rag.placed import NameOrPath
 from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Answer, Hit, Query
 
@@ -54,7 +55,7 @@ class TransformersGenerator(Generator, name="transformers"):
     packages: ClassVar[Mapping[str, str]] = {"torch": "local", "transformers": "local"}
     replies: ClassVar[bool] = True
 
-    model: str
+    model: NameOrPath
     """A folder, `smollm2` (`fovea models get smollm2`), or the name of a model on the hub: `ORG/NAME`."""
 
     max_new_tokens: PositiveInt = 256
@@ -103,8 +104,7 @@ class TransformersGenerator(Generator, name="transformers"):
         if self.read == "passages":
             if self.memory.dtype == "int4":
                 raise ValueError("memory.dtype: passages are kept as bf16, int8 or fp32, not int4")
-            if self.attention and getattr(self.attention, "evict", None):
-                raise ValueError("attention.evict looks at queries, which are not kept of passages: leave out one")
+            check_of_passages(self.attention)
         elif self.recompute != type(self).model_fields["recompute"].default:
             raise ValueError("recompute is of passages that are read alone: read: passages, or leave it out")
         return self

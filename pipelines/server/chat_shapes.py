@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from fovea.pipelines.server.problems import Problem
 from fovea.pipelines.server.shapes import MOST_TURNS
+from fovea.rag.written import Written
 
 
-class Part(BaseModel):
+class Part(Written):
     """A part of a message; only texts can be asked."""
 
     model_config = ConfigDict(extra="allow")
@@ -19,7 +20,7 @@ class Part(BaseModel):
     text: str | None = None
 
 
-class Message(BaseModel):
+class Message(Written):
     """One message of the conversation."""
 
     model_config = ConfigDict(extra="allow")
@@ -35,14 +36,14 @@ class Message(BaseModel):
         return "\n".join(part.text or "" for part in self.content)
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(Written):
     """How a stream ends."""
 
     model_config = ConfigDict(extra="allow")
     include_usage: bool | None = False
 
 
-class Completion(BaseModel):
+class Completion(Written):
     """A question with the conversation before it, in OpenAI's shape."""
 
     model_config = ConfigDict(extra="allow")

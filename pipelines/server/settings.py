@@ -15,11 +15,12 @@ import os
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, ByteSize, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from fovea.pipelines.server.secret import digest
 from fovea.rag.errors import ConfigError, QueryError
 from fovea.rag.filters import All, Filter, compares, parse
+from fovea.rag.written import Written
 
 SHORTEST = 20
 """Characters of a key in an environment variable."""
@@ -42,7 +43,7 @@ Scope = Annotated[str, AfterValidator(bounded)]
 """A filter (docs/filters.md) that no request can widen; left out, every document."""
 
 
-class Key(BaseModel):
+class Key(Written):
     """Someone who may ask. The key itself never stands here: its SHA-256, or the variable that holds it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,7 +82,7 @@ class Key(BaseModel):
         return self
 
 
-class ServeSettings(BaseModel):
+class ServeSettings(Written):
     """How pipelines are served; the first pipeline's counts for all that are served with it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from fovea.rag.types import Document
+from fovea.rag.written import Written
 
 MOST_TURNS = 2000
 MOST_HITS = 1000
 
 
-class Turn(BaseModel):
+class Turn(Written):
     """One turn of a conversation."""
 
     model_config = ConfigDict(extra="forbid")
@@ -20,7 +21,7 @@ class Turn(BaseModel):
     content: str
 
 
-class Question(BaseModel):
+class Question(Written):
     """What is asked."""
 
     model_config = ConfigDict(extra="forbid")
@@ -49,7 +50,7 @@ class Ask(Question):
     stream: bool = Field(False, description="Whether the answer comes piece by piece, as server-sent events.")
 
 
-class Text(BaseModel):
+class Text(Written):
     """A document that is no file."""
 
     model_config = ConfigDict(extra="forbid")

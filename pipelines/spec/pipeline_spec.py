@@ -33,13 +33,14 @@ from fovea.rag.pooler import Pooler
 from fovea.rag.retrieval import Fuser, Refiner, Retriever
 from fovea.rag.segmenter import Segmenter
 from fovea.rag.situator import Situator
+from fovea.rag.written import Written
 
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
-class PipelineSpec(BaseModel):
+class PipelineSpec(Written):
     """Every stage from documents to a cited answer. The defaults need no key and no server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from fovea.pipelines.evaluation.value import Direction
 from fovea.pipelines.sweep.domain import Scalar
 from fovea.rag.generation import Generator
+from fovea.rag.written import Written
 
 FORMAT = 1
 
 
-class _Settings(BaseModel):
+class _Settings(Written):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 

@@ -24,6 +24,7 @@ from fovea.rag.encoders.loading import Loaded, Loading
 from fovea.rag.engines import cores
 from fovea.rag.errors import ConfigError, ModelError
 from fovea.rag.models import find, locate
+from fovea.rag.placed import NameOrPath
 from fovea.rag.recipe import Recipe
 from fovea.rag.requirements import Requirement, model, package
 from fovea.rag.windows import batches, joined, text_windows
@@ -50,7 +51,7 @@ class SentenceTransformerEncoder(Encoder, name="sentence_transformer"):
     The fingerprint names the model by its content (weights, vocabulary, settings), never by its name or place.
     """
 
-    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    model: NameOrPath = "sentence-transformers/all-MiniLM-L6-v2"
     """A folder, a name of `fovea models` (`minilm` is the default), or a hub name."""
     precision: Precision = "float32"
     """int8 rounds weights and activations (other vectors: measure what it costs in recall); bfloat16 needs a CPU that

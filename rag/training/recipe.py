@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from fovea.rag.written import Written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +38,7 @@ class Task(ABC):
         """What using the weights needs to know, as plain data: at least what the method's component reads."""
 
 
-class Recipe(BaseModel, ABC):
+class Recipe(Written, ABC):
     """How one method is trained: its fields are the settings of `fovea train KIND METHOD`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

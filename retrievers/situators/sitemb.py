@@ -28,6 +28,7 @@ from pydantic import Field, PositiveInt
 from fovea.rag import trace
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.errors import ConfigError
+from fovea.rag.placed import NameOrPath
 from fovea.rag.remember import RememberingEncoder
 from fovea.rag.requirements import Requirement, model
 from fovea.rag.types import Chunk, Document
@@ -50,9 +51,9 @@ class SitEmbSituator(Weighted, HeadingSituator, name="sitemb"):
     """`add` the residual, `none` for the words alone."""
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """How much the residual counts beside the chunk itself; 1 is what it was trained for."""
-    weights: str = "sitemb"
+    weights: NameOrPath = "sitemb"
     """The name of shipped weights, or the path of one's own; unused with `model`."""
-    model: str = ""
+    model: NameOrPath = ""
     """A situated sentence-transformers model, a folder or a hub name, in place of the weights."""
     group: PositiveInt = 16
     """Consecutive chunks that are one another's context, with `model`."""

@@ -11,9 +11,9 @@ from fovea.rag import registry
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ConfigError
 from fovea.rag.retrieval import Fuser, Retriever
-from fovea.rag.testing.corpus import sample_corpus
+from fovea.rag.testing.corpus import MemoryCorpus, sample_corpus
 from fovea.rag.testing.fusers import check_fused, check_fuser
-from fovea.rag.types import Chunk, Hit, Query
+from fovea.rag.types import Chunk, Document, Hit, Query, Span
 from fovea.retrievers.adaptive import AdaptiveFuser, coverage
 from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.convex import ConvexFuser
@@ -176,6 +176,17 @@ class TestAdaptive:
         held = coverage("What of the moon, the Danube, sails?", [chunk], CORPUS)[chunk.id]
         assert held == pytest.approx((rare["moon"] + rare["danube"]) / sum(rare.values()))
         assert coverage("What is it?", [chunk], CORPUS) == {}, "words that tell nothing"
+
+    def test_what_is_said_of_a_chunk_s_place_is_covered_too(self):
+        documents = [Document(name, "It was built in 1900.") for name in ("bridges", "towers")]
+        chunks = [d.chunk(Span(0, len(d.text))) for d in documents]
+        corpus = MemoryCorpus(documents, chunks, HashEncoder(), situations=["Bridges of the Danube", ""])
+        lists = {"dense": [Hit(chunks[1], 0.5), Hit(chunks[0], 0.5)], "bm25": []}
+        query = Query("When was the bridge of the Danube built?")
+        held = coverage(query.text, chunks, corpus)
+        assert held[chunks[0].id] == pytest.approx(1)
+        assert held[chunks[1].id] < 0.5
+        assert AdaptiveFuser().fuse(lists, 2, query, corpus)[0].chunk == chunks[0]
 
     def test_texts_beyond_the_first_are_not_read(self):
         chunks = [Chunk("x", i, i + 1, "moon") for i in range(4)]

@@ -67,18 +67,18 @@ COMPOSITIONS: Mapping[str, dict[str, Any]] = {
 
 def table(rows: Sequence[Row]) -> str:
     """Every method at every length, least bytes first, of what `fovea bench longcontext` has measured."""
-    names, lines = _names(rows), []
-    for length in dict.fromkeys(_length(row) for row in rows):
+    lines = []
+    for length in lengths(rows):
         here = [row for row in rows if _length(row) == length]
         tasks = list(dict.fromkeys(str(row.settings["task"]) for row in here if "task" in row.settings))
-        found = [(name, _of(here, name)) for name in names]
-        full = _of(here, "full")
+        found = figures(rows, length)
+        full = found.get("full", {})
         cells = [["method", "bytes", "top1", "kl", *tasks, "held"]]
-        for name, mine in sorted(found, key=lambda one: one[1].get("memory_ratio", 1.0)):
+        for name, mine in sorted(found.items(), key=lambda one: one[1].get("memory_ratio", 1.0)):
             if name == "full" or "memory_ratio" in mine:
                 kept = "" if name == "full" else "yes" if held(mine, full, tasks) else "no"
-                figures = [mine.get(column) for column in ("memory_ratio", "top1", "kl", *tasks)]
-                cells.append([name, *("-" if value is None else f"{value:.3f}" for value in figures), kept])
+                values = [mine.get(column) for column in ("memory_ratio", "top1", "kl", *tasks)]
+                cells.append([name, *("-" if value is None else f"{value:.3f}" for value in values), kept])
         widths = [max(map(len, column)) for column in zip(*cells)]
         lines += [f"{length} tokens: bytes as a share of bf16, and what is held of full attention", ""]
         lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
@@ -92,6 +92,17 @@ def held(mine: Mapping[str, float], full: Mapping[str, float], tasks: Sequence[s
     return told and mine.get("top1", 1.0) >= TOP1 and mine.get("kl", 0.0) <= KL
 
 
+def lengths(rows: Sequence[Row]) -> list[str]:
+    """Tokens, as `data` says them, in the order of the rows."""
+    return list(dict.fromkeys(_length(row) for row in rows))
+
+
+def figures(rows: Sequence[Row], length: str) -> dict[str, dict[str, float]]:
+    """Each method's figures at a length, in the order of the rows."""
+    here = [row for row in rows if _length(row) == length]
+    return {name: _of(here, name) for name in dict.fromkeys(row.method for row in rows)}
+
+
 def _of(rows: Sequence[Row], name: str) -> dict[str, float]:
     """A method's figures by metric, and by task that task's score."""
     found: dict[str, float] = {}
@@ -103,10 +114,6 @@ def _of(rows: Sequence[Row], name: str) -> dict[str, float]:
             elif row.metric not in ("same",) and not row.metric.startswith("depth") and "less" not in row.metric:
                 found[str(task)] = row.value
     return found
-
-
-def _names(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row.method for row in rows))
 
 
 def _length(row: Row) -> str:

@@ -134,6 +134,26 @@ def test_a_question_that_is_not_known_has_no_vote():
     assert set(range(112, 130)) & both[1] >= set(range(121, 129)), "what came after is evicted by its own queries"
 
 
+@pytest.mark.parametrize(
+    "evict", [{"use": "snapkv", "keep": 0.5, "window": 8}, {"use": "streaming", "window": 98, "sinks": 2}]
+)
+def test_a_prompt_that_is_read_in_pieces_keeps_what_it_keeps_at_once(evict):
+    """kvpress 0.5.5 shrinks the first piece alone, so that 200 tokens in four pieces keep 175 rows of the 100 that a
+    ratio of 0.5 asks for, and nothing says so: `findings/kvpress_first_call.sh`.
+    """
+    lm, ids, kept = model("llama, 4 to 1", "fovea_retrieval"), text(200), []
+    for pieces in ([200], [100, 100], [50] * 4):
+        cache = RetrievalCache(lm.config, Retrieval(evict=evict, **OWN))
+        with torch.inference_mode():
+            for piece in ids.split(pieces, dim=1):
+                lm(piece, **cache_argument(lm, cache))
+        cache.evict()
+        assert {head.rows for head in cache.report().heads} == {100}
+        kept.append([row.evicted.positions(0, 200) for row in cache._all_rows()])
+    for other in kept[1:]:
+        np.testing.assert_array_equal(other, kept[0])
+
+
 def test_settings_that_do_not_fit():
     with pytest.raises(ValueError, match="kernel must be odd.*got 4"):
         SnapKV(kernel=4)

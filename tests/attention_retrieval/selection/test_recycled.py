@@ -164,3 +164,27 @@ def test_an_answer_does_not_depend_on_what_was_asked_before():
     question = torch.cat([ids, text(6, seed=1)], dim=1)
     one, other = (greedy(ours, question, 6, past_key_values=cache)[1] for cache in (used, fresh))
     torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("of", [None, {"use": "block_bounds", "top_k": 40, "size": 8}])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_loaded_cache_begins_with_a_full_step_and_answers_as_the_one_that_was_saved(tmp_path, layers, of):
+    ours, ids = model("llama, 4 to 1", OURS), text(150)
+    select = {"use": "recycled", "every": 6, "top_k": 20, "layers": layers, "of": of}
+    saved = RetrievalCache(ours.config, Retrieval(**{**SETTINGS, "insert_every": 1024}, select=select))
+    greedy(ours, ids, 3, past_key_values=saved)  # amid a run of steps that read again
+    saved.save(tmp_path / "a.kv")
+    loaded, went_on = RetrievalCache.load(tmp_path / "a.kv"), copy.deepcopy(saved)
+    assert loaded.layers[1].leader is (loaded.layers[0] if layers == 2 else None)
+    for row in (row for each in went_on.layers for row in each.rows):
+        row.cache.selected.anew()
+    step = torch.tensor([[7]])
+    for n in range(8):
+        with torch.inference_mode():
+            one, other = (ours(step + n, past_key_values=cache).logits for cache in (loaded, went_on))
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    for cache in (loaded, saved):
+        cache.crop(150 - cache.get_seq_length())
+    question = torch.cat([ids, text(6, seed=1)], dim=1)
+    one, other = (greedy(ours, question, 6, past_key_values=cache)[1] for cache in (loaded, saved))
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)

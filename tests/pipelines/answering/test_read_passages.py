@@ -135,6 +135,14 @@ def test_what_a_passage_is_in_another_place(model):
             {"read": "passages", "attention": {"evict": {"use": "snapkv"}}},
             "attention.evict looks at queries, which are not kept of passages",
         ),
+        (
+            {"read": "passages", "attention": {"heads": {"use": "task_kv"}}},
+            "attention.heads: {use: task_kv} looks at queries, which are not kept of passages",
+        ),
+        (
+            {"read": "passages", "attention": {"prefill": {"use": "band"}}},
+            "attention.prefill has no effect: passages are read with full attention: leave out one",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together(model, settings, what):

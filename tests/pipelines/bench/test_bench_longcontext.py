@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from fovea.pipelines.bench.longcontext import memory, ratios, sizes
+from fovea.pipelines.bench.longcontext import front, memory, ratios, sizes
 from fovea.pipelines.bench.longcontext.methods import Method, chosen
 from fovea.pipelines.cli.main import main
 from fovea.rag.errors import ConfigError, ModelError
@@ -264,6 +265,8 @@ def test_the_command_on_a_tiny_model(folder, capsys):
 def test_what_the_command_refuses(folder, capsys):
     _, err = bench(capsys, folder, "--read", "drawn", "--tasks", "needle", code=2)
     assert "answers want a text that was read" in err
+    _, err = bench(capsys, folder, "--plot", "a.png", code=2)
+    assert "fix: --plot a.svg" in err
     _, err = bench(capsys, folder, "--decode", 0, "--tasks", "needle", "--lengths", 50, code=2)
     assert "the task needle does not fit 50 tokens" in err
 
@@ -288,16 +291,29 @@ def test_a_cache_that_drops_tokens_goes_back_to_the_text(twins):
     torch.testing.assert_close(*logits)
 
 
-def test_compositions_by_bytes(folder, capsys):
+def test_compositions_by_bytes(folder, capsys, tmp_path):
     methods = "int4, snapkv .25, snapkv .5"
     args = ["--methods", methods, "--lengths", "700", "--decode", "3", "--tasks", "none", "--memory"]
-    assert main(["bench", "longcontext", "--model", str(folder), *args]) == 0
+    picture = tmp_path / "a.svg"
+    assert main(["bench", "longcontext", "--model", str(folder), *args, "--plot", str(picture)]) == 0
+    drawn_ = ElementTree.fromstring(picture.read_text("utf-8"))
+    tips = [each.text for each in drawn_.iter("{http://www.w3.org/2000/svg}title")]
+    assert [tip.partition(":")[0] for tip in tips] == 2 * ["int4", "snapkv .25", "snapkv .5"]
     shown = capsys.readouterr().out.split("bytes as a share of bf16")[1].splitlines()[2:]
     rows = [re.split(r"  +", line.strip()) for line in shown[1:] if line.strip()]
     assert [row[0] for row in rows] == ["snapkv .25", "int4", "snapkv .5", "full"]
     shares = [float(row[1]) for row in rows[:3]]
     assert shares == sorted(shares)
     assert 0.25 <= shares[0] < 0.35 < 0.5 <= shares[2] < 0.6
+
+
+def test_the_front_is_what_no_other_beats():
+    found = [
+        front.Point(n, "", *each) for n, each in enumerate([(1, 1), (0.5, 2), (2, 1), (0.5, 3), (3, 0.5), (2, 0.9)])
+    ]
+    assert [point.number for point in front.front(found)] == [1, 0, 5, 4]
+    with pytest.raises(ConfigError, match="nothing was decoded"):
+        front.draw([])
 
 
 def test_what_is_held_is_nothing_lost():
