@@ -12,8 +12,9 @@ pytest.importorskip("numba")
 
 from fovea.attention_retrieval.attend import attend_means  # noqa: E402
 from fovea.attention_retrieval.columns import Means, Width  # noqa: E402
+from fovea.attention_retrieval.prefill.clusters import errors_of, wide_of  # noqa: E402
 from fovea.attention_retrieval.prefill.prefill import Block, Prefill  # noqa: E402
-from fovea.attention_retrieval.prefill.wave import EVERY, WavePrefill, _errors, _some, _wide  # noqa: E402
+from fovea.attention_retrieval.prefill.wave import EVERY, WavePrefill, _some  # noqa: E402
 from fovea.attention_retrieval.testing.prefills import SINKS, block_of  # noqa: E402
 from fovea.attention_retrieval.testing.selections import layer  # noqa: E402
 from fovea.attention_retrieval.tree import cut  # noqa: E402
@@ -139,15 +140,15 @@ def test_what_is_not_looked_at_would_not_be_divided(price, sizes):
     tree = policy._tree(block, SINKS, 640)
     asked = _some(block.queries, EVERY, EVERY // 2).flatten(1, 2)
     near = torch.cat([block.keys[:, :SINKS], block.keys[:, 640:672]], dim=1)
-    lse, wide = (asked @ near.transpose(1, 2)).logsumexp(dim=2), _wide(asked, tree)
+    lse, wide = (asked @ near.transpose(1, 2)).logsumexp(dim=2), wide_of(asked, tree)
     x = [wide[..., None] * level.spread[:, None] for level in tree.levels]
     logits = [asked @ level.keys.transpose(1, 2) + level.sizes.log()[:, None] + of for level, of in zip(tree.levels, x)]
     total = torch.logaddexp(lse, logits[0].logsumexp(dim=2))[..., None]
     whole = [((each - total).exp() ** 2 * of).mean(dim=1) for each, of in zip(logits, x)]
-    rows = policy._taken(block, tree, SINKS, 640)
-    same = cut(tree.levels, whole, price)
+    rows = policy._taken(block, tree, (SINKS, 640), len(asked) * [price])
+    same = cut(tree.levels, whole, torch.full((len(asked), 1), price))
     assert sum(int((a != b).sum()) for a, b in zip(rows, same)) <= 0.02 * sum(each.numel() for each in same)
-    by_head = [_errors(tree, head, asked[head], lse[head], wide[head], 0.0) for head in range(len(asked))]
+    by_head = [errors_of(tree, head, asked[head], lse[head], wide[head], 0.0) for head in range(len(asked))]
     for mine, true in zip(zip(*by_head), whole):
         seen = torch.stack(mine).isfinite()
         torch.testing.assert_close(torch.stack(mine)[seen], true[seen], rtol=1e-3, atol=1e-9)
