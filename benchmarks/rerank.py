@@ -50,7 +50,7 @@ from fovea.rag.training.train import complete
 from fovea.rag.types import Hit, Query
 from fovea.retrievers import evidence
 from fovea.retrievers.collection import Collection, Judged, Split
-from fovea.retrievers.reranker import Reranker
+from fovea.retrievers.reranker import Reranker, in_deviations
 from fovea.retrievers.training.reranker import Lists, RerankerRecipe, RerankerTask, hybrid, lists, ndcg
 
 CANDIDATES, TIMED = 20, 12
@@ -120,7 +120,7 @@ def timed(questions: list[Judged], corpus: Shared) -> dict[int, float]:
         for top_n in reranker:
             evidence._read.cache_clear()
             began = time.process_time()
-            evidence.evidence(question.query, hits[:top_n], [hit.score for hit in hits[:top_n]], corpus)
+            evidence.evidence(question.query, hits[:top_n], in_deviations(hits[:top_n], corpus), corpus)
             taken[top_n].append(time.process_time() - began)
     return {top_n: statistics.median(each) for top_n, each in taken.items()}
 

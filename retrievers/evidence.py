@@ -72,8 +72,8 @@ class _Question(NamedTuple):
     number: bool
 
 
-def evidence(query: Query, hits: Sequence[Hit], scores: Sequence[float], corpus: Corpus) -> np.ndarray:
-    """Float32 `(hits, 15)`, a column for each of `NAMES`. `scores`, in standard deviations, say which hits come first
+def evidence(query: Query, hits: Sequence[Hit], scores: np.ndarray, corpus: Corpus) -> np.ndarray:
+    """Float32 `(hits, 15)`, a column for each of `NAMES`. `scores` `(hits,)`, in deviations, say which come first
     and how much they count. O(words of the hits).
     """
     import numpy as np
@@ -86,8 +86,8 @@ def evidence(query: Query, hits: Sequence[Hit], scores: Sequence[float], corpus:
     best = max((matched.get(hit.chunk.id, 0.0) for hit in hits), default=0.0) or 1.0
     vectors, turned = vectors_of(hits, corpus), LexicalFeedbackRetriever().vector(query, corpus)
     near = vectors @ np.stack([corpus.embed(query.text), turned], axis=1) / corpus.spread
-    order = np.argsort(-np.asarray(scores), kind="stable")[:FIRST].tolist()
-    expanded = _expansions(asked, read, order, np.asarray(scores, float), corpus)
+    order = np.argsort(-scores, kind="stable")[:FIRST].tolist()
+    expanded = _expansions(asked, read, order, scores, corpus)
     rows = []
     for i, (hit, text, title) in enumerate(zip(hits, read, titles)):
         new = [stem for stem in title if stem not in asked.stems]

@@ -99,6 +99,8 @@ class RerankerRecipe(RetrieverRecipe):
 class Weights(torch.nn.Module):
     """Roots of the weights, which keeps their signs, and the calibration."""
 
+    signs: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.roots = torch.nn.Parameter(torch.full((len(NAMES),), 0.2))

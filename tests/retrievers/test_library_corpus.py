@@ -104,7 +104,7 @@ def test_all_stages_of_a_question_share_one_lexical_search(corpora, monkeypatch)
     hits = BM25Retriever().search(query, 3, ours)
     assert len(read) == 3, "what nobody asked for is not read"
     LexicalFeedbackRetriever().search(query, 50, ours)
-    evidence(query, hits, [hit.score for hit in hits], ours)
+    evidence(query, hits, np.array([hit.score for hit in hits]), ours)
     assert asked == ["moon 7 river"]
     put(ours.library, "new", "a moon over river 7")
     assert any(hit.chunk.source == "new" for hit in BM25Retriever().search(query, 500, ours))
