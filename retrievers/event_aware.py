@@ -4,7 +4,7 @@
              = H(c) + scope T(asked, c)                                        the question names a time
              = H(c) + share (near_weight near(as_of, c) + new_weight R(c))     it does not, but is asked then
 
-H is the default hybrid: similarity to q' and BM25, fused in standard deviations (`fovea.retrievers.calibrated`); all
+H is the hybrid: similarity to q' and BM25, fused in standard deviations (`fovea.retrievers.calibrated`); all
 other terms count in deviations too. In the third case BM25 has a quarter of its weight. q' is the question's vector
 after it has looked at events that had begun by then (`fovea.retrievers.event_head`), the question's own where there are
 none; T and R are those of `fovea.retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where
@@ -65,7 +65,7 @@ class Asked(NamedTuple):
 
 
 class EventAwareRetriever(LearnedRetriever, name="event_aware"):
-    """The default hybrid with a sense of time; it stands alone in `retrieve`. Needs the extra `time`.
+    """The hybrid of vectors and BM25 with a sense of time; it stands alone in `retrieve`. Needs the extra `time`.
 
     Events are those of the query, of a feed, and of the corpus itself where that is wanted; none that begins after
     `Query.as_of` is ever looked at.
