@@ -122,13 +122,13 @@ class WavePrefill(Prefill, name="wave"):
         if block.kept.get("wave checked") == number:
             return list(block.kept["wave prices"])
         asked = _some(block.queries, CHECKED, 0).to(block.keys.dtype).flatten(0, 1)
-        before = [each[:, : block.start] for each in (block.keys, block.values)]
-        exact = attend(asked, *before, 1.0)[0].float()
+        keys, values = (each[:, : block.start] for each in (block.keys, block.values))
+        exact = attend(asked, keys, values, 1.0)[0].float()
         least = self.price / 4**LOWER
         prices: list[float] = [price or least for price in block.kept.get("wave prices", heads * [self.price])]
         for _ in range(LOWER + 1):
             ids, means = self._read(block, tree, span, prices)
-            found = attend_columns(asked, Columns(ids, means=means), *before, 1.0)[0].float()
+            found = attend_columns(asked, Columns(ids, means=means), keys, values, 1.0)[0].float()
             off = (found - exact).norm(dim=2) / exact.norm(dim=2).clamp(1e-30)
             worst = off.mean(dim=1).view(heads, -1).amax(dim=1).tolist()
             if all(error <= self.tolerance or not price for error, price in zip(worst, prices)):
