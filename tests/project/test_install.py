@@ -62,7 +62,7 @@ def test_the_default_encoder_answers_without_torch_and_in_little_room(light, tmp
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "moon.md").write_text("# Moon\n\nNeil Armstrong walked on it in 1969. It has no air.\n")
     (tmp_path / "p.yaml").write_text("encoder: {use: sentence_transformer, model: minilm}\n")
-    for command in (["ingest", "p.yaml", "docs"], ["ask", "p.yaml", "Who was the first person on the moon?"]):
+    for command in (["ingest", "p.yaml", "docs"], ["ask", "p.yaml", "Who walked on the Moon in 1969?"]):
         done = subprocess.run([fovea, *command], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert "docs/moon.md:" in done.stdout
