@@ -1,6 +1,7 @@
 """A training of a second, with dropout, to interrupt: `python -m tests.toy_training SECONDS OUT...`.
 
-One process for each folder OUT, all forked by one that has imported everything; it prints their numbers, and waits.
+One process for each folder OUT, all forked by one that has imported everything; it prints their numbers, and waits. In
+step `MIDDLE` each makes the file `OUT.waits` and stays there for SECONDS.
 """
 
 import os
@@ -15,22 +16,25 @@ from fovea.rag import progress
 from fovea.rag.training.loop import fit, seed_of
 from fovea.rag.training.recipe import Recipe, Task
 
+MIDDLE = 13
+
 
 class Toy(Task):
-    """Learns the sign of a sum; `slow` seconds a step."""
+    """Learns the sign of a sum; `middle` is called in its step `MIDDLE`."""
 
-    def __init__(self, seed: int, slow: float = 0.0) -> None:
+    def __init__(self, seed: int, middle=lambda: None) -> None:
         torch.manual_seed(seed)
         self.model = torch.nn.Sequential(
             torch.nn.Linear(8, 16), torch.nn.BatchNorm1d(16), torch.nn.Dropout(0.3), torch.nn.Linear(16, 1)
         )
-        self.seed, self.slow = seed, slow
+        self.seed, self.middle = seed, middle
         rng = np.random.default_rng(0)
         self.x = torch.from_numpy(rng.standard_normal((256, 8)).astype(np.float32))
         self.y = (self.x.sum(1, keepdim=True) > 0).float()
 
     def loss(self, step):
-        time.sleep(self.slow)
+        if step == MIDDLE:
+            self.middle()
         rows = torch.from_numpy(np.random.default_rng(seed_of(self.seed, step)).integers(0, 256, 32))
         return torch.nn.functional.binary_cross_entropy_with_logits(self.model(self.x[rows]), self.y[rows])
 
@@ -58,12 +62,17 @@ class ToyRecipe(Recipe):
         return Toy(seed)
 
 
-def started(out: Path, slow: float) -> int:
+def started(out: Path, seconds: float) -> int:
     """The number of a process that trains into `out`."""
     if number := os.fork():
         return number
+
+    def middle() -> None:
+        out.with_suffix(".waits").touch()
+        time.sleep(seconds)
+
     with progress.shown():
-        fit(Toy(0, slow), ToyRecipe(), out, 0)
+        fit(Toy(0, middle), ToyRecipe(), out, 0)
     os._exit(0)
 
 

@@ -38,7 +38,8 @@ def gold(name, words):
 
 def tea_questions(count):
     one = gold("tea.md", "Green tea is brewed at 80 degrees.")
-    return QuestionSet("tea", tuple(Question(f"q{n}", f"Is tea number {n} brewed hot?", (one,)) for n in range(count)))
+    asked = (f"Is green tea number {n} brewed hot?" for n in range(count))
+    return QuestionSet("tea", tuple(Question(f"q{n}", text, (one,)) for n, text in enumerate(asked)))
 
 
 class Faulty(Retriever):

@@ -233,13 +233,18 @@ def test_nothing_of_the_server_is_loaded_without_it():
 
 def test_what_was_said_before_counts(asked):
     """A question that goes on from others is looked for as one that stands alone, in both ways of asking."""
+    question = "And at how many degrees is it brewed?"
     said = [{"role": "user", "content": "What does green tea sell for?"}, {"role": "assistant", "content": "9 euros."}]
-    reply = asked.post("/search", json={"question": "And how is it brewed?", "history": said, "trace": True}).json()
+    reply = asked.post("/search", json={"question": question, "history": said, "trace": True}).json()
     rewrite = next(stage for stage in reply["trace"]["stages"] if stage["name"] == "rewrite")
-    assert rewrite["notes"]["question"] == "And how is it brewed?"
+    assert rewrite["notes"]["question"] == question
     assert "tea" in rewrite["notes"]["rewritten"]
     assert reply["hits"][0]["text"] == "Tea is brewed at 80 degrees."
-    messages = [{"role": "system", "content": "be brief"}, *said, {"role": "user", "content": "And how is it brewed?"}]
+    messages = [
+        {"role": "system", "content": "be brief"},
+        *said,
+        {"role": "user", "content": question},
+    ]
     reply = asked.post(CHAT, json={"model": "qa", "messages": messages}).json()
     assert "Tea is brewed at 80 degrees. [" in reply["choices"][0]["message"]["content"]
 
