@@ -1,6 +1,7 @@
 """Ragged: rows of several heads of which each holds its own, in tables of those that hold equally many.
 
 A token that comes goes to every head; what a head has given up lies in no table. Rows are numbered within a head.
+`left` makes them of what is kept of others, and `some` are heads of others, to be read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from fovea.attention_retrieval.rounding import check_finite
-from fovea.attention_retrieval.vectors import Rows, Some, Table, Vectors
+from fovea.attention_retrieval.stored import Table
+from fovea.attention_retrieval.vectors import Rows, Vectors
 
 
 class Ragged(Vectors):
@@ -20,7 +22,7 @@ class Ragged(Vectors):
 
     def __init__(self, parts: Sequence[Vectors], of: Sequence[np.ndarray]) -> None:
         like = parts[0]
-        super().__init__(0, like.d, like.dtype, "channel" if like.blocked else "token")
+        super().__init__(0, like.d, like.dtype, like.by)
         self.tables, self.of = list(parts), [np.asarray(heads, np.int64) for heads in of]
         self.heads = sum(map(len, self.of))
         self.places = np.empty((self.heads, 2), np.int64)
@@ -92,13 +94,6 @@ class Ragged(Vectors):
         part, place = self.places[head].tolist()
         return self.tables[part].head(place)
 
-    def some(self, heads: np.ndarray) -> Vectors:
-        """The rows of some heads, as they grow: to be read, not to be added to."""
-        for part, of in zip(self.tables, self.of):
-            if np.array_equal(of, heads):
-                return part
-        return Some(self, heads)
-
     def last(self, rows: int) -> np.ndarray:
         """The last rows of every head as float32, (heads, rows, d)."""
         each = [self.head(head) for head in range(self.heads)]
@@ -109,7 +104,7 @@ class Ragged(Vectors):
         part = np.unique(self.places[heads, 0])
         if len(part) == 1:
             return self.tables[part[0]].copied(self.places[heads, 1], rows)
-        made = Vectors(len(heads), self.d, self.dtype, "channel" if self.blocked else "token")
+        made = Vectors(len(heads), self.d, self.dtype, self.by)
         made.append(np.stack([self.head(int(head)).block(0, rows) for head in heads]))
         return made
 
@@ -132,6 +127,46 @@ def _placed(arrays: Sequence[np.ndarray], of: Sequence[np.ndarray]) -> np.ndarra
     return whole
 
 
+class Some(Vectors):
+    """Some heads of other vectors, in an order of their own: to be read."""
+
+    def __init__(self, vectors: Vectors, heads: np.ndarray) -> None:
+        super().__init__(0, vectors.d, vectors.dtype, vectors.by)
+        self.all, self.of, self.heads = vectors, np.asarray(heads, np.int64), len(heads)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @property
+    def table(self) -> Table:
+        """What a kernel for these heads is given."""
+        whole = self.all.table
+        mine = {name: getattr(whole, name)[self.of] for name in ("addresses", "scales", "plain", "coded")}
+        return whole._replace(**mine)
+
+    def head(self, head: int) -> Rows:
+        """One head's rows, as they grow."""
+        return self.all.head(int(self.of[head]))
+
+    def block(self, start: int, stop: int, heads: slice = slice(None)) -> np.ndarray:
+        """Rows `start` to `stop` of these heads as float32, (heads, stop - start, d)."""
+        return np.stack([self.all.head(int(head)).block(start, stop) for head in self.of[heads]])
+
+    def append(self, rows: np.ndarray) -> None:
+        """Not possible: the other heads would lack these rows."""
+        raise TypeError("rows are added to all heads together")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Some:
+        """The same heads of a copy of the others."""
+        return Some(copy.deepcopy(self.all, memo), self.of)
+
+
+def some(vectors: Vectors, heads: np.ndarray) -> Vectors:
+    """The rows of some heads, as they grow: to be read, not to be added to."""
+    part = _table_of(vectors, heads)
+    return Some(vectors, heads) if part is None else part
+
+
 def left(vectors: Vectors, kept: Sequence[np.ndarray], labels: np.ndarray | None = None) -> Vectors:
     """The rows `kept` (one ascending array a head), heads of one label that keep equally many side by side.
 
@@ -150,11 +185,18 @@ def _part(vectors: Vectors, heads: np.ndarray, kept: Sequence[np.ndarray]) -> Ve
     rows = np.stack([kept[head] for head in heads])
     gaps = np.flatnonzero((rows != np.arange(rows.shape[1])).any(axis=0))
     same = int(gaps[0]) if len(gaps) else rows.shape[1]
-    whole, places = vectors.owners[heads].T
-    part = vectors.parts[whole[0]]
-    if (whole == whole[0]).all() and np.array_equal(places, np.arange(part.heads)) and same == len(part):
+    part = _table_of(vectors, heads)
+    if part is not None and same == len(part):
         return part
     made = vectors.copied(heads, same)
     if same < rows.shape[1]:
         made.append(np.stack([vectors.head(int(head)).take(mine[same:]) for head, mine in zip(heads, rows)]))
     return made
+
+
+def _table_of(vectors: Vectors, heads: np.ndarray) -> Vectors | None:
+    """The table of these heads alone, in this order; None where there is none."""
+    tables, places = vectors.owners[heads].T
+    part = vectors.parts[tables[0]]
+    alone = (tables == tables[0]).all() and np.array_equal(places, np.arange(part.heads))
+    return part if alone else None

@@ -18,7 +18,8 @@ from fovea.attention_retrieval.attend import attend, attend_columns, merge
 from fovea.attention_retrieval.cache.compensation import Compensation
 from fovea.attention_retrieval.cache.layer import LayerCache
 from fovea.attention_retrieval.prefill.prefill import BLOCK, Block, Prefill
-from fovea.attention_retrieval.vectors import SLAB, Vectors
+from fovea.attention_retrieval.slabs import SLAB
+from fovea.attention_retrieval.vectors import Vectors
 
 
 def read_all(
@@ -112,6 +113,6 @@ def stored(vectors: Vectors, head: int, start: int, stop: int, like: torch.Tenso
     vectors = vectors.parts[table]
     if vectors.dtype == "bf16":
         slabs = range(start // SLAB, -(-stop // SLAB))
-        codes = [vectors.slabs[n][head, max(start - n * SLAB, 0) : min(stop - n * SLAB, SLAB)] for n in slabs]
+        codes = [vectors.slabs.codes[n][head, max(start - n * SLAB, 0) : min(stop - n * SLAB, SLAB)] for n in slabs]
         return torch.from_numpy(np.concatenate(codes)).view(torch.bfloat16).to(like.device, like.dtype)
     return torch.from_numpy(vectors.head(head).block(start, stop)).to(like.device, like.dtype)

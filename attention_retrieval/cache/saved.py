@@ -29,7 +29,8 @@ from fovea.attention_retrieval.index.state import damaged, mapped, part, under, 
 from fovea.attention_retrieval.ragged import Ragged
 from fovea.attention_retrieval.rounding import CODES, decode, to_bf16
 from fovea.attention_retrieval.settings import RetrievalSettings
-from fovea.attention_retrieval.vectors import BLOCK, FIRST, PLAIN, RECENT, SLAB, Vectors
+from fovea.attention_retrieval.slabs import BLOCK, SLAB
+from fovea.attention_retrieval.vectors import FIRST, PLAIN, RECENT, Vectors
 
 Arrays = dict[str, np.ndarray]
 Size = Annotated[int, Field(gt=0, lt=1 << 20)]
@@ -200,18 +201,19 @@ def _table(name: str, n: int) -> str:
 
 def _put(name: str, vectors: Vectors, arrays: Arrays) -> None:
     """A table's slabs, as far as they are filled."""
-    for n, slab in enumerate(vectors.slabs):
-        filled = min(SLAB, vectors.coded - vectors.first - n * SLAB)
-        arrays[f"{name}.{n}"] = slab[:, :filled]
-        if vectors.scales:
-            arrays[f"{name}.{n}.scales"] = vectors.scales[n][:, : filled // vectors.rows_a_scale]
+    slabs = vectors.slabs
+    for n, codes in enumerate(slabs.codes):
+        filled = min(SLAB, slabs.rows - n * SLAB)
+        arrays[f"{name}.{n}"] = codes[:, :filled]
+        if slabs.scales:
+            arrays[f"{name}.{n}.scales"] = slabs.scales[n][:, : filled // slabs.rows_a_scale]
     if vectors.blocked:
         arrays[f"{name}.plain"] = vectors.unrounded
 
 
 def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
     """Full slabs stay in the file; the last one, where more tokens will come, is copied."""
-    rows, shared, pairs = tokens, vectors.rows_a_scale, (2, vectors.d) if vectors.blocked else (2,)
+    slabs, rows, pairs = vectors.slabs, tokens, (2, vectors.d) if vectors.blocked else (2,)
     if vectors.blocked:
         plain = _plain(f"{name}.plain", vectors, arrays)
         rows = tokens - plain.shape[1]
@@ -219,19 +221,20 @@ def _adopt(name: str, vectors: Vectors, tokens: int, arrays: Arrays) -> None:
             raise damaged(f"part '{name}.plain' has {plain.shape[1]} rows of {tokens} tokens")
 
     def slab(n: int, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
-        codes = mapped(arrays, f"{name}.{n}", CODES[vectors.dtype], (vectors.heads, rows, vectors.width))
-        if not vectors.bits:
+        codes = mapped(arrays, f"{name}.{n}", CODES[vectors.dtype], (vectors.heads, rows, slabs.width))
+        if not slabs.bits:
             return codes, None
-        scales = mapped(arrays, f"{name}.{n}.scales", np.uint16, (vectors.heads, rows // shared, *pairs))
+        scales = mapped(arrays, f"{name}.{n}.scales", np.uint16, (vectors.heads, rows // slabs.rows_a_scale, *pairs))
         if ((scales & 0x7F80) == 0x7F80).any():
             raise damaged(f"part '{name}.{n}.scales' holds numbers that are not finite")
         return codes, scales
 
     full, rest = divmod(rows, SLAB)
-    slabs = [slab(n, SLAB) for n in range(full)]
-    vectors.adopt([codes for codes, _ in slabs], [s for _, s in slabs if s is not None], full * SLAB)
+    mine = [slab(n, SLAB) for n in range(full)]
+    slabs.adopt([codes for codes, _ in mine], [scales for _, scales in mine if scales is not None], full * SLAB)
     if rest:
-        vectors.append_codes(*slab(full, rest))
+        slabs.append(*slab(full, rest))
+    vectors.adopt(slabs)
     if vectors.blocked:
         vectors.adopt_plain(plain)
 

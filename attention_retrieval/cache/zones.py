@@ -20,6 +20,7 @@ from fovea.attention_retrieval.cache.held import Held
 from fovea.attention_retrieval.cache.queries import QuerySample
 from fovea.attention_retrieval.cache.report import HeadStats
 from fovea.attention_retrieval.eviction.eviction import Shares
+from fovea.attention_retrieval.ragged import some
 from fovea.attention_retrieval.selection.selection import Queries, Selected
 from fovea.attention_retrieval.settings import RetrievalSettings
 from fovea.attention_retrieval.vectors import Vectors
@@ -161,7 +162,7 @@ class Zones(Held):
         """Keys and values of some heads, all of them as they are."""
         if len(heads) == self.keys.heads:
             return self.keys, self.values
-        return self.keys.some(heads), self.values.some(heads)
+        return some(self.keys, heads), some(self.values, heads)
 
     def _slide(self, stop: int) -> bool:
         """Nothing is searched for, so what has left the window is never read again."""

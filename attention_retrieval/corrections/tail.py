@@ -11,6 +11,7 @@ from pydantic import PositiveInt
 from fovea.attention_retrieval.corrections.correction import Corrected, Correction
 from fovea.attention_retrieval.index.clusters import clustered, segments
 from fovea.attention_retrieval.index.engine import Found, Keys
+from fovea.attention_retrieval.index.kmeans import Steps
 from fovea.attention_retrieval.index.state import part
 from fovea.attention_retrieval.partial import Partial, merge
 from fovea.attention_retrieval.vectors import Rows
@@ -56,7 +57,7 @@ class TailCorrection(Correction, name="tail"):
 
     size: PositiveInt = 64
     """Keys a cluster, on average: a step reads two vectors for so many tokens."""
-    steps: PositiveInt = 4
+    steps: Steps = 4
     """Steps of k-means."""
 
     def over(self, keys: Keys, values: Rows, queries: np.ndarray | None = None, *, seed: int = 0) -> TailCorrected:

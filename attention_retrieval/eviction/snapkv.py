@@ -14,8 +14,10 @@ text alone, call `RetrievalCache.evict()`, and what its own last tokens wanted i
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from fovea.attention_retrieval.eviction.budgeted import Budgeted
 
@@ -23,7 +25,7 @@ from fovea.attention_retrieval.eviction.budgeted import Budgeted
 class SnapKV(Budgeted, name="snapkv"):
     """The rows that a prompt's last queries attend to."""
 
-    kernel: PositiveInt = 7
+    kernel: Annotated[int, Field(ge=1, le=1023)] = 7
     """Rows that share the best score among them; odd."""
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt
 from fovea.attention_retrieval.index.engine import Engine, Found, Index, Keys
 from fovea.attention_retrieval.index.faiss_alone import faiss_alone
 from fovea.attention_retrieval.index.ivf import sampled, spans
+from fovea.attention_retrieval.index.kmeans import Steps
 from fovea.attention_retrieval.index.state import part
 from fovea.rag.errors import ModelError
 
@@ -38,7 +39,7 @@ class FastScanEngine(Engine, name="fast_scan"):
     """The part of the keys that each query reads exactly."""
     sample: PositiveInt = 8192
     """Keys that codes are learned from."""
-    steps: Annotated[int, Field(ge=1, le=1000)] = 12
+    steps: Steps = 12
     """Steps of k-means for each group of `dims` numbers."""
 
     def build(self, keys: Keys, queries: np.ndarray | None, *, seed: int = 0) -> FastScanIndex:

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 
 from fovea.attention_retrieval.index.engine import Engine, Found, Keys
 from fovea.attention_retrieval.index.filed import FiledIndex, filed, fits
-from fovea.attention_retrieval.index.kmeans import kmeans, nearest
+from fovea.attention_retrieval.index.kmeans import Steps, kmeans, nearest
 from fovea.rag.errors import ModelError
 
 
@@ -28,7 +28,7 @@ class IvfEngine(Engine, name="ivf"):
     """How many lists each query reads; further ones are read where these hold fewer than k rows."""
     sample: PositiveInt = 32
     """Keys per list that k-means learns from, drawn evenly over the text."""
-    steps: PositiveInt = 6
+    steps: Steps = 6
     """Steps of k-means."""
 
     def lists(self, keys: int) -> int:

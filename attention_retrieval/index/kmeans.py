@@ -6,8 +6,13 @@ cell(x) = argmax_c  x . c / |c|            spherical: nearest by angle (RetroInf
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Annotated
 
+import numpy as np
+from pydantic import Field
+
+Steps = Annotated[int, Field(ge=1, le=1000)]
+"""A setting: steps of k-means. Far fewer than the most are enough for nothing to move any more."""
 BLOCK = 2048
 """Rows that are compared to all centroids at once: the scores stay in the processor's cache."""
 

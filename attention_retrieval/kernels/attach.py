@@ -9,7 +9,7 @@ from fovea.attention_retrieval.kernels.best_first import Ask, best_first
 from fovea.attention_retrieval.kernels.edges import Graph
 from fovea.attention_retrieval.kernels.graph import link
 from fovea.attention_retrieval.kernels.load import read_row
-from fovea.attention_retrieval.vectors import Stored
+from fovea.attention_retrieval.stored import Stored
 
 ANY = np.int64(1 << 30)
 """More edges than a node can have; typed, or Numba compiles `link` once more for the number."""

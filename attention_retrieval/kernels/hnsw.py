@@ -9,7 +9,7 @@ from numba import njit
 
 from fovea.attention_retrieval.kernels.heaps import order, pop, push, sift
 from fovea.attention_retrieval.kernels.load import FAST, fetch_ahead, read_row
-from fovea.attention_retrieval.vectors import Stored
+from fovea.attention_retrieval.stored import Stored
 
 
 class Graph(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fovea.attention_retrieval.vectors import Stored
+from fovea.attention_retrieval.stored import Stored
 from fovea.rag.errors import require
 
 require("numba", extra="attention", needed_by="attention retrieval on a CPU")

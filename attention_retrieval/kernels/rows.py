@@ -9,7 +9,7 @@ from fovea.attention_retrieval.kernels.load import FAST, fetch_ahead, read_row
 from fovea.attention_retrieval.kernels.running import TILE, Sums, absorb, finish, scores
 from fovea.attention_retrieval.kernels.spans import of_head
 from fovea.attention_retrieval.partial import Partial
-from fovea.attention_retrieval.vectors import Table
+from fovea.attention_retrieval.stored import Table
 
 AHEAD = 4
 

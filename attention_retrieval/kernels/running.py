@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from fovea.attention_retrieval.kernels.load import FAST, exp, read_row
-from fovea.attention_retrieval.vectors import Stored
+from fovea.attention_retrieval.stored import Stored
 
 TILE = 64
 """Rows of a tile."""

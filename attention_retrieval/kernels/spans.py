@@ -7,7 +7,7 @@ from numba import njit
 
 from fovea.attention_retrieval.kernels.load import FAST
 from fovea.attention_retrieval.kernels.running import Rows, Sums, absorb_span, finish
-from fovea.attention_retrieval.vectors import Stored, Table
+from fovea.attention_retrieval.stored import Stored, Table
 
 
 @njit(nogil=True, inline="always")

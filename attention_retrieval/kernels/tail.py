@@ -9,7 +9,7 @@ from numba import njit
 
 from fovea.attention_retrieval.kernels.load import FAST, exp, fetch_ahead, read_row
 from fovea.attention_retrieval.kernels.top_k import AHEAD
-from fovea.attention_retrieval.vectors import Stored
+from fovea.attention_retrieval.stored import Stored
 
 
 class Clusters(NamedTuple):

@@ -8,7 +8,7 @@ from numba import njit
 from fovea.attention_retrieval.kernels.best_places import best_places
 from fovea.attention_retrieval.kernels.heaps import order, sift
 from fovea.attention_retrieval.kernels.load import FAST, fetch_ahead, read_row
-from fovea.attention_retrieval.vectors import Stored
+from fovea.attention_retrieval.stored import Stored
 
 AHEAD = 8
 """How many rows ahead memory is asked for."""

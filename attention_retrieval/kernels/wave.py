@@ -14,7 +14,7 @@ from fovea.attention_retrieval.kernels.load import FAST, decode, exp, fetch_ahea
 from fovea.attention_retrieval.kernels.running import TILE, Rows, Sums, absorb, finish, raise_most, scores
 from fovea.attention_retrieval.kernels.spans import of_head
 from fovea.attention_retrieval.partial import Partial
-from fovea.attention_retrieval.vectors import Table
+from fovea.attention_retrieval.stored import Table
 
 BINS, PER_NAT = 64, 4
 """Clusters are sorted by weight into 64 bins, each a quarter of a nat; the last has all below e^-16 of the largest."""

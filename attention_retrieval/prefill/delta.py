@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class DeltaLLM(Prefill, name="delta"):
     """Far keys by thresholded deltas."""
 
-    threshold: Annotated[float, Field(ge=0)] = 0.3
+    threshold: Annotated[float, Field(ge=0, le=1e6)] = 0.3
     """How much of a channel's standard deviation in its segment is no change; 0 is full attention."""
 
     segment: PositiveInt = 64

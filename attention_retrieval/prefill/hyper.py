@@ -19,9 +19,10 @@ little that is far: a control.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.prefill.key_blocks import BlockSize
@@ -37,11 +38,11 @@ class HyperAttention(Prefill, name="hyper"):
     bucket: PositiveInt = 256
     """Keys of a piece that are read for a query head: those next to it in the order of the hash."""
 
-    sample: PositiveInt = 256
+    sample: Annotated[int, Field(ge=1, le=1 << 16)] = 256
     """Draws, with replacement, that stand for the others of a piece."""
 
-    planes: PositiveInt = 7
-    """Hyperplanes of the hash."""
+    planes: Annotated[int, Field(ge=1, le=63)] = 7
+    """Hyperplanes of the hash, a bit of its rank each."""
 
     block: BlockSize = 128
     """Tokens that share buckets and draws."""

@@ -17,6 +17,6 @@ def rows_of(blocks: np.ndarray, size: int, sinks: int, stop: int) -> np.ndarray:
     """The rows before `stop` that are among the first `sinks` or in one of `blocks` of `size`, ascending, each once."""
     inside = np.zeros(-(-stop // size), bool)
     inside[blocks[blocks < len(inside)]] = True
-    rows = np.repeat(inside, size)[:stop]
+    rows = np.repeat(inside, min(size, max(stop, 1)))[:stop]
     rows[:sinks] = True
     return np.flatnonzero(rows)

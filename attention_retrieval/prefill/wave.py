@@ -33,6 +33,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from fovea.attention_retrieval.columns import Columns, Means
+from fovea.attention_retrieval.index.kmeans import Steps
 from fovea.attention_retrieval.prefill.clusters import errors_of, means_of, wide_of, without
 from fovea.attention_retrieval.prefill.prefill import Block, Prefill
 
@@ -75,7 +76,7 @@ class WavePrefill(Prefill, name="wave"):
     window: NonNegativeInt = 128
     """Rows before a block that are read whole."""
 
-    steps: PositiveInt = 2
+    steps: Steps = 2
     """Steps of k-means."""
 
     dense_below: NonNegativeInt = 2048

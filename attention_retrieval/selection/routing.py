@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from fovea.attention_retrieval.index.blas import one_thread
-from fovea.attention_retrieval.index.kmeans import kmeans
+from fovea.attention_retrieval.index.kmeans import Steps, kmeans
 from fovea.attention_retrieval.index.state import damaged, part, within
 from fovea.attention_retrieval.selection.blocks import Blocks, best
 from fovea.attention_retrieval.selection.reading import Chosen, ReadingSelection, RowsSelected
@@ -41,7 +41,7 @@ class RoutingSelection(ReadingSelection, name="routing"):
     width: Annotated[int, Field(ge=1, le=SEGMENT)] = 64
     """Rows of a cluster: of a segment that is shorter, all of them."""
 
-    steps: PositiveInt = 4
+    steps: Steps = 4
     """Steps of k-means."""
 
     @model_validator(mode="after")

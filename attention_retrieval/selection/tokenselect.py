@@ -25,7 +25,8 @@ from fovea.attention_retrieval.selection.blocks import Blocks
 from fovea.attention_retrieval.selection.moving import MovingSelected, MovingSelection
 from fovea.attention_retrieval.selection.reading import Chosen
 from fovea.attention_retrieval.selection.selection import Queries
-from fovea.attention_retrieval.vectors import SLAB, Vectors
+from fovea.attention_retrieval.slabs import SLAB
+from fovea.attention_retrieval.vectors import Vectors
 
 BLOCK = 64
 """Rows that stand together for what is not read, with `estimate`."""

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from fovea.attention_retrieval.index.blas import one_thread
-from fovea.attention_retrieval.index.kmeans import kmeans, nearest
+from fovea.attention_retrieval.index.kmeans import Steps, kmeans, nearest
 from fovea.attention_retrieval.index.state import damaged, part, within
 from fovea.attention_retrieval.partial import Partial
 from fovea.attention_retrieval.rounding import encode, to_bf16
@@ -44,7 +44,7 @@ class WaveSelection(Selection, name="wave"):
     most: PositiveInt = 1024
     """Rows that a query reads at most, whatever is left then: a head that looks everywhere is estimated well."""
 
-    steps: PositiveInt = 3
+    steps: Steps = 3
     """Steps of k-means."""
 
     def over(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fovea.attention_retrieval.ragged import Ragged, left
-from fovea.attention_retrieval.vectors import FIRST, SLAB, Vectors
+from fovea.attention_retrieval.slabs import SLAB
+from fovea.attention_retrieval.vectors import FIRST, Vectors
 from fovea.rag.errors import ModelError
 
 DTYPES = [(dtype, by) for dtype in ("fp32", "bf16", "int8", "int4") for by in ("token", "channel")]

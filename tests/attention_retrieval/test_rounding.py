@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fovea.attention_retrieval.rounding import decode, decode_codes, encode, to_bf16
-from fovea.attention_retrieval.vectors import BLOCK, FIRST, RECENT, SLAB, Vectors
+from fovea.attention_retrieval.slabs import BLOCK, SLAB
+from fovea.attention_retrieval.vectors import FIRST, RECENT, Vectors
 from fovea.rag.errors import ModelError
 
 NUMBERS = st.floats(-(2.0**99), 2.0**99, width=32) | st.sampled_from([0.0, 1e-40, -1e-40, 100.0, 100.001, -3e38, 3e38])

@@ -84,7 +84,7 @@ def test_a_copy_stands_by_itself(engine):
     made.crop(300 - made.get_seq_length())
     for layer in made.layers:
         for vectors in (layer.rows[0].cache.keys, layer.rows[0].cache.values):
-            for slab in (*vectors.slabs, *vectors.scales):
+            for slab in (*vectors.slabs.codes, *vectors.slabs.scales):
                 slab[:] = 77  # what the copy must not read
     torch.testing.assert_close(greedy(lm, longer, 12, past_key_values=twin)[1], one, atol=1e-5, rtol=1e-5)
 
@@ -98,8 +98,8 @@ def test_more_than_a_slab_is_mapped_not_copied(tmp_path):
     made.save(tmp_path / "text.kv")
     loaded = RetrievalCache.load(tmp_path / "text.kv")
     keys = loaded.layers[0].rows[0].cache.keys
-    assert not keys.slabs[0].flags.writeable
-    assert isinstance(keys.slabs[0], np.memmap)
+    assert not keys.slabs.codes[0].flags.writeable
+    assert isinstance(keys.slabs.codes[0], np.memmap)
     np.testing.assert_array_equal(keys.block(0, 5000), made.layers[0].rows[0].cache.keys.block(0, 5000))
     loaded.crop(-1500)  # back into the mapped slab, then on: it is copied first
     longer = torch.cat([ids[:, :3500], text(30, seed=2)], dim=1)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from fovea.attention_retrieval.index.engine import Keys
 from fovea.attention_retrieval.kernels import reference
 from fovea.attention_retrieval.partial import Partial, merge
-from fovea.attention_retrieval.rounding import CODES, to_bf16, width
-from fovea.attention_retrieval.vectors import SLAB, Rows, Vectors
+from fovea.attention_retrieval.rounding import to_bf16
+from fovea.attention_retrieval.slabs import SLAB
+from fovea.attention_retrieval.vectors import Rows, Vectors
 from fovea.rag.errors import ModelError
 
 kernels = pytest.importorskip("fovea.attention_retrieval.kernels.attend", reason="numba is not installed")
@@ -180,21 +181,3 @@ def test_what_is_not_finite_is_refused_and_nothing_is_taken(dtype, bad):
         with pytest.raises(ModelError, match="NaN or infinite"):
             vectors.append(made)
     assert len(vectors) == 0
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_slabs_share_tables_and_no_memory(dtype, monkeypatch):
-    monkeypatch.setattr(
-        "fovea.attention_retrieval.vectors.SPAN", 5 * 2 * SLAB * width(4, dtype) * np.dtype(CODES[dtype]).itemsize
-    )
-    rows, made = np.random.default_rng(0).normal(size=(2, 20 * SLAB + 9, 4)).astype(np.float32), Vectors(2, 4, dtype)
-    for low in range(0, rows.shape[1], 3 * SLAB - 5):
-        made.append(rows[:, low : low + 3 * SLAB - 5])
-        made.crop(len(made) - 3)
-        made.append(rows[:, len(made) : low + 3 * SLAB - 5])
-    at_once = Vectors(2, 4, dtype)
-    at_once.append(rows)
-    np.testing.assert_array_equal(made.block(0, len(made)), at_once.block(0, len(made)))
-    tables = [id(slab.base) for slab in made.slabs]
-    assert max(tables.count(table) for table in tables) == 5, "so many as SPAN has room for, the first ones alone"
-    assert len(set(tables[:2])) == 2

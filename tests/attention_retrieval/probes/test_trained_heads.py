@@ -75,7 +75,7 @@ def test_alphas_mix_full_attention_with_sinks_and_window(name):
 
 
 def test_the_loss_of_full_attention_is_what_alphas_cost_and_its_gradient_reaches_them(lm):
-    recipe = Alphas(lengths=(260,), texts=1, digits=3, keys=2)
+    recipe = Alphas(lengths=(260,), texts=1, digits=3, keys=2, sinks=4, window=16)
     task = AlphaTask(lm, PROSE, recipe, 0)
     loss = task.loss(0)
     assert float(loss.detach()) == pytest.approx(0.05, abs=1e-6)
@@ -89,11 +89,36 @@ def test_the_loss_of_full_attention_is_what_alphas_cost_and_its_gradient_reaches
     assert all(parameter.grad is None for parameter in lm.model.parameters())
 
 
+def test_alphas_mix_an_answer_alone(lm):
+    """The loss is that of the whole text read at once, its answer's attention mixed and the rest's not."""
+    recipe = Alphas(lengths=(260,), texts=1, digits=3, keys=2, sinks=4, window=16)
+    task, alphas = AlphaTask(lm, PROSE, recipe, 0), torch.rand(2, 2, generator=torch.Generator().manual_seed(0))
+    text = task._text(0)
+    asked = slice(text.answer.start - 1, text.answer.stop - 1)
+
+    def mixed(called, out):
+        own = out.clone()
+        own[:, asked] = Mixed(alphas, 4, 16)(called, out)[:, asked]
+        return own
+
+    def states():
+        return lm.model.base_model(torch.tensor([text.ids])).last_hidden_state[0, asked]
+
+    with torch.no_grad():
+        task.model.alphas.copy_(alphas)
+        full = states()
+        with through(lm.model, mixed):
+            far = (full - states()).square().mean()
+    for _ in range(2):  # what is kept of the text is left as it was
+        assert float(task.loss(0).detach()) == pytest.approx(float(far + 0.05 * alphas.mean()), rel=1e-4)
+    assert float(far) > 1e-3
+
+
 SET = ["--set", "lengths=[260]", "--set", "digits=3", "--set", "keys=2", "--set", "texts=1", "--quiet"]
 
 
 def test_alphas_are_trained_go_on_and_are_read(folder, tmp_path, capsys):
-    short = [*SET, "--set", "steps=6", "--set", "every=3"]
+    short = [*SET, "--set", "steps=6", "--set", "every=3", "--set", "sinks=4", "--set", "window=16"]
     train = ["train", "heads", "duo", "--model", folder, "--out"]
     assert main([*train, str(tmp_path / "whole"), *short]) == 0
     assert "6 steps, ended by steps" in capsys.readouterr().out

@@ -18,7 +18,7 @@ SIZES = [
     (name, key)
     for name, cls in registry.components("selection").items()
     for key, info in cls.model_fields.items()
-    if (info.annotation is int or int in get_args(info.annotation)) and key not in ("steps", "threads")
+    if (info.annotation is int or int in get_args(info.annotation)) and key != "threads"
 ]
 
 
