@@ -17,8 +17,8 @@ from fovea.rag.testing.retrievers import check_prefix
 from fovea.rag.trace import Trace
 from fovea.rag.trained import load, save
 from fovea.rag.types import Hit, Query
+from fovea.retrievers.adaptive import AdaptiveFuser
 from fovea.retrievers.bm25 import BM25Retriever
-from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.dense import DenseRetriever
 from fovea.retrievers.event_head import FEATURES, moved, time_features
 from fovea.retrievers.time.days import moment
@@ -61,7 +61,7 @@ def first(query, corpus, **settings):
 
 def hybrid(query, corpus):
     lists = {one.name: one.search(query, 9, corpus) for one in (DenseRetriever(), BM25Retriever())}
-    return CalibratedFuser().fuse(lists, 9, query, corpus)
+    return AdaptiveFuser().fuse(lists, 9, query, corpus)
 
 
 def vectors(count, seed=0):
