@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import DocumentError
 from fovea.rag.testing.corpus import MemoryCorpus
@@ -122,6 +123,15 @@ def test_a_question_without_any_time_is_left_as_it_is(corpus):
     near = corpus.nearest(corpus.embed(query.text), 9)
     alone = retriever(lexical=0).search(query, 9, corpus)
     assert [h.chunk.id for h in alone] == [h.chunk.id for h in near], "by meaning alone"
+
+
+@pytest.mark.parametrize("text", ["who led the club of plum 7", "who led the club of plum 7 in 1956"])
+def test_where_there_is_no_time_it_is_the_default_pipelines_list_however_deep(text):
+    """Of 60 chunks, lists are cut at `k` as the pipeline's are, not at `depth`."""
+    many = MemoryCorpus.of({f"d{n}": f"The club of plum {n % 9} and fig {n % 7}, {n}" for n in range(60)}, ENCODER)
+    lists = {one.name: one.search(Query(text), 5, many) for one in (DenseRetriever(), BM25Retriever())}
+    wanted = PipelineSpec().fuser.fuse(lists, 5, Query(text), many)
+    assert [h.chunk.id for h in retriever().search(Query(text), 5, many)] == [h.chunk.id for h in wanted]
 
 
 @given(MOMENTS)
