@@ -8,7 +8,7 @@ were chosen on "choose" and on TimeQA's dev part; what is to be believed is "rep
 questions of `locomo3` are there to be left alone, and so are those of XQuAD.
 
 hybrid        dense and BM25, 50 candidates each, by the default fuser: the default pipeline
-calibrated    the same by `calibrated`, as `event_aware` fuses them inside
+calibrated    the same by `calibrated`
 + T           the refiner `time_scope` behind it
 event_aware   alone: it searches by vectors and words itself
 both          `time_scope` behind `event_aware`

@@ -37,6 +37,7 @@ from fovea.pipelines.conversation.rewriting import standing_alone
 from fovea.pipelines.conversation.rule import rewritten
 from fovea.pipelines.conversation.settings import Conversation
 from fovea.pipelines.evaluation.measurements import Row, interval, show
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import registry
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.generation import Generator
@@ -47,7 +48,6 @@ from fovea.rag.tokens import words
 from fovea.rag.trace import Trace
 from fovea.rag.types import Chunk, Query, Turn
 from fovea.retrievers.bm25 import BM25Retriever
-from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.collection import Collection, Judged
 from fovea.retrievers.collections.read import read
 from fovea.retrievers.dense import DenseRetriever
@@ -171,7 +171,7 @@ def hybrid(query: Query, corpus: MemoryCorpus) -> list[str]:
         "dense": DenseRetriever().search(query, FETCHED, corpus),
         "bm25": BM25Retriever().search(query, FETCHED, corpus),
     }
-    return [hit.chunk.id for hit in CalibratedFuser().fuse(lists, FETCHED, query, corpus)[:KEPT]]
+    return [hit.chunk.id for hit in PipelineSpec().fuser.fuse(lists, FETCHED, query, corpus)[:KEPT]]
 
 
 def bm25(query: Query, corpus: MemoryCorpus) -> list[str]:

@@ -2,7 +2,7 @@
 
     python benchmarks/selection.py --data ../shared/data [--reranker reranker] [--sets spans-200 hotpotqa] [--json]
 
-The default hybrid (dense, bm25, calibrated) fetches candidates, a re-ranker gives each a probability, and every rule
+The default hybrid fetches candidates, a re-ranker gives each a probability, and every rule
 keeps what it keeps. Reported: mean K, mean tokens of the texts kept (the encoder's), and the share of the evidence in
 them: characters of the answering spans, or answering passages. "to curve" is the difference to keeping a fixed number
 of the best, the number interpolated so that mean tokens are equal, paired by question, with 95 % bootstrap intervals;
@@ -38,6 +38,7 @@ from retrieval_sets import SETS, RetrievalSet, whole
 
 from fovea.pipelines.bench.shared_encoder import FileMemory
 from fovea.pipelines.evaluation.measurements import Row, interval, show
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import registry
 from fovea.rag.corpus import Corpus
 from fovea.rag.encoder import Encoder
@@ -45,7 +46,6 @@ from fovea.rag.remember import Kept, RememberingEncoder
 from fovea.rag.retrieval import Refiner
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.types import Hit, Query
-from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.expected_recall import ExpectedRecallSelection
 from fovea.retrievers.gradient import GradientSelection
 from fovea.retrievers.mass import MassSelection
@@ -144,7 +144,7 @@ def ask(
     for i, text in enumerate(data.questions):
         query = Query(text)
         lists = {name: part.search(query, candidates, corpus) for name, part in parts.items()}
-        hits = CalibratedFuser().fuse(lists, candidates, query, corpus)
+        hits = PipelineSpec().fuser.fuse(lists, candidates, query, corpus)
         if reranker is not None:
             hits = reranker.refine(query, hits, corpus)
         else:

@@ -22,6 +22,7 @@ import numpy as np
 from fovea.pipelines.bench.shared_encoder import FileMemory
 from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.pipelines.evaluation.ranking_metrics import scores
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.remember import Kept, RememberingEncoder
 from fovea.rag.situator import Situator, alikeness
@@ -29,7 +30,6 @@ from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.types import Chunk, Document, Query
 from fovea.rag.windows import scaled
 from fovea.retrievers.bm25 import BM25Retriever
-from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.collection import Collection
 from fovea.retrievers.collections.read import read
 from fovea.retrievers.dense import DenseRetriever
@@ -115,7 +115,7 @@ def lexical(pages: Pages, situations: list[str] | None, made: list[np.ndarray]) 
         query = Query(question.query.text)
         lists = {r.name: r.search(query, FETCHED, corpus) for r in (DenseRetriever(), BM25Retriever())}
         alone.append([hit.chunk.id for hit in lists["bm25"][:KEPT]])
-        joined.append([hit.chunk.id for hit in CalibratedFuser().fuse(lists, KEPT, query, corpus)])
+        joined.append([hit.chunk.id for hit in PipelineSpec().fuser.fuse(lists, KEPT, query, corpus)])
     return alone, joined
 
 

@@ -33,12 +33,12 @@ import numpy as np
 from fovea.pipelines.bench.shared_encoder import FileMemory
 from fovea.pipelines.evaluation.measurements import Row, interval, show
 from fovea.pipelines.evaluation.ranking_metrics import scores
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.remember import Kept, RememberingEncoder
 from fovea.rag.testing.corpus import MemoryCorpus
 from fovea.rag.types import Chunk, Hit, Query
 from fovea.retrievers.bm25 import BM25Retriever
-from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.collection import Collection, Judged
 from fovea.retrievers.collections.read import read
 from fovea.retrievers.dense import DenseRetriever
@@ -111,7 +111,7 @@ def without_events(query: Query, corpus: MemoryCorpus) -> list[Hit]:
 
 def hybrid(query: Query, corpus: MemoryCorpus) -> list[Hit]:
     lists = {"dense": dense(query, corpus), "bm25": BM25Retriever().search(query, FETCHED, corpus)}
-    return CalibratedFuser().fuse(lists, FETCHED, query, corpus)
+    return PipelineSpec().fuser.fuse(lists, FETCHED, query, corpus)
 
 
 def scoped(search: Search, refiner: TimeScopeRefiner = SCOPE) -> Search:

@@ -4,11 +4,12 @@
              = H(c) + scope T(asked, c)                                        the question names a time
              = H(c) + share (near_weight near(as_of, c) + new_weight R(c))     it does not, but is asked then
 
-H is the hybrid: similarity to q' and BM25, fused in standard deviations (`fovea.retrievers.calibrated`); all
-other terms count in deviations too. In the third case BM25 has a quarter of its weight. q' is the question's vector
-after it has looked at events that had begun by then (`fovea.retrievers.event_head`), the question's own where there are
-none; T and R are those of `fovea.retrievers.time.fit`, `near` the first term of T; the share is the head's, and 1 where
-the newest is asked for. So where question or passages carry no time, the hybrid's ranking is left as it is.
+H is the default hybrid: similarity to q' and BM25, fused by `fovea.retrievers.adaptive`, about in standard deviations;
+all other terms count in deviations too. In the third case words have a quarter of their weight. q' is the question's
+vector after it has looked at events that had begun by then (`fovea.retrievers.event_head`), the question's own where
+there are none; T and R are those of `fovea.retrievers.time.fit`, `near` the first term of T; the share is the head's,
+and 1 where the newest is asked for. So a question without a time is answered by the default hybrid
+itself, and so is one over passages without.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fovea.rag import trace
 from fovea.rag.corpus import Corpus
 from fovea.rag.placed import NameOrPath
 from fovea.rag.types import Hit, Query
+from fovea.retrievers.adaptive import AdaptiveFuser
 from fovea.retrievers.bm25 import BM25Retriever
 from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.learned import LearnedRetriever
@@ -89,8 +91,8 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
     depth: PositiveInt = 200
     """How many chunks nearest to q', and how many that share its words, are judged by their times."""
     lexical: NonNegativeFloat = 1.0
-    """What BM25 weighs beside similarity, a quarter of that where the moment of asking decides; 0 searches by meaning
-    and time alone."""
+    """What words weigh beside similarity: 1 as in the default hybrid, a quarter of that where the moment of asking
+    decides; 0 searches by meaning and time alone."""
     scope: NonNegativeFloat = 4.0
     """Deviations of similarity that a perfect fit is worth, where the question names a time."""
     half_life: PositiveFloat = 1826.0
@@ -109,28 +111,19 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         """
         asked = self.asked(query)
         moved = self.moved(query, corpus, asked)
-        near = corpus.nearest(moved.vector, max(k, self.depth), query.where)
-        drifts = asked is not None and not asked.intervals
-        dated = drifts and any(self._times.of(hit.chunk, corpus).stated for hit in near[: self.depth])
-        lexical = self.lexical * DRIFTING if dated else self.lexical
-        hits = self._hybrid(query, near[: self.depth], lexical, corpus)
-        if asked is not None:
-            hits = self._timed(hits, asked, moved.moment, corpus)
-        found = {hit.chunk.id for hit in hits}
-        # Times only ever add, so what lies beyond `depth` stays behind.
-        beyond = [hit for hit in near[self.depth :] if hit.chunk.id not in found]
-        floor = near[self.depth - 1].score if beyond else 0.0
-        hits += [Hit(hit.chunk, (hit.score - floor) / corpus.spread) for hit in beyond]
+        hits = self._timed(query, asked, moved, k, corpus) if asked else []
+        if not hits:
+            hits = self._hybrid(query, corpus.nearest(moved.vector, k, query.where), k, self.lexical, corpus)
         return [Hit(hit.chunk, hit.score, {self.name: hit.score}) for hit in hits[:k]]
 
-    def _hybrid(self, query: Query, near: list[Hit], lexical: float, corpus: Corpus) -> list[Hit]:
-        """The chunks nearest to q', and those that share its words, in standard deviations of similarity."""
-        lists = {"dense": near}
-        if lexical:
-            lists["bm25"] = BM25Retriever().search(query, self.depth, corpus)
-        weights = {"dense": 1.0, "bm25": lexical}
-        fuser = CalibratedFuser(weights={name: weights[name] for name in lists})
-        return fuser.fuse(lists, 2 * self.depth, query, corpus)
+    def _hybrid(self, query: Query, near: list[Hit], depth: int, lexical: float, corpus: Corpus) -> list[Hit]:
+        """The chunks nearest to q', and `depth` that share its words, in standard deviations of similarity."""
+        if not lexical:
+            return CalibratedFuser().fuse({"dense": near}, depth, query, corpus)
+        lists = {"dense": near, "bm25": BM25Retriever().search(query, depth, corpus)}
+        plain = AdaptiveFuser()
+        fuser = AdaptiveFuser(coverage=plain.coverage * lexical, weights={"dense": 1.0, "bm25": lexical})
+        return fuser.fuse(lists, 2 * depth, query, corpus)
 
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
         """q', float32 `(dim,)`.
@@ -173,21 +166,35 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         self._watch(moved)
         return moved
 
-    def _timed(self, hits: Sequence[Hit], asked: Asked, share: float, corpus: Corpus) -> list[Hit]:
-        """The hits with what their times add to their scores, best first; of equal ones the order stays."""
+    def _timed(self, query: Query, asked: Asked, moved: Moved, k: int, corpus: Corpus) -> list[Hit]:
+        """The hybrid of the first `depth` with what their times add to their scores, then what lies beyond, which times
+        would only raise; none where no passage tells of a time."""
+        near = corpus.nearest(moved.vector, max(k, self.depth), query.where)
+        drifts = not asked.intervals and any(self._times.of(hit.chunk, corpus).stated for hit in near[: self.depth])
+        lexical = self.lexical * DRIFTING if drifts else self.lexical
+        hits = self._hybrid(query, near[: self.depth], self.depth, lexical, corpus)
+        gains = self._gains(hits, asked, moved.moment, corpus)
+        if not any(gains):
+            return []
+        raised = [Hit(hit.chunk, hit.score + gain) for hit, gain in zip(hits, gains)]
+        raised.sort(key=lambda hit: -hit.score)
+        found = {hit.chunk.id for hit in hits}
+        beyond = [hit for hit in near[self.depth :] if hit.chunk.id not in found]
+        floor = near[self.depth - 1].score if beyond else 0.0
+        return raised + [Hit(hit.chunk, (hit.score - floor) / corpus.spread) for hit in beyond]
+
+    def _gains(self, hits: Sequence[Hit], asked: Asked, share: float, corpus: Corpus) -> list[float]:
+        """What the times of each hit add to its score, in deviations."""
         judged = self._times.of_hits(hits, corpus)
         if asked.intervals:
-            gains = [self.scope * fit(asked.intervals, times.stated) for times in judged]
-        else:
-            share = 1.0 if asked.recent else share
-            near_weight, new_weight = self.trained.arrays["moment"].tolist()
-            gains = [
-                share * (near_weight * _near(asked.at, times.stated)
-                         + new_weight * recency(times.newest, asked.at, self.half_life))
-                for times in judged
-            ]  # fmt: skip
-        raised = [Hit(h.chunk, h.score + gain, h.scores) for h, gain in zip(hits, gains)]
-        return sorted(raised, key=lambda hit: -hit.score)
+            return [self.scope * fit(asked.intervals, times.stated) for times in judged]
+        share = 1.0 if asked.recent else share
+        near_weight, new_weight = self.trained.arrays["moment"].tolist()
+        return [
+            share * (near_weight * _near(asked.at, times.stated)
+                     + new_weight * recency(times.newest, asked.at, self.half_life))
+            for times in judged
+        ]  # fmt: skip
 
     def _events(self, query: Query, vector: np.ndarray, at: float, corpus: Corpus) -> list[tuple[Event, np.ndarray]]:
         """The query's own events, then those of the store, none of which begins after `at`."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import DocumentError
 from fovea.rag.testing.corpus import MemoryCorpus
@@ -17,8 +18,8 @@ from fovea.rag.testing.retrievers import check_prefix
 from fovea.rag.trace import Trace
 from fovea.rag.trained import load, save
 from fovea.rag.types import Hit, Query
+from fovea.retrievers.adaptive import AdaptiveFuser
 from fovea.retrievers.bm25 import BM25Retriever
-from fovea.retrievers.calibrated import CalibratedFuser
 from fovea.retrievers.dense import DenseRetriever
 from fovea.retrievers.event_head import FEATURES, moved, time_features
 from fovea.retrievers.time.days import moment
@@ -61,7 +62,7 @@ def first(query, corpus, **settings):
 
 def hybrid(query, corpus):
     lists = {one.name: one.search(query, 9, corpus) for one in (DenseRetriever(), BM25Retriever())}
-    return CalibratedFuser().fuse(lists, 9, query, corpus)
+    return AdaptiveFuser().fuse(lists, 9, query, corpus)
 
 
 def vectors(count, seed=0):
@@ -122,6 +123,15 @@ def test_a_question_without_any_time_is_left_as_it_is(corpus):
     near = corpus.nearest(corpus.embed(query.text), 9)
     alone = retriever(lexical=0).search(query, 9, corpus)
     assert [h.chunk.id for h in alone] == [h.chunk.id for h in near], "by meaning alone"
+
+
+@pytest.mark.parametrize("text", ["who led the club of plum 7", "who led the club of plum 7 in 1956"])
+def test_where_there_is_no_time_it_is_the_default_pipelines_list_however_deep(text):
+    """Of 60 chunks, lists are cut at `k` as the pipeline's are, not at `depth`."""
+    many = MemoryCorpus.of({f"d{n}": f"The club of plum {n % 9} and fig {n % 7}, {n}" for n in range(60)}, ENCODER)
+    lists = {one.name: one.search(Query(text), 5, many) for one in (DenseRetriever(), BM25Retriever())}
+    wanted = PipelineSpec().fuser.fuse(lists, 5, Query(text), many)
+    assert [h.chunk.id for h in retriever().search(Query(text), 5, many)] == [h.chunk.id for h in wanted]
 
 
 @given(MOMENTS)
