@@ -11,10 +11,13 @@ from pathlib import Path
 from threading import Event
 
 from fovea.pipelines.sources.places import RealPaths
+from fovea.pipelines.watching.polling import polled
 from fovea.rag.errors import DocumentError, require
 
 TICK = 0.1
 """Seconds in which a wish to stop is heard."""
+CHANGED, DELETED = 2, 3
+"""Kinds of changes, of watchfiles; the third is that something was added."""
 PATIENCE = 10
 """Times of rest after which those files that are at rest are told, whatever is still being written beside them."""
 
@@ -75,9 +78,9 @@ class Changes:
 
     def _events(self, folders: Sequence[str]) -> Generator[set[tuple[int, str]], None, None]:
         """What watchfiles says: a set each TICK or so, empty where nothing happened."""
-        if not folders:
-            while not self.stop.wait(TICK):
-                yield set()
+        if self.poll is not None or not folders:
+            for paths in polled(folders, self.concerns, self.poll or TICK, TICK, self.stop):
+                yield {(CHANGED, path) for path in paths}
             return
         watchfiles = require("watchfiles", extra="watch", needed_by="watching folders")
         tick = int(TICK * 1000)  # As all times of watchfiles, in milliseconds.
@@ -85,7 +88,6 @@ class Changes:
             yield from watchfiles.watch(
                 *folders, watch_filter=lambda change, path: self.concerns(path), stop_event=self.stop,
                 debounce=2 * tick, step=tick // 2, rust_timeout=tick, yield_on_timeout=True,
-                force_polling=self.poll is not None, poll_delay_ms=int(1000 * (self.poll or 0)),
                 ignore_permission_denied=True,
             )  # fmt: skip
         except FileNotFoundError:  # It went just now, which is looked at next.
@@ -103,10 +105,9 @@ class Changes:
         for change, path in events:
             place = places.placed(Path(path))
             self._last[place] = now
-            kind = getattr(change, "name", "")
-            if kind == "deleted":
+            if change == DELETED:
                 self._deleted.add(place)
-            if kind != "modified" or not os.path.isdir(path):  # A folder's own times say nothing of what is in it.
+            if change != CHANGED or not os.path.isdir(path):  # A folder's own times say nothing of what is in it.
                 self._touched.add(place)
 
     def _rested(self, since: float, everything: bool) -> bool:
@@ -122,7 +123,7 @@ class Changes:
         busy = frozenset(place for place, at in self._last.items() if now - at < self.settle)
         told = Changed(
             frozenset(self._touched - busy),
-            frozenset(self._deleted - busy) if self.poll is None else frozenset(),
+            frozenset(self._deleted - busy),
             busy,
             everything,
         )

@@ -45,7 +45,8 @@ def watch(
     stop: Event,
 ) -> Iterator[Watched]:
     """The rounds of `Pipeline.watch`, which `ran` runs; raises what can be known before the first."""
-    require("watchfiles", extra="watch", needed_by="watching folders")
+    if poll is None:
+        require("watchfiles", extra="watch", needed_by="watching folders")
     roots = [_folder(path) for path in folders]
     changes = Changes(roots, Concerns(roots, store), settle=settle, poll=poll, stop=stop)
     return _rounds(lambda changed: ran(lambda run: run.follow(roots, changed, stop, forget=forget)), changes, stop)
