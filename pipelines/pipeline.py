@@ -128,8 +128,9 @@ class Pipeline(Questions):
         """
         folders = [folders] if isinstance(folders, (str, Path)) else list(folders)
         return watch(
-            partial(self._ran, Round), self.spec.store.path, folders, settle=settle, poll=poll, forget=forget, stop=stop or Event()
-        )
+            partial(self._ran, Round), self.spec.store.path, folders,
+            settle=settle, poll=poll, forget=forget, stop=stop or Event(),
+        )  # fmt: skip
 
     def _write(self, work: Callable[[Ingest], IngestReport], *, rebuild: bool = False) -> IngestReport:
         run = self._ran(Ingest, work, rebuild=rebuild)

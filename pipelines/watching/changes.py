@@ -134,7 +134,7 @@ class Changes:
 
 
 def _identities(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:
-    """The folders that are there, each with what tells it from another of its name: one that was mounted or made anew."""
+    """The folders that are there, each with what tells it from one of its name that was mounted or made anew."""
     found = {}
     for folder in folders:
         try:

@@ -100,6 +100,7 @@ class Concerns:
         self.roots, self.own = roots, Own(store)
 
     def __call__(self, path: str) -> bool:
+        """Whether it may; `path` begins as one of the folders does."""
         at = Path(path)
         return any(at.is_relative_to(root) and self._below(root, at.relative_to(root)) for root in self.roots)
 

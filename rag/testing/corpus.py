@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from fovea.rag.component import fingerprint
-from fovea.rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of
+from fovea.rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of, uncommon
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import QueryError
 from fovea.rag.filters import Filter, matches
@@ -111,11 +111,29 @@ class MemoryCorpus:
         scores: dict[int, float] = defaultdict(float)
         mean = sum(self._lengths) / max(1, len(self._lengths))
         for word in query_terms(text):
-            found = self._postings.get(word, {})
-            idf = max(math.log((len(self._chunks) - len(found) + 0.5) / (len(found) + 0.5)), SMALLEST_IDF)
-            for no, f in found.items():
+            idf = self._idf(word)
+            for no, f in self._postings.get(word, {}).items():
                 scores[no] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * self._lengths[no] / mean))
         return self._best(scores, k, where)
+
+    def matched(
+        self, text: str, k: int, where: Filter | None = None, rare: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The scores and the vectors of what `match` finds, or of what holds the uncommon words."""
+        hits = self.match(text, k, where) if rare >= 1 else self._holding(text, k, where, rare)
+        return np.array([hit.score for hit in hits], np.float32), self.vectors([hit.chunk for hit in hits])
+
+    def _holding(self, text: str, k: int, where: Filter | None, rare: float) -> list[Hit]:
+        scores: dict[int, float] = defaultdict(float)
+        holding = {word: len(self._postings.get(word, ())) for word in query_terms(text)}
+        for word in uncommon(holding, len(self._chunks), rare):
+            for no in self._postings[word]:
+                scores[no] += self._idf(word)
+        return self._best(scores, k, where)
+
+    def _idf(self, word: str) -> float:
+        n = len(self._postings.get(word, ()))
+        return max(math.log((len(self._chunks) - n + 0.5) / (n + 0.5)), SMALLEST_IDF)
 
     def rarity(self, words: Sequence[str]) -> dict[str, float]:
         """How much each word says of a chunk that holds it."""

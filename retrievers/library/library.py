@@ -362,6 +362,15 @@ class Library:
             lexicon.warn_if_old(self._db)
             return self._ranking.best(query_terms(text), k, condition, values)
 
+    def holding_uncommon(self, text: str, k: int, share: float, where: Filter | None = None) -> list[tuple[int, float]]:
+        """The `(no, score)` of the `k` chunks of the highest sum of `idf` over the terms of `text` that they hold and
+        no more than `share` of all chunks do, or of the rarest term; equal by rising `no`.
+        """
+        with self._db.snapshot():
+            lexicon.warn_if_old(self._db)
+            inside = self.matching(where) if where is not None else None
+            return self._ranking.uncommon(query_terms(text), k, share, inside)
+
     def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
         """How many chunks there are, and how many hold each word."""
         with self._db.snapshot():

@@ -75,8 +75,9 @@ def started(place):
 
 @pytest.fixture
 def place(tmp_path, docs):
-    (tmp_path / "p.yaml").write_text("encoder: hash\nsegment: {use: sentence, max_tokens: 12}\n"
-        "store: {use: embedded, path: store}\n")
+    (tmp_path / "p.yaml").write_text(
+        "encoder: hash\nsegment: {use: sentence, max_tokens: 12}\nstore: {use: embedded, path: store}\n"
+    )
     return tmp_path
 
 
@@ -255,7 +256,9 @@ def test_changes_of_stores_and_of_what_is_passed_by_are_none(tmp_path, make, doc
     pipeline = make(store={"use": "embedded", "path": "docs/store"})
     pipeline.ingest(docs)
     concerns = Concerns([docs], pipeline.spec.store.path)
-    seen = {p: concerns(str(docs / p)) for p in ("a.txt", "sub/a.txt", "", "store/writer.json", ".git/a.txt", "~$a.docx")}
+    seen = {
+        p: concerns(str(docs / p)) for p in ("a.txt", "sub/a.txt", "", "store/writer.json", ".git/a.txt", "~$a.docx")
+    }
     assert [p for p, does in seen.items() if does] == ["a.txt", "sub/a.txt", ""]
     assert not concerns(str(tmp_path / "a.txt"))
     within = Concerns([docs / "store"], pipeline.spec.store.path)
