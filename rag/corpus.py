@@ -42,8 +42,8 @@ class Corpus(Protocol):
         self, text: str, k: int, where: Filter | None = None, rare: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray]:
         """The BM25 scores `(n,)` of the `n <= k` chunks that `match` finds, best first, and their stored vectors
-        `(n, dim)`, both float32; no chunk is read. Where `rare` is under 1, the chunks are those of the highest sum of
-        `idf` over the `uncommon` words of `text` that they hold, and the scores those sums: a fraction of the work.
+        `(n, dim)`, both float32; no chunk is read. Where `rare` is under 1, for the `uncommon` words of `text` alone:
+        a fraction of the work.
         """
 
     def rarity(self, words: Sequence[str]) -> dict[str, float]:

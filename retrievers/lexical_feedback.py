@@ -1,7 +1,7 @@
 """Lexical feedback: the question's vector moved towards the chunks that hold its words, and then an ordinary search.
 
-With q the question's vector, c_1 .. c_n the chunks that hold the most of its rare words, s_1 >= .. >= s_n the sums of
-`idf` of those that each holds (or, with `rare: 1`, the chunks of highest BM25 score), and v_i their vectors,
+With q the question's vector, c_1 .. c_n the chunks of highest BM25 score s_1 >= .. >= s_n for its words but the common
+ones, and v_i their vectors,
 
     f = sum over i of (s_i / s_1)^sharpness v_i, scaled to unit length
     q' = q + weight f, scaled to unit length
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class LexicalFeedbackRetriever(QuerySideRetriever, name="lexical_feedback"):
     """The chunks nearest to the question's vector after feedback from the chunks that share its words.
 
-    Rare words alone are searched for, and counted once a chunk: of 100,000 chunks that takes a tenth of the time that
-    BM25 does. Which chunks hold a word is remembered until the library changes.
+    What a word adds to the chunks that hold it is remembered until the library changes, so that the search for it is
+    done once; a common word would take most of the time, and adds next to nothing.
 
     Under a filter, feedback comes from matching chunks alone.
     """
@@ -42,13 +42,13 @@ class LexicalFeedbackRetriever(QuerySideRetriever, name="lexical_feedback"):
     filter_moves_scores: ClassVar[bool] = True
 
     chunks: PositiveInt = 10
-    """How many chunks give feedback, those of highest score."""
+    """How many chunks of highest BM25 score give feedback."""
     sharpness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4.0
     """0 lets all of them count alike; the higher, the more the first ones decide."""
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """How much the feedback counts beside the question; 0 is plain dense retrieval."""
 
-    rare: Annotated[float, Field(gt=0, le=1)] = 0.05
+    rare: Annotated[float, Field(gt=0, le=1)] = 0.1
     """The share of all chunks that may hold a word: a word held by more is passed by, unless no other is there. 1 is
     BM25 over all words, and one search with a `bm25` beside it, or a refiner that asks for it."""
 

@@ -108,27 +108,26 @@ class MemoryCorpus:
         `sum over terms of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))`,
         `idf = ln((N - n + 1/2) / (n + 1/2))`, at least 1e-6: SQLite FTS5's `bm25()` with the sign turned.
         """
-        scores: dict[int, float] = defaultdict(float)
-        mean = sum(self._lengths) / max(1, len(self._lengths))
-        for word in query_terms(text):
-            idf = self._idf(word)
-            for no, f in self._postings.get(word, {}).items():
-                scores[no] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * self._lengths[no] / mean))
-        return self._best(scores, k, where)
+        return self._scored(query_terms(text), k, where)
 
     def matched(
         self, text: str, k: int, where: Filter | None = None, rare: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The scores and the vectors of what `match` finds, or of what holds the uncommon words."""
-        hits = self.match(text, k, where) if rare >= 1 else self._holding(text, k, where, rare)
+        """The scores and the vectors of what `match` finds, or would for the uncommon words alone."""
+        if rare >= 1:
+            hits = self.match(text, k, where)
+        else:
+            holding = {term: len(self._postings.get(term, ())) for term in query_terms(text)}
+            hits = self._scored(uncommon(holding, len(self._chunks), rare), k, where)
         return np.array([hit.score for hit in hits], np.float32), self.vectors([hit.chunk for hit in hits])
 
-    def _holding(self, text: str, k: int, where: Filter | None, rare: float) -> list[Hit]:
+    def _scored(self, terms: Sequence[str], k: int, where: Filter | None) -> list[Hit]:
         scores: dict[int, float] = defaultdict(float)
-        holding = {word: len(self._postings.get(word, ())) for word in query_terms(text)}
-        for word in uncommon(holding, len(self._chunks), rare):
-            for no in self._postings[word]:
-                scores[no] += self._idf(word)
+        mean = sum(self._lengths) / max(1, len(self._lengths))
+        for word in terms:
+            idf = self._idf(word)
+            for no, f in self._postings.get(word, {}).items():
+                scores[no] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * self._lengths[no] / mean))
         return self._best(scores, k, where)
 
     def _idf(self, word: str) -> float:

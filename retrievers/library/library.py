@@ -362,9 +362,9 @@ class Library:
             lexicon.warn_if_old(self._db)
             return self._ranking.best(query_terms(text), k, condition, values)
 
-    def holding_uncommon(self, text: str, k: int, share: float, where: Filter | None = None) -> list[tuple[int, float]]:
-        """The `(no, score)` of the `k` chunks of the highest sum of `idf` over the terms of `text` that they hold and
-        no more than `share` of all chunks do, or of the rarest term; equal by rising `no`.
+    def match_uncommon(self, text: str, k: int, share: float, where: Filter | None = None) -> list[tuple[int, float]]:
+        """The `(no, BM25)` of the `k` chunks of highest score for the terms of `text` that no more than `share` of all
+        chunks hold, or for the rarest; equal by rising `no`.
         """
         with self._db.snapshot():
             lexicon.warn_if_old(self._db)

@@ -29,7 +29,7 @@ MOST_WORDS = 256
 """Different words of a question that count, the rarest ones: FTS5 refuses much longer expressions."""
 ROUNDING = 1e-6
 REMEMBERED = 2_000_000
-"""Numbers of chunks kept of all words together, 16 MB."""
+"""Chunks kept of all words together, 32 MB."""
 
 Pairs = list[tuple[int, float]]
 
@@ -44,7 +44,7 @@ class Ranking:
         self._db = db
         self._sequence, self._count = -1, 0
         self._holding: dict[str, int] = {}
-        self._columns: dict[str, np.ndarray] = {}
+        self._columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def best(self, asked: Sequence[str], k: int, condition: str = "", values: Sequence[Scalar] = ()) -> Pairs:
         """The `(no, score)` of the `k` best chunks that hold any of the words and meet an SQL condition on chunks.
@@ -70,9 +70,9 @@ class Ranking:
         return self._scored(asked, k, f"AND +rowid IN ({', '.join(str(no) for no in some)})", ())
 
     def uncommon(self, asked: Sequence[str], k: int, share: float, inside: np.ndarray | None = None) -> Pairs:
-        """The `(no, score)` of the `k` chunks of the highest sum of `idf` over the words that they hold, of those that
-        no more than `share` of all do, or the rarest; `inside` are the chunks that may be found, rising. Equal scores
-        by rising `no`. Which chunks hold a word is remembered, since FTS5 takes ten times as long to score them.
+        """As `best`, over the words that no more than `share` of all chunks hold, or the rarest; `inside` are the
+        chunks that may be found, rising. What a word adds to each chunk that holds it is remembered, so that a word
+        costs its search once: adding up is a hundredth of it.
         """
         import numpy as np
 
@@ -81,24 +81,24 @@ class Ranking:
         if not words:
             return []
         columns = [self._column(word) for word in words]
-        weights = [np.full(len(column), self._idf(word)) for word, column in zip(words, columns)]
-        nos, which = np.unique(np.concatenate(columns), return_inverse=True)
-        scores = np.bincount(which, np.concatenate(weights))
+        nos, which = np.unique(np.concatenate([nos for nos, _ in columns]), return_inverse=True)
+        scores = np.bincount(which, np.concatenate([added for _, added in columns]))
         if inside is not None:
             kept = np.isin(nos, inside, assume_unique=True)
             nos, scores = nos[kept], scores[kept]
         best = np.argsort(-scores, kind="stable")[:k]
         return list(zip(nos[best].tolist(), scores[best].tolist()))
 
-    def _column(self, word: str) -> np.ndarray:
-        """The `no` of every chunk that holds a word, rising."""
+    def _column(self, word: str) -> tuple[np.ndarray, np.ndarray]:
+        """The `no` of every chunk that holds a word, rising, and what the word adds to its score."""
         import numpy as np
 
         if word not in self._columns:
-            rows = self._db.all("SELECT rowid FROM lexicon WHERE lexicon MATCH ?", [f'"{word}"'])
-            if sum(map(len, self._columns.values())) + len(rows) > REMEMBERED:
+            rows = self._db.all("SELECT rowid, -rank FROM lexicon WHERE lexicon MATCH ?", [f'"{word}"'])
+            if sum(len(nos) for nos, _ in self._columns.values()) + len(rows) > REMEMBERED:
                 self._columns = {}
-            self._columns[word] = np.fromiter((no for (no,) in rows), np.int64, len(rows))
+            nos, added = zip(*rows)
+            self._columns[word] = np.array(nos, np.int64), np.array(added, np.float64)
         return self._columns[word]
 
     def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:

@@ -176,12 +176,12 @@ def test_uncommon_words_find_what_they_do_in_memory(corpora, question, where, ra
 
 def test_words_that_many_hold_are_passed_by_and_what_was_remembered_follows_the_library(corpora, monkeypatch):
     ours, _ = corpora
-    [(_, alone)] = ours.library.holding_uncommon("14 the moon", 1, 0.1)
-    [(_, rarest)] = ours.library.holding_uncommon("the moon", 1, 0.001)
+    [(_, alone)] = ours.library.match_uncommon("14 the moon", 1, 0.1)
+    [(_, rarest)] = ours.library.match_uncommon("the moon", 1, 0.001)
     assert alone > rarest > 0
     put(ours.library, "new", "14 ships")
-    assert len(ours.library.holding_uncommon("14 the moon", 500, 0.1)) == 1 + len(
+    assert len(ours.library.match_uncommon("14 the moon", 500, 0.1)) == 1 + len(
         [chunk for chunk in ours.chunks() if "14" in chunk.text.split() and chunk.source != "new"]
     )
     monkeypatch.setattr(ranking, "REMEMBERED", 1)
-    assert ours.library.holding_uncommon("14 21", 500, 0.1) == ours.library.holding_uncommon("14 21", 500, 0.1)
+    assert ours.library.match_uncommon("14 21", 500, 0.1) == ours.library.match_uncommon("14 21", 500, 0.1)
