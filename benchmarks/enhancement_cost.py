@@ -1,6 +1,7 @@
 """What it costs to change the question's vector before the search, beside encoding the question and beside the search.
 
     python benchmarks/enhancement_cost.py [--chunks 100000] [--queries 300] [--index auto] [--cpu] [--json]
+        [--encoder hash] [--only dense lexical_feedback ...]
 
 Two tables over one library, filled from a seed: words are drawn by Zipf's law (rank r with weight 1 / (r + 2.7)) from
 those of the example library, most frequent first, and from pairs of them joined; vectors are clustered random unit
@@ -24,7 +25,7 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,7 @@ import numpy as np
 from fovea.pipelines.evaluation.measurements import Row, show
 from fovea.pipelines.search import retrieve
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
+from fovea.rag import registry
 from fovea.rag.corpus import VectorIndex
 from fovea.rag.encoder import Encoder
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
@@ -63,7 +65,8 @@ CHANGES: dict[str, QuerySideRetriever] = {
     "query_map": QueryMapRetriever(),
     "sitemb": SitEmbRetriever(),
     "event_aware, no time named": EventAwareRetriever(),
-    "lexical_feedback, words searched": LexicalFeedbackRetriever(),
+    "lexical_feedback, rare: 1, words searched": LexicalFeedbackRetriever(rare=1),
+    "lexical_feedback, rare: 1": LexicalFeedbackRetriever(rare=1),
     "lexical_feedback": LexicalFeedbackRetriever(),
 }
 METHODS: dict[str, dict[str, Any]] = {
@@ -74,11 +77,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "event_aware, no time named": {"retrieve": "event_aware"},
     "event_aware, as_of": {"retrieve": "event_aware"},
     "lexical_feedback": {"retrieve": "lexical_feedback"},
+    "lexical_feedback, rare: 1": {"retrieve": {"use": "lexical_feedback", "rare": 1}},
     "bm25": {"retrieve": "bm25"},
     "dense + bm25": {"retrieve": ["dense", "bm25"]},
     "lexical_feedback + bm25": {"retrieve": ["lexical_feedback", "bm25"]},
+    "lexical_feedback, rare: 1, + bm25": {"retrieve": [{"use": "lexical_feedback", "rare": 1}, "bm25"]},
 }
-BASES = dict.fromkeys(("lexical_feedback + bm25", "event_aware, no time named", "event_aware, as_of"), "dense + bm25")
+BESIDE = ("lexical_feedback + bm25", "lexical_feedback, rare: 1, + bm25")
+BASES = dict.fromkeys((*BESIDE, "event_aware, no time named", "event_aware, as_of"), "dense + bm25")
 """What a method is compared with, where that is not plain dense."""
 
 
@@ -119,11 +125,15 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--index", default="auto", help="index of the embedded store")
+    parser.add_argument("--encoder", help="another than MiniLM, by name; those that were trained with it need --only")
+    parser.add_argument("--only", nargs="+", help="of the methods, these; the first table is left out")
     parser.add_argument("--cpu", action="store_true", help="processor time instead of wall time")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     logging.getLogger("fovea").setLevel(logging.ERROR)  # Passages without a date are meant.
-    encoder = SentenceTransformerEncoder(offline=True)
+    encoder: Encoder = SentenceTransformerEncoder(offline=True)
+    if args.encoder:
+        encoder = registry.find("encoder", args.encoder)()  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         clock = time.process_time if args.cpu else time.perf_counter
         path, settings = Path(folder), {"chunks": args.chunks, "index": args.index, "clock": clock.__name__}
@@ -133,7 +143,8 @@ def main() -> None:
         stack.callback(index.close)
         index.sync()
         bench = Bench(path, encoder, index, questions, settings, stack, clock)
-        print(show([*changes(bench), *searches(bench)], as_json=args.json))
+        rows = searches(bench, args.only) if args.only else [*changes(bench), *searches(bench, METHODS)]
+        print(show([*rows], as_json=args.json))
 
 
 def changes(bench: Bench) -> Iterator[Row]:
@@ -161,9 +172,9 @@ def change(retriever: QuerySideRetriever, bench: Bench, *, searched: bool) -> Ca
     return run
 
 
-def searches(bench: Bench) -> Iterator[Row]:
+def searches(bench: Bench, names: Iterable[str]) -> Iterator[Row]:
     """From a question to the passages."""
-    actions = {name: search(name, stages, bench) for name, stages in METHODS.items()}
+    actions = {name: search(name, METHODS[name], bench) for name in names}
     found = in_turn(actions, bench.questions)
     for name, seconds in found.items():
         base = BASES.get(name, "dense")

@@ -9,7 +9,7 @@ command ends in the same state as a clean run, and at most one slice of texts is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -65,6 +65,7 @@ class Ingest:
         self.spec, self.loaders, self.library = spec, loaders, library
         self.report = IngestReport()
         self.places = Places(base)
+        self.group_chunks = GROUP_CHUNKS
         self.maker = Maker(spec, library, self.report, SLICE_CHUNKS)
         self.kept: dict[Path, str] = {}
         """Folders whose vanished sources stay, since they may come back, with the reason."""
@@ -82,7 +83,7 @@ class Ingest:
         self.report.skipped = selection.skipped
         self.report.unknown = [self.places.name(path) for path in selection.unknown]
         self.library.note_unknown(self.report.unknown, [self.places.name(folder) for folder in selection.folders])
-        self.report.failed |= {f.as_posix(): f"{f.as_posix()}: not read: {why}" for f, why in selection.unread.items()}
+        self._not_seen(selection.unread)
         with self.report.trace.stage("remove"):
             self._remove_gone([*selection.folders, *globs, *vanished], forget)
         return self.report
@@ -101,7 +102,7 @@ class Ingest:
         try:
             for document in each(documents):
                 group += self._brought(document, taken)
-                if sum(i.chunks for i in group) >= GROUP_CHUNKS:
+                if sum(i.chunks for i in group) >= self.group_chunks:
                     self._commit(group)
                     group = []
         except Exception:  # Raised by whoever makes the documents: what came before is stored.
@@ -166,13 +167,16 @@ class Ingest:
             (vanished if known else present).append(path)
         return present, vanished
 
+    def _not_seen(self, unread: Mapping[Path, str]) -> None:
+        self.report.failed |= {f.as_posix(): f"{f.as_posix()}: not read: {why}" for f, why in unread.items()}
+
     def _take(self, files: Iterator[Path]) -> None:
         group: list[_Item] = []
         with progress.bar("ingest files") as bar:
             for path in files:
                 if (item := self._prepare(path)) is not None:
                     group.append(item)
-                if sum(i.chunks for i in group) >= GROUP_CHUNKS:
+                if sum(i.chunks for i in group) >= self.group_chunks:
                     self._commit(group)
                     group = []
                 bar.advance(1, path.name)

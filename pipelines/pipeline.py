@@ -9,9 +9,11 @@ print(answer.text, *(c.where for c in answer.citations))
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fovea.pipelines import reading, recipes
 from fovea.pipelines.answering.held import names_in
@@ -26,6 +28,8 @@ from fovea.pipelines.sources.places import Places
 from fovea.pipelines.sources.survey import Survey, survey
 from fovea.pipelines.spec import yaml_source
 from fovea.pipelines.spec.lacks import refuse_before_reading
+from fovea.pipelines.watching.round import Round
+from fovea.pipelines.watching.watch import Watched, watch
 from fovea.rag.errors import DocumentError
 from fovea.rag.types import Document
 from fovea.retrievers.library.library import Library, SourceRow
@@ -33,6 +37,8 @@ from fovea.retrievers.library.library import Library, SourceRow
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables import Runnable
+
+Run = TypeVar("Run", bound=Ingest)
 
 
 class Pipeline(Questions):
@@ -100,16 +106,46 @@ class Pipeline(Questions):
         names, known = [row.name for row in library.sources()], Known(library, Places(self.base))
         return list(dict.fromkeys(name for one in wanted for name in chosen(one, names, known)))
 
+    def watch(
+        self,
+        folders: Iterable[str | Path] | str | Path,
+        *,
+        settle: float = 1.0,
+        poll: float | None = None,
+        forget: bool = False,
+        stop: Event | None = None,
+    ) -> Iterator[Watched]:
+        """Keep the store in step with folders until `stop` is set, and say what each round did. The first is an
+        `ingest`; from then on a round reads what has changed and rested for `settle` seconds, and removes what was
+        deleted. Each looks at the time and size of every file: O(files) a round.
+
+        What cannot be done now (a file that cannot be read, a folder that is away, another process that writes) is in
+        what a round says, and tried again: a file when it changes, the others until they can be. `poll` looks for
+        changes each so many seconds, for disks that do not tell of them. `forget` is `ingest`'s.
+
+        Raises MissingExtra without the extra `watch`, DocumentError for what is no folder and where the system cannot
+        watch so many, and what `ingest` raises of the pipeline and its store.
+        """
+        folders = [folders] if isinstance(folders, (str, Path)) else list(folders)
+        return watch(
+            partial(self._ran, Round), self.spec.store.path, folders,
+            settle=settle, poll=poll, forget=forget, stop=stop or Event(),
+        )  # fmt: skip
+
     def _write(self, work: Callable[[Ingest], IngestReport], *, rebuild: bool = False) -> IngestReport:
+        run = self._ran(Ingest, work, rebuild=rebuild)
+        run.refuse()
+        return run.report
+
+    def _ran(self, kind: type[Run], work: Callable[[Run], IngestReport], *, rebuild: bool = False) -> Run:
         refuse_before_reading(self.source, self.spec)
         with self._writing(rebuild=rebuild) as library:
-            run = Ingest(self.spec, self.loaders, library, self.base)
+            run = kind(self.spec, self.loaders, library, self.base)
             with self._observed("ingest", run.report.trace):
-                report = work(run)
-                with report.trace.stage("index"):
+                work(run)
+                with run.report.trace.stage("index"):
                     self._sync(library)
-        run.refuse()
-        return report
+        return run
 
     # Texts read once
 

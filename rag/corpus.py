@@ -38,6 +38,14 @@ class Corpus(Protocol):
     def match(self, text: str, k: int, where: Filter | None = None) -> list[Hit]:
         """The `k` chunks of highest BM25 score for the words of `text`, best first."""
 
+    def matched(
+        self, text: str, k: int, where: Filter | None = None, rare: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The BM25 scores `(n,)` of the `n <= k` chunks that `match` finds, best first, and their stored vectors
+        `(n, dim)`, both float32; no chunk is read. Where `rare` is under 1, for the `uncommon` words of `text` alone:
+        a fraction of the work.
+        """
+
     def rarity(self, words: Sequence[str]) -> dict[str, float]:
         """`rarity_of` each word (as `fovea.rag.tokens.words` gives them), by word, in the order given."""
 
@@ -73,6 +81,12 @@ def rarity_of(chunks: int, holding: int) -> float:
     1))`, and a little for a word that all of them hold.
     """
     return max(0.01, math.log((chunks + 1) / (holding + 1)))
+
+
+def uncommon(holding: Mapping[str, int], chunks: int, share: float) -> list[str]:
+    """The words that no more than `share` of all `chunks` hold, by how many hold each; or else the rarest of them."""
+    held = {word: n for word, n in holding.items() if n}
+    return [word for word, n in held.items() if n <= share * chunks] or sorted(held, key=lambda word: held[word])[:1]
 
 
 SPREAD_SAMPLE = 256

@@ -27,9 +27,9 @@ def shorten(text: str, most: int = 100) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def to_json(data: Any) -> str:
-    """Data as JSON that a terminal may show and any program reads back as it was."""
-    plain = json.dumps(data, ensure_ascii=False, indent=2)
+def to_json(data: Any, indent: int | None = 2) -> str:
+    """Data as JSON that a terminal may show and any program reads back as it was; in one line without `indent`."""
+    plain = json.dumps(data, ensure_ascii=False, indent=indent)
     return ACTING.sub(lambda m: m[0] if m[0] == "\n" else f"\\u{ord(m[0]):04x}", plain)
 
 

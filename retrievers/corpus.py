@@ -114,6 +114,17 @@ class LibraryCorpus:
         """
         return self._hits(lambda: self._match(text, k, where))
 
+    def matched(
+        self, text: str, k: int, where: Filter | None = None, rare: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The scores and the vectors of what `match` finds, or would for the uncommon words alone; no chunk is read."""
+        import numpy as np
+
+        with self._lock, self.library.snapshot():
+            found = self._match(text, k, where) if rare >= 1 else self.library.match_uncommon(text, k, rare, where)
+            vectors = self.library.vectors_of([no for no, _ in found])
+        return np.array([score for _, score in found], np.float32), vectors
+
     def _match(self, text: str, k: int, where: Filter | None) -> list[tuple[int, float]]:
         key = (self.version, text, repr(where))
         with self._lock:

@@ -1,6 +1,7 @@
 """Lexical feedback: the question's vector moved towards the chunks that hold its words, and then an ordinary search.
 
-With q the question's vector, c_1 .. c_n the chunks of highest BM25 score s_1 >= .. >= s_n, and v_i their vectors,
+With q the question's vector, c_1 .. c_n the chunks of highest BM25 score s_1 >= .. >= s_n for its words but the common
+ones, and v_i their vectors,
 
     f = sum over i of (s_i / s_1)^sharpness v_i, scaled to unit length
     q' = q + weight f, scaled to unit length
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 class LexicalFeedbackRetriever(QuerySideRetriever, name="lexical_feedback"):
     """The chunks nearest to the question's vector after feedback from the chunks that share its words.
 
+    What a word adds to the chunks that hold it is remembered until the library changes, so that the search for it is
+    done once; a common word would take most of the time, and adds next to nothing.
+
     Under a filter, feedback comes from matching chunks alone.
     """
 
@@ -44,16 +48,21 @@ class LexicalFeedbackRetriever(QuerySideRetriever, name="lexical_feedback"):
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """How much the feedback counts beside the question; 0 is plain dense retrieval."""
 
+    rare: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """The share of all chunks that may hold a word: a word held by more is passed by, unless no other is there. 1 is
+    BM25 over all words, and one search with a `bm25` beside it, or a refiner that asks for it."""
+
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
         """The moved vector `(dim,)`; that of the question where no chunk shares a word with it."""
         import numpy as np
 
         asked = self.start(query, corpus)
-        hits = corpus.match(query.text, self.chunks, query.where)
-        if not hits or not self.weight:
+        if not self.weight:
             return asked
-        shares = np.array([hit.score for hit in hits], np.float32) / hits[0].score
-        feedback = shares**self.sharpness @ corpus.vectors([hit.chunk for hit in hits])
+        scores, vectors = corpus.matched(query.text, self.chunks, query.where, self.rare)
+        if not len(scores):
+            return asked
+        feedback = (scores / scores[0]) ** self.sharpness @ vectors
         moved = asked + self.weight * feedback / max(float(np.linalg.norm(feedback)), 1e-9)
         length = float(np.linalg.norm(moved))
         return (moved / length).astype(np.float32) if length > 1e-6 else asked

@@ -14,6 +14,17 @@ def port(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """A number of seconds, as an argument: more than none, and no more than a day."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 86_400:
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0 and up to 86400, got {text[:40]!r}")
+    return found
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, for a verb and its parts; what it makes with `add_subparsers` is of this class too."""
 

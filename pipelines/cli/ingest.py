@@ -49,13 +49,7 @@ def show(report: IngestReport, args: argparse.Namespace) -> int:
     if args.json:
         print(to_json(report.to_dict()))
         return 0 if report.ok else 1
-    moved = f"{len(report.moved)} moved, " if report.moved else ""
-    print(
-        f"{len(report.added)} added, {len(report.changed)} changed, {report.unchanged} unchanged, {moved}"
-        f"{len(report.removed)} removed, {len(report.failed)} failed; "
-        f"{counted(report.chunks, 'chunks')} written, {counted(report.encoded, 'texts')} encoded, "
-        f"{counted(report.reused, 'vectors')} re-used"
-    )
+    print(summary(report))
     if report.skipped:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in report.skipped.most_common())
         print(f"{counted(report.skipped.total(), 'files')} of unknown type skipped: {kinds} (fovea status names them)")
@@ -69,3 +63,14 @@ def show(report: IngestReport, args: argparse.Namespace) -> int:
         others = "the others are in; " if report.added or report.changed or report.unchanged else ""
         print(f"{others}mend these, then: fovea retry {args.pipeline}", file=sys.stderr)
     return 0 if report.ok else 1
+
+
+def summary(report: IngestReport) -> str:
+    """What an ingestion did, in a line."""
+    moved = f"{len(report.moved)} moved, " if report.moved else ""
+    return (
+        f"{len(report.added)} added, {len(report.changed)} changed, {report.unchanged} unchanged, {moved}"
+        f"{len(report.removed)} removed, {len(report.failed)} failed; "
+        f"{counted(report.chunks, 'chunks')} written, {counted(report.encoded, 'texts')} encoded, "
+        f"{counted(report.reused, 'vectors')} re-used"
+    )

@@ -15,6 +15,7 @@ VERBS = {
     "check": "check a pipeline YAML, what it needs of this machine, and its store",
     "schema": "print the JSON Schema of pipeline YAML, for editors",
     "ingest": "bring the store in step with files and folders",
+    "watch": "keep the store in step with folders while they change",
     "retry": "take the files again that could not be read",
     "remove": "take sources out of the store",
     "train": "train a learned segmenter or retriever on data, or heads of a model",

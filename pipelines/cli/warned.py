@@ -61,3 +61,10 @@ def printed(warnings: Iterable[str]) -> None:
     """These were printed elsewhere, with their counts."""
     for message in warnings:
         _handler.counts.pop(message, None)
+
+
+def print_now(*, quiet: bool = False) -> None:
+    """Print the warnings so far, for work that goes on; they are not printed again."""
+    if _handler.counts and not quiet:
+        print(*_handler.lines(), sep="\n", file=sys.stderr, flush=True)
+    _handler.counts.clear()

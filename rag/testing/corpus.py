@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from fovea.rag.component import fingerprint
-from fovea.rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of
+from fovea.rag.corpus import SPREAD_SAMPLE, rarity_of, spread_of, uncommon
 from fovea.rag.encoder import Encoder
 from fovea.rag.errors import QueryError
 from fovea.rag.filters import Filter, matches
@@ -108,14 +108,31 @@ class MemoryCorpus:
         `sum over terms of idf * f (k1 + 1) / (f + k1 (1 - b + b length / mean length))`,
         `idf = ln((N - n + 1/2) / (n + 1/2))`, at least 1e-6: SQLite FTS5's `bm25()` with the sign turned.
         """
+        return self._scored(query_terms(text), k, where)
+
+    def matched(
+        self, text: str, k: int, where: Filter | None = None, rare: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The scores and the vectors of what `match` finds, or would for the uncommon words alone."""
+        if rare >= 1:
+            hits = self.match(text, k, where)
+        else:
+            holding = {term: len(self._postings.get(term, ())) for term in query_terms(text)}
+            hits = self._scored(uncommon(holding, len(self._chunks), rare), k, where)
+        return np.array([hit.score for hit in hits], np.float32), self.vectors([hit.chunk for hit in hits])
+
+    def _scored(self, terms: Sequence[str], k: int, where: Filter | None) -> list[Hit]:
         scores: dict[int, float] = defaultdict(float)
         mean = sum(self._lengths) / max(1, len(self._lengths))
-        for word in query_terms(text):
-            found = self._postings.get(word, {})
-            idf = max(math.log((len(self._chunks) - len(found) + 0.5) / (len(found) + 0.5)), SMALLEST_IDF)
-            for no, f in found.items():
+        for word in terms:
+            idf = self._idf(word)
+            for no, f in self._postings.get(word, {}).items():
                 scores[no] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * self._lengths[no] / mean))
         return self._best(scores, k, where)
+
+    def _idf(self, word: str) -> float:
+        n = len(self._postings.get(word, ()))
+        return max(math.log((len(self._chunks) - n + 0.5) / (n + 0.5)), SMALLEST_IDF)
 
     def rarity(self, words: Sequence[str]) -> dict[str, float]:
         """How much each word says of a chunk that holds it."""

@@ -362,6 +362,15 @@ class Library:
             lexicon.warn_if_old(self._db)
             return self._ranking.best(query_terms(text), k, condition, values)
 
+    def match_uncommon(self, text: str, k: int, share: float, where: Filter | None = None) -> list[tuple[int, float]]:
+        """The `(no, BM25)` of the `k` chunks of highest score for the terms of `text` that no more than `share` of all
+        chunks hold, or for the rarest; equal by rising `no`.
+        """
+        with self._db.snapshot():
+            lexicon.warn_if_old(self._db)
+            inside = self.matching(where) if where is not None else None
+            return self._ranking.uncommon(query_terms(text), k, share, inside)
+
     def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
         """How many chunks there are, and how many hold each word."""
         with self._db.snapshot():

@@ -11,9 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from fovea.rag.corpus import uncommon
 from fovea.rag.types import Scalar
 from fovea.retrievers.library.database import Database
+
+if TYPE_CHECKING:
+    import numpy as np
 
 K1, SMALLEST_IDF = 1.2, 1e-6
 """Constants of FTS5's `bm25()`."""
@@ -23,6 +28,8 @@ MOST_CANDIDATES = 2_000
 MOST_WORDS = 256
 """Different words of a question that count, the rarest ones: FTS5 refuses much longer expressions."""
 ROUNDING = 1e-6
+REMEMBERED = 2_000_000
+"""Chunks kept of all words together, 32 MB."""
 
 Pairs = list[tuple[int, float]]
 
@@ -37,6 +44,7 @@ class Ranking:
         self._db = db
         self._sequence, self._count = -1, 0
         self._holding: dict[str, int] = {}
+        self._columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def best(self, asked: Sequence[str], k: int, condition: str = "", values: Sequence[Scalar] = ()) -> Pairs:
         """The `(no, score)` of the `k` best chunks that hold any of the words and meet an SQL condition on chunks.
@@ -60,6 +68,38 @@ class Ranking:
         if some is None:
             return self._scored(asked, k, inside, values)
         return self._scored(asked, k, f"AND +rowid IN ({', '.join(str(no) for no in some)})", ())
+
+    def uncommon(self, asked: Sequence[str], k: int, share: float, inside: np.ndarray | None = None) -> Pairs:
+        """As `best`, over the words that no more than `share` of all chunks hold, or the rarest; `inside` are the
+        chunks that may be found, rising. What a word adds to each chunk that holds it is remembered, so that a word
+        costs its search once: adding up is a hundredth of it.
+        """
+        import numpy as np
+
+        self._follow()
+        words = uncommon({word: self._held(word) for word in asked}, self._count, share)[:MOST_WORDS]
+        if not words:
+            return []
+        columns = [self._column(word) for word in words]
+        nos, which = np.unique(np.concatenate([nos for nos, _ in columns]), return_inverse=True)
+        scores = np.bincount(which, np.concatenate([added for _, added in columns]))
+        if inside is not None:
+            kept = np.isin(nos, inside, assume_unique=True)
+            nos, scores = nos[kept], scores[kept]
+        best = np.argsort(-scores, kind="stable")[:k]
+        return list(zip(nos[best].tolist(), scores[best].tolist()))
+
+    def _column(self, word: str) -> tuple[np.ndarray, np.ndarray]:
+        """The `no` of every chunk that holds a word, rising, and what the word adds to its score."""
+        import numpy as np
+
+        if word not in self._columns:
+            rows = self._db.all("SELECT rowid, -rank FROM lexicon WHERE lexicon MATCH ?", [f'"{word}"'])
+            if sum(len(nos) for nos, _ in self._columns.values()) + len(rows) > REMEMBERED:
+                self._columns = {}
+            nos, added = zip(*rows)
+            self._columns[word] = np.array(nos, np.int64), np.array(added, np.float64)
+        return self._columns[word]
 
     def holding(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
         """How many chunks there are, and how many of them hold each word."""
@@ -110,6 +150,7 @@ class Ranking:
             row = self._db.one("SELECT count(*) FROM chunks")
             self._db.run("CREATE VIRTUAL TABLE IF NOT EXISTS temp.lexicon_words USING fts5vocab(main, lexicon, row)")
             self._sequence, self._count, self._holding = now, int(row[0]) if row else 0, {}
+            self._columns = {}
 
 
 def _reach(some: Sequence[str], weights: dict[str, float]) -> float:

@@ -159,3 +159,29 @@ def test_threads_and_a_writer(tmp_path, monkeypatch, few):
             for thread in threads:
                 thread.join()
             assert wrong == []
+
+
+@pytest.mark.parametrize("where", [None, parse("i >= 4 and i != 6"), parse("i == 99")])
+@pytest.mark.parametrize("question", ["moon 7 river", "ships by night", "14 21 moon 28", "nothing known"])
+@pytest.mark.parametrize("rare", [0.01, 0.2, 0.9, 1])
+def test_uncommon_words_find_what_they_do_in_memory(corpora, question, where, rare):
+    ours, theirs = corpora
+    for k in (1, 5, 500):
+        (scores, vectors), (right, of_right) = (c.matched(question, k, where, rare) for c in (ours, theirs))
+        assert scores == pytest.approx(right, rel=1e-6)
+        np.testing.assert_allclose(vectors, of_right)
+        assert vectors.dtype == scores.dtype == np.float32
+        assert len(vectors) == len(scores)
+
+
+def test_words_that_many_hold_are_passed_by_and_what_was_remembered_follows_the_library(corpora, monkeypatch):
+    ours, _ = corpora
+    [(_, alone)] = ours.library.match_uncommon("14 the moon", 1, 0.1)
+    [(_, rarest)] = ours.library.match_uncommon("the moon", 1, 0.001)
+    assert alone > rarest > 0
+    put(ours.library, "new", "14 ships")
+    assert len(ours.library.match_uncommon("14 the moon", 500, 0.1)) == 1 + len(
+        [chunk for chunk in ours.chunks() if "14" in chunk.text.split() and chunk.source != "new"]
+    )
+    monkeypatch.setattr(ranking, "REMEMBERED", 1)
+    assert ours.library.match_uncommon("14 21", 500, 0.1) == ours.library.match_uncommon("14 21", 500, 0.1)
