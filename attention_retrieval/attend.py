@@ -6,6 +6,7 @@ Each part gives its log-sum-exp, by which parts are merged.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -20,21 +21,37 @@ def attend_columns(
     query: torch.Tensor, columns: Columns, keys: torch.Tensor, values: torch.Tensor, scaling: float
 ) -> Part:
     """Attention to the columns that a policy named, and to what stands for others; keys are (kv heads, rows, d)."""
-    many, parts = len(columns.ids), []
-    for n, ids in enumerate(columns.ids):
-        mine = query[n * len(query) // many : (n + 1) * len(query) // many]
+    many = len(columns.ids)
+    out, lse = torch.empty_like(query), query.new_empty(query.shape[:2], dtype=torch.float32)
+    for n, mine in _alike(columns, len(query), len(keys)):
         low = n * len(keys) // many
-        here, heads = torch.from_numpy(ids).to(query.device), slice(low, max((n + 1) * len(keys) // many, low + 1))
+        here, heads = (
+            torch.from_numpy(columns.ids[n]).to(query.device),
+            slice(low, max((n + 1) * len(keys) // many, low + 1)),
+        )
         far_keys, far_values = (each[heads].index_select(1, here) for each in (keys, values))
         seen, bias = (given[n] if given is not None else None for given in (columns.seen, columns.bias))
         if columns.means is None or not len(columns.means[n].keys):
-            parts.append(attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias))
+            out[mine], lse[mine] = attend(query[mine], far_keys, far_values, scaling, seen=seen, bias=bias)
         elif seen is None and bias is None:
-            parts.append(attend_means(mine, columns.means[n], scaling, far_keys[0], far_values[0]))
+            out[mine], lse[mine] = attend_means(query[mine], columns.means[n], scaling, far_keys[0], far_values[0])
         else:
-            part = attend(mine, far_keys, far_values, scaling, seen=seen, bias=bias)
-            parts.append(merge(*attend_means(mine, columns.means[n], scaling), *part))
-    return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
+            part = attend(query[mine], far_keys, far_values, scaling, seen=seen, bias=bias)
+            out[mine], lse[mine] = merge(*attend_means(query[mine], columns.means[n], scaling), *part)
+    return out, lse
+
+
+def _alike(columns: Columns, heads: int, kv_heads: int) -> Iterator[tuple[int, slice | list[int]]]:
+    """A list's number and the query heads that read by it: heads of a group whose lists are the very same together."""
+    many = len(columns.ids)
+    if many <= kv_heads or columns.seen is not None or columns.bias is not None:
+        yield from ((n, slice(n * heads // many, (n + 1) * heads // many)) for n in range(many))
+        return
+    together: dict[tuple[int, ...], list[int]] = {}
+    for head, ids in enumerate(columns.ids):
+        means = 0 if columns.means is None else id(columns.means[head])
+        together.setdefault((head * kv_heads // heads, id(ids), means), []).append(head)
+    yield from ((mine[0], mine) for mine in together.values())
 
 
 def attend_means(

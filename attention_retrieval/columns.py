@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Columns(NamedTuple):
-    """What a block reads of the rows before it: lists of one array for all heads, a kv head, or a query head."""
+    """What a block reads of the rows before it: lists of one array for all heads, a kv head, or a query head.
+
+    Query heads of a kv head read together where their lists hold the very same arrays.
+    """
 
     ids: Sequence[np.ndarray]
     """Rows before the block's start, ascending, each once, (columns,) int64; heads may name more or fewer."""

@@ -111,12 +111,12 @@ def _joined(parts: Sequence[Level]) -> Level:
     return Level(keys, values, sizes, spread, above)
 
 
-def cut(levels: Sequence[Level], errors: Sequence[torch.Tensor], price: torch.Tensor) -> list[torch.Tensor]:
+def cut(levels: Sequence[Level], errors: Sequence[torch.Tensor], price: float) -> list[torch.Tensor]:
     """Which rows, and which clusters of each level, are in the best cut: (heads, those) bool, rows first.
 
-    `errors` are (heads, clusters) by level; a row has none. `price` is of each head, (heads, 1).
+    `errors` are (heads, clusters) by level; a row has none.
     """
-    stands, best = [], price.expand(levels[0].above.shape)
+    stands, best = [], errors[0].new_full(levels[0].above.shape, price)
     for level, error in zip(levels, errors):
         parts = torch.zeros_like(error).scatter_add_(1, level.above, best)
         stands.append((error + price <= parts) & (level.sizes > 0))

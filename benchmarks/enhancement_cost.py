@@ -65,9 +65,9 @@ CHANGES: dict[str, QuerySideRetriever] = {
     "query_map": QueryMapRetriever(),
     "sitemb": SitEmbRetriever(),
     "event_aware, no time named": EventAwareRetriever(),
-    "lexical_feedback, rare: 1, words searched": LexicalFeedbackRetriever(rare=1),
-    "lexical_feedback, rare: 1": LexicalFeedbackRetriever(rare=1),
+    "lexical_feedback, words searched": LexicalFeedbackRetriever(),
     "lexical_feedback": LexicalFeedbackRetriever(),
+    "lexical_feedback, rare: .1": LexicalFeedbackRetriever(rare=0.1),
 }
 METHODS: dict[str, dict[str, Any]] = {
     "dense": {"retrieve": "dense"},
@@ -77,14 +77,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "event_aware, no time named": {"retrieve": "event_aware"},
     "event_aware, as_of": {"retrieve": "event_aware"},
     "lexical_feedback": {"retrieve": "lexical_feedback"},
-    "lexical_feedback, rare: 1": {"retrieve": {"use": "lexical_feedback", "rare": 1}},
+    "lexical_feedback, rare: .1": {"retrieve": {"use": "lexical_feedback", "rare": 0.1}},
     "bm25": {"retrieve": "bm25"},
     "dense + bm25": {"retrieve": ["dense", "bm25"]},
     "lexical_feedback + bm25": {"retrieve": ["lexical_feedback", "bm25"]},
-    "lexical_feedback, rare: 1, + bm25": {"retrieve": [{"use": "lexical_feedback", "rare": 1}, "bm25"]},
 }
-BESIDE = ("lexical_feedback + bm25", "lexical_feedback, rare: 1, + bm25")
-BASES = dict.fromkeys((*BESIDE, "event_aware, no time named", "event_aware, as_of"), "dense + bm25")
+BASES = dict.fromkeys(("lexical_feedback + bm25", "event_aware, no time named", "event_aware, as_of"), "dense + bm25")
 """What a method is compared with, where that is not plain dense."""
 
 

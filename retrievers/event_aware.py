@@ -51,6 +51,8 @@ row.
 DROWNED = f"events drown the questions: their mean pull, g |h| / |q|, is over {ALARM:g}"
 
 
+CANDIDATES = 50
+"""How many each list of the default pipeline has: where times say nothing, its very hits come back."""
 DRIFTING = 0.25
 """What is left of the weight of words where the answer depends on the moment of asking: the same words answer at any
 time. Chosen on the development parts of TimeQA and XQuAD.
@@ -111,9 +113,17 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         """
         asked = self.asked(query)
         moved = self.moved(query, corpus, asked)
-        hits = self._timed(query, asked, moved, k, corpus) if asked else []
+        near = corpus.nearest(moved.vector, max(k, self.depth, CANDIDATES), query.where)
+        depth = self.depth
+        hits = self._timed(query, asked, moved, near[:depth], corpus) if asked else []
         if not hits:
-            hits = self._hybrid(query, corpus.nearest(moved.vector, k, query.where), k, self.lexical, corpus)
+            depth = CANDIDATES
+            hits = self._hybrid(query, near[:depth], depth, self.lexical, corpus)
+        found = {hit.chunk.id for hit in hits}
+        # Times only ever add, so what lies beyond `depth` stays behind.
+        beyond = [hit for hit in near[depth:] if hit.chunk.id not in found]
+        floor = near[depth - 1].score if beyond else 0.0
+        hits += [Hit(hit.chunk, (hit.score - floor) / corpus.spread) for hit in beyond]
         return [Hit(hit.chunk, hit.score, {self.name: hit.score}) for hit in hits[:k]]
 
     def _hybrid(self, query: Query, near: list[Hit], depth: int, lexical: float, corpus: Corpus) -> list[Hit]:
@@ -166,22 +176,16 @@ class EventAwareRetriever(LearnedRetriever, name="event_aware"):
         self._watch(moved)
         return moved
 
-    def _timed(self, query: Query, asked: Asked, moved: Moved, k: int, corpus: Corpus) -> list[Hit]:
-        """The hybrid of the first `depth` with what their times add to their scores, then what lies beyond, which times
-        would only raise; none where no passage tells of a time."""
-        near = corpus.nearest(moved.vector, max(k, self.depth), query.where)
-        drifts = not asked.intervals and any(self._times.of(hit.chunk, corpus).stated for hit in near[: self.depth])
+    def _timed(self, query: Query, asked: Asked, moved: Moved, near: list[Hit], corpus: Corpus) -> list[Hit]:
+        """The hybrid with what their times add to their scores, best first; none where no passage tells of a time."""
+        drifts = not asked.intervals and any(self._times.of(hit.chunk, corpus).stated for hit in near)
         lexical = self.lexical * DRIFTING if drifts else self.lexical
-        hits = self._hybrid(query, near[: self.depth], self.depth, lexical, corpus)
+        hits = self._hybrid(query, near, self.depth, lexical, corpus)
         gains = self._gains(hits, asked, moved.moment, corpus)
         if not any(gains):
             return []
         raised = [Hit(hit.chunk, hit.score + gain) for hit, gain in zip(hits, gains)]
-        raised.sort(key=lambda hit: -hit.score)
-        found = {hit.chunk.id for hit in hits}
-        beyond = [hit for hit in near[self.depth :] if hit.chunk.id not in found]
-        floor = near[self.depth - 1].score if beyond else 0.0
-        return raised + [Hit(hit.chunk, (hit.score - floor) / corpus.spread) for hit in beyond]
+        return sorted(raised, key=lambda hit: -hit.score)
 
     def _gains(self, hits: Sequence[Hit], asked: Asked, share: float, corpus: Corpus) -> list[float]:
         """What the times of each hit add to its score, in deviations."""

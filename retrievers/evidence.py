@@ -84,7 +84,7 @@ def evidence(query: Query, hits: Sequence[Hit], scores: np.ndarray, corpus: Corp
     titles = [frozenset(_content(words(hit.chunk.title))) for hit in hits]
     matched = {hit.chunk.id: hit.score for hit in corpus.match(query.text, MATCHED, query.where)}
     best = max((matched.get(hit.chunk.id, 0.0) for hit in hits), default=0.0) or 1.0
-    vectors, turned = vectors_of(hits, corpus), LexicalFeedbackRetriever(rare=1).vector(query, corpus)
+    vectors, turned = vectors_of(hits, corpus), LexicalFeedbackRetriever().vector(query, corpus)
     near = vectors @ np.stack([corpus.embed(query.text), turned], axis=1) / corpus.spread
     order = np.argsort(-scores, kind="stable")[:FIRST].tolist()
     expanded = _expansions(asked, read, order, scores, corpus)

@@ -1,7 +1,6 @@
 """Lexical feedback: the question's vector moved towards the chunks that hold its words, and then an ordinary search.
 
-With q the question's vector, c_1 .. c_n the chunks of highest BM25 score s_1 >= .. >= s_n for its words but the common
-ones, and v_i their vectors,
+With q the question's vector, c_1 .. c_n the chunks of highest BM25 score s_1 >= .. >= s_n, and v_i their vectors,
 
     f = sum over i of (s_i / s_1)^sharpness v_i, scaled to unit length
     q' = q + weight f, scaled to unit length
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 class LexicalFeedbackRetriever(QuerySideRetriever, name="lexical_feedback"):
     """The chunks nearest to the question's vector after feedback from the chunks that share its words.
 
-    What a word adds to the chunks that hold it is remembered until the library changes, so that the search for it is
-    done once; a common word would take most of the time, and adds next to nothing.
+    Where `rare` is under 1, what a word adds to the chunks that hold it is remembered until the library changes, so
+    that the search for it is done once; a common word would take most of the time, and adds next to nothing.
 
     Under a filter, feedback comes from matching chunks alone.
     """
@@ -48,9 +47,9 @@ class LexicalFeedbackRetriever(QuerySideRetriever, name="lexical_feedback"):
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """How much the feedback counts beside the question; 0 is plain dense retrieval."""
 
-    rare: Annotated[float, Field(gt=0, le=1)] = 0.1
+    rare: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The share of all chunks that may hold a word: a word held by more is passed by, unless no other is there. 1 is
-    BM25 over all words, and one search with a `bm25` beside it, or a refiner that asks for it."""
+    BM25 over all words, one search together with a `bm25` beside it; .1 takes a third of the time where none is."""
 
     def vector(self, query: Query, corpus: Corpus) -> np.ndarray:
         """The moved vector `(dim,)`; that of the question where no chunk shares a word with it."""

@@ -64,8 +64,8 @@ def _of_trace(moment: torch.Tensor, tree: Tree) -> torch.Tensor:
     return moment / tree.around.diagonal(dim1=-2, dim2=-1).sum(dim=-1).clamp(1e-30)[:, None, None]
 
 
-def means_of(block: Block, tree: Tree, taken: list[torch.Tensor], head: int) -> Means:
-    """What stands for the rows of a head's clusters."""
+def means_of(block: Block, tree: Tree, taken: list[torch.Tensor], head: int, most: float) -> Means:
+    """What stands for the rows of a head's clusters, none of a mean square distance over `most`."""
     import torch
 
     ids = [those.nonzero()[:, 0] for those in taken]
@@ -75,7 +75,7 @@ def means_of(block: Block, tree: Tree, taken: list[torch.Tensor], head: int) -> 
 
     keys, values, spread = (of(field).to(block.keys) for field in ("keys", "values", "spread"))
     around, cross = (_of_trace(each, tree)[head].to(block.keys) for each in (tree.around, tree.cross))
-    return Means(keys, values, of("sizes").cpu().numpy(), Width(spread, around, cross))
+    return Means(keys, values, of("sizes").cpu().numpy(), Width(spread.clamp(max=most), around, cross))
 
 
 def without(means: Means) -> Means:

@@ -16,8 +16,8 @@ the block are read whole.
 
 Heads differ in what they need, and one whose queries each look for a row of their own is not served by shared columns
 at all. So the estimate is checked: at each `EACH`th block, for queries that were not asked before, against attention to
-everything; where the mean relative error of one of its query heads is more than `tolerance`, a kv head's price goes
-down by four until it is not, and at last the head reads everything up to the next check.
+everything; query heads whose mean relative error is more than `tolerance` read everything up to the next check, and
+the cut is made for the others.
 
 RetroInfer (Y. Chen et al., arXiv 2505.02922) decodes so, by mean keys and values alone, of clusters by cosine; to read
 prompts by it, the metric, the tree and its cut, the moments, and the check are ours. Quadratic in the text with a small
@@ -26,13 +26,12 @@ constant, as whatever lowest level there is has to be judged; 1 query in 16 judg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from fovea.attention_retrieval.columns import Columns, Means
+from fovea.attention_retrieval.columns import Columns
 from fovea.attention_retrieval.index.kmeans import Steps
 from fovea.attention_retrieval.prefill.clusters import errors_of, means_of, wide_of, without
 from fovea.attention_retrieval.prefill.prefill import Block, Prefill
@@ -46,8 +45,8 @@ EVERY, CHECKED = 16, 32
 """One query of so many is asked what clusters weigh, and how far the estimate is off."""
 EACH = 4
 """Blocks from check to check."""
-LOWER = 3
-"""Steps, by four, that a head's price goes down before it reads everything."""
+MOST = 3.0
+"""Of x: where a block's queries see a cluster wider than so, r_c is cut, as its exponential would run away."""
 RIDGE = 1e-3
 """Of the mean of M's diagonal, added to it."""
 
@@ -59,7 +58,7 @@ class WavePrefill(Prefill, name="wave"):
     """Squared error that a row or a cluster more must take off; with 0 every row is read."""
 
     tolerance: Annotated[float, Field(ge=0)] = 0.25
-    """Relative error above which a kv head pays less for a row, and at last reads everything."""
+    """Relative error above which a query head reads everything."""
 
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32, 128)
     """Rows a cluster, on average, by level from the lowest."""
@@ -94,66 +93,58 @@ class WavePrefill(Prefill, name="wave"):
         if far <= sinks or block.start < self.dense_below or not self.price:
             return Columns([np.arange(block.start)])
         tree = self._tree(block, sinks, far)
-        ids, means = self._read(block, tree, (sinks, far), self._prices(block, tree, (sinks, far)))
-        return Columns(ids, means=means)
+        whole = self._whole(block, tree, (sinks, far))
+        return self._read(block, tree, (sinks, far), whole)
 
-    def _read(
-        self, block: Block, tree: Tree, span: tuple[int, int], prices: Sequence[float]
-    ) -> tuple[list[np.ndarray], list[Means]]:
-        """Rows and means by head; of a price of 0 every row."""
+    def _read(self, block: Block, tree: Tree, span: tuple[int, int], whole: np.ndarray) -> Columns:
+        """Rows and means, by query head where some of them read the whole text."""
         sinks, far = span
-        taken = self._taken(block, tree, span, prices)
+        taken = self._taken(block, tree, span, whole)
         rows, near = taken[0].cpu().numpy(), [np.arange(sinks), np.arange(far, block.start)]
         ids = [np.concatenate([near[0], np.flatnonzero(each) + sinks, near[1]]) for each in rows]
-        means = [means_of(block, tree, [each[head] for each in taken[1:]], head) for head in range(len(ids))]
-        for head, price in enumerate(prices):
-            if not price:
-                ids[head], means[head] = np.arange(block.start), without(means[head])
-        return ids, means
+        most = (MOST / wide_of(_judges(block), tree).amax(dim=1).clamp(1e-30)).tolist()
+        means = [means_of(block, tree, [each[n] for each in taken[1:]], n, most[n]) for n in range(len(ids))]
+        if not whole.any():
+            return Columns(ids, means=means)
+        everything, none = np.arange(block.start), [without(each) for each in means]
+        by_head = [(head, all_of) for head, group in enumerate(whole) for all_of in group]
+        return Columns(
+            [everything if all_of else ids[head] for head, all_of in by_head],
+            means=[none[head] if all_of else means[head] for head, all_of in by_head],
+        )
 
-    def _prices(self, block: Block, tree: Tree, span: tuple[int, int]) -> list[float]:
-        """Of each kv head: those of the last check, until the next one.
-
-        At a check a head begins with its last one, or four times that where the estimate was better than it has to be,
-        and goes down by four while it is worse; after `LOWER` steps below `price` it is 0.
-        """
+    def _whole(self, block: Block, tree: Tree, span: tuple[int, int]) -> np.ndarray:
+        """Query heads that the estimate does not serve, (kv heads, group) bool: found at the last check."""
         from fovea.attention_retrieval.attend import attend, attend_columns
 
-        number, heads = block.start // self.block // EACH, len(block.keys)
+        number = block.start // self.block // EACH
         if block.kept.get("wave checked") == number:
-            return list(block.kept["wave prices"])
+            return block.kept["wave whole"]
+        none = np.zeros(block.queries.shape[:2], bool)
         asked = _some(block.queries, CHECKED, 0).to(block.keys.dtype).flatten(0, 1)
         keys, values = (each[:, : block.start] for each in (block.keys, block.values))
         exact = attend(asked, keys, values, 1.0)[0].float()
-        least = self.price / 4**LOWER
-        prices: list[float] = [price or least for price in block.kept.get("wave prices", heads * [self.price])]
-        for _ in range(LOWER + 1):
-            ids, means = self._read(block, tree, span, prices)
-            found = attend_columns(asked, Columns(ids, means=means), keys, values, 1.0)[0].float()
-            off = (found - exact).norm(dim=2) / exact.norm(dim=2).clamp(1e-30)
-            worst = off.mean(dim=1).view(heads, -1).amax(dim=1).tolist()
-            if all(error <= self.tolerance or not price for error, price in zip(worst, prices)):
-                break
-            lower = [price / 4 if price > least else 0.0 for price in prices]
-            prices = [less if error > self.tolerance else price for error, less, price in zip(worst, lower, prices)]
+        found = attend_columns(asked, self._read(block, tree, span, none), keys, values, 1.0)[0].float()
+        off = ((found - exact).norm(dim=2) / exact.norm(dim=2).clamp(1e-30)).mean(dim=1)
         block.kept["wave checked"] = number
-        block.kept["wave prices"] = [
-            min(4 * price, self.price) if error < self.tolerance / 3 else price for error, price in zip(worst, prices)
-        ]
-        return prices
+        block.kept["wave whole"] = (off > self.tolerance).cpu().numpy().reshape(none.shape)
+        return block.kept["wave whole"]
 
-    def _taken(self, block: Block, tree: Tree, span: tuple[int, int], prices: Sequence[float]) -> list[torch.Tensor]:
-        """Rows, and clusters of each level, that the block reads: (heads, those) bool."""
+    def _taken(self, block: Block, tree: Tree, span: tuple[int, int], whole: np.ndarray) -> list[torch.Tensor]:
+        """Rows, and clusters of each level, that the block reads: (kv heads, those) bool; by heads not of the whole."""
         import torch
 
         from fovea.attention_retrieval.tree import cut
 
-        asked = _some(block.queries, EVERY, EVERY // 2).flatten(1, 2)
+        asked = _judges(block)
         near = torch.cat([block.keys[:, : span[0]], block.keys[:, span[1] : block.start]], dim=1).float()
         lse, wide = (asked @ near.transpose(1, 2)).logsumexp(dim=2), wide_of(asked, tree)
-        costs = [price or np.inf for price in prices]
-        by_head = [errors_of(tree, head, *of) for head, of in enumerate(zip(asked, lse, wide, costs))]
-        return cut(tree.levels, [torch.stack(level) for level in zip(*by_head)], asked.new_tensor(costs)[:, None])
+        by_head = []
+        for head, group in enumerate(whole):
+            judges = group if group.all() else ~group  # Nobody reads the cut of a group of which all read everything.
+            some = torch.from_numpy(judges).to(asked.device).repeat_interleave(asked.shape[1] // len(group))
+            by_head.append(errors_of(tree, head, asked[head, some], lse[head, some], wide[head, some], self.price))
+        return cut(tree.levels, [torch.stack(level) for level in zip(*by_head)], self.price)
 
     def _tree(self, block: Block, sinks: int, far: int) -> Tree:
         """Of the rows [sinks, far): what was made before is kept for the text. No segment is of sinks alone."""
@@ -182,6 +173,11 @@ class WavePrefill(Prefill, name="wave"):
         ridge = RIDGE * seen.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
         lower = torch.linalg.cholesky_ex(seen + ridge[:, None, None] * torch.eye(keys.shape[2], device=keys.device)).L
         return grown(keys, values, keys @ lower, self.sizes, self.alone, self.steps)
+
+
+def _judges(block: Block) -> torch.Tensor:
+    """The queries that are asked what clusters weigh: (kv heads, those, d)."""
+    return _some(block.queries, EVERY, EVERY // 2).flatten(1, 2)
 
 
 def _some(queries: torch.Tensor, every: int, first: int) -> torch.Tensor:

@@ -126,12 +126,14 @@ def test_a_question_without_any_time_is_left_as_it_is(corpus):
 
 
 @pytest.mark.parametrize("text", ["who led the club of plum 7", "who led the club of plum 7 in 1956"])
-def test_where_there_is_no_time_it_is_the_default_pipelines_list_however_deep(text):
-    """Of 60 chunks, lists are cut at `k` as the pipeline's are, not at `depth`."""
-    many = MemoryCorpus.of({f"d{n}": f"The club of plum {n % 9} and fig {n % 7}, {n}" for n in range(60)}, ENCODER)
-    lists = {one.name: one.search(Query(text), 5, many) for one in (DenseRetriever(), BM25Retriever())}
-    wanted = PipelineSpec().fuser.fuse(lists, 5, Query(text), many)
-    assert [h.chunk.id for h in retriever().search(Query(text), 5, many)] == [h.chunk.id for h in wanted]
+def test_where_there_is_no_time_it_is_the_default_pipelines_list(text):
+    """Of 120 chunks, lists are cut where the pipeline's are, not at `depth`."""
+    many = MemoryCorpus.of({f"d{n}": f"The club of plum {n % 9} and fig {n % 7}, {n}" for n in range(120)}, ENCODER)
+    spec = PipelineSpec()
+    lists = {one.name: one.search(Query(text), spec.candidates, many) for one in (DenseRetriever(), BM25Retriever())}
+    wanted = spec.fuser.fuse(lists, spec.candidates, Query(text), many)
+    assert [h.chunk.id for h in retriever().search(Query(text), 50, many)] == [h.chunk.id for h in wanted]
+    assert len(retriever().search(Query(text), 120, many)) == 120
 
 
 @given(MOMENTS)

@@ -256,7 +256,7 @@ def test_feedback_from_words_finds_what_the_vector_alone_does_not():
 def test_feedback_follows_its_formula():
     corpus = sample_corpus(ENCODER)
     query = Query("green tea")
-    retriever = LexicalFeedbackRetriever(chunks=3, sharpness=2, weight=0.5, rare=1)
+    retriever = LexicalFeedbackRetriever(chunks=3, sharpness=2, weight=0.5)
     hits = corpus.match("green tea", 3)
     feedback = sum((h.score / hits[0].score) ** 2 * corpus.vectors([h.chunk])[0] for h in hits)
     moved = corpus.embed("green tea") + 0.5 * feedback / np.linalg.norm(feedback)

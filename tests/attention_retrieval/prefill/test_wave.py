@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from fovea.attention_retrieval.attend import attend_means  # noqa: E402
-from fovea.attention_retrieval.columns import Means, Width  # noqa: E402
+from fovea.attention_retrieval.attend import _alike, attend_columns, attend_means  # noqa: E402
+from fovea.attention_retrieval.columns import Columns, Means, Width  # noqa: E402
 from fovea.attention_retrieval.prefill.clusters import errors_of, wide_of  # noqa: E402
 from fovea.attention_retrieval.prefill.prefill import Block, Prefill  # noqa: E402
 from fovea.attention_retrieval.prefill.wave import EVERY, WavePrefill, _some  # noqa: E402
@@ -108,15 +108,29 @@ def test_the_strangest_rows_stand_alone():
 
 
 def test_heads_whose_queries_each_want_another_row_read_everything():
-    """The block's queries are copies of keys far behind, each of another one, for one kv head alone."""
+    """The block's queries are copies of keys far behind, each of another one, for one query head alone."""
     made = layer(700)
     block = block_of(made, 672, 688)
     block.queries[:] *= 0.01
-    block.queries[1, :] = 3 * block.keys[1, 100:116]
+    block.queries[1, 2] = 3 * block.keys[1, 100:116]
     columns = wave(price=1e-3, tolerance=0.1).columns(block)
-    assert [len(ids) == 672 for ids in columns.ids] == [head == 1 for head in range(len(columns.ids))]
-    assert len(columns.means[1].keys) == 0
-    assert len(wave(price=1e-3, tolerance=99).columns(block_of(made, 672, 688)).ids[1]) < 672
+    assert [len(ids) == 672 for ids in columns.ids] == [head == 5 for head in range(len(columns.ids))]
+    assert len(columns.means[5].keys) == 0
+    assert all(len(ids) < 672 for ids in wave(price=1e-3, tolerance=99).columns(block_of(made, 672, 688)).ids)
+
+
+def test_heads_that_read_the_same_read_together():
+    """What heads of a group read by one list is what each would by its own."""
+    block = block_of(layer(700), 672, 688)
+    block.queries[:] *= 0.01
+    block.queries[1, 2] = 3 * block.keys[1, 100:116]
+    columns = wave(price=1e-3, tolerance=0.1).columns(block)
+    apart = Columns([ids.copy() for ids in columns.ids], means=[means._replace() for means in columns.means])
+    asked = block.queries.flatten(0, 1)
+    assert len([*_alike(columns, len(asked), len(block.keys))]) == len(block.keys) + 1
+    assert len([*_alike(apart, len(asked), len(block.keys))]) == len(asked)
+    together, alone = (attend_columns(asked, each, block.keys, block.values, 1.0) for each in (columns, apart))
+    torch.testing.assert_close(together, alone)
 
 
 @pytest.mark.parametrize(("block", "segment"), [(64, 16), (16, 64), (48, 32)])
@@ -145,8 +159,8 @@ def test_what_is_not_looked_at_would_not_be_divided(price, sizes):
     logits = [asked @ level.keys.transpose(1, 2) + level.sizes.log()[:, None] + of for level, of in zip(tree.levels, x)]
     total = torch.logaddexp(lse, logits[0].logsumexp(dim=2))[..., None]
     whole = [((each - total).exp() ** 2 * of).mean(dim=1) for each, of in zip(logits, x)]
-    rows = policy._taken(block, tree, (SINKS, 640), len(asked) * [price])
-    same = cut(tree.levels, whole, torch.full((len(asked), 1), price))
+    rows = policy._taken(block, tree, (SINKS, 640), np.zeros(block.queries.shape[:2], bool))
+    same = cut(tree.levels, whole, price)
     assert sum(int((a != b).sum()) for a, b in zip(rows, same)) <= 0.02 * sum(each.numel() for each in same)
     by_head = [errors_of(tree, head, asked[head], lse[head], wide[head], 0.0) for head in range(len(asked))]
     for mine, true in zip(zip(*by_head), whole):
