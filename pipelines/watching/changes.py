@@ -13,9 +13,12 @@ from threading import Event
 from fovea.pipelines.sources.places import RealPaths
 from fovea.pipelines.watching.polling import polled
 from fovea.rag.errors import DocumentError, require
+from fovea.rag.trace import warn
 
 TICK = 0.1
 """Seconds in which a wish to stop is heard."""
+LOOK = 10.0
+"""Seconds between two looks at every file where the system's word of changes cannot be read."""
 CHANGED, DELETED = 2, 3
 """Kinds of changes, of watchfiles; the third is that something was added."""
 PATIENCE = 10
@@ -93,6 +96,10 @@ class Changes:
         except FileNotFoundError:  # It went just now, which is looked at next.
             return
         except (OSError, RuntimeError) as error:
+            if "decode path" in str(error):  # watchfiles ends at any look at a name that is not UTF-8.
+                warn(f"a name that is not UTF-8: files are looked at every {LOOK:g} s instead")
+                self.poll = LOOK
+                return
             raise DocumentError(
                 f"the system cannot watch them: {str(error).split(' about ')[0]}",
                 where=", ".join(folders),

@@ -10,10 +10,11 @@ from threading import Event
 from typing import Any
 
 from fovea.pipelines.ingest import SLICE_CHUNKS, Ingest, IngestReport
-from fovea.pipelines.sources.gone import lost, not_there, there
+from fovea.pipelines.sources.gone import gone, lost, not_there
 from fovea.pipelines.sources.known import Known
 from fovea.pipelines.watching.changes import Changed, under
 from fovea.rag.errors import DocumentError
+from fovea.rag.printable import counted
 
 
 class _Stopped(Exception):
@@ -49,11 +50,13 @@ class Round(Ingest):
         return self._away
 
     def _sorted(self, paths: Sequence[Path], forget: bool) -> tuple[list[Path], list[Path]]:
-        present, vanished = [path for path in paths if there(path)], list[Path]()
+        present, vanished = list[Path](), list[Path]()
         for path in paths:
-            if not there(path) and (sources := len(list(self.known.under(path)))):
+            if os.path.isdir(path):
+                present.append(path)
+            elif sources := len(list(self.known.under(path))):
                 vanished += [path] if forget else []
-                self._away += [] if forget else [str(not_there(path, sources))]
+                self._away += [] if forget else [str(_no_folder(path, sources))]
         return present, vanished
 
     def _take(self, files: Iterator[Path]) -> None:
@@ -95,3 +98,14 @@ class Round(Ingest):
 
     def _deleted(self, path: Path) -> bool:
         return under(self.places.placed(path), self.changed.deleted) and lost(path)
+
+
+def _no_folder(path: Path, sources: int) -> DocumentError:
+    """What is said of a folder that was there at the start: it is gone, or a file or a link to nothing has its name."""
+    if gone(path):
+        return not_there(path, sources)
+    return DocumentError(
+        f"not a folder any more, and the store has {counted(sources, 'sources')} from it; they stay",
+        where=path.as_posix(),
+        fix=f"put the folder back; or, to remove them: fovea remove PIPELINE.yaml {path.as_posix()}",
+    )

@@ -224,6 +224,41 @@ def test_a_folder_that_goes_away_keeps_its_sources_until_it_is_back(watch, docs)
     assert (row.report.changed, row.report.unchanged, row.problems) == (["docs/moon.txt"], 2, ())
 
 
+@pytest.mark.parametrize("stand_in", ["file", "dangling link", "link to itself"])
+def test_what_takes_the_place_of_a_folder_is_said_and_its_sources_stay(watch, docs, stand_in):
+    rounds = watch()
+    next(rounds)
+    away = docs.rename(docs.with_name("away"))
+    if stand_in == "file":
+        docs.write_text("This is no folder.")
+    else:
+        docs.symlink_to("nowhere" if stand_in == "dangling link" else docs.name)
+    row = next(rounds)
+    while "not a folder any more" not in row.problems[0]:  # A round may fall between the two steps.
+        row = next(rounds)
+    assert "the store has 3 sources from it; they stay" in row.problems[0]
+    assert row.report.removed == []
+    docs.unlink()
+    (away / "moon.txt").write_text("The Moon has no air.")
+    away.rename(docs)
+    while (row := next(rounds)).problems:
+        pass
+    assert (row.report.changed, row.report.unchanged) == (["docs/moon.txt"], 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names here are text")
+def test_names_that_are_not_utf8_are_followed_by_looking(watch, docs, monkeypatch, caplog):
+    monkeypatch.setattr("fovea.pipelines.watching.changes.LOOK", 0.1)
+    rounds = watch()
+    next(rounds)
+    odd = Path(os.fsdecode(os.fsencode(docs) + b"/caf\xe9.txt"))
+    odd.write_text("Coffee is roasted.")
+    assert next(rounds).report.added == [f"docs/{odd.name}"]
+    assert "a name that is not UTF-8" in caplog.text
+    odd.write_text("Coffee is roasted at 200 degrees.")
+    assert next(rounds).report.changed == [f"docs/{odd.name}"]
+
+
 def test_all_that_was_seen_to_be_deleted_is_removed_and_what_was_not_is_kept(watch, docs):
     rounds = watch()
     next(rounds)
