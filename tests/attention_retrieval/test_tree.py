@@ -29,7 +29,7 @@ def test_the_cut_costs_least_of_all_there_are(seed, price):
     """Every set of clusters that may stand is tried: those below one that stands do not count."""
     levels = tree_of(8, seed).levels
     errors = [torch.rand(level.sizes.shape, generator=torch.manual_seed(seed + 1)) for level in levels]
-    found = cut(levels, errors, torch.full((len(errors[0]), 1), price))
+    found = cut(levels, errors, price)
     names = [(n, c) for n, level in enumerate(levels) for c in range(level.keys.shape[1]) if level.sizes[0, c] > 0]
     best = float("inf")
     for stand in itertools.chain.from_iterable(itertools.combinations(names, k) for k in range(len(names) + 1)):
@@ -50,7 +50,7 @@ def test_the_cut_costs_least_of_all_there_are(seed, price):
 def test_a_cut_takes_each_row_once():
     levels = joined([tree_of(32, 0), tree_of(32, 1)]).levels
     errors = [torch.rand(level.sizes.shape, generator=torch.manual_seed(3)) for level in levels]
-    rows, low, high = cut(levels, errors, torch.full((len(errors[0]), 1), 0.3))
+    rows, low, high = cut(levels, errors, 0.3)
     counted = rows[0].float()
     counted += low[0][levels[0].above[0]]
     counted += high[0][levels[1].above[0][levels[0].above[0]]]
