@@ -24,8 +24,8 @@ REPEATS = {
     "stops": ".",
     "marks": "\u0301",
 }
-SIZE = 1_500
-"""Characters of the smaller text."""
+SIZE = {"dialogue": 4_000}
+"""Characters of the smaller text, 1,500 but for this: up to its longest segment, 800 turns, `dialogue` grows faster."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,4 +39,4 @@ def test_time_is_in_proportion_to_the_text(name, case):
         document = Document("a", text, "a", "a", "text/html" if case == "tags" else "text/markdown")
         return lambda: segment(document, [segmenter], HASH)
 
-    assert growth(cut, SIZE) < MOST
+    assert growth(cut, SIZE.get(name, 1_500)) < MOST
