@@ -38,6 +38,8 @@ def configure_longcontext(one: argparse.ArgumentParser) -> None:
     one.add_argument("--chunk", type=positive, default=512, metavar="N", help="tokens read at a time (512)")
     one.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the model (auto)")
     one.add_argument("--threads", type=positive, default=1, metavar="N", help="of torch and of searches (1)")
+    told = "hold the caches of so many methods at a time; each set of them reads anew (all)"
+    one.add_argument("--together", type=positive, metavar="N", help=told)
     one.add_argument("--seed", type=natural, default=0, help="of what is drawn (0)")
     told = "also a table by bytes: memory_ratio, agreement, tasks, and whether all is held"
     one.add_argument("--memory", action="store_true", help=told)
@@ -83,6 +85,7 @@ def _rows(
     args: argparse.Namespace, twins: Twins, methods: list[Method], plan: Plan, asked: tuple[list[Any], Any]
 ) -> list[Row]:
     from fovea.pipelines.bench.longcontext import answers, speed
+    from fovea.pipelines.bench.longcontext.methods import FULL, NEAR
     from fovea.rag.errors import ConfigError
 
     def missing(why: str) -> None:
@@ -93,13 +96,24 @@ def _rows(
         raise ConfigError("answers want a text that was read", where="--read drawn", fix="--read shared")
     found: list[Row] = []
     for length in args.lengths:
-        if args.decode:
-            ids = speed.text_ids(twins, haystack, length + args.decode, args.seed)
-            found += speed.rows(twins, methods, ids, length, plan, missing)
-        for task in tasks:
-            asking = answers.Asking(task, length, args.samples, haystack, args.chunk, args.seed, plan.read == "own")
-            found += answers.rows(twins, methods, asking, missing, plan.settings)
+        ids = speed.text_ids(twins, haystack, length + args.decode, args.seed) if args.decode else []
+        for n, some in enumerate(_together(methods, args.together)):
+            here = list(speed.rows(twins, some, ids, length, plan, missing)) if args.decode else []
+            for task in tasks:
+                asking = answers.Asking(task, length, args.samples, haystack, args.chunk, args.seed, plan.read == "own")
+                here += answers.rows(twins, some, asking, missing, plan.settings)
+            found += [row for row in here if not n or row.method not in (FULL, NEAR)]
     return found
+
+
+def _together(methods: list[Method], size: int | None) -> list[list[Method]]:
+    """So many at a time, each time beside full attention and `near`, with which they are compared."""
+    from fovea.pipelines.bench.longcontext.methods import FULL, NEAR
+
+    beside = [method for method in methods if method.name in (FULL, NEAR)]
+    others = [method for method in methods if method not in beside]
+    size = size or max(1, len(others))
+    return [[*beside, *others[n : n + size]] for n in range(0, max(1, len(others)), size)]
 
 
 def _depths(text: str) -> list[float]:

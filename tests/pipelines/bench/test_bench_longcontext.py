@@ -293,7 +293,7 @@ def test_a_cache_that_drops_tokens_goes_back_to_the_text(twins):
 
 def test_compositions_by_bytes(folder, capsys, tmp_path):
     methods = "int4, snapkv .25, snapkv .5"
-    args = ["--methods", methods, "--lengths", "700", "--decode", "3", "--tasks", "none", "--memory"]
+    args = ["--methods", methods, "--lengths", "700", "--decode", "3", "--tasks", "none", "--memory", "--together", "2"]
     picture = tmp_path / "a.svg"
     assert main(["bench", "longcontext", "--model", str(folder), *args, "--plot", str(picture)]) == 0
     drawn_ = ElementTree.fromstring(picture.read_text("utf-8"))
@@ -301,7 +301,7 @@ def test_compositions_by_bytes(folder, capsys, tmp_path):
     assert [tip.partition(":")[0] for tip in tips] == 2 * ["int4", "snapkv .25", "snapkv .5"]
     shown = capsys.readouterr().out.split("bytes as a share of bf16")[1].splitlines()[2:]
     rows = [re.split(r"  +", line.strip()) for line in shown[1:] if line.strip()]
-    assert [row[0] for row in rows] == ["snapkv .25", "int4", "snapkv .5", "full"]
+    assert [row[0] for row in rows] == ["snapkv .25", "int4", "snapkv .5", "full"], "what each set is beside, once"
     shares = [float(row[1]) for row in rows[:3]]
     assert shares == sorted(shares)
     assert 0.25 <= shares[0] < 0.35 < 0.5 <= shares[2] < 0.6
