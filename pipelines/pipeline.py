@@ -119,9 +119,10 @@ class Pipeline(Questions):
         `ingest`; from then on a round reads what has changed and rested for `settle` seconds, and removes what was
         deleted. Each looks at the time and size of every file: O(files) a round.
 
-        What cannot be done now (a file that cannot be read, a folder that is away, another process that writes) is in
-        what a round says, and tried again: a file when it changes, the others until they can be. `poll` looks for
-        changes each so many seconds, for disks that do not tell of them. `forget` is `ingest`'s.
+        What cannot be done now (a file that cannot be read, a folder that is away, another process that writes, an
+        error that ends a round, unless it is the first) is in what a round says, and tried again: a file when it
+        changes, the others until they can be, each half a second to half a minute. `poll` looks for changes each so
+        many seconds, for disks that do not tell of them. `forget` is `ingest`'s.
 
         Raises MissingExtra without the extra `watch`, DocumentError for what is no folder and where the system cannot
         watch so many, and what `ingest` raises of the pipeline and its store.

@@ -16,10 +16,12 @@ from fovea.pipelines.sources.own import Own
 from fovea.pipelines.sources.places import whole
 from fovea.pipelines.watching.changes import Changed, Changes
 from fovea.pipelines.watching.round import Round
-from fovea.rag.errors import DocumentError, LockedError, require
+from fovea.rag.errors import DocumentError, FoveaError, LockedError, require
 
-AGAIN = 0.5
-"""Seconds after which a store is asked for again in which another process writes."""
+AGAIN, LATEST = 0.5, 30.0
+"""Seconds after which a store is asked for again in which another process writes; after another error of a round, twice
+as many each time, up to the latest.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,23 +58,29 @@ def _rounds(follow: Callable[[Changed], Round], changes: Iterable[Changed], stop
     """Every round that did something, or has something new to say."""
     said = set[str]()
     for number, changed in enumerate(changes):
-        for watched in _round(follow, changed, stop):
+        for watched in _round(follow, changed, stop, first=number == 0):
             if number == 0 or watched.report is None or _did(watched.report) or set(watched.problems) - said:
                 yield watched
             said = set(watched.problems)
 
 
-def _round(follow: Callable[[Changed], Round], changed: Changed, stop: Event) -> Iterator[Watched]:
-    """What one round did; before it, once, that another process writes to the store, where that is so."""
-    waited = False
+def _round(follow: Callable[[Changed], Round], changed: Changed, stop: Event, *, first: bool) -> Iterator[Watched]:
+    """What one round did; before it, once each, why it could not be yet: another process writes to the store, or what
+    ended it, which raises of the first round, as an ingest does.
+    """
+    said, wait = set[str](), AGAIN
     while not stop.is_set():
         try:
             run = follow(changed)
-        except LockedError as error:
-            if not waited:
+        except FoveaError as error:
+            locked = isinstance(error, LockedError)
+            if first and not locked:
+                raise
+            if str(error) not in said:
                 yield Watched(None, (str(error),))
-            waited = True
-            stop.wait(AGAIN)
+            said.add(str(error))
+            wait = AGAIN if locked else min(2 * wait, LATEST)
+            stop.wait(wait)
             continue
         yield Watched(run.report, tuple(run.problems()))
         return

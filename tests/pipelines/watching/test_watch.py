@@ -16,7 +16,8 @@ from fovea.pipelines.cli.main import main
 from fovea.pipelines.pipeline import Pipeline
 from fovea.pipelines.watching.changes import Changed, under
 from fovea.pipelines.watching.watch import Concerns
-from fovea.rag.errors import DocumentError, MissingExtra
+from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.errors import DocumentError, MissingExtra, ModelError
 from fovea.retrievers.library.library import Library
 
 pytest.importorskip("watchfiles", reason="needs fovea-rag[watch]")
@@ -209,6 +210,28 @@ def test_another_writer_is_waited_for(watch, make, docs):
         assert waiting.report is None
         assert "is writing to this store" in waiting.problems[0]
     assert len(next(rounds).report.added) == 3
+
+
+def test_what_ends_a_round_is_said_once_and_the_round_tried_again(watch, docs, monkeypatch):
+    rounds, real, times = watch(), HashEncoder.encode, []
+
+    def encode(self, *given):
+        times.append(1)
+        if len(times) < 3:
+            raise ModelError("the server does not answer", where="encoder")
+        return real(self, *given)
+
+    monkeypatch.setattr(HashEncoder, "encode", encode)
+    with pytest.raises(ModelError, match="does not answer"):
+        next(rounds)
+    rounds, times[:] = watch(), [1, 1]
+    assert len(next(rounds).report.added) == 3
+    times.clear()
+    (docs / "moon.txt").write_text("The Moon has no air.")
+    waiting = next(rounds)
+    assert (waiting.report, waiting.problems) == (None, ("encoder: the server does not answer",))
+    assert next(rounds).report.changed == ["docs/moon.txt"]
+    assert len(times) == 3
 
 
 def test_a_folder_that_goes_away_keeps_its_sources_until_it_is_back(watch, docs):
