@@ -57,7 +57,7 @@ class WavePrefill(Prefill, name="wave"):
     price: Annotated[float, Field(ge=0, le=1e6)] = 3e-7
     """Squared error that a row or a cluster more must take off; with 0 every row is read."""
 
-    tolerance: Annotated[float, Field(ge=0)] = 0.25
+    tolerance: Annotated[float, Field(ge=0)] = 0.15
     """Relative error above which a query head reads everything."""
 
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 32, 128)
