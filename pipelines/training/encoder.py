@@ -87,7 +87,7 @@ def lines(result: Result) -> Iterator[str]:
 
 
 def pieces(paths: Sequence[str], most: int, seed: int) -> list[str]:
-    """Sentences of the documents, and runs of up to `LONGEST` as long as paragraphs go, each once, in an order drawn."""
+    """Sentences of the documents, and runs of up to `LONGEST` of them, each once, in an order drawn."""
     loaders: list[Any] = [cls() for cls in registry.components("loader").values()]
     draw, found = random.Random(seed), dict[str, None]()
     for file in Selection(paths, loaders).files():
