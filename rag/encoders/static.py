@@ -4,8 +4,8 @@
 
 A row's length is its token's weight. Nothing is multiplied, so it is some hundred times as fast as a transformer, and
 order and context are lost. `fovea train encoder static` distils such a table from the encoder at hand. Tables of
-sentence-transformers (`StaticEmbedding`) and of model2vec load too, by what sentence-transformers makes of them:
-model2vec itself leaves out tokens it does not know and all beyond the 512th.
+sentence-transformers (`StaticEmbedding`) and of model2vec load too, by what sentence-transformers makes of them: each
+text is read whole, where model2vec cuts it and leaves out tokens that it does not know.
 (T. van Dongen and S. Tulkens, model2vec, 2024; T. Aarsen, "Train 400x faster static embedding models", 2025.)
 """
 

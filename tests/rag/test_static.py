@@ -78,6 +78,14 @@ def test_a_table_of_model2vec_whose_rows_serve_many_tokens_is_read_as_sentence_t
     assert_alike(folder)
 
 
+def test_a_text_is_read_to_its_end_whatever_the_length_of_its_words(saved):
+    """model2vec 0.10.0 keeps 512 times the median length of a token in characters, and counts tokens after that
+    (`findings/model2vec_cut_by_characters.sh`).
+    """
+    encoder, text = StaticEncoder(model=str(saved)), "sentence " * 800
+    assert np.abs(encoder.encode([text + "moon"]) - encoder.encode([text + "tea"])).max() > 1e-4
+
+
 def test_states_are_the_rows_of_a_texts_tokens(saved):
     encoder = StaticEncoder(model=str(saved))
     for text, found in zip(PLAIN, encoder.token_states(PLAIN)):
