@@ -69,6 +69,15 @@ class ModelTokenizer:
         """The token ids of each text, without special tokens."""
         return [e.ids for e in self._encoded(texts)]
 
+    def said(self, ids: Sequence[int]) -> list[str]:
+        """What each token stands for by itself."""
+        return [self._tokenizer.decode([i], skip_special_tokens=False) for i in ids]
+
+    @property
+    def file(self) -> str:
+        """The content of a `tokenizer.json`."""
+        return str(self._tokenizer.to_str())
+
     def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
         return self._tokenizer.encode_batch_fast([readable(text) for text in texts], add_special_tokens=False)
 
@@ -91,9 +100,14 @@ class ModelTokenizer:
         return fingerprint(json.loads(self._tokenizer.to_str()))
 
     @property
+    def size(self) -> int:
+        """How many tokens there are, added ones among them."""
+        return int(self._tokenizer.get_vocab_size())
+
+    @property
     def label(self) -> str:
         """What kind of tokenizer it is, for messages."""
-        return f"{type(self._tokenizer.model).__name__} with {self._tokenizer.get_vocab_size():,} tokens"
+        return f"{type(self._tokenizer.model).__name__} with {self.size:,} tokens"
 
     @cached_property
     def special_ids(self) -> frozenset[int]:

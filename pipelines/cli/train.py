@@ -1,5 +1,5 @@
 """`fovea train KIND NAME --data PATH --out FOLDER`: train a learned segmenter on sectioned texts, or a retriever,
-re-ranker or situator on collections of questions and what answers them.
+re-ranker or situator on collections of questions and what answers them, or a static encoder on documents.
 
 `fovea train heads NAME --model MODEL --out FOLDER`: how each head of a local language model looks.
 """
@@ -22,7 +22,7 @@ ENCODER, KEEP = "sentence_transformer", 0.2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("what", choices=["segmenter", "retriever", "heads"], help="what to train")
+    parser.add_argument("what", choices=["segmenter", "retriever", "encoder", "heads"], help="what to train")
     parser.add_argument("method", metavar="NAME", help="the component's name, as in YAML")
     data = "what to learn from; repeatable. Of heads: a text to hide pass keys in, made-up prose if left out; of act "
     data += "a .jsonl of prompt and answer"
@@ -83,7 +83,7 @@ def _component(args: argparse.Namespace) -> int:
     card.write(out / "README.md", found, data, command=command, heading=kind.HEADING)
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
     print(*kind.lines(found), sep="\n")
-    print(f"{out / 'weights.safetensors'}: {found.steps} steps, ended by {found.ended}{more}")
+    print(f"{out / getattr(kind, 'FILE', 'weights.safetensors')}: {found.steps} steps, ended by {found.ended}{more}")
     return 0
 
 
