@@ -71,11 +71,13 @@ class FileMemory(Kept):
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
         super().__init__()
-        self._encoder = encoder
+        self._encoder, self._folder = encoder, folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(folder / "vectors.db")
             self._db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+            if [row[1] for row in self._db.execute("PRAGMA table_info(vectors)")] != ["key", "vector"]:
+                raise sqlite3.DatabaseError("vectors.db is another program's")
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"cannot keep vectors here: {error}", where=str(folder), fix="another --cache") from None
 
@@ -92,8 +94,11 @@ class FileMemory(Kept):
         """Keep vectors `(texts, dim)`."""
         super().put(texts, vectors)
         rows = [(self._key(text), row.astype(np.float32).tobytes()) for text, row in zip(texts, vectors)]
-        with self._db:
-            self._db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+        try:
+            with self._db:
+                self._db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot keep vectors: {error}", where=str(self._folder), fix="another --cache") from None
 
     def _key(self, text: str) -> bytes:
         return blake2b(f"{self._encoder.fingerprint}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from typing import ClassVar
 
 import numpy as np
@@ -180,6 +182,11 @@ def test_vectors_are_kept_for_the_next_run(data, counting, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot keep vectors"):
         SharedEncoder.over(counting, [], label="", cache=tmp_path / "file")
+    (tmp_path / "theirs").mkdir()
+    with closing(sqlite3.connect(tmp_path / "theirs" / "vectors.db")) as other:
+        other.execute("CREATE TABLE vectors (model, key, vector)")
+    with pytest.raises(StoreError, match="another program's"):
+        SharedEncoder.over(counting, [], label="", cache=tmp_path / "theirs")
 
 
 def one(texts=("a b", "c d", "e f"), boundaries=(False, True), **more):
