@@ -68,14 +68,6 @@ def every(db: Database) -> Iterator[tuple[int, Chunk]]:
         last = found[-1][0]
 
 
-def every_of(db: Database, document: int) -> Iterator[tuple[int, Chunk]]:
-    """Every chunk of one document, by the document's number, with its `no`."""
-    last = 0
-    while found := _chunks(db, f"c.document = ? AND c.no > ? ORDER BY c.no LIMIT {BATCH}", (document, last)):
-        yield from found
-        last = found[-1][0]
-
-
 def of_document(db: Database, name: str) -> list[Chunk]:
     """The chunks of a document, in order of their start."""
     return [chunk for _, chunk in _chunks(db, "d.name = ? ORDER BY c.start, c.stop", (pack(name),))]

@@ -358,7 +358,7 @@ def test_words_are_indexed_anew_when_their_making_has_changed(tmp_path, monkeypa
     with opened(tmp_path) as library:
         assert [no for no, _ in library.match("two", 3)] == [1]
         library.remove(["a"])
-        assert library._db.all("SELECT * FROM lexicon_docsize") == []
+        assert library._db.all("SELECT * FROM segments") == []
     monkeypatch.undo()
     with opened(tmp_path, read_only=True) as reader, Trace().stage("asked") as asked:
         reader.match("two", 3)
