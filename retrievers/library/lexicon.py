@@ -30,10 +30,15 @@ DEAD_SHARE = 4
 
 
 def add(db: Database, chunks: Iterable[tuple[int, str]]) -> None:
-    """Index the texts of new chunks, whose `no` are higher than any before."""
-    terms = ((no, index_terms(text)) for no, text in chunks)
-    for first in terms:
-        _write(db, Segment.of(chain([first], islice(terms, MOST - 1))))
+    """Index the texts of new chunks by `no`, higher than any before."""
+    index(db, ((no, index_terms(text)) for no, text in chunks))
+
+
+def index(db: Database, chunks: Iterable[tuple[int, Sequence[str]]]) -> None:
+    """Index new chunks by `no` and their terms. O(terms), and O(logarithm of all chunks) for each of them later."""
+    some = iter(chunks)
+    for first in some:
+        _write(db, Segment.of(chain([first], islice(some, MOST - 1))))
         _merge(db)
 
 

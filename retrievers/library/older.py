@@ -37,7 +37,7 @@ class OlderTerms(Terms):
         for term in terms:
             rows = self._db.all(sql, (term,))
             nos, counts = (np.array([row[i] for row in rows], np.int64) for i in (0, 1))
-            found[term] = Column.of(np.searchsorted(self.nos, nos), counts, len(self.nos))
+            found[term] = self._column(np.searchsorted(self.nos, nos), counts)
         return found
 
 

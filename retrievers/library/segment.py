@@ -10,8 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST = 1 << 16
 """Chunks of a segment, whose rows are then numbers of two bytes; a bound of what one merging holds and writes, too."""
@@ -37,6 +39,8 @@ class Segment:
     @classmethod
     def of(cls, chunks: Iterable[tuple[int, Sequence[str]]]) -> Segment:
         """The segment of chunks, each its `no` and its terms, in rising order. O(terms)."""
+        import numpy as np
+
         number: dict[str, int] = defaultdict(count().__next__)
         nos, lengths, sizes, which, counts = [], [], [], [], []
         for no, terms in chunks:
@@ -51,6 +55,8 @@ class Segment:
     @classmethod
     def merged(cls, some: Sequence[Segment], alive: Sequence[np.ndarray]) -> Segment:
         """One segment of the rows of several, in order, that are `alive` (bool, a row each). O(postings)."""
+        import numpy as np
+
         number: dict[str, int] = defaultdict(count().__next__)
         parts, before = [], 0
         for s, kept in zip(some, alive, strict=True):
@@ -63,9 +69,11 @@ class Segment:
         return _sorted(number, *map(np.concatenate, zip(*parts)))
 
     def blocks(self) -> Iterator[tuple[str, str, bytes, bytes, bytes]]:
-        """The first term of each block, its terms a line each, and as bytes: how many rows hold each term, the rows, and
-        how often: a byte each, or four where one is over 255.
+        """The first term of each block, its terms a line each, and as bytes: how many rows hold each term, the rows,
+        and how often: a byte each, or four where one is over 255.
         """
+        import numpy as np
+
         if not self.terms:
             return
         sizes = np.diff(self.ends, prepend=0)
@@ -84,6 +92,8 @@ class Segment:
     @classmethod
     def read(cls, nos: bytes, lengths: bytes, blocks: Sequence[tuple[str, bytes, bytes, bytes]]) -> Segment:
         """The segment again: of its stored rows, and its blocks in order without their first terms."""
+        import numpy as np
+
         lines, sizes, rows, times = zip(*blocks) if blocks else ((), (), (), ())
         if len(b"".join(rows)) != 2 * len(joined := b"".join(times)):
             joined = b"".join(_counts(r, t).astype("<u4").tobytes() for r, t in zip(rows, times))
@@ -106,6 +116,8 @@ def stored(nos: bytes, lengths: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 def postings(lines: str, sizes: bytes, rows: bytes, counts: bytes, term: str) -> tuple[np.ndarray, np.ndarray]:
     """The rows that hold a term, and how often, out of its block; raises ValueError where that does not fit."""
+    import numpy as np
+
     place = (terms := lines.split("\n")).index(term)
     size, times = np.frombuffer(sizes, "<u4"), _counts(rows, counts)
     if len(size) != len(terms) or size.sum() != len(times):
@@ -117,10 +129,14 @@ def postings(lines: str, sizes: bytes, rows: bytes, counts: bytes, term: str) ->
 
 def numbers(stored: bytes, kind: str) -> np.ndarray:
     """Numbers out of the file, int64."""
+    import numpy as np
+
     return np.frombuffer(stored, kind).astype(np.int64)
 
 
 def _counts(rows: bytes, counts: bytes) -> np.ndarray:
+    import numpy as np
+
     found = np.frombuffer(counts, "u1" if 2 * len(counts) == len(rows) else "<u4")
     if 2 * len(found) != len(rows):
         raise ValueError(UNFIT)
@@ -131,6 +147,8 @@ def _sorted(number: Mapping[str, int], *columns: Sequence[int] | np.ndarray) -> 
     """The segment of `nos`, `lengths` and, in rising order of rows, the number of each posting's term, its row and its
     count. Terms without any go.
     """
+    import numpy as np
+
     nos, lengths, which, rows, counts = (np.asarray(column, np.int64) for column in columns)
     terms = sorted(number)  # Runs in order, where they come from segments: sorted in O(terms) nearly.
     place = np.empty(len(terms), np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from fovea.retrievers.library.segment import postings, stored
 if TYPE_CHECKING:
     import numpy as np
 
+K1, B, SMALLEST_IDF = 1.2, 0.75, 1e-6
+"""The constants of SQLite FTS5's `bm25()`."""
 REMEMBERED = 64 << 20
 """Bytes of the columns that are kept from one question to the next."""
-DENSE = 4
+DENSE = 8
 """A term that one row in so many holds, or more, has a number for every row."""
 _BLOCKS = """SELECT asked.value, s.id, p.terms, p.sizes, p.rows, p.counts
     FROM json_each(?) AS asked CROSS JOIN segments AS s CROSS JOIN postings AS p ON p.rowid = (
@@ -27,45 +30,44 @@ _BLOCKS = """SELECT asked.value, s.id, p.terms, p.sizes, p.rows, p.counts
 
 @dataclass(frozen=True)
 class Column:
-    """How often the rows hold a term: `held` of them at all; `rows` int32 rising with a count each, or all rows."""
+    """A term that `held` rows hold: `rows` int32 rising, or None for all rows; how often each holds it, `counts`; and
+    `added`, float32, what it adds to their scores.
+    """
 
     held: int
     rows: np.ndarray | None
     counts: np.ndarray
+    added: np.ndarray
 
-    @classmethod
-    def of(cls, rows: np.ndarray, counts: np.ndarray, among: int) -> Column:
-        """The column of postings in rising order of rows, of which there are `among`."""
-        import numpy as np
-
-        if len(rows) * DENSE < among:
-            return cls(len(rows), rows, counts)
-        every = np.zeros(among, counts.dtype)
-        every[rows] = counts
-        return cls(len(rows), None, every)
+    def add(self, scores: np.ndarray) -> None:
+        """Add to the scores of all rows what the term adds."""
+        if self.rows is None:
+            scores += self.added
+        else:
+            scores[self.rows] += self.added
 
     def at(self, some: np.ndarray) -> np.ndarray:
-        """The counts of rows, which rise."""
+        """How often some rows, which rise, hold the term; float64."""
         import numpy as np
 
         if self.rows is None:
-            return self.counts[some]
+            return self.counts[some].astype(np.float64)
         if not len(self.rows):
             return np.zeros(len(some))
         places = np.minimum(np.searchsorted(self.rows, some), len(self.rows) - 1)
-        return np.where(self.rows[places] == some, self.counts[places], 0)
+        return np.where(self.rows[places] == some, self.counts[places], 0.0)
 
     @property
     def bytes(self) -> int:
         """What it takes of memory."""
-        return int(self.counts.nbytes) + (int(self.rows.nbytes) if self.rows is not None else 0)
+        return sum(int(part.nbytes) for part in (self.rows, self.counts, self.added) if part is not None)
 
 
 class Terms:
     """The rows of the lexical index as of one commit, in rising order of `no`, and columns of them as they are asked.
 
     `alive` are the rows whose chunks are there, `count` of them; `lengths` are the terms of each row, int64. Takes 25
-    bytes a chunk, beside the columns.
+    bytes a chunk and, for the columns, at most `REMEMBERED`.
     """
 
     def __init__(self, db: Database, before: Terms | None = None) -> None:
@@ -76,6 +78,12 @@ class Terms:
         self._start: dict[int, int] = {}
         self._read_rows(before._segments if before is not None else {})
         self.count = int(self.alive.sum())
+        mean = int(self.lengths[self.alive].sum()) / max(1, self.count)
+        self.slow = K1 * (1 - B + B * self.lengths / (mean or 1))
+
+    def idf(self, held: int) -> float:
+        """How much a term counts that so many chunks hold."""
+        return max(SMALLEST_IDF, math.log((self.count - held + 0.5) / (held + 0.5)))
 
     def columns(self, terms: Iterable[str]) -> Mapping[str, Column]:
         """The columns of terms, those of the last questions from memory; O(postings of the others)."""
@@ -128,5 +136,19 @@ class Terms:
             if self.count < len(self.alive):
                 kept = self.alive[rows]
                 rows, counts = rows[kept], counts[kept]
-            found[term] = Column.of(rows, counts, len(self.nos))
+            found[term] = self._column(rows, counts)
         return found
+
+    def _column(self, rows: np.ndarray, counts: np.ndarray) -> Column:
+        """The column of postings in rising order of rows."""
+        import numpy as np
+
+        held = len(rows)
+        if held * DENSE >= len(self.nos):
+            every = np.zeros(len(self.nos), counts.dtype)
+            every[rows] = counts
+            counts, slow = every, self.slow
+        else:
+            slow = self.slow[rows]
+        added = self.idf(held) * (counts * (K1 + 1) / (counts + slow))
+        return Column(held, rows if slow is not self.slow else None, counts, added.astype(np.float32))
