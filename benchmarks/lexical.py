@@ -21,6 +21,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
@@ -215,7 +216,8 @@ def texts(folder: Path) -> Iterator[str]:
             yield from prose(json.loads(content))
         elif path.suffix == ".jsonl":
             for line in content.splitlines():
-                yield from prose(json.loads(line) if line.strip().startswith("{") and line.strip()[-1] == "}" else "")
+                with suppress(ValueError):  # A line that is no JSON.
+                    yield from prose(json.loads(line))
         else:
             yield content
 

@@ -1,6 +1,5 @@
 """The lexical index: its segments, their merging, what has gone, and libraries of an older format."""
 
-import sqlite3
 from collections import Counter
 
 import numpy as np
@@ -8,13 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea.rag.terms import index_terms
 from fovea.rag.trace import Trace
 from fovea.retrievers.library import lexicon, segment
 from fovea.retrievers.library.library import Library
-from fovea.retrievers.library.opening import FILE
 from fovea.retrievers.library.segment import Segment, postings
-from tests.library_tools import ENCODER, opened, put
+from tests.library_tools import ENCODER, older, opened, put
 
 TERMS = st.lists(st.sampled_from(["a", "b", "é", "\uff0ec", "茶", "zz"]), max_size=6)
 PARTS = st.lists(st.lists(st.tuples(TERMS, st.booleans()), min_size=1, max_size=5), min_size=1, max_size=4)
@@ -93,8 +90,8 @@ def test_few_segments_stay_and_none_is_too_large(tmp_path, monkeypatch):
 
 def test_what_has_gone_is_found_no_more_and_leaves_the_file(tmp_path):
     with opened(tmp_path) as library, Library.open(tmp_path, read_only=True) as reader:
-        put(library, "a", "".join(f"word{i:04} of ten " for i in range(40)), size=15)
-        put(library, "b", "word0003 here", size=15)
+        put(library, "a", "".join(f"word{i:04} of ten " for i in range(40)), size=16)
+        put(library, "b", "word0003 here", size=16)
         assert len(reader.match("word0003", 9)) == 2
         library.remove(["b"])
         assert [no for no, _ in reader.match("word0003", 9)] == [4]
@@ -103,25 +100,10 @@ def test_what_has_gone_is_found_no_more_and_leaves_the_file(tmp_path):
         library.prune()
         assert (sizes(library), library._db.all("SELECT no FROM dead")) == ([40], [])
         assert library.match("word0003 of", 9) == reader.match("word0003 of", 9) == scores
-        put(library, "a", "another", size=15)
+        put(library, "a", "another", size=16)
         assert sizes(library) == [1], "most had gone"
         assert reader.match("word0003 of", 9) == []
         assert library.check() == []
-
-
-def older(path, version):
-    """Make the library of a format before 3, as an older Fovea wrote it."""
-    with Library.open(path, read_only=True) as library:
-        nos = library.no_of([c.id for c in library.chunks()])
-        rows = [(nos[c.id], " ".join(index_terms(c.text))) for c in library.chunks()]
-    db = sqlite3.connect(path / FILE)
-    for table in ("postings", "segments", "dead", *(["situations"] if version == 1 else [])):
-        db.execute(f"DROP TABLE {table}")
-    db.execute("CREATE VIRTUAL TABLE lexicon USING fts5(words, content='', tokenize='ascii')")
-    db.executemany("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", rows)
-    db.execute(f"PRAGMA user_version = {version}")
-    db.commit()
-    db.close()
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -135,7 +117,7 @@ def test_a_library_of_an_older_format_is_read_as_it_is_and_made_anew_by_the_next
     with Library.open(tmp_path, read_only=True) as reader:
         with Trace().stage("asked") as stage:
             assert [reader.match(text, 5) for text in asked] == right
-        assert stage.warnings == []
+        assert not stage.warnings
         assert reader.holding(["tea", "nowhere"])[1]["nowhere"] == 0
         assert reader.check() == []
         with opened(tmp_path) as library:

@@ -275,7 +275,7 @@ def test_a_newer_format_names_both_versions(tmp_path):
     db.execute("PRAGMA user_version = 7")
     db.close()
     for options in ({}, {"read_only": True}):
-        with pytest.raises(StoreError, match=r"format 7.*newer than format 2"):
+        with pytest.raises(StoreError, match=r"format 7.*newer than format 3"):
             opened(tmp_path, **options)
     with opened(tmp_path, reset=True) as library:
         assert library.check() == []
