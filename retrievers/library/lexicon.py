@@ -83,7 +83,8 @@ def read(db: Database, number: int) -> Segment:
     assert rows
     sql = "SELECT terms, sizes, rows, counts FROM postings WHERE segment = ? ORDER BY first"
     with sound(db.path, "the lexical index"):
-        return Segment.read(*rows, db.all(sql, (number,)))
+        nos, lengths = rows
+        return Segment.read(nos, lengths, [(a, b, c, d) for a, b, c, d in db.all(sql, (number,))])
 
 
 def _merge(db: Database) -> None:

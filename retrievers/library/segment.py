@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Segment:
         import numpy as np
 
         number: dict[str, int] = defaultdict(count().__next__)
-        nos, lengths, sizes, which, counts = [], [], [], [], []
+        nos, lengths, sizes = list[int](), list[int](), list[int]()
+        which, counts = list[int](), list[int]()
         for no, terms in chunks:
             counted = Counter(terms)
             nos.append(no)
@@ -78,14 +79,13 @@ class Segment:
             return
         sizes = np.diff(self.ends, prepend=0)
         room = 3 * sizes + np.fromiter(map(len, self.terms), np.int64, len(self.terms)) + 5
-        cuts = np.flatnonzero(np.diff((np.cumsum(room) - room) // BLOCK, prepend=-1))
-        bounds = np.append(0, self.ends[np.append(cuts[1:], len(self.terms)) - 1]).tolist()
+        cuts = np.flatnonzero(np.diff((np.cumsum(room) - room) // BLOCK, prepend=-1)).tolist()
+        cuts.append(len(self.terms))
+        bounds = np.append(0, self.ends)[cuts].tolist()
         wide = set(np.searchsorted(bounds, np.flatnonzero(self.counts > 255), "right").tolist())
-        held, rows, times = sizes.astype("<u4").tobytes(), self.rows.astype("<u2").tobytes(), self.counts.astype("u1")
-        times = times.tobytes()
-        cuts = cuts.tolist()
-        for i, (a, b) in enumerate(zip(cuts, [*cuts[1:], len(self.terms)]), 1):
-            c, d = bounds[i - 1], bounds[i]
+        held, rows = sizes.astype("<u4").tobytes(), self.rows.astype("<u2").tobytes()
+        times = self.counts.astype("u1").tobytes()
+        for i, ((a, b), (c, d)) in enumerate(zip(pairwise(cuts), pairwise(bounds)), 1):
             some = self.counts[c:d].astype("<u4").tobytes() if i in wide else times[c:d]
             yield self.terms[a], "\n".join(self.terms[a:b]), held[4 * a : 4 * b], rows[2 * c : 2 * d], some
 
@@ -114,7 +114,7 @@ def stored(nos: bytes, lengths: bytes) -> tuple[np.ndarray, np.ndarray]:
     return found
 
 
-def postings(lines: str, sizes: bytes, rows: bytes, counts: bytes, term: str) -> tuple[np.ndarray, np.ndarray]:
+def postings(term: str, lines: str, sizes: bytes, rows: bytes, counts: bytes) -> tuple[np.ndarray, np.ndarray]:
     """The rows that hold a term, and how often, out of its block; raises ValueError where that does not fit."""
     import numpy as np
 

@@ -66,7 +66,7 @@ class Column:
 class Terms:
     """The rows of the lexical index as of one commit, in rising order of `no`, and columns of them as they are asked.
 
-    `alive` are the rows whose chunks are there, `count` of them; `lengths` are the terms of each row, int64. Takes 25
+    `alive` are the rows whose chunks are there, `count` of them; `lengths` are the terms of each row, int64. Takes 41
     bytes a chunk and, for the columns, at most `REMEMBERED`.
     """
 
@@ -124,7 +124,7 @@ class Terms:
         parts: dict[str, list[tuple[int, np.ndarray, np.ndarray]]] = {term: [] for term in terms}
         with sound(self._db.path, "the lexical index"):
             for term, number, *block in self._db.all(_BLOCKS, (json.dumps(terms),)):
-                rows, counts = postings(*block, term)
+                rows, counts = postings(term, *block)
                 if len(rows) and rows[-1] >= len(self._segments[number][0]):
                     raise ValueError("a block of terms has a row that is not there")
                 parts[term].append((self._start[number], rows, counts))

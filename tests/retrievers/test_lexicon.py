@@ -62,8 +62,8 @@ def test_a_term_is_found_in_its_block_and_may_be_held_many_times():
     one = Segment.of([(1, ["often"] * 70_000 + ["b"]), (2, ["b"] * 255)])
     [(first, *block)] = one.blocks()
     assert first == "b"
-    assert [part.tolist() for part in postings(*block, "often")] == [[0], [70_000]]
-    assert [part.tolist() for part in postings(*block, "b")] == [[0, 1], [1, 255]]
+    assert [part.tolist() for part in postings("often", *block)] == [[0], [70_000]]
+    assert [part.tolist() for part in postings("b", *block)] == [[0, 1], [1, 255]]
     assert told(again(one)) == told(one)
 
 
