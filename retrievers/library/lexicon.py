@@ -22,8 +22,8 @@ from fovea.retrievers.library.segment import MOST, Segment
 
 VERSION = f"3/{unicodedata.unidata_version}"
 """Of the making of terms. Raise the first number when `fovea.rag.terms` changes, or the folding and words below it."""
-FAN = 8
-BOUNDS = (*(MOST // FAN**i for i in (4, 3, 2, 1)), MOST // 2)
+FAN = 16
+BOUNDS = (*(MOST // FAN**i for i in (3, 2, 1)), MOST // 2)
 """Chunks of the largest segment that is merged with its neighbours, for each step in size."""
 DEAD_SHARE = 4
 """Once one in so many chunks of the index has gone, the segments of which so many have are written without them."""
@@ -88,14 +88,12 @@ def read(db: Database, number: int) -> Segment:
 
 
 def _merge(db: Database) -> None:
-    """Make one of the last segments, where as many as `FAN`, or more than fit into one, are within a bound."""
+    """Make one of the last `FAN` segments, or as many of them as fit, where none is over the bound of their step."""
     for bound in BOUNDS:
-        sizes = db.all("SELECT id, chunks FROM segments ORDER BY first DESC LIMIT ?", (FAN,))
-        largest = accumulate((chunks for _, chunks in sizes), max)
-        last = [one for one, most in zip(sizes, largest) if most <= bound]
-        totals = list(accumulate(chunks for _, chunks in last))
-        if len(last) == FAN or (last and totals[-1] > MOST):
-            _join(db, [number for (number, _), total in zip(last, totals) if total <= MOST][::-1])
+        last = db.all("SELECT id, chunks FROM segments ORDER BY first DESC LIMIT ?", (FAN,))
+        if len(last) == FAN and max(chunks for _, chunks in last) <= bound:
+            fit = [number for (number, _), sum in zip(last, accumulate(n for _, n in last)) if sum <= MOST]
+            _join(db, fit[::-1])
 
 
 def _join(db: Database, numbers: Sequence[int]) -> None:
