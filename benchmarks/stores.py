@@ -5,7 +5,7 @@
 Chunks are passages of the texts under `--data`, with numbers before them, so that no two are equal; vectors are
 clustered random unit vectors of MiniLM's length, since searching does not care what a vector means. `recall@10` is the
 share of the ten nearest rows, found by brute force, that a search returns. `faiss.knn` over the same matrix is the peer
-of exact search, Chroma's graph that of the approximate one. Lexical search has a script of its own, `benchmarks/lexical.py`.
+of exact search, Chroma's graph that of the approximate one. Lexical search beside its peers: `benchmarks/lexical.py`.
 """
 
 from __future__ import annotations
