@@ -5,7 +5,7 @@
 Chunks are passages of the texts under `--data`, with numbers before them, so that no two are equal; vectors are
 clustered random unit vectors of MiniLM's length, since searching does not care what a vector means. `recall@10` is the
 share of the ten nearest rows, found by brute force, that a search returns. `faiss.knn` over the same matrix is the peer
-of exact search, Chroma's graph that of the approximate one; `match by FTS5 alone` scores all chunks that hold any word.
+of exact search, Chroma's graph that of the approximate one. Lexical search beside its peers: `benchmarks/lexical.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from fovea.rag.corpus import VectorStore
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.filters import parse
 from fovea.rag.types import Document, Span
-from fovea.retrievers.library import ranking
 from fovea.retrievers.library.library import Library, SourceRow, vector_key
 from fovea.retrievers.stores import graph
 from fovea.retrievers.stores.chroma import ChromaStore
@@ -95,9 +94,6 @@ def match_rows(bench: Bench, library: Library, texts: list[str], n: int) -> Iter
     yield from bench.times("library: match", match, questions)
     for name, where in FILTERS.items():
         yield from bench.times(f"library: match, {name}", partial(match, where=where), questions[:50])
-    few, ranking.FEW = ranking.FEW, 1 << 60
-    yield from bench.times("library: match by FTS5 alone", match, questions[:50])
-    ranking.FEW = few
 
 
 def stores(path: Path, *, chroma: bool) -> dict[str, VectorStore]:

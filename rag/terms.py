@@ -11,7 +11,8 @@ Words are those of `fovea.rag.tokens.words`.
   What points join inside of a longer name (`2.10.1` in `v2.10.1-rc1`) is a term of its own, and so are `C++`, `C#` and
   `.NET`.
 
-A term's marks are written full-width, which no folded text has: FTS5's tokenizer takes them for letters.
+A term's marks are written full-width, which no folded text has, so that whoever takes terms apart at spaces and marks,
+such as SQLite's FTS5 in stores of an older Fovea, takes them for letters.
 """
 
 from __future__ import annotations

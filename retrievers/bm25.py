@@ -8,7 +8,7 @@ from fovea.rag.types import Hit, Query
 
 
 class BM25Retriever(Retriever, name="bm25"):
-    """The chunks that share the question's rarest terms (Robertson and Zaragoza, 2009), as SQLite FTS5 scores them.
+    """The chunks that share the question's rarest terms (Robertson and Zaragoza, 2009), scored as SQLite's FTS5 does.
 
     Terms are folded words, what marks join (`2.10.1`), and pairs of characters in scripts without spaces
     (`fovea.rag.terms`); the score is their

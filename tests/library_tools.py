@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from fovea.rag.encoders.hash import HashEncoder
+from fovea.rag.terms import index_terms
 from fovea.rag.testing.corpus import MemoryCorpus, cut
 from fovea.rag.types import Chunk, Document, Scalar
 from fovea.retrievers.corpus import LibraryCorpus
 from fovea.retrievers.library.library import Library, SourceRow, vector_key
+from fovea.retrievers.library.opening import FILE
 from fovea.retrievers.stores.embedded import EmbeddedStore
 
 ENCODER = HashEncoder(size=32)
@@ -65,3 +68,18 @@ def take(library: Library, name: str, sample: MemoryCorpus) -> None:
 def contents(library: Library) -> dict[str, tuple[Document, list[Chunk]]]:
     """Everything there is, by document."""
     return {d.id: (d, library.chunks_of(d.id)) for d in library.documents()}
+
+
+def older(path: Path, version: int) -> None:
+    """Make the library what an older Fovea wrote, of format 1 or 2."""
+    with Library.open(path, read_only=True) as library:
+        nos = library.no_of([c.id for c in library.chunks()])
+        rows = [(nos[c.id], " ".join(index_terms(c.text))) for c in library.chunks()]
+    db = sqlite3.connect(path / FILE)
+    for table in ("postings", "segments", "dead", *(["situations"] if version == 1 else [])):
+        db.execute(f"DROP TABLE {table}")
+    db.execute("CREATE VIRTUAL TABLE lexicon USING fts5(words, content='', tokenize='ascii')")
+    db.executemany("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", rows)
+    db.execute(f"PRAGMA user_version = {version}")
+    db.commit()
+    db.close()

@@ -77,11 +77,10 @@ def machine() -> dict[str, Any]:
     """What runs here."""
     from fovea.rag.version import __version__
 
-    fts5 = sqlite3.connect(":memory:").execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0]
     return {
         "fovea": __version__, "python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "sqlite": f"{sqlite3.sqlite_version}, FTS5 {'yes' if fts5 else 'NO: keyword search will not work'}",
+        "sqlite": sqlite3.sqlite_version,
     }  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from fovea.rag.terms import index_terms
 from fovea.rag.types import Chunk
 from fovea.retrievers.library import chunks, lexicon, situations
 from fovea.retrievers.library.database import Database
-from fovea.retrievers.library.schema import lacking
+from fovea.retrievers.library.schema import BROUGHT, FORMAT, lacking
+from fovea.retrievers.library.segment import Segment
 from fovea.retrievers.library.values import unpack
 from fovea.retrievers.library.vectors import TOLERANCE, document_digest, matrix, pooled_key, text_digest, vector_key
 
@@ -51,8 +52,9 @@ def _file(db: Database) -> Iterator[str]:
 
 
 def _schema(db: Database) -> Iterator[str]:
+    older = db.one("SELECT 1 FROM pragma_user_version WHERE user_version < ?", (FORMAT,))
     for name in lacking(name for (name,) in db.all("SELECT name FROM sqlite_master")):
-        if name != "situations":  # A library of format 1, opened for reading, has none.
+        if name != "situations" and not (older and name in BROUGHT):  # Which are not there until the next writing.
             yield f"{name} is not there"
 
 
@@ -105,7 +107,7 @@ def _contents(db: Database) -> Iterator[str]:
         occurs.update(mine)
         held.update(set(mine))
         yield from _key(db, no, chunk, is_right)
-    if db.meta("words") == lexicon.VERSION:
+    if db.meta("words") == lexicon.VERSION and db.one("SELECT 1 FROM sqlite_master WHERE name = 'segments'"):
         yield from _lexicon(db, held, occurs)
 
 
@@ -118,15 +120,27 @@ def _key(db: Database, no: int, chunk: Chunk, is_right: Callable[[str, Chunk], b
 
 
 def _lexicon(db: Database, held: Counter[str], occurs: Counter[str]) -> Iterator[str]:
-    sql = "SELECT no FROM chunks EXCEPT SELECT id FROM lexicon_docsize"
-    for (no,) in db.all(sql):
+    import numpy as np
+
+    there = np.array([no for (no,) in db.all("SELECT no FROM chunks ORDER BY no")], np.int64)
+    dead = np.array([no for (no,) in db.all("SELECT no FROM dead ORDER BY no")], np.int64)
+    nos, indexed, counts = [np.zeros(0, np.int64)], Counter[str](), Counter[str]()
+    for (number,) in db.all("SELECT id FROM segments ORDER BY first"):
+        one = lexicon.read(db, number)
+        one = Segment.merged([one], [~np.isin(one.nos, dead)])
+        nos.append(one.nos)
+        indexed.update(dict(zip(one.terms, np.diff(one.ends, prepend=0).tolist())))
+        starts = np.append(0, one.ends[:-1])[: len(one.terms)]
+        counts.update(dict(zip(one.terms, np.add.reduceat(one.counts, starts).tolist() if len(starts) else [])))
+    rows = np.concatenate(nos)
+    if (np.diff(rows) <= 0).any():
+        yield "the segments of the lexical index are in no order"
+    for no in np.setdiff1d(there, rows).tolist():
         yield f"chunk {no} is not in the lexical index"
-    for (no,) in db.all("SELECT id FROM lexicon_docsize EXCEPT SELECT no FROM chunks"):
+    for no in np.setdiff1d(rows, there).tolist():
         yield f"the lexical index has a chunk {no} that is not there"
-    db.run("CREATE VIRTUAL TABLE IF NOT EXISTS temp.lexicon_words USING fts5vocab(main, lexicon, row)")
-    indexed = {term: (n, count) for term, n, count in db.all("SELECT term, doc, cnt FROM temp.lexicon_words")}
     for word in sorted(indexed.keys() | held.keys()):
-        if indexed.get(word, (0, 0)) != (held[word], occurs[word]):
+        if (indexed[word], counts[word]) != (held[word], occurs[word]):
             yield f"the lexical index is wrong about the word {word!r}"
 
 

@@ -68,14 +68,6 @@ def every(db: Database) -> Iterator[tuple[int, Chunk]]:
         last = found[-1][0]
 
 
-def every_of(db: Database, document: int) -> Iterator[tuple[int, Chunk]]:
-    """Every chunk of one document, by the document's number, with its `no`."""
-    last = 0
-    while found := _chunks(db, f"c.document = ? AND c.no > ? ORDER BY c.no LIMIT {BATCH}", (document, last)):
-        yield from found
-        last = found[-1][0]
-
-
 def of_document(db: Database, name: str) -> list[Chunk]:
     """The chunks of a document, in order of their start."""
     return [chunk for _, chunk in _chunks(db, "d.name = ? ORDER BY c.start, c.stop", (pack(name),))]
@@ -126,9 +118,9 @@ def _chunks(db: Database, condition: str, values: Sequence[Any]) -> list[tuple[i
             with sound(db.path, "a text"):
                 for no, stored in db.all(f"{_BLOCKS} WHERE c.no IN ({holes(part)}) ORDER BY c.no, t.block", part):
                     blocks.setdefault(no, []).append(unpack(stored))
-    facts = {number: read_metadata(stored, db.path) for number, stored in {row[1]: row[9] for row in rows}.items()}
+    facts = {stored: read_metadata(stored, db.path) for stored in {row[9] for row in rows}}
     with sound(db.path, "a chunk"):
-        return [(row[0], _chunk(db, row, "".join(blocks.get(row[0], ())), facts[row[1]])) for row in rows]
+        return [(row[0], _chunk(db, row, "".join(blocks.get(row[0], ())), facts[row[9]])) for row in rows]
 
 
 def _chunk(db: Database, row: tuple[Any, ...], around: str, facts: Mapping[str, Scalar]) -> Chunk:

@@ -9,7 +9,6 @@ from fovea.rag.errors import DocumentError, StoreError
 from fovea.rag.fields import fields, kind
 from fovea.rag.types import Chunk, Document
 from fovea.retrievers.library import lexicon, situations, vectors
-from fovea.retrievers.library.chunks import every_of
 from fovea.retrievers.library.database import Database
 from fovea.retrievers.library.schema import BLOCK
 from fovea.retrievers.library.values import any_odd, odd, pack, unpack
@@ -30,25 +29,31 @@ def put(
     (`vectors.chunk_keys`); `said` is what is said of a chunk's place, by its id.
     """
     n_documents = n_chunks = 0
-    for document, chunks in documents:
-        number = _put_document(db, owner, document)
-        nos = _put_chunks(db, number, document, chunks, vectors.chunk_keys(document, chunks, *makers), sequence)
-        heard = [said.get(c.id, "") for c in chunks] if said else [""] * len(chunks)
-        situations.add(db, zip(nos, heard))
-        lexicon.add(db, ((no, situations.together(text, c.text)) for no, text, c in zip(nos, heard, chunks)))
-        n_documents, n_chunks = n_documents + 1, n_chunks + len(chunks)
+
+    def written() -> Iterator[tuple[int, str]]:
+        nonlocal n_documents, n_chunks
+        for document, chunks in documents:
+            number = _put_document(db, owner, document)
+            nos = _put_chunks(db, number, document, chunks, vectors.chunk_keys(document, chunks, *makers), sequence)
+            heard = [said.get(c.id, "") for c in chunks] if said else [""] * len(chunks)
+            situations.add(db, zip(nos, heard))
+            yield from ((no, situations.together(text, c.text)) for no, text, c in zip(nos, heard, chunks))
+            n_documents, n_chunks = n_documents + 1, n_chunks + len(chunks)
+
+    lexicon.add(db, written())
     return n_documents, n_chunks
 
 
 def take_out(db: Database, owner: int, sequence: int) -> None:
     """Remove every document of a source, with all that hangs on it; leave a mark for the indexes that follow."""
     for (number,) in db.all("SELECT id FROM documents WHERE owner = ?", (owner,)):
-        lexicon.remove(db, ((no, text) for no, _, text in situations.indexed(db, every_of(db, number))))
+        lexicon.remove(db, number)
         situations.remove(db, number)
         db.run("INSERT INTO removed SELECT no, ? FROM chunks WHERE document = ?", (sequence, number))
         for table in ("chunks", "facts", "texts"):
             db.run(f"DELETE FROM {table} WHERE document = ?", (number,))
         db.run("DELETE FROM documents WHERE id = ?", (number,))
+    lexicon.settle(db)
 
 
 def _put_document(db: Database, owner: int, document: Document) -> int:

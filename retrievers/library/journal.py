@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 FEWEST_MARKS = 10_000
-TIDY_SHARE = 5
-"""The lexical index is merged when one in so many chunks has gone."""
+TIDY_SHARE = 20
+"""Segments of the lexical index are written anew where one in so many of their chunks has gone."""
 
 
 def added(db: Database, since: int, batch: int, dim: int) -> Iterator[Rows]:
@@ -61,9 +61,8 @@ def prune(db: Database) -> int:
             db.run("DELETE FROM removed")
             # Without the marks an index that is behind could not know what is gone: it must begin anew.
             db.set_meta("uuid", uuids.uuid4().hex)
-    if dropped * TIDY_SHARE > counts[1]:
-        with db.transaction():
-            lexicon.tidy(db)
+    with db.transaction():
+        lexicon.tidy(db, TIDY_SHARE)
     db.shrink()
     return dropped
 

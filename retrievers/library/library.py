@@ -358,9 +358,9 @@ class Library:
     def match(self, text: str, k: int, where: Filter | None = None) -> list[tuple[int, float]]:
         """The `(no, BM25)` of the `k` chunks of highest BM25 score for any term of `text`; equal by rising `no`."""
         with self._db.snapshot():
-            condition, values = facts.chunks_matching(self._db, where) if where is not None else ("", [])
             lexicon.warn_if_old(self._db)
-            return self._ranking.best(query_terms(text), k, condition, values)
+            inside = self.matching(where) if where is not None else None
+            return self._ranking.best(query_terms(text), k, inside)
 
     def match_uncommon(self, text: str, k: int, share: float, where: Filter | None = None) -> list[tuple[int, float]]:
         """The `(no, BM25)` of the `k` chunks of highest score for the terms of `text` that no more than `share` of all

@@ -14,7 +14,7 @@ from fovea.rag.trace import warn
 from fovea.retrievers.library import chunks, lexicon, situations
 from fovea.retrievers.library.database import MAGIC, Database, Unreadable, damaged, plain_errors
 from fovea.retrievers.library.lock import WriterLock
-from fovea.retrievers.library.schema import APPLICATION_ID, FORMAT, SITUATIONS, TABLES, lacking
+from fovea.retrievers.library.schema import APPLICATION_ID, BROUGHT, FORMAT, LEXICON, SITUATIONS, TABLES, lacking
 
 FILE = "library.sqlite"
 
@@ -79,10 +79,14 @@ def _made(db: Database) -> bool:
 
 
 def _refuse_incomplete(db: Database) -> None:
-    """Raise StoreError for a library without one of its tables; an older one has no situations yet."""
+    """Raise StoreError for a library without one of its tables; an older one has not all of today's yet."""
     found = lacking(name for (name,) in db.all("SELECT name FROM sqlite_master"))
-    if lost := [name for name in found if name != "situations"]:
+    if lost := [name for name in found if name not in (BROUGHT if _is_older(db) else BROUGHT[:1])]:
         raise damaged(db.path, f"{', '.join(lost)} is not there")
+
+
+def _is_older(db: Database) -> bool:
+    return db.one("SELECT 1 FROM pragma_user_version WHERE user_version < ?", (FORMAT,)) is not None
 
 
 def _begin(db: Database, encoder: Encoder | None) -> None:
@@ -104,10 +108,16 @@ def _begin(db: Database, encoder: Encoder | None) -> None:
 
 
 def _bring_up(db: Database) -> None:
-    """Give a library of an older format what it lacks; what it holds stays as it is."""
+    """Give a library of an older format what it lacks, in one transaction; what it holds stays as it is."""
     if not situations.made(db):
         with db.transaction():
             db.run(SITUATIONS)
+    if _is_older(db):
+        with db.transaction():
+            for sql in LEXICON:
+                db.run(sql)
+            db.run("DROP TABLE IF EXISTS lexicon")
+            _index_words(db)
             db.run(f"PRAGMA user_version = {FORMAT}")
 
 
@@ -115,7 +125,10 @@ def _drop_tables(db: Database) -> None:
     db.run("PRAGMA defer_foreign_keys = ON")
     tables = [name for (name,) in db.all("SELECT name FROM sqlite_master WHERE type = 'table'")]
     # Those that refer to others go first, which saves looking for what still refers to each row.
-    order = ("lexicon", "removed", "situations", "chunks", "facts", "texts", "documents", "sources", "vectors", "meta")
+    order = (
+        "lexicon", "postings", "segments", "dead", "removed", "situations", "chunks", "facts", "texts", "documents",
+        "sources", "vectors", "meta",
+    )  # fmt: skip
     for name in order:
         if name in tables:
             db.run(f"DROP TABLE {name}")

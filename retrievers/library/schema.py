@@ -8,14 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-FORMAT = 2
-"""Raise it with every change that an older Fovea cannot read, or would undo: 2 brought the situations of chunks."""
+FORMAT = 3
+"""Raise it with every change that an older Fovea cannot read, or would undo: 2 brought the situations of chunks, 3 a
+lexical index of ours in the place of SQLite's FTS5."""
 APPLICATION_ID = 0x466F7665
 """The mark in the file's header: "Fove"."""
 BLOCK = 2000
 """Characters of a document in one row: of plain ASCII, four rows fill a page of 8 KiB."""
 
 SITUATIONS = "CREATE TABLE situations (no INTEGER PRIMARY KEY REFERENCES chunks(no), text NOT NULL)"
+LEXICON = (
+    """CREATE TABLE segments (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, first INTEGER NOT NULL, last INTEGER NOT NULL, chunks INTEGER NOT NULL,
+        nos BLOB NOT NULL, lengths BLOB NOT NULL)""",
+    """CREATE TABLE postings (
+        segment INTEGER NOT NULL REFERENCES segments(id), first TEXT NOT NULL, terms TEXT NOT NULL, sizes BLOB NOT NULL,
+        rows BLOB NOT NULL, counts BLOB NOT NULL, PRIMARY KEY (segment, first))""",
+    "CREATE TABLE dead (no INTEGER PRIMARY KEY)",
+)
+"""Of the lexical index."""
+BROUGHT = ("situations", *(sql.split()[2] for sql in LEXICON))
+"""The tables that an older format lacks."""
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
     """CREATE TABLE sources (
@@ -46,12 +59,9 @@ TABLES = (
     SITUATIONS,
     "CREATE TABLE removed (no INTEGER PRIMARY KEY, sequence INTEGER NOT NULL)",
     "CREATE INDEX removed_sequence ON removed(sequence)",
-    # `ascii` takes every character over 127 for a letter: our words, set apart by spaces, are its tokens as they are.
-    "CREATE VIRTUAL TABLE lexicon USING fts5(words, content='', tokenize='ascii')",
+    *LEXICON,
 )
-_LEXICON = ("lexicon_data", "lexicon_idx", "lexicon_docsize", "lexicon_config")
-"""Where FTS5 keeps the lexical index."""
-NAMES = (*(sql.replace("VIRTUAL ", "").split()[2] for sql in TABLES), *_LEXICON)
+NAMES = tuple(sql.split()[2] for sql in TABLES)
 
 
 def lacking(present: Iterable[str]) -> list[str]:

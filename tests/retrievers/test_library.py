@@ -275,7 +275,7 @@ def test_a_newer_format_names_both_versions(tmp_path):
     db.execute("PRAGMA user_version = 7")
     db.close()
     for options in ({}, {"read_only": True}):
-        with pytest.raises(StoreError, match=r"format 7.*newer than format 2"):
+        with pytest.raises(StoreError, match=r"format 7.*newer than format 3"):
             opened(tmp_path, **options)
     with opened(tmp_path, reset=True) as library:
         assert library.check() == []
@@ -358,7 +358,7 @@ def test_words_are_indexed_anew_when_their_making_has_changed(tmp_path, monkeypa
     with opened(tmp_path) as library:
         assert [no for no, _ in library.match("two", 3)] == [1]
         library.remove(["a"])
-        assert library._db.all("SELECT * FROM lexicon_docsize") == []
+        assert library._db.all("SELECT * FROM segments") == []
     monkeypatch.undo()
     with opened(tmp_path, read_only=True) as reader, Trace().stage("asked") as asked:
         reader.match("two", 3)

@@ -191,8 +191,13 @@ def test_check_finds_what_does_not_fit(tmp_path):
             "UPDATE sources SET chunks = 9 WHERE id = 1": "should have",
             "INSERT INTO removed VALUES (2, 1)": "marked as removed",
             "UPDATE documents SET metadata = '{' WHERE id = 1": "metadata",
-            "INSERT INTO lexicon (rowid, words) VALUES (99, 'ghost')": "not there",
-            "INSERT INTO lexicon (lexicon, rowid, words) VALUES ('delete', 1, 'one two ')": "lexical index",
+            "UPDATE segments SET nos = zeroblob(length(nos)) WHERE id = 2": "a chunk 0 that is not there",
+            "INSERT INTO dead VALUES (3)": "chunk 3 is not in the lexical index",
+            "UPDATE postings SET terms = replace(terms, 'two', 'owt')": "wrong about the word 'owt'",
+            "UPDATE postings SET sizes = zeroblob(4)": "the lexical index cannot be read",
+            "UPDATE postings SET counts = zeroblob(1)": "the lexical index cannot be read",
+            "UPDATE segments SET nos = zeroblob(0)": "the lexical index cannot be read",
+            "PRAGMA foreign_keys = OFF; UPDATE postings SET segment = 99": "refers to a row",
             "PRAGMA foreign_keys = OFF; DELETE FROM sources WHERE id = 1": "refers to a row",
         }
         for sql, finding in cases.items():

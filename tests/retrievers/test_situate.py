@@ -22,7 +22,7 @@ from fovea.rag.types import Document
 from fovea.retrievers.library import lexicon, situations
 from fovea.retrievers.library.opening import FILE
 from fovea.retrievers.library.schema import FORMAT
-from tests.library_tools import ENCODER, opened, put, put_chunks
+from tests.library_tools import ENCODER, older, opened, put, put_chunks
 
 TEXT = """# {name}
 
@@ -290,14 +290,6 @@ def test_scores_are_bm25_over_both_and_what_goes_leaves_nothing(tmp_path_factory
         assert [score for _, score in found] == pytest.approx([hit.score for hit in right], rel=1e-9)
 
 
-def older(path) -> None:
-    """Make the library in `path` what an older Fovea wrote."""
-    with sqlite3.connect(path / FILE) as db:
-        db.execute("DROP TABLE situations")
-        db.execute("PRAGMA user_version = 1")
-    db.close()
-
-
 def version(path) -> int:
     with sqlite3.connect(path / FILE) as db:
         (found,) = db.execute("PRAGMA user_version").fetchone()
@@ -308,14 +300,14 @@ def version(path) -> int:
 def test_a_library_of_the_older_format_is_read_as_it_is_and_brought_up_by_the_next_writer(tmp_path):
     with opened(tmp_path) as library:
         put(library, "a", "one two three", size=100)
-    older(tmp_path)
+    older(tmp_path, 1)
     with opened(tmp_path, read_only=True) as library:
         assert library.check() == []
         assert library.situations([1]) == {}
         assert [no for no, _ in library.match("two", 3)] == [1]
     assert version(tmp_path) == 1, "a reader changes nothing"
     with opened(tmp_path) as library:
-        assert version(tmp_path) == FORMAT == 2
+        assert version(tmp_path) == FORMAT == 3
         document = Document("b", "four", source="b")
         put_chunks(library, "b", [(document, cut(document, 9))], said=["two five"])
         assert {no for no, _ in library.match("two", 3)} == {1, 2}
