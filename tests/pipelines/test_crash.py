@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,27 +10,31 @@ import pytest
 
 from fovea.pipelines import ingest
 from fovea.pipelines.pipeline import Pipeline
+from tests.forked import Forked
 
-CHILD = """
-import sys
+WORK = """
 from pathlib import Path
 from fovea.pipelines import ingest
 from fovea.pipelines.pipeline import Pipeline
 from fovea.rag.encoders.hash import HashEncoder
 
 ingest.GROUP_CHUNKS, ingest.SLICE_CHUNKS = 40, 8
-log, real = open(sys.argv[2], "a"), HashEncoder.encode
+real = HashEncoder.encode
 
-def encode(self, texts, role="document"):
-    if role == "document":
-        log.write(f"{len(texts)}\\n")
-        log.flush()
-    return real(self, texts, role)
+def work(root, log, store, pool, situate):
+    with open(log, "a") as said:
+        def encode(self, texts, role="document"):
+            if role == "document":
+                said.write(f"{len(texts)}\\n")
+                said.flush()
+            return real(self, texts, role)
 
-HashEncoder.encode = encode
-with Pipeline(base=sys.argv[1], encoder="hash", segment={"use": "sentence", "max_tokens": 16},
-              store={"use": sys.argv[3]}, pool={"use": sys.argv[4]}, situate=sys.argv[5] or None) as pipeline:
-    pipeline.ingest(Path(sys.argv[1]) / "docs")
+        HashEncoder.encode = encode
+        stages = {"store": {"use": store}, "pool": {"use": pool}, "situate": situate or None}
+        segment = {"use": "sentence", "max_tokens": 16}
+        with Pipeline(base=root, encoder="hash", segment=segment, **stages) as pipeline:
+            pipeline.ingest(Path(root) / "docs")
+
 """
 FILES, SENTENCES = 40, 25
 
@@ -61,22 +63,6 @@ def state(root: Path, store: str, pool: str, situate: str) -> dict:
         }
 
 
-def run(root: Path, log: Path, stages: tuple[str, str, str], kill_after: float | None) -> bool:
-    """Whether the child came to its end by itself."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(root), str(log), *stages], stderr=subprocess.PIPE)
-    if kill_after is None:
-        _, errors = child.communicate()
-        assert child.returncode == 0, errors.decode()
-        return True
-    began = time.monotonic()
-    while not log.exists() and child.poll() is None and time.monotonic() - began < 60:
-        time.sleep(0.01)  # Imports are over when the first text is encoded: only then is there something to interrupt.
-    time.sleep(kill_after)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    return child.returncode == 0
-
-
 def encoded(log: Path) -> int:
     return sum(int(n) for n in log.read_text().split()) if log.exists() else 0
 
@@ -97,15 +83,17 @@ def test_kill_at_random_moments_then_go_on(tmp_path, store, pool, situate):
     clean, torn = tmp_path / "clean", tmp_path / "torn"
     for root in (clean, torn):
         write_docs(root)
+    forked = Forked(WORK + ("import chromadb\n" if store == "chroma" else ""))
     began = time.monotonic()
-    run(clean, tmp_path / "clean.log", stages, None)
+    assert forked.run(str(clean), str(tmp_path / "clean.log"), *stages) == 0, forked.errors()
     took = min(time.monotonic() - began, 3.0)
-    draw, kills = random.Random(os.getpid()), 0
+    draw, kills, log = random.Random(os.getpid()), 0, tmp_path / "torn.log"
     for _ in range(4 if stages == ("embedded", "separate", "") else 2):
-        if run(torn, tmp_path / "torn.log", stages, draw.uniform(0, took / 3)):
+        if forked.run(str(torn), str(log), *stages, begun=log, after=draw.uniform(0, took / 3)) == 0:
             break
         kills += 1
-    run(torn, tmp_path / "torn.log", stages, None)
+    assert forked.run(str(torn), str(log), *stages) == 0, forked.errors()
+    forked.close()
     assert kills
     assert state(torn, *stages) == state(clean, *stages)
     slice_chunks = 8

@@ -94,38 +94,36 @@ def test_a_project_with_folders_of_our_rooms_names_works(bare, project, with_ini
     assert "Armstrong" in run(fovea, "ask", "p.yaml", "Who walked on the Moon?", cwd=here, **env)
 
 
-def test_distributions_of_our_rooms_names_lie_beside_ours(bare, built, beside, project, tmp_path):
+def test_distributions_of_our_rooms_names_lie_beside_ours(built, beside, project, tmp_path):
+    """Whichever came first: no file of theirs is one of ours, which have one top-level name."""
     here, python = project(False), beside()
     theirs = [
         foreign(tmp_path, name, {f"{name}/__init__.py": f"OWNER = '{name}'\n", f"{name}/types.py": ""})
         for name in ("rag", "pipelines", "retrievers")
     ]
-    for before, after in ((theirs, []), ([], theirs)):
-        unpack(python, *before)
-        pip(python, "install", "-q", "--no-compile", "--no-deps", "--force-reinstall", built.wheel)
-        unpack(python, *after)
-        code = (
-            "import rag, pipelines, retrievers\nfrom fovea import Pipeline\n"
-            "assert (rag.OWNER, pipelines.OWNER, retrievers.OWNER) == ('rag', 'pipelines', 'retrievers')\n"
-            "import fovea.rag.registry as r; assert len(r.kinds()) > 8"
-        )
-        run(python, "-c", code, cwd=tmp_path / "docs")
-        assert "1 " in run(python.with_name("fovea"), "ingest", "p.yaml", "docs", cwd=here)
+    unpack(python, *theirs)
+    pip(python, "install", "-q", "--no-compile", "--no-deps", built.wheel)
+    code = (
+        "import rag, pipelines, retrievers\nfrom fovea import Pipeline\n"
+        "assert (rag.OWNER, pipelines.OWNER, retrievers.OWNER) == ('rag', 'pipelines', 'retrievers')\n"
+        "import fovea.rag.registry as r; assert len(r.kinds()) > 8"
+    )
+    run(python, "-c", code, cwd=tmp_path / "docs")
+    assert "1 " in run(python.with_name("fovea"), "ingest", "p.yaml", "docs", cwd=here)
     assert run(python.with_name("fovea"), "doctor", cwd=tmp_path / "docs").count("problem") == 0
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_the_other_project_called_fovea_is_found_out_with_what_mends_it(built, beside, tmp_path, first):
+def test_the_other_project_called_fovea_is_found_out_with_what_mends_it(built, beside, tmp_path):
+    """Whichever came last, and wrote over what both have."""
     python = beside()
     theirs = foreign(tmp_path, "fovea", {"fovea/__init__.py": "OTHER = True\n", "fovea/other.py": ""})
-    if first:
-        unpack(python, theirs)
-    pip(python, "install", "-q", "--no-compile", "--no-deps", built.wheel)
-    if not first:
-        unpack(python, theirs)
-    said = run(python, "-m", "fovea", "doctor", cwd=tmp_path, code=1)
-    assert "problem: the package 'fovea' is also installed by fovea, another project: one overwrites the other" in said
-    assert "fix: pip uninstall -y fovea && pip install --force-reinstall --no-deps fovea-rag" in said
+    for wheels in ((theirs, built.wheel), (built.wheel, theirs)):
+        unpack(python, *wheels)
+        said = run(python, "-m", "fovea", "doctor", cwd=tmp_path, code=1)
+        assert (
+            "problem: the package 'fovea' is also installed by fovea, another project: one overwrites the other" in said
+        )
+        assert "fix: pip uninstall -y fovea && pip install --force-reinstall --no-deps fovea-rag" in said
     pip(python, "uninstall", "-q", "-y", "fovea")
     pip(python, "install", "-q", "--no-compile", "--force-reinstall", "--no-deps", built.wheel)
     assert "problem" not in run(python, "-m", "fovea", "doctor", cwd=tmp_path)

@@ -2,62 +2,55 @@
 
 import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fovea.retrievers.stores.embedded import EmbeddedStore
-from tests.conftest import ROOT
+from tests.forked import Forked
 from tests.library_tools import ENCODER, opened
 
 KILLS = 6
-WRITER = """
-import random, sys
+WORK = """
+import random
 from pathlib import Path
 from fovea.retrievers.stores import levels
 from fovea.retrievers.stores.embedded import EmbeddedStore
 from tests.library_tools import opened, put
 
 levels.FEWEST_CHANGES = 10  # So that the base is written often enough to be killed while it is.
-path, seed = Path(sys.argv[1]), int(sys.argv[2])
-draw = random.Random(seed)
-with opened(path) as library:
-    index = EmbeddedStore(path=path, index=sys.argv[3]).open(library)
-    for step in range(10_000):
-        name = f"s{draw.randrange(12)}"
-        if draw.random() < 0.2:
-            print("begin", name, 0, flush=True)
-            library.remove([name])
-            print("done", name, 0, flush=True)
-        else:
-            mark = seed * 10_000 + step + 1
-            print("begin", name, mark, flush=True)
-            put(library, name, f"mark{mark} " * draw.randrange(1, 60), size=23, metadata={"mark": mark})
-            print("done", name, mark, flush=True)
-        if step % 3 == 0:
-            index.sync()
+
+def work(path, said, seed, kind):
+    path, draw = Path(path), random.Random(seed)
+    with open(said, "w") as out, opened(path) as library:
+        index = EmbeddedStore(path=path, index=kind).open(library)
+        for step in range(10_000):
+            name = f"s{draw.randrange(12)}"
+            if draw.random() < 0.2:
+                print("begin", name, 0, file=out, flush=True)
+                library.remove([name])
+                print("done", name, 0, file=out, flush=True)
+            else:
+                mark = seed * 10_000 + step + 1
+                print("begin", name, mark, file=out, flush=True)
+                put(library, name, f"mark{mark} " * draw.randrange(1, 60), size=23, metadata={"mark": mark})
+                print("done", name, mark, file=out, flush=True)
+            if step % 3 == 0:
+                index.sync()
+
 """
 
 
 def killed(
-    path: Path, said: Path, seed: int, index: str, after: float
+    forked: Forked, path: Path, said: Path, seed: int, index: str, after: float
 ) -> tuple[dict[str, int], tuple[str, int] | None]:
     """Run a writer that speaks into the file `said`, and kill it a while after its first word; returns the marks that
     it acknowledged and the change that it was at.
     """
-    command = [sys.executable, "-c", WRITER, str(path), str(seed), index]
-    with said.open("w") as spoken:
-        child = subprocess.Popen(command, cwd=ROOT, stdout=spoken, stderr=subprocess.PIPE, text=True)
-    while not said.stat().st_size and child.poll() is None:
-        time.sleep(0.01)
-    time.sleep(after)
-    child.send_signal(signal.SIGKILL)
-    _, errors = child.communicate()
-    assert child.returncode == -signal.SIGKILL, errors
+    said.unlink(missing_ok=True)
+    code = forked.run(str(path), str(said), seed, index, begun=said, after=after)
+    assert code == -signal.SIGKILL, forked.errors()
     done: dict[str, int] = {}
     open_change = None
     for line in said.read_text().splitlines(keepends=True):
@@ -76,8 +69,9 @@ def test_kill_at_random_moments(tmp_path, index):
     if index == "hnsw":
         pytest.importorskip("faiss")
     draw, expected = random.Random(), {}
+    forked = Forked(WORK + ("import faiss\n" if index == "hnsw" else ""))
     for seed in range(KILLS if index == "flat" else KILLS // 3):
-        done, at = killed(tmp_path / "store", tmp_path / "said", seed, index, draw.uniform(0, 0.4))
+        done, at = killed(forked, tmp_path / "store", tmp_path / "said", seed, index, draw.uniform(0, 0.4))
         expected.update(done)
         with opened(tmp_path / "store") as library:
             assert library.check() == []
@@ -87,6 +81,7 @@ def test_kill_at_random_moments(tmp_path, index):
                 assert found.get(name, 0) in allowed, f"{name} is neither before nor after its last change"
             expected = found
             right_index(library, tmp_path / "store", index)
+    forked.close()
 
 
 def marks(library) -> dict[str, int]:
