@@ -137,32 +137,35 @@ def text(tmp_path_factory):
     return path
 
 
-def learned(teacher, text, out, *more: str) -> dict[str, np.ndarray]:
+def learn(teacher, text, out, *more: str):
     encoder = f"{{use: sentence_transformer, model: {teacher}}}"
-    asked = ["--encoder", encoder, "--data", str(text), "--out", str(out), "--set", "dim=24", "--set", "steps=40"]
-    assert main(["train", "encoder", "static", *asked, "--set", "every=20", "--quiet", *more]) == 0
-    return load_file(out / "model.safetensors")
+    asked = ["--encoder", encoder, "--data", str(text), "--out", str(out), "--set", "dim=24", "--set", "steps=20"]
+    assert main(["train", "encoder", "static", *asked, "--set", "every=10", "--quiet", *more]) == 0
+    return out
 
 
-def test_a_table_is_distilled_from_the_encoder_at_hand(teacher, text, tmp_path, capsys):
-    rows = learned(teacher, text, tmp_path / "whole")["embedding.weight"]
-    assert rows.shape == (SIZE, 24)
-    said = capsys.readouterr().out
-    assert "same 10 nearest" in said
-    assert str(tmp_path / "whole" / "model.safetensors") in said
-    assert "encoder: " in (tmp_path / "whole" / "README.md").read_text()
-    assert_alike(tmp_path / "whole")
-    mine, theirs = StaticEncoder(model=str(tmp_path / "whole")), SentenceTransformerEncoder(model=str(teacher))
+@pytest.fixture(scope="module")
+def learned(teacher, text, tmp_path_factory):
+    return learn(teacher, text, tmp_path_factory.mktemp("learned"))
+
+
+def test_a_table_is_distilled_from_the_encoder_at_hand(teacher, text, learned):
+    assert load_file(learned / "model.safetensors")["embedding.weight"].shape == (SIZE, 24)
+    assert "same 10 nearest" in (card := (learned / "README.md").read_text())
+    assert "encoder: " in card
+    assert_alike(learned)
+    mine, theirs = StaticEncoder(model=str(learned)), SentenceTransformerEncoder(model=str(teacher))
     texts = text.read_text().splitlines()[:40]
     products = [np.triu(e.encode(texts) @ e.encode(texts).T, 1).ravel() for e in (mine, theirs)]
     assert np.corrcoef(*products)[0, 1] > 0.5, "texts that are near for the encoder are near for the table"
 
 
-def test_a_training_that_was_stopped_ends_in_the_same_table(teacher, text, tmp_path):
-    whole = learned(teacher, text, tmp_path / "whole")
-    learned(teacher, text, tmp_path / "parts", "--max-seconds", "0")
-    parts = learned(teacher, text, tmp_path / "parts")
-    np.testing.assert_array_equal(whole["embedding.weight"], parts["embedding.weight"])
+def test_a_training_that_was_stopped_ends_in_the_same_table(teacher, text, learned, tmp_path, capsys):
+    learn(teacher, text, tmp_path, "--max-seconds", "0")
+    assert f"{tmp_path / 'model.safetensors'}: 1 steps, ended by seconds" in capsys.readouterr().out
+    learn(teacher, text, tmp_path)
+    wanted, found = (load_file(folder / "model.safetensors") for folder in (learned, tmp_path))
+    np.testing.assert_array_equal(found["embedding.weight"], wanted["embedding.weight"])
 
 
 def test_what_cannot_be_distilled_is_refused(text, tmp_path, capsys):
