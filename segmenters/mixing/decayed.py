@@ -2,8 +2,12 @@
 
     S_t = r S_{t-1} + f(k_t) v_t^T,  o_t = f(q_t)^T S_t
 
-Of a block of T tokens, with S of before it:  O = [f(Q) f(K)^T . D] V + diag(r^(i+1)) f(Q) S,  D_ij = r^(i-j) for j <= i,
-S <- r^T S + (diag(r^(T-1-j)) f(K))^T V: exponents add up to the true distance over any cuts.
+Of a block of T tokens, with S of before it,
+
+    O = [f(Q) f(K)^T . D] V + diag(r^(i+1)) f(Q) S,  D_ij = r^(i-j) for j <= i
+    S <- r^T S + (diag(r^(T-1-j)) f(K))^T V
+
+so that exponents add up to the true distance over any cuts.
 """
 
 from __future__ import annotations

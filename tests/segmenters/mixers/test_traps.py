@@ -189,7 +189,9 @@ def test_a_combiners_summary_counts_once_and_is_made_of_the_past(form):
             groups = [list(range(n * size, n * size + size)) for n in range(row)]
         else:
             groups = [list(range(column, first, size)) for column in range(size)] if row else []
-        assert sorted(sum(groups, [])) == list(range(first)), "each earlier token is in one summary"
+        assert sorted(j for group in groups for j in group) == list(range(first)), (
+            "each earlier token is in one summary"
+        )
         out = []
         for h in range(4):
             far = [summary(q, k, v, tokens, h) for tokens in groups]
