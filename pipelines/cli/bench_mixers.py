@@ -21,15 +21,17 @@ def configure_mixers(one: argparse.ArgumentParser) -> None:
     one.add_argument("--methods", metavar="A,B,...", help="these only; {use: NAME, setting: value} sets something")
     one.add_argument("--tasks", default=",".join(TASKS), metavar="A,B", help=f"of {', '.join(TASKS)} (all)")
     one.add_argument("--width", type=positive, default=64, metavar="N", help="of the networks (64)")
-    one.add_argument("--layers", type=positive, default=2, metavar="N", help="of the networks (2)")
-    one.add_argument("--steps", type=positive, default=100, metavar="N", help="of training (100)")
+    one.add_argument("--layers", type=positive, default=1, metavar="N", help="of the networks (1)")
+    one.add_argument("--steps", type=positive, default=200, metavar="N", help="of training (200)")
     one.add_argument("--seconds", type=float, metavar="N", help="of training, instead of steps: equal time")
-    one.add_argument("--batch", type=positive, default=16, metavar="N", help="texts in a step (16)")
-    one.add_argument("--rate", type=float, default=3e-3, metavar="X", help="the highest learning rate (0.003)")
+    one.add_argument(
+        "--batch", type=positive, default=32, metavar="N", help="texts in a step; of bytes, as many tokens (32)"
+    )
+    one.add_argument("--rate", type=float, default=1e-2, metavar="X", help="the highest learning rate (0.01)")
     one.add_argument("--seeds", type=positive, default=1, metavar="N", help="networks a method and task (1)")
     one.add_argument("--seed", type=natural, default=0, help="the first of them (0)")
     one.add_argument(
-        "--tokens", type=positive, default=64, metavar="N", help="of a text of which pairs are recalled (64)"
+        "--tokens", type=positive, default=32, metavar="N", help="of a text of which pairs are recalled (32)"
     )
     one.add_argument("--pairs", type=_sizes, default=(4,), metavar="N,M,...", help="of keys and values in it (4)")
     one.add_argument("--text", type=Path, metavar="PATH", help="whose bytes are modelled (made-up prose)")
@@ -76,6 +78,7 @@ def _rows(args: argparse.Namespace, tasks: list[str], methods: list[Method], pla
         for pairs in args.pairs:
             found += recall.rows(methods, plan, args.tokens, pairs)
     if "language" in tasks:
+        plan = plan._replace(batch=max(1, args.batch * args.tokens // args.window))
         found += language.rows(methods, plan, None if args.text is None else text_of(args.text), args.window)
     if "speed" in tasks:
         found += speed.rows(methods, plan, args.lengths)

@@ -35,12 +35,12 @@ class Plan(NamedTuple):
     """Sizes of the networks and of their training."""
 
     width: int = 64
-    layers: int = 2
+    layers: int = 1
     steps: int = 200
     seconds: float | None = None
     """Of training, instead of steps."""
     batch: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     seeds: int = 1
     seed: int = 0
 

@@ -21,7 +21,7 @@ from fovea.pipelines.bench.mixers.network import Method, Network, Plan, fitted, 
 from fovea.pipelines.evaluation.measurements import Row, interval
 from fovea.rag.errors import ConfigError
 
-SYMBOLS = 128
+SYMBOLS = 64
 """Kinds of tokens: 0 for nothing, then keys, then values."""
 POWER = 0.01
 """The shape of the waits, as in the paper."""

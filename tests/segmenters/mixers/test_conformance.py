@@ -19,6 +19,12 @@ SMALL = {
     "based": {"window": 5, "feature": 4},
     "rat": {"chunk_tokens": 4},
     "combiner": {"segment": 4},
+    "power": {"block": 2, "near": 2},
+    "s2": {"block": 2, "stride": 2, "near": 2},
+    "titans": {"segment": 4, "memory": 4, "persistent": 2},
+    "routing": {"clusters": 2, "window": 3},
+    "bilevel": {"region": 4, "top": 2},
+    "low_rank_pooling": {"rank": 4},
 }
 """Settings under which a few tokens meet every edge."""
 OTHERS = [{"use": "combiner", "segment": 4, "form": "axial"}, {"use": "softmax", "kv_heads": 4}]
