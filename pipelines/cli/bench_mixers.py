@@ -23,11 +23,11 @@ def configure_mixers(one: argparse.ArgumentParser) -> None:
     one.add_argument("--width", type=positive, default=64, metavar="N", help="of the networks (64)")
     one.add_argument("--layers", type=positive, default=1, metavar="N", help="of the networks (1)")
     one.add_argument("--steps", type=positive, default=200, metavar="N", help="of training (200)")
-    one.add_argument("--seconds", type=float, metavar="N", help="of training, instead of steps: equal time")
+    one.add_argument("--seconds", type=_above, metavar="N", help="of training, instead of steps: equal time")
     one.add_argument(
         "--batch", type=positive, default=32, metavar="N", help="texts in a step; of bytes, as many tokens (32)"
     )
-    one.add_argument("--rate", type=float, default=1e-2, metavar="X", help="the highest learning rate (0.01)")
+    one.add_argument("--rate", type=_above, default=1e-2, metavar="X", help="the highest learning rate (0.01)")
     one.add_argument("--seeds", type=positive, default=1, metavar="N", help="networks a method and task (1)")
     one.add_argument("--seed", type=natural, default=0, help="the first of them (0)")
     one.add_argument(
@@ -99,6 +99,16 @@ def chosen(text: str | None, width: int) -> list[Method]:
         mixer.parts(width)
         given = {key: value for key, value in each.items() if key != "use"} if isinstance(each, dict) else {}
         found.append(Method(" ".join([mixer.name, *(f"{key}={value}" for key, value in given.items())]), mixer))
+    return found
+
+
+def _above(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return found
 
 

@@ -13,6 +13,8 @@ from fovea.rag.write_whole import write_whole
 
 WIDE, HIGH, LEFT, RIGHT, ABOVE, BELOW = 760, 440, 62, 24, 42, 52
 INK, FRONT, GRID = "#5b6770", "#d1651c", "#e4e4e4"
+LEAST = 0.01
+"""Kilobytes below this are drawn here."""
 Point = tuple[float, float, str]
 """Kilobytes, recall, name."""
 
@@ -24,7 +26,7 @@ def points(rows: Sequence[Row]) -> list[Point]:
     for row in rows:
         if [row.data] == data and row.value is not None:
             found.setdefault(row.method, {})[row.metric] = row.value
-    return sorted((of["state kB"], of["recall"], name) for name, of in found.items())
+    return sorted((max(LEAST, of["state kB"]), of["recall"], name) for name, of in found.items())
 
 
 def front(found: Sequence[Point]) -> list[Point]:
