@@ -10,6 +10,7 @@ import torch
 
 from fovea.rag.errors import ModelError
 from fovea.rag.mixer import Mixer, State
+from fovea.segmenters.mixing.attend import linear
 from fovea.segmenters.mixing.stage import Stage
 
 
@@ -25,11 +26,10 @@ class Carried:
         if "down.weight" not in found:
             raise ModelError(f"the weights hold no stage {name!r} of the mixer {mixer.get('use')!r}")
         width, inner = found["down.weight"].shape
-        self.stage = Stage(Mixer.model_validate(mixer), width, 0, depth)
-        self.stage.up, self.stage.down = (
-            torch.nn.Linear(*io, bias=False) for io in ((width, 2 * inner), (inner, width))
-        )
-        self.stage.load_state_dict(found)
+        with torch.device("meta"):  # shapes alone: nothing is drawn
+            self.stage = Stage(Mixer.model_validate(mixer), width, 0, depth)
+            self.stage.up, self.stage.down = linear(width, 2 * inner), linear(inner, width)
+        self.stage.load_state_dict(found, assign=True)
         self.stage.eval()
         self.state: State | None = None
 

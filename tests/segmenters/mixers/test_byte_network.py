@@ -47,9 +47,11 @@ def test_it_trains_is_saved_and_cuts_alike_in_any_blocks(name, small, tmp_path):
     trained = load(str(tmp_path / "w.safetensors"), "hnet_bytes")
     assert Mixer.model_validate(trained.about["mixer"]) == recipe.mixer
     data, dilations = TEXT.encode()[:300], trained.about["dilations"]
+    drawn = torch.get_rng_state()
     whole, pieces = (
         byte_chunks(data, trained.arrays, dilations, block, trained.about["mixer"]) for block in (4096, 37)
     )
+    assert torch.equal(torch.get_rng_state(), drawn), "reading draws nothing"
     assert np.array_equal(whole.starts, pieces.starts)
     np.testing.assert_allclose(whole.phrase, pieces.phrase, atol=1e-3)
     task.model.half().float()  # what was saved
