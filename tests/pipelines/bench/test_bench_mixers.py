@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fovea.pipelines.cli.bench_mixers import chosen
 from fovea.pipelines.cli.main import main
 from fovea.pipelines.evaluation.measurements import Row
 from fovea.rag import registry
@@ -149,12 +150,14 @@ def test_the_picture_is_whole_and_of_the_last_recall(tmp_path):
         plot.draw([])
 
 
-def test_the_command_measures_all_mixers(capsys, tmp_path):
-    picture = tmp_path / "m.svg"
-    assert main(["bench", "mixers", *TINY, "--lengths", "16", "--json", "--quiet", "--plot", str(picture)]) == 0
+def test_the_command_measures_all_mixers_unless_some_are_named(capsys, tmp_path):
+    assert [each.name for each in chosen(None, 64)] == registry.names("mixer")
+    picture, asked = tmp_path / "m.svg", ["softmax", "titans", "routing"]
+    args = ["--lengths", "16", "--json", "--quiet", "--plot", str(picture), "--methods", ",".join(asked)]
+    assert main(["bench", "mixers", *TINY, *args]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found[0]) == KEYS
-    assert {row["method"] for row in found} == set(registry.names("mixer"))
+    assert list(dict.fromkeys(row["method"] for row in found)) == asked
     assert {row["metric"] for row in found} == {
         "recall", "state kB", "weights", "bits a byte", "tokens/s", "ms a step",
     }  # fmt: skip

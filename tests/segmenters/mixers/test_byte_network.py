@@ -20,7 +20,7 @@ from fovea.segmenters.training import hnet_bytes as training  # noqa: E402
 from fovea.segmenters.training.byte_network import ByteNetwork, Shape  # noqa: E402
 from tests.segmenters.test_hnet import sectioned  # noqa: E402
 
-HASH, TEXT = HashEncoder(size=8), HOSTILE["plain"] * 2
+HASH, TEXT = HashEncoder(size=8), HOSTILE["plain"]
 SMALL = Shape(outer=16, inner=32, kernel=3, dilations=(1, 2), layers=1)
 NAMES = registry.names("mixer")
 
@@ -46,7 +46,7 @@ def test_it_trains_is_saved_and_cuts_alike_in_any_blocks(name, small, tmp_path):
     save(tmp_path / "w.safetensors", task.arrays(), about)
     trained = load(str(tmp_path / "w.safetensors"), "hnet_bytes")
     assert Mixer.model_validate(trained.about["mixer"]) == recipe.mixer
-    data, dilations = TEXT.encode()[:300], trained.about["dilations"]
+    data, dilations = TEXT.encode()[:160], trained.about["dilations"]
     drawn = torch.get_rng_state()
     whole, pieces = (
         byte_chunks(data, trained.arrays, dilations, block, trained.about["mixer"]) for block in (4096, 37)
@@ -59,10 +59,8 @@ def test_it_trains_is_saved_and_cuts_alike_in_any_blocks(name, small, tmp_path):
         (words, _), (phrases, mask) = task.model(torch.tensor([list(data)])).stages
     assert whole.starts.tolist() == words.b[0].nonzero()[:, 0].tolist()
     np.testing.assert_allclose(whole.phrase, phrases.p[0, mask[0]], atol=1e-3)
-    segmenter = HNetBytesSegmenter(weights=str(tmp_path / "w.safetensors"), target=80)
-    cuts = list(segmenter.cuts(TEXT, Document("d", TEXT), HASH))
-    assert cuts == list(segmenter.cuts(TEXT, Document("d", TEXT), HASH))
-    assert any(cut.score == 1 for cut in cuts)
+    segmenter = HNetBytesSegmenter(weights=str(tmp_path / "w.safetensors"), target=20)
+    assert any(cut.score == 1 for cut in segmenter.cuts(TEXT, Document("d", TEXT), HASH))
 
 
 @pytest.mark.parametrize("name", NAMES)
