@@ -17,7 +17,7 @@ from fovea.segmenters.mixers.routing import RoutingMixer  # noqa: E402
 from fovea.segmenters.mixers.s2 import S2Mixer  # noqa: E402
 from fovea.segmenters.mixers.titans import TitansMixer  # noqa: E402
 from fovea.segmenters.mixing.module import Mixing  # noqa: E402
-from tests.segmenters.mixers.test_traps import TOKENS, WIDTH, heads, made, sigmoid, softmax, turned  # noqa: E402
+from tests.segmenters.mixers.plain import TOKENS, WIDTH, heads, made, sigmoid, softmax, turned  # noqa: E402
 
 
 def attended(mixer, seen):
