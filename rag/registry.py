@@ -24,6 +24,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "encoder": ("fovea.rag.encoders",),
     "segmenter": ("fovea.segmenters",),
     "pooler": ("fovea.segmenters.poolers",),
+    "mixer": ("fovea.segmenters.mixers",),
     "situator": ("fovea.retrievers.situators",),
     "store": ("fovea.retrievers.stores",),
     "retriever": ("fovea.retrievers", "fovea.pipelines.retrievers"),

@@ -4,22 +4,26 @@
 
 Every layer looks at the past only, so a block needs of those before it just the last rows that convolutions still see
 and the last state that the routers compare with. Memory is that of a block, whatever the length of the text, and the
-result is that of one pass over all of it. The network itself is `fovea.segmenters.training.byte_network`.
+result is that of one pass over all of it. The network itself is `fovea.segmenters.training.byte_network`. Where it was
+trained with a mixer in the place of convolutions, that runs in torch, and its state is as large as the mixer's is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fovea.segmenters.convolution import product, stack
+from fovea.rag.errors import require
+from fovea.segmenters.convolution import Convolution, product, stack
 from fovea.segmenters.routing import opposition
 
 BLOCK = 2048
 """Bytes read at a time."""
+OUTER, INNER = 0.0, 1 / 3
+"""Places of the two encoders among the stages, from the first to the last, for mixers that differ by layer."""
 
 
 class ByteChunks(NamedTuple):
@@ -53,39 +57,64 @@ class Router:
 class Reading:
     """One pass over a text of bytes, given in pieces of any size."""
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], dilations: Sequence[int]) -> None:
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray], dilations: Sequence[int], mixer: Mapping[str, Any] | None = None
+    ) -> None:
         found = {key: np.asarray(value, np.float32) for key, value in arrays.items()}
 
         self.embed, self.widen = found["embed.weight"], found["widen"]
-        self.outer, self.inner = stack(found, "outer", dilations), stack(found, "inner", dilations)
+        self.outer, self.inner = _convolved(found, dilations) if mixer is None else _mixed(found, mixer)
         self.outer_router = Router(found["outer_router.query"], found["outer_router.key"])
         self.inner_router = Router(found["inner_router.query"], found["inner_router.key"])
-        self.table = self.outer[0].project(self.embed)
-        """What the first layer makes of each of the 256 bytes: read, not computed."""
         self.read = 0
 
     def next(self, data: np.ndarray) -> ByteChunks:
         """Chunks that start in the next bytes, uint8 `(n,)`, n > 0."""
-        states = self.outer[0].mix(self.embed[data], self.table[data])
-        for layer in self.outer[1:]:
-            states = layer(states)
+        states = self.outer(data)
         at = np.flatnonzero(self.outer_router(states) > 0.5)
         starts, self.read = at + self.read, self.read + len(data)
         if not len(at):
             return ByteChunks(starts, np.zeros(0, np.float32))
         words = np.concatenate([states[at], np.broadcast_to(self.widen, (len(at), len(self.widen)))], axis=1)
-        for layer in self.inner:
-            words = layer(words)
-        return ByteChunks(starts, self.inner_router(words))
+        return ByteChunks(starts, self.inner_router(self.inner(words)))
 
 
 def byte_chunks(
-    data: bytes, arrays: Mapping[str, np.ndarray], dilations: Sequence[int], block: int = BLOCK
+    data: bytes,
+    arrays: Mapping[str, np.ndarray],
+    dilations: Sequence[int],
+    block: int = BLOCK,
+    mixer: Mapping[str, Any] | None = None,
 ) -> ByteChunks:
-    """The chunks of a text of bytes, the same for every size of `block`; O(bytes)."""
-    reading, whole = Reading(arrays, dilations), np.frombuffer(data, np.uint8)
+    """The chunks of a text of bytes, the same for every size of `block`; O(bytes), or what the mixer costs."""
+    reading, whole = Reading(arrays, dilations, mixer), np.frombuffer(data, np.uint8)
     parts = [reading.next(whole[at : at + block]) for at in range(0, len(whole), block)]
     if not parts:
         return ByteChunks(np.zeros(0, np.int64), np.zeros(0, np.float32))
     starts, phrase = zip(*parts)
     return ByteChunks(np.concatenate(starts), np.concatenate(phrase))
+
+
+Stage = Callable[[np.ndarray], np.ndarray]
+"""From the next symbols to their states."""
+
+
+def _convolved(arrays: Mapping[str, np.ndarray], dilations: Sequence[int]) -> tuple[Stage, Stage]:
+    embed, (first, *others) = arrays["embed.weight"], stack(arrays, "outer", dilations)
+    within = stack(arrays, "inner", dilations)
+    table = first.project(embed)  # what the first layer makes of each of the 256 bytes: read, not computed
+
+    def through(layers: Sequence[Convolution], states: np.ndarray) -> np.ndarray:
+        for layer in layers:
+            states = layer(states)
+        return states
+
+    return lambda data: through(others, first.mix(embed[data], table[data])), lambda words: through(within, words)
+
+
+def _mixed(arrays: Mapping[str, np.ndarray], mixer: Mapping[str, Any]) -> tuple[Stage, Stage]:
+    require("torch", extra="models", needed_by=f"hnet_bytes with the mixer {mixer['use']}")
+    from fovea.segmenters.mixing.carried import Carried
+
+    embed, outer = arrays["embed.weight"], Carried(arrays, "outer", mixer, OUTER)
+    return lambda data: outer(embed[data]), Carried(arrays, "inner", mixer, INNER)

@@ -60,7 +60,8 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
         from fovea.segmenters.byte_chunks import byte_chunks
 
         data = text.encode("utf-8", "surrogatepass")
-        starts, phrase = byte_chunks(data, self.trained.arrays, self.trained.about["dilations"])
+        about = self.trained.about
+        starts, phrase = byte_chunks(data, self.trained.arrays, about["dilations"], mixer=about.get("mixer"))
         number = np.cumsum(np.frombuffer(data, np.uint8) & 0xC0 != 0x80) - 1
         found = np.zeros(len(text), np.float32)
         np.maximum.at(found, number[starts], phrase)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fovea.pipelines.cli.bench_attention import attention, configure_attention
 from fovea.pipelines.cli.bench_longcontext import configure_longcontext, longcontext
+from fovea.pipelines.cli.bench_mixers import configure_mixers, mixers
 from fovea.pipelines.cli.warned import add_quiet
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--limit", type=_positive, metavar="N", help="the first N questions; of made ones 600 if left out")
     configure_attention(benches.add_parser("attention", help="what engines find among a model's own keys"))
     configure_longcontext(benches.add_parser("longcontext", help="a model's speed and answers by methods of attention"))
+    configure_mixers(benches.add_parser("mixers", help="what token mixers recall, for what state, at what speed"))
 
 
 def _common(one: argparse.ArgumentParser, *, data: str) -> None:
@@ -99,4 +101,5 @@ BENCHES: dict[str, Callable[[argparse.Namespace], str]] = {
     "retrieval": retrieval,
     "attention": attention,
     "longcontext": longcontext,
+    "mixers": mixers,
 }

@@ -3,9 +3,10 @@
     bytes (128) -> outer encoder -> router 1 -> chunks (192) -> inner encoder -> router 2 -> phrases (192)
         -> transformer -> dechunk -> inner decoder -> dechunk -> outer decoder -> next byte
 
-Encoders and decoders are gated causal convolutions, in the place of the paper's state-space layers; the transformer in
-the middle sees phrases only. Around each stage runs a linear residual that starts at zero; what comes back from a stage
-is multiplied by a straight-through confidence, so that the router learns from the loss of the bytes.
+Encoders and decoders are gated causal convolutions, in the place of the paper's state-space layers, or else one stage
+of any mixer (`fovea.rag.mixer`) with as many weights; the transformer in the middle sees phrases only. Around each
+stage runs a linear residual that starts at zero; what comes back from it is multiplied by a straight-through
+confidence, so that the router learns from the loss of the bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fovea.rag.mixer import Mixer
+from fovea.segmenters.byte_chunks import INNER, OUTER
+from fovea.segmenters.mixing.stage import Stage, size
 from fovea.segmenters.training.hnet_parts import GatedConvolution, Routed, Router, chunk, dechunk, straight_through
+
+DEPTHS = {"outer": OUTER, "inner": INNER, "inner_out": 2 / 3, "outer_out": 1.0}
+"""Places of the stages, from the first to the last, for mixers that differ by layer."""
 
 
 class Shape(NamedTuple):
@@ -41,21 +48,23 @@ class Read(NamedTuple):
 
 
 class ByteNetwork(nn.Module):
-    """Two stages of dynamic chunking over bytes."""
+    """Two stages of dynamic chunking over bytes; without a mixer, of gated convolutions."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, mixer: Mixer | None = None) -> None:
         super().__init__()
 
-        def convolutions(dim: int) -> nn.Sequential:
+        def stage(name: str, dim: int) -> nn.Module:
+            if mixer is not None:
+                return Stage(mixer, dim, weights(shape, dim), DEPTHS[name])
             return nn.Sequential(*(GatedConvolution(dim, shape.kernel, d) for d in shape.dilations))
 
         self.embed = nn.Embedding(256, shape.outer)
-        self.outer, self.outer_router = convolutions(shape.outer), Router(shape.outer)
+        self.outer, self.outer_router = stage("outer", shape.outer), Router(shape.outer)
         self.widen = nn.Parameter(torch.zeros(shape.inner - shape.outer))
-        self.inner, self.inner_router = convolutions(shape.inner), Router(shape.inner)
+        self.inner, self.inner_router = stage("inner", shape.inner), Router(shape.inner)
         self.middle = nn.ModuleList(Layer(shape.inner) for _ in range(shape.layers))
         self.inner_skip, self.outer_skip = _skip(shape.inner), _skip(shape.outer)
-        self.inner_out, self.outer_out = convolutions(shape.inner), convolutions(shape.outer)
+        self.inner_out, self.outer_out = stage("inner_out", shape.inner), stage("outer_out", shape.outer)
         self.head = nn.Sequential(nn.RMSNorm(shape.outer), nn.Linear(shape.outer, 256))
 
     def forward(self, data: Tensor) -> Read:
@@ -78,6 +87,11 @@ class ByteNetwork(nn.Module):
             phrases = layer(phrases)
         down = dechunk(phrases, p, routed.b)
         return self.inner_out(down * straight_through(routed.c)[..., None] + self.inner_skip(states)), routed
+
+
+def weights(shape: Shape, dim: int) -> int:
+    """Of the gated convolutions of one encoder or decoder, so many numbers."""
+    return len(shape.dilations) * size(GatedConvolution(dim, shape.kernel, 1).parameters())
 
 
 class Layer(nn.Module):

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt, field_serializer
 from torch.nn import functional as F
 
 from fovea.rag.errors import ConfigError
+from fovea.rag.mixer import Mixer
 from fovea.rag.training.recipe import Task
 from fovea.segmenters.training.byte_network import ByteNetwork, Read, Shape
 from fovea.segmenters.training.hnet_parts import ratio_loss
@@ -51,6 +52,12 @@ class HNetBytesRecipe(SegmenterRecipe):
     """Chunks of the first stage that one of the second should hold."""
     alpha: PositiveFloat = 0.03
     """Weight of the ratio losses."""
+    mixer: Mixer | None = None
+    """What encoders and decoders are made of, with as many weights as the convolutions that they are otherwise."""
+
+    @field_serializer("mixer")
+    def _by_use(self, mixer: Mixer | None) -> dict[str, Any] | None:
+        return None if mixer is None else mixer.settings()
 
     def prepare(self, train: Sequence[Sectioned], dev: Sequence[Sectioned], encoder: Encoder, seed: int) -> BytesTask:
         """Join the texts of each part. Raises ConfigError where one is shorter than a window."""
@@ -72,7 +79,7 @@ class BytesTask(Task):
         torch.manual_seed(seed)
         self.recipe, self.seed, self.train = recipe, seed, train
         self.shape = Shape()
-        self.model = ByteNetwork(self.shape)
+        self.model = ByteNetwork(self.shape, recipe.mixer)
         self.dev = self._windows(dev, DEV_WINDOWS, np.random.default_rng(seed))
 
     def _windows(self, text: np.ndarray, count: int, draw: np.random.Generator) -> torch.Tensor:
@@ -123,7 +130,8 @@ class BytesTask(Task):
 
     def about(self) -> dict[str, Any]:
         """The sizes of the network; it reads no encoder's vectors."""
-        return {"encoder": "", "encoder_name": "", "dim": 0, "dilations": list(self.shape.dilations)}
+        own = {} if (mixer := self.recipe.mixer) is None else {"mixer": mixer.settings()}
+        return {"encoder": "", "encoder_name": "", "dim": 0, "dilations": list(self.shape.dilations), **own}
 
 
 def word_starts(data: np.ndarray) -> np.ndarray:
