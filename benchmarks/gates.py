@@ -12,8 +12,9 @@ hold of the query head's own attention to all rows of the text; the mean over he
 oracle       the blocks of the largest attention of any row, any query of the group: what `seer` is trained towards
 most mass    the blocks of the most attention, the mean of the group: no choice of blocks a group holds more
 
-Intervals are over texts. Each gate also stands against the best that needs no training, text by text, and against it
-head by head, a head's mean over texts (`by head`).
+`queries` weighs a block's keys by the prompt's own queries, those in the dump; the others that need no training see
+keys alone. Intervals are over texts. Each gate also stands against Quest's `bounds` and against the best that needs no
+training, text by text, and by the share of kv heads that gain in the mean over texts.
 """
 
 from __future__ import annotations
@@ -80,15 +81,13 @@ def rows(args: argparse.Namespace) -> list[Row]:
     made = []
     for name, mass in held.items():
         made.append(Row("gates", data, name, "mass", *interval(mass.mean(axis=(1, 2))), n=len(mass)))
-        made.append(
-            Row("gates", data, name, "of oracle", *interval(mass.mean(axis=(1, 2)) / held["oracle"].mean(axis=(1, 2))))
-        )
-        if name in GATES:
-            more = mass - held[best_plain]
-            made.append(Row("gates", data, name, f"above {best_plain}", *interval(more.mean(axis=(1, 2))), n=len(more)))
-            by_head = more.mean(axis=0).ravel()
-            made.append(Row("gates", data, name, "by head", *interval(by_head), n=len(by_head)))
-            made.append(Row("gates", data, name, "heads that gain", float((by_head > 0).mean()), n=len(by_head)))
+        share = mass.mean(axis=(1, 2)) / held["oracle"].mean(axis=(1, 2))
+        made.append(Row("gates", data, name, "of oracle", *interval(share), n=len(mass)))
+        for plain in dict.fromkeys(("bounds", best_plain)) if name in GATES else ():
+            more = mass - held[plain]
+            made.append(Row("gates", data, name, f"above {plain}", *interval(more.mean(axis=(1, 2))), n=len(more)))
+            gain = float((more.mean(axis=0) > 0).mean())
+            made.append(Row("gates", data, name, f"heads above {plain}", gain, n=more[0].size))
     return made
 
 

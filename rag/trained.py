@@ -99,7 +99,7 @@ def load(weights: str, method: str, kind: str = "segmenter") -> Trained:
 
 def _trained_by(kind: str) -> str:
     """Segmenters have their own data, gates a language model, all others learn to retrieve."""
-    return {"segmenter": "segmenter", "selection": "gates", "prefill": "gates"}.get(kind, "retriever")
+    return {"segmenter": "segmenter", "selection": "gates"}.get(kind, "retriever")
 
 
 def _command(kind: str, method: str) -> str:

@@ -48,7 +48,8 @@ class SeerGate(Gate):
         self.turns = rotation.frequencies[slow]
         places = np.concatenate([np.arange(shape.d)[part][slow] for part in rotation.pairs(shape.d)])
         query, key = np.zeros((group, shape.d, width)), np.zeros((3, shape.d, width))
-        query[:, places, np.arange(width)], key[2, places, np.arange(width)] = 1 / group, 1
+        query[:, places, np.arange(width)] = 1 / group
+        key[2, places, np.arange(width)] = np.tile(smeared(self.turns, shape.size), 2)
         self.query = _parameter(query.reshape(-1, width), shape)
         self.key = _parameter(key.reshape(-1, width), shape)
 
@@ -57,12 +58,12 @@ class SeerGate(Gate):
         queries, rows = _tensor(text["queries"]), text["rows"]
         grouped = queries.unflatten(1, (self.shape.kv_heads, -1)).transpose(2, 3).flatten(3)
         asked = turned(grouped @ self.query, rows, self.turns)
-        first = self.shape.size * np.arange(text["keys"].shape[2])
-        return asked @ turned(_tensor(text["keys"]) @ self.key, first, self.turns).transpose(2, 3)
+        keys = turned(_tensor(text["keys"]) @ self.key, _middles(text, self.shape.size), self.turns)
+        return asked @ keys.transpose(2, 3)
 
     def loss(self, text: Arrays) -> torch.Tensor:
         """Over the blocks before each query's own."""
-        return divergence(_tensor(text["most"]), self.scores(text), _before(text, self.shape.size))
+        return over_blocks(_tensor(text["most"]), self.scores(text), text, self.shape.size)
 
     def about(self) -> dict[str, Any]:
         """The frequencies of the gates."""
@@ -75,19 +76,22 @@ class LandmarkGate(Gate):
     def __init__(self, shape: Shape, rotation: Rotation) -> None:
         super().__init__()
         self.shape, self.rotation = shape, rotation
-        self.landmark = _parameter(np.concatenate([np.zeros((2 * shape.d, shape.d)), np.eye(shape.d)]), shape)
+        share = np.ones(shape.d)
+        for part in rotation.pairs(shape.d):
+            share[part] = smeared(rotation.frequencies, shape.size)
+        self.landmark = _parameter(np.concatenate([np.zeros((2 * shape.d, shape.d)), np.diag(share)]), shape)
 
     def scores(self, text: Arrays) -> torch.Tensor:
         """(layers, kv heads, group, n, blocks)."""
         asked = self.rotation.moved(text["queries"].astype(np.float32), text["rows"])
-        middle = self.shape.size * np.arange(text["keys"].shape[2]) + (self.shape.size - 1) / 2
-        keys = turned(_tensor(text["keys"]) @ self.landmark, middle, self.rotation.frequencies, self.rotation)
+        middles = _middles(text, self.shape.size)
+        keys = turned(_tensor(text["keys"]) @ self.landmark, middles, self.rotation.frequencies, self.rotation)
         return _tensor(asked).unflatten(1, (self.shape.kv_heads, -1)) @ keys[:, :, None].transpose(3, 4)
 
     def loss(self, text: Arrays) -> torch.Tensor:
         """Over the blocks before each query's own."""
         mass = _tensor(text["mass"]).unflatten(1, (self.shape.kv_heads, -1))
-        return divergence(mass, self.scores(text), _before(text, self.shape.size))
+        return over_blocks(mass, self.scores(text), text, self.shape.size)
 
 
 class ValueGate(Gate):
@@ -116,8 +120,23 @@ def made(recipe: Any, shape: Shape, rotation: Rotation) -> Gate:
     return LandmarkGate(shape, rotation) if recipe.method == "landmark" else ValueGate(shape)
 
 
+def over_blocks(target: torch.Tensor, scores: torch.Tensor, text: Arrays, size: int) -> torch.Tensor:
+    """Over the blocks before each query's own: the mean of what it is with the first of them and without, which holds
+    the text's sinks, and so most of many heads' attention, and is often read besides.
+    """
+    blocks = torch.arange(target.shape[-1])
+    before = blocks < torch.from_numpy(text["rows"] // size)[:, None]
+    return (divergence(target, scores, before) + divergence(target, scores, before & (blocks > 0))) / 2
+
+
+def smeared(turns: np.ndarray, size: int) -> np.ndarray:
+    """What the mean of a block's turned keys keeps of each pair: the mean cosine of angles around the middle's."""
+    return np.asarray(np.cos((np.arange(size) - (size - 1) / 2)[:, None] * turns).mean(axis=0))
+
+
 def divergence(target: torch.Tensor, scores: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     """The mean of KL(target | softmax(scores)) over the last axis, where `there`; targets are made to sum up to 1."""
+    target = target * there
     share = target / target.sum(dim=-1, keepdim=True).clamp(min=1e-12)
     said = scores.masked_fill(~there, -torch.inf).log_softmax(dim=-1).masked_fill(~there, 0)
     return (torch.xlogy(share, share) - share * said).sum(dim=-1).mean()
@@ -135,10 +154,9 @@ def turned(rows: torch.Tensor, places: np.ndarray, turns: np.ndarray, rotation: 
     return out
 
 
-def _before(text: Arrays, size: int) -> torch.Tensor:
-    """Which blocks lie wholly before the block of each query, (n, blocks)."""
-    blocks = torch.arange(text["keys"].shape[2])
-    return blocks < torch.from_numpy(text["rows"] // size)[:, None]
+def _middles(text: Arrays, size: int) -> np.ndarray:
+    """Of blocks, (blocks,)."""
+    return np.asarray(size * np.arange(text["keys"].shape[2]) + (size - 1) / 2)
 
 
 def _parameter(each: np.ndarray, shape: Shape) -> torch.nn.Parameter:

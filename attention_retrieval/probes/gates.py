@@ -6,8 +6,9 @@
     landmark     target: the attention of a query head to all rows of a block
     value_gate   target: the attention that later queries give a row, of a kv head's group together
 
-Scores are those of `selection/seer.py`, `landmark.py` and `value_gate.py`. A gate begins as the mean key of a block
-does: what is learned is what is better than that. Every fourth text hides pass keys; others are what is given, or
+Scores are those of `selection/seer.py`, `landmark.py` and `value_gate.py`. Of blocks the loss is the mean of what it is
+with the text's first block, that of the sinks, and without. A gate of blocks begins as their mean key: what is learned
+is what is better than that. Every fourth text hides pass keys; others are what is given, or
 made-up prose. The papers train on .4 to 15 billion tokens; here some ten thousand queries of each layer are enough to
 be better than what needs no training.
 """
@@ -70,7 +71,7 @@ class Seer(Gates):
 
     method: ClassVar[str] = "seer"
 
-    width: Annotated[int, Field(ge=2, multiple_of=2)] = 32
+    width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
     """Numbers of a gate's query and key."""
 
 
@@ -135,7 +136,8 @@ class GateTask(Task):
 
     def scores(self) -> dict[str, float]:
         """The loss of the texts that are measured with."""
-        return {"KL": float(np.mean([float(self.gate.loss(self._read(DEV + n))) for n in range(self.recipe.measured)]))}
+        losses = [float(self.gate.loss(self._read(DEV + n)).detach()) for n in range(self.recipe.measured)]
+        return {"KL": float(np.mean(losses))}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What is learned, by name: (layers, kv heads, ...), in half precision."""

@@ -1,6 +1,6 @@
 """SeerAttention-R: gates say which blocks a decoded token wants, learned from where the model's own attention lies.
 
-    k_b   = R(p_b) K [max k, min k, mean k]      over the keys of block b before RoPE; p_b its first row
+    k_b   = R(m_b) K [max k, min k, mean k]      over the keys of block b before RoPE; m_b its middle
     q     = R(t) Q [q_1 ... q_G]                 the queries of a kv head's group before RoPE, times the scaling
     score = q . k_b                              read: the best blocks, `top_k` rows of them, and always the last
 
@@ -39,7 +39,7 @@ class SeerSelected(GatedBlocksSelected):
 
     def keyed(self, pooled: np.ndarray, first: np.ndarray) -> np.ndarray:
         """k_b of blocks."""
-        return self.turned.moved(pooled @ self.key, first)
+        return self.turned.moved(pooled @ self.key, first + (self.settings.size - 1) / 2)
 
     def scores(self, q: np.ndarray) -> np.ndarray:
         """(kv heads, blocks)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -9,7 +11,9 @@ from pydantic import ValidationError
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
+from benchmarks.gates import rows  # noqa: E402
 from fovea.attention_retrieval import Retrieval, RetrievalCache  # noqa: E402
+from fovea.attention_retrieval.capture.dump import Facts, Run, write  # noqa: E402
 from fovea.attention_retrieval.selection.gated_blocks import pooled  # noqa: E402
 from fovea.attention_retrieval.selection.selection import Selection  # noqa: E402
 from fovea.attention_retrieval.testing.selections import HEADS, START, D, Layer, layer, nothing  # noqa: E402
@@ -71,9 +75,10 @@ def test_a_gate_scores_by_its_formula(tmp_path):
         asked = turn(np.concatenate([turn(each, -310, turns) for each in q[head]]) @ query[head], 310, own)
         for block in (0, 7, 18):
             low = START + block * SIZE
-            rows = back[low : min(low + SIZE, 300)]
-            shown = np.concatenate([rows.max(axis=0), rows.min(axis=0), rows.mean(axis=0)]) @ key[head]
-            assert scores[head, block] == pytest.approx(asked @ turn(shown, low, own), rel=1e-3, abs=1e-2)
+            here = back[low : min(low + SIZE, 300)]
+            shown = np.concatenate([here.max(axis=0), here.min(axis=0), here.mean(axis=0)]) @ key[head]
+            middle = low + (SIZE - 1) / 2
+            assert scores[head, block] == pytest.approx(asked @ turn(shown, middle, own), rel=1e-3, abs=1e-2)
 
 
 def turn(row: np.ndarray, by: int, turns: np.ndarray) -> np.ndarray:
@@ -155,3 +160,25 @@ def test_gates_that_do_not_fit_are_refused_by_name(tmp_path):
     assert "fovea train gates seer --model MODEL --out" in str(missing.value)
     with pytest.raises(ValidationError, match="must hold two blocks of 64 rows"):
         Selection.model_validate({"use": "seer", "gates": folder, "top_k": 100})
+
+
+def test_the_benchmark_reads_what_selections_choose(tmp_path):
+    """No blocks that a group shares hold more than those of most mass; one budget; all is everything."""
+    rng = np.random.default_rng(0)
+    runs = (Run(kind="continuation", start=256, decoded=264, stop=264),)
+    facts = Facts(model="m", tokenizer="t", source="prefill", blocks=1, tokens=256, layers=(0,), scaling=(0.2,),
+                  heads=6, kv_heads=2, d=D, dtype="fp32", runs=runs)  # fmt: skip
+    parts = {"tokens": np.zeros(264, np.int32), "query_rows": np.r_[0:256:4, 256:264]}
+    for name, heads, count in (("queries", 6, 72), ("keys", 2, 264), ("values", 2, 264)):
+        parts[f"0.{name}"] = rng.normal(size=(heads, count, D)).astype(np.float32)
+    write(tmp_path / "a.st", facts, parts)
+    folders = {name: gates(tmp_path / name, name, size=SIZE) for name in METHODS}
+    asked = {"data": [tmp_path / "a.st"] * 2, "size": SIZE, "steps": 4, "window": 0, **folders}
+    for share, sinks in ((0.25, 0), (0.25, 32), (1, 0)):
+        found = rows(argparse.Namespace(share=share, sinks=sinks, **asked))
+        mass = {row.method: row.value for row in found if row.metric == "mass"}
+        assert set(mass) == {"oracle", "most mass", "bounds", "mean", "last", "queries", *METHODS}
+        blocks = {name: value for name, value in mass.items() if name != "value_gate"}
+        assert share / 4 < min(mass.values()) <= max(blocks.values()) == mass["most mass"] <= 1 + 1e-6
+        if share == 1:
+            assert min(mass.values()) == pytest.approx(1, abs=1e-6)
