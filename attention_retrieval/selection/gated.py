@@ -19,12 +19,14 @@ from fovea.attention_retrieval.rotation import Rotation
 from fovea.attention_retrieval.selection.reading import ReadingSelection
 from fovea.attention_retrieval.vectors import Vectors
 from fovea.rag.component import Component
-from fovea.rag.errors import ConfigError
+from fovea.rag.errors import ConfigError, ModelError
 from fovea.rag.placed import NameOrPath
 from fovea.rag.requirements import Requirement, package
 from fovea.rag.trained import READER, Trained, load
 
 G = TypeVar("G", bound="GatedSelection")
+ABOUT = ("model", "model_name", "layers", "heads", "kv_heads", "d", "size", "turns", "interleaved")
+"""What a file of gates says of its model."""
 PIECE = 1 << 14
 """Rows that are looked at together."""
 
@@ -43,7 +45,11 @@ class GatedSelection(ReadingSelection):
     @cached_property
     def trained(self) -> Trained:
         """The gates. Raises ModelError where they cannot be had."""
-        return load(self.gates, self.name, self.kind)
+        found = load(self.gates, self.name, self.kind)
+        if lacking := [name for name in ABOUT if name not in found.about]:
+            what = f"the gates {self.gates!r} do not say of which model they are: no {', '.join(lacking)}"
+            raise ModelError(what, where="select.gates", fix=self._fix("MODEL"))
+        return found
 
     @property
     def excludes(self) -> Mapping[str, str]:

@@ -46,8 +46,10 @@ def trained(learning: Learning) -> Result:
     run, ended = fit(task, recipe, learning.out, learning.seed, given=given, **learning.sitting)
     about = {"method": recipe.method, "model": identity(learning.model), **task.about()}
     about["training"] = {**recipe.model_dump(mode="json"), "seed": learning.seed}
-    weights.save(learning.out / FILES[recipe.method], task.arrays(), about)
-    return Result(recipe, learning.seed, "", ended, run.step, run.best_step, dict(run.best), run.seconds)
+    arrays = task.arrays()
+    weights.save(learning.out / FILES[recipe.method], arrays, about)
+    table = [{"gates": name, "numbers": f"{array.size:,} {array.shape}"} for name, array in arrays.items()]
+    return Result(recipe, learning.seed, "", ended, run.step, run.best_step, dict(run.best), run.seconds, table)
 
 
 def lines(result: Result) -> Iterator[str]:

@@ -19,6 +19,7 @@ from fovea.attention_retrieval.selection.selection import Selection  # noqa: E40
 from fovea.attention_retrieval.testing.selections import HEADS, START, D, Layer, layer, nothing  # noqa: E402
 from fovea.attention_retrieval.vectors import Vectors  # noqa: E402
 from fovea.rag.errors import ConfigError, ModelError  # noqa: E402
+from fovea.rag.trained import save  # noqa: E402
 from tests.gates_of_tests import gates  # noqa: E402
 from tests.tiny_lms import greedy, model, text  # noqa: E402
 
@@ -153,6 +154,9 @@ def test_gates_that_do_not_fit_are_refused_by_name(tmp_path):
         made("seer", folder, size=32).over(held.keys, held.values, 0, 100)
     with pytest.raises(ConfigError, match="are of 3 query heads a kv head, and there are 2"):
         made("seer", folder, top_k=32).over(held.keys, held.values, 0, 100).choose(held.asked(2, seed=0))
+    save(tmp_path / "less" / "weights.safetensors", {"key": np.zeros(1)}, {"method": "seer", "layers": 1})
+    with pytest.raises(ModelError, match="do not say of which model they are: no model, model_name, heads"):
+        made("seer", str(tmp_path / "less")).over(held.keys, held.values, 0, 100)
     with pytest.raises(ModelError, match="belong to seer, not to landmark"):
         made("landmark", folder).over(held.keys, held.values, 0, 100)
     with pytest.raises(ModelError) as missing:
