@@ -13,7 +13,9 @@ from fovea.attention_retrieval.probes.gates import RECIPES, GateTask, Texts  # n
 from fovea.attention_retrieval.selection.selection import Selection  # noqa: E402
 from fovea.attention_retrieval.vectors import Vectors  # noqa: E402
 from fovea.pipelines.cli.main import main  # noqa: E402
+from fovea.pipelines.generators.transformers import TransformersGenerator  # noqa: E402
 from fovea.rag.causal_lm import CausalLM, load  # noqa: E402
+from fovea.rag.errors import ConfigError  # noqa: E402
 from fovea.rag.trained import save  # noqa: E402
 from tests.pipelines.answering.test_generator_transformers import save_llama  # noqa: E402
 
@@ -136,6 +138,10 @@ def test_gates_are_trained_go_on_and_are_read(folder, tmp_path, capsys):
     selection = Selection.model_validate({"use": "seer", "gates": str(tmp_path / "whole"), "size": 16, "top_k": 64})
     selection.check(2, 4, 2)
     selection.check_model(folder, identity)
+    other, reading = save_llama(tmp_path / "other", window=2048), {"select": selection.settings()}
+    assert TransformersGenerator(model=folder, attention=reading).attending.select == selection
+    with pytest.raises(ConfigError, match=rf"were learned on .*, and this is {other}"):
+        TransformersGenerator(model=other, attention=reading).attending  # noqa: B018
     assert main([*train, str(tmp_path / "parts"), *few, "--seed", "1"]) == 2
     assert "begun with other settings" in capsys.readouterr().err
 
