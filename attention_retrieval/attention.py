@@ -6,7 +6,7 @@ generate: {use: transformers, model: ..., attention: {use: retrieval, top_k: 100
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -59,6 +59,10 @@ class Attention(Component, kind="attention"):
     def with_rotation(self, rotation: Rotation) -> Attention:
         """The same, for a model that turns its keys so."""
         return self
+
+    def check_model(self, model: str, identity: Callable[[str], str]) -> None:
+        """Raise ConfigError where a part of it was learned on another model than `model`, by what identifies that."""
+        return
 
     def attended(self, cache: Any) -> np.ndarray | None:
         """What each token got of the decoded tokens' attention, (tokens,), at most 1 in all; None if not kept."""

@@ -22,7 +22,7 @@ def check_fits(settings: RetrievalSettings, text: Any, full: Sequence[int]) -> N
         raise ConfigError(what, where="select", fix=fix)
     heads = text.num_attention_heads
     kv_heads = getattr(text, "num_key_value_heads", None) or heads
-    for policy in (settings.prefill, settings.heads):
+    for policy in (settings.prefill, settings.heads, settings.select):
         if policy:
             policy.check(text.num_hidden_layers, heads, kv_heads)
     check_watched(settings.watch, full, heads)

@@ -67,13 +67,14 @@ class Rotation:
         """Keys (..., tokens, d) as if each stood `by` (tokens,) positions further on; by its negative, un-rotated."""
         angles = np.asarray(by, np.float64)[:, None] * self.frequencies
         cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-        first, second = self._pairs(keys.shape[-1])
+        first, second = self.pairs(keys.shape[-1])
         out = np.array(keys, np.float32)
         x, y = out[..., first].copy(), out[..., second].copy()
         out[..., first], out[..., second] = x * cos - y * sin, y * cos + x * sin
         return out
 
-    def _pairs(self, d: int) -> tuple[slice, slice]:
+    def pairs(self, d: int) -> tuple[slice, slice]:
+        """Where in a key of `d` numbers the first and the second of each pair are."""
         half = len(self.frequencies)
         if 2 * half > d:
             raise ModelError(f"{2 * half} numbers of a key turn, and it has {d}")
@@ -89,7 +90,7 @@ class Rotation:
         turning = self.frequencies * MOVE > 0.5
         if 2 * len(turning) > here.shape[-1] or not turning.any():
             return False
-        first, second = self._pairs(here.shape[-1])
+        first, second = self.pairs(here.shape[-1])
         pairs = np.stack([np.arange(here.shape[-1])[each][turning] for each in (first, second)])
         wrong = (self.moved(here, np.full(here.shape[-2], MOVE)) - there)[..., pairs]
         sizes = [np.sqrt(np.square(each, dtype=np.float64).sum(axis=(0, 1, 2))) for each in (wrong, there[..., pairs])]

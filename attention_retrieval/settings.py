@@ -11,6 +11,7 @@ A method of attention is a choice at each of these moments; every one is a compo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -159,6 +160,11 @@ class RetrievalSettings(Attention):
     def with_rotation(self, rotation: Rotation) -> RetrievalSettings:
         """The same, its selection with this."""
         return self.model_copy(update={"select": self.select and self.select.with_rotation(rotation)})
+
+    def check_model(self, model: str, identity: Callable[[str], str]) -> None:
+        """Where the selection does."""
+        if self.select:
+            self.select.check_model(model, identity)
 
     @property
     def last_queries(self) -> int | None:

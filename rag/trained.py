@@ -44,7 +44,7 @@ class Trained:
 
     @property
     def trained_by(self) -> str:
-        """The word after `fovea train`: segmenters have their own data, all others learn to retrieve."""
+        """The word after `fovea train`."""
         return _trained_by(self.kind)
 
     def check(self, encoder: Encoder, *, where: str = "segment") -> None:
@@ -84,12 +84,12 @@ def load(weights: str, method: str, kind: str = "segmenter") -> Trained:
                 f"no weights called {weights!r} ship with Fovea",
                 got=weights,
                 allowed=names,
-                fix=f"a path, or: fovea train {_trained_by(kind)} {method} --data FOLDER --out FOLDER",
+                fix=f"a path, or: {_command(kind, method)} FOLDER",
             )
     if not path.exists():
         raise ModelError(
             f"there are no weights at {path}",
-            fix=f"fovea train {_trained_by(kind)} {method} --data FOLDER --out {path.parent}",
+            fix=f"{_command(kind, method)} {path.parent}",
         )
     found = _read(weights, kind, str(path.resolve()), state_of(path))
     if found.about["method"] != method:
@@ -98,7 +98,13 @@ def load(weights: str, method: str, kind: str = "segmenter") -> Trained:
 
 
 def _trained_by(kind: str) -> str:
-    return "segmenter" if kind == "segmenter" else "retriever"
+    """Segmenters have their own data, gates a language model, all others learn to retrieve."""
+    return {"segmenter": "segmenter", "selection": "gates"}.get(kind, "retriever")
+
+
+def _command(kind: str, method: str) -> str:
+    of = "--model MODEL" if _trained_by(kind) == "gates" else "--data FOLDER"
+    return f"fovea train {_trained_by(kind)} {method} {of} --out"
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:

@@ -33,7 +33,8 @@ class Zones(Held):
     """Rows are appended by `append`; `evict` and `advance` move the zones."""
 
     def __init__(self, settings: RetrievalSettings, layer: int, heads: int, d: int) -> None:
-        self.settings, self.layer, self.selection = settings, layer, settings.selection
+        self.settings, self.layer = settings, layer
+        self.selection = settings.selection and settings.selection.in_layer(layer)
         self.clear(heads, d, settings.dtype)
         self.sample, self.group = QuerySample(settings.queries), 0
         self.last: np.ndarray | None = None

@@ -99,8 +99,7 @@ class Blocks:
 
     def rows(self, blocks: np.ndarray) -> np.ndarray:
         """The rows of blocks (heads, n) in ascending order, (heads, n size) int32, -1 behind the last."""
-        ids = (self.start + blocks[:, :, None] * self.size + np.arange(self.size)).reshape(len(blocks), -1)
-        return np.where(ids < self.stop, ids, -1).astype(np.int32)
+        return rows_of(blocks, self.start, self.stop, self.size)
 
     def rest(self, q: np.ndarray, ids: np.ndarray) -> Partial:
         """Attention of q (heads, queries, d) to the rows that are not among `ids` (heads, n), each block's as one."""
@@ -178,6 +177,12 @@ class Blocks:
             logits = (np.repeat(asked, sizes, axis=0) * keys).sum(axis=1)
         weights = np.exp(logits - np.repeat(np.maximum.reduceat(logits, edges), sizes))
         return np.asarray(weights / np.repeat(np.add.reduceat(weights, edges), sizes))
+
+
+def rows_of(blocks: np.ndarray, start: int, stop: int, size: int) -> np.ndarray:
+    """The rows of blocks (heads, n), in order, of `size` rows from `start` on: (heads, n size) int32, -1 for none."""
+    ids = (start + blocks[:, :, None] * size + np.arange(size)).reshape(len(blocks), -1)
+    return np.where(ids < stop, ids, -1).astype(np.int32)
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:

@@ -16,7 +16,7 @@ language models", 2024, arXiv 2411.05787)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -100,6 +100,20 @@ class RecycledSelection(ReadingSelection, name="recycled"):
     def with_rotation(self, rotation: Rotation) -> RecycledSelection:
         """The same, the inner one told."""
         return self.model_copy(update={"of": self.of and self.of.with_rotation(rotation)})
+
+    def in_layer(self, layer: int) -> RecycledSelection:
+        """The same, the inner one of that layer."""
+        return self.model_copy(update={"of": self.of and self.of.in_layer(layer)})
+
+    def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
+        """Where the inner one does."""
+        if self.of:
+            self.of.check(layers, query_heads, kv_heads)
+
+    def check_model(self, model: str, identity: Callable[[str], str]) -> None:
+        """Where the inner one does."""
+        if self.of:
+            self.of.check_model(model, identity)
 
     def over(
         self, keys: Vectors, values: Vectors, start: int, stop: int, *, queries: Queries | None = None, seed: int = 0

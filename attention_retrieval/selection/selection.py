@@ -136,6 +136,18 @@ class Selection(Component, kind="selection"):
         """The same, for a model that turns its keys so."""
         return self
 
+    def in_layer(self, layer: int) -> Selection:
+        """The same, for a layer of the model, from 0: where what was learned differs by layer."""
+        return self
+
+    def check(self, layers: int, query_heads: int, kv_heads: int) -> None:
+        """Raise ConfigError where it was learned on a model of another shape."""
+        return
+
+    def check_model(self, model: str, identity: Callable[[str], str]) -> None:
+        """Raise ConfigError where it was learned on another model than `model`, by what identifies that."""
+        return
+
     @abstractmethod
     def over(
         self, keys: Vectors, values: Vectors, start: int, stop: int, *, queries: Queries | None = None, seed: int = 0

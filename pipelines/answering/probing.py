@@ -85,6 +85,7 @@ def found(model: str, kind: str) -> HeadTable | None:
 
 def with_tables(attention: Attention, lm: CausalLM, model: str) -> Attention:
     """`attention` with the heads and the scores of the model's tables, and its rotation, where it asks for them."""
+    attention.check_model(model, table.identity)
     if attention.wants_heads:
         attention = attention.with_heads(known(lm, model).strongest("answer", HEADS, near=NEAR))
     if attention.wants_table:

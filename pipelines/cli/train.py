@@ -1,7 +1,8 @@
 """`fovea train KIND NAME --data PATH --out FOLDER`: train a learned segmenter on sectioned texts, or a retriever,
 re-ranker or situator on collections of questions and what answers them, or a static encoder on documents.
 
-`fovea train heads NAME --model MODEL --out FOLDER`: how each head of a local language model looks.
+`fovea train heads NAME --model MODEL --out FOLDER`: how each head of a local language model looks; `fovea train gates
+NAME`, likewise: what a decoding step reads.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ ENCODER, KEEP = "sentence_transformer", 0.2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("what", choices=["segmenter", "retriever", "encoder", "heads"], help="what to train")
+    parser.add_argument("what", choices=["segmenter", "retriever", "encoder", "heads", "gates"], help="what to train")
     parser.add_argument("method", metavar="NAME", help="the component's name, as in YAML")
-    data = "what to learn from; repeatable. Of heads: a text to hide pass keys in, made-up prose if left out; of act "
-    data += "a .jsonl of prompt and answer"
+    data = "what to learn from; repeatable. Of heads and gates: a text, or a folder of them, to read and to hide pass "
+    data += "keys in, made-up prose if left out; of act a .jsonl of prompt and answer"
     parser.add_argument("--data", action="append", default=[], metavar="PATH", help=data)
-    parser.add_argument("--model", metavar="MODEL", help="of heads: a name of `fovea models`, a folder, or a hub name")
+    parser.add_argument("--model", metavar="MODEL", help="of heads and gates: a name of `fovea models`, or a folder")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for weights, card and checkpoint")
     parser.add_argument("--seed", type=int, default=0, help="0 if left out")
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="repeatable")
     encoder = f"a name, or {{use: ..., ...}} as in YAML ({ENCODER})"
     parser.add_argument("--encoder", help=encoder)
-    parser.add_argument("--cache", metavar="FOLDER", help="where vectors are kept for another time; left out, in --out")
+    cache = "where vectors, or what gates are learned from, are kept for another time; left out, in --out"
+    parser.add_argument("--cache", metavar="FOLDER", help=cache)
     parser.add_argument("--licence", default="", metavar="TEXT", help="of the data, for the card")
     parser.add_argument("--influence", metavar="MODEL", help="of a retriever: a language model that chooses documents")
     parser.add_argument("--keep", type=float, metavar="SHARE", help=f"of the training documents, with it ({KEEP})")
@@ -44,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write weights and card; exit code 0 also where --max-seconds ended it."""
-    return _heads(args) if args.what == "heads" else _component(args)
+    return _of_model(args) if args.what in ("heads", "gates") else _component(args)
 
 
 def _component(args: argparse.Namespace) -> int:
@@ -56,7 +58,7 @@ def _component(args: argparse.Namespace) -> int:
 
     kind, out = import_module(f"fovea.pipelines.training.{args.what}"), Path(args.out)
     if not args.data or args.model:
-        what = "--model is for heads" if args.model else f"there is nothing to learn a {args.what} from"
+        what = "--model is for heads and gates" if args.model else f"there is nothing to learn a {args.what} from"
         raise ConfigError(what, where="--model" if args.model else "--data", fix="--data PATH")
     recipe, encoder = recipe_of(kind.recipe_class(args.method), args.set), chosen_encoder(args.encoder or ENCODER)
     digests = {path: card.digest_of(Path(path)) for path in args.data}
@@ -87,30 +89,32 @@ def _component(args: argparse.Namespace) -> int:
     return 0
 
 
-def _heads(args: argparse.Namespace) -> int:
-    from fovea.pipelines.training import heads
+def _of_model(args: argparse.Namespace) -> int:
     from fovea.rag import progress
     from fovea.rag.errors import ConfigError
     from fovea.rag.training import card
 
+    kind = import_module(f"fovea.pipelines.training.{args.what}")
     if not args.model:
-        raise ConfigError("heads are learned from a model", where="--model", fix="--model smollm2, or a folder")
+        what = f"{args.what} are learned from a model"
+        raise ConfigError(what, where="--model", fix="--model smollm2, or a folder")
     for option in ("influence", "cache", "encoder", "keep"):
-        if getattr(args, option) is not None:
-            raise ConfigError("heads are learned without it", where=f"--{option}", fix=f"leave out --{option}")
-    recipe, out = recipe_of(heads.recipe_class(args.method), args.set), Path(args.out)
+        if getattr(args, option) is not None and (args.what, option) != ("gates", "cache"):
+            raise ConfigError(f"{args.what} are learned without it", where=f"--{option}", fix=f"leave out --{option}")
+    recipe, out = recipe_of(kind.recipe_class(args.method), args.set), Path(args.out)
     sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
+    cache = Path(args.cache) if args.cache else None
     with progress.shown(not args.quiet):
-        found = heads.trained(heads.Learning(recipe, args.model, args.data, out, args.seed, sitting))
+        found = kind.trained(kind.Learning(recipe, args.model, args.data, out, args.seed, sitting, cache))
     if isinstance(found, int):
         print(f"{found} texts are profiled; the same command goes on from there")
         return 0
     digests = {Path(path).name: card.digest_of(Path(path)) for path in args.data}
     data = card.Data(digests or {"made-up prose": "none: it is drawn"}, [], args.licence)
-    card.write(out / "README.md", found, data, command=shlex.join(["fovea", *sys.argv[1:]]), heading=heads.HEADING)
+    card.write(out / "README.md", found, data, command=shlex.join(["fovea", *sys.argv[1:]]), heading=kind.HEADING)
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
-    print(*heads.lines(found), sep="\n")
-    print(f"{out / heads.FILES[args.method]}: {found.steps} steps, ended by {found.ended}{more}")
+    print(*kind.lines(found), sep="\n")
+    print(f"{out / kind.FILES[args.method]}: {found.steps} steps, ended by {found.ended}{more}")
     return 0
 
 

@@ -142,7 +142,12 @@ class TransformersGenerator(Generator, name="transformers"):
     def attending(self) -> Attention | None:
         """`attention`, with the heads or scores of the model's tables where it asks for them."""
         own = self._own_attention
-        if own is None or not (own.wants_heads or own.wants_table or own.wants_rotation):
+        if own is None:
+            return None
+        from fovea.attention_retrieval.heads.table import identity
+
+        own.check_model(self.model, identity)
+        if not (own.wants_heads or own.wants_table or own.wants_rotation):
             return own
         from fovea.pipelines.answering.probing import with_tables
 

@@ -27,6 +27,8 @@ class Learning:
     seed: int = 0
     sitting: Mapping[str, Any] = field(default_factory=dict)
     """`restart` and `max_seconds`."""
+    cache: Path | None = None
+    """Where what is read of texts is kept, for other methods too; None for `out`."""
 
     @property
     def lm(self) -> CausalLM:
@@ -41,12 +43,23 @@ class Learning:
         """All of it as one fingerprint."""
         return fingerprint([self.recipe.model_dump(mode="json"), self.seed, self.given(data)])
 
-    def sentences(self) -> list[str]:
-        """Those of the texts, or made-up prose where there are none; raises ConfigError for a text that is none."""
+    def texts(self) -> list[str]:
+        """Those of the files, and of the .txt files of the folders, that are given.
+
+        Raises ConfigError for what is none.
+        """
         try:
-            texts = [Path(path).read_text("utf-8") for path in self.paths]
+            files = [file for path in self.paths for file in _files(Path(path))]
+            return [file.read_text("utf-8") for file in files]
         except (OSError, UnicodeDecodeError) as error:
             what = f"a text cannot be read: {error}"
             raise ConfigError(what, where="--data", fix="--data FILE.txt, in UTF-8") from None
-        said = [" ".join(text[span.start : span.end].split()) for text in texts for span in sentences(text)]
+
+    def sentences(self) -> list[str]:
+        """Those of the texts, or made-up prose where there are none; raises ConfigError for a text that is none."""
+        said = [" ".join(text[span.start : span.end].split()) for text in self.texts() for span in sentences(text)]
         return said or list(islice(prose(self.seed), 500))
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.txt")) if path.is_dir() else [path]
