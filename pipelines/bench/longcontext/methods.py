@@ -87,4 +87,5 @@ def _named(entry: Any, threads: int) -> Method:
 
 def _flat(own: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in a label: a nested component by its name and settings."""
-    return {k: label_of(v).replace(" ", ",") if isinstance(v, dict) and "use" in v else v for k, v in own.items()}
+    nested = {k: label_of(_flat(v)).replace(" ", ",") for k, v in own.items() if isinstance(v, dict) and "use" in v}
+    return {**own, **nested}

@@ -230,6 +230,8 @@ def test_methods_that_do_not_exist(text, what):
 def test_methods_have_the_names_they_were_given():
     names = [m.name for m in chosen("default, near, {use: retrieval, engine: {use: ivf, nprobe: 4}}", 3)]
     assert names == ["full", "near", "default", "retrieval engine=ivf,nprobe=4"]
+    (deep,) = chosen("{select: {use: recycled, of: {use: tokenselect, top_k: 9}}}", 1)[2:]
+    assert deep.name == "retrieval select=recycled,of=tokenselect,top_k=9"
     default = chosen(None, 3)[-1]
     assert default.spec == Retrieval(threads=3), "the shipped settings"
 
