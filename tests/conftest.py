@@ -32,7 +32,7 @@ def pytest_configure() -> None:
     """
     if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    gc.disable()  # Collecting only adds: what is made stays, and each look at it finds nothing to give back.
+        gc.disable()  # Collecting only adds: what is made stays, and each look at it finds nothing to give back.
 
 
 LONGEST = (
