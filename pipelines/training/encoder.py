@@ -10,11 +10,12 @@ from typing import Any
 
 from fovea.pipelines.bench.shared_encoder import SharedEncoder
 from fovea.pipelines.loaders.select import Selection, loader_for
-from fovea.rag import registry
+from fovea.rag import registry, trace
 from fovea.rag.encoder import Encoder
-from fovea.rag.errors import ConfigError, require
+from fovea.rag.errors import ConfigError, DocumentError, require
 from fovea.rag.sentences import sentences
 from fovea.rag.training.train import Result, name_of
+from fovea.rag.types import Document
 from fovea.rag.wordpieces import ModelTokenizer
 from fovea.rag.write_whole import write_whole
 
@@ -91,7 +92,7 @@ def pieces(paths: Sequence[str], most: int, seed: int) -> list[str]:
     loaders: list[Any] = [cls() for cls in registry.components("loader").values()]
     draw, found = random.Random(seed), dict[str, None]()
     for file in Selection(paths, loaders).files():
-        for document in loader_for(file, loaders).load(file):
+        for document in _read(file, loaders):
             spans, at = sentences(document.text), 0
             while at < len(spans):
                 run = spans[at : at + draw.choice(range(1, LONGEST + 1))]
@@ -101,6 +102,15 @@ def pieces(paths: Sequence[str], most: int, seed: int) -> list[str]:
     texts = [text for text in found if text.strip()]
     draw.shuffle(texts)
     return texts[:most]
+
+
+def _read(file: Path, loaders: Sequence[Any]) -> Sequence[Document]:
+    """A file's documents; one that cannot be read is passed by, and said."""
+    try:
+        return list(loader_for(file, loaders).load(file))
+    except DocumentError as error:
+        trace.warn(f"passed by: {error.where}: {error.what}")
+        return []
 
 
 def _write(out: Path, arrays: Mapping[str, Any], tokenizer: ModelTokenizer) -> None:

@@ -12,6 +12,7 @@ pytest.importorskip("sentence_transformers")
 from safetensors.numpy import load_file, save_file
 
 from fovea.pipelines.cli.main import main
+from fovea.pipelines.training.encoder import pieces
 from fovea.rag.encoders.sentence_transformer import SentenceTransformerEncoder
 from fovea.rag.encoders.static import StaticEncoder
 from fovea.rag.errors import ConfigError, ModelError
@@ -166,6 +167,12 @@ def test_a_training_that_was_stopped_ends_in_the_same_table(teacher, text, learn
     learn(teacher, text, tmp_path)
     wanted, found = (load_file(folder / "model.safetensors") for folder in (learned, tmp_path))
     np.testing.assert_array_equal(found["embedding.weight"], wanted["embedding.weight"])
+
+
+def test_a_file_that_cannot_be_read_is_passed_by(text, caplog):
+    (text.parent / "empty.txt").touch()
+    assert len(pieces([str(text.parent)], 50, 0)) == 50
+    assert "empty.txt: the file is empty" in caplog.text
 
 
 def test_what_cannot_be_distilled_is_refused(text, tmp_path, capsys):
