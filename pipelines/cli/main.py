@@ -18,7 +18,7 @@ VERBS = {
     "watch": "keep the store in step with folders while they change",
     "retry": "take the files again that could not be read",
     "remove": "take sources out of the store",
-    "train": "train a learned segmenter or retriever on data, or heads of a model",
+    "train": "train a segmenter, a retriever or an encoder on data, or heads or gates of a model",
     "read": "let a local model read the texts that it will be asked about",
     "ask": "answer a question, with citations",
     "chat": "answer questions one after another, each with what was said before",
