@@ -1,4 +1,4 @@
-# Targets: demo, test, install, lint, types, unit, docs, format, clean. `make help` lists them.
+# Targets: demo, test, install, lint, types, unit, docs, figures, format, clean. `make help` lists them.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 # Tests start hundreds of processes: with bytecode kept, what is compiled for one need not be for the next.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test install lint types unit docs format clean
+.PHONY: help demo test install lint types unit docs figures format clean
 help:  ## Say what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -46,6 +46,9 @@ unit: $(VENV)/.dev  ## pytest, in two processes: a file's tests stay in one, so 
 
 docs: $(VENV)/.dev  ## The documentation and the Python reference as one site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+
+figures: $(VENV)/.dev  ## The benchmarks that the pages quote, where there is no record of this code: DATA=DIR
+	$(BIN)/python benchmarks/figures.py $(if $(DATA),--data "$(DATA)")
 
 format: $(VENV)/.dev  ## Format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
     python benchmarks/figures.py [--data DIR] [--place NAME=PATH ...] [--only NAME ...] [--stale]
     python benchmarks/figures.py --list [--stale]
+    python benchmarks/figures.py --show NAME
 
 figures.yaml lists them. Those without a record run one after another, and those whose measured files have changed since
 (`--stale`: the latter alone). A record, `figures/NAME.json`, is written whole when its command has ended well, so that
@@ -13,21 +14,20 @@ fails keeps the record it had, and is named at the end; the others run all the s
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.figures_listed import PLACE, ROOT, Recipe, digest, read, state
-from benchmarks.figures_record import commit, machine, printed, text_of, versions
+from benchmarks.figures_listed import ROOT, Recipe, arguments, digest, read, state
+from benchmarks.figures_record import commit, machine, printed, table, text_of, versions
 from fovea.rag.errors import nearest
 
 
@@ -38,15 +38,18 @@ class Figures:
         self.root, self.places, self.cache = root, dict(places), cache
         self.listed = read(root / "benchmarks" / "figures.yaml")
 
-    def record(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         """Where its record lies, or will."""
         return self.root / "benchmarks" / "figures" / f"{name}.json"
 
+    def record(self, name: str) -> dict[str, Any] | None:
+        """What its last run left."""
+        return json.loads(self.path(name).read_text("utf-8")) if self.path(name).exists() else None
+
     def state(self, name: str) -> str:
         """`no record`, `current`, or `older: ` and what has changed since."""
-        figure, path = self.listed.figures[name], self.record(name)
-        record = json.loads(path.read_text("utf-8")) if path.exists() else None
-        return state(record, figure, self.listed.files(figure, self.root))
+        figure = self.listed.figures[name]
+        return state(self.record(name), figure, self.listed.files(figure, self.root))
 
     def missing(self, name: str) -> dict[str, str]:
         """The places that it wants and was not given, with what they are."""
@@ -73,7 +76,7 @@ class Figures:
             "command": figure.command, "seconds": round(seconds, 2), "processor_seconds": round(processor, 2), **on,
             "printed": printed(done.stdout, {**at, ".": str(self.root), "~": str(Path.home())}),
         }  # fmt: skip
-        path = self.record(name)
+        path = self.path(name)
         path.parent.mkdir(exist_ok=True)
         part = path.with_suffix(".part")
         part.write_text(text_of(record), "utf-8")
@@ -106,23 +109,6 @@ class Figures:
                               stdout=subprocess.PIPE, encoding="utf-8", errors="replace")  # fmt: skip
 
 
-def arguments(command: str, at: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Its words, with this Python, and the variables before them. A path fills its word even where it has spaces; a
-    word with a place and a star stands for the files that it matches.
-    """
-    words = shlex.split(command)
-    env: dict[str, str] = {}
-    while "=" in words[0]:
-        name, _, value = words.pop(0).partition("=")
-        env[name] = value
-    filled: list[str] = []
-    for word in words:
-        path = PLACE.sub(lambda one: at.get(one[1], one[0]), word)
-        filled += sorted(glob.glob(path)) or [path] if PLACE.search(word) and "*" in word else [path]
-    head = {"python": [sys.executable], "fovea": [sys.executable, "-m", "fovea"]}.get(filled[0], filled[:1])
-    return [*head, *filled[1:]], env
-
-
 def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """0 if all that ran went well, 1 if one failed or one that was asked for by name was left out, 2 for a mistake."""
     parser = argparse.ArgumentParser(prog="figures.py", description="Run the benchmarks that the pages quote.")
@@ -131,13 +117,18 @@ def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these figures alone")
     parser.add_argument("--stale", action="store_true", help="only what is older than the code it measures")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
+    parser.add_argument("--show", metavar="NAME", help="print the table of a record")
     parser.add_argument("--cache", type=Path, help="what is made on the way, and kept (build/figures)")
     given = parser.parse_args(words)
     places = dict(one.partition("=")[::2] for one in given.place) | ({"data": given.data} if given.data else {})
     figures = Figures(root, {name: os.path.abspath(path) for name, path in places.items() if path},
                       (given.cache or root / "build" / "figures").absolute())  # fmt: skip
-    names = given.only or list(figures.listed.figures)
+    names = [given.show] if given.show else given.only or list(figures.listed.figures)
     _check(parser, figures, names, list(places))
+    if given.show:
+        record = figures.record(given.show)
+        print(table(record) if record else f"{given.show} has no record")
+        return 0 if record else 1
     states = {name: figures.state(name) for name in names}
     states = {name: said for name, said in states.items() if not given.stale or said.startswith("older")}
     if given.list:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
+import sys
+from collections.abc import Mapping
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -60,25 +64,45 @@ class Listed(BaseModel):
         return found
 
     def files(self, recipe: Recipe, root: Path) -> dict[str, str]:
-        """Hashes of what decides what it prints: measured files by path, and `{place}` for recipes of what it takes.
-
-        FileNotFoundError for a glob that matches nothing.
-        """
-        found: dict[str, str] = {}
-        scripts = [f"benchmarks/{one or other}.py" for one, other in SCRIPT.findall(recipe.command)]
-        for glob in [*recipe.measures, *scripts]:
-            paths = [path for path in root.glob(glob) if path.is_file()]
-            if not paths:
-                raise FileNotFoundError(f"figures.yaml measures {glob}, which matches no file of {root}")
-            found |= {path.relative_to(root).as_posix(): _hash(path.read_bytes()) for path in paths}
+        """Hashes of what decides what it prints: measured files by path, and `{place}` for recipes of what it takes."""
+        found = {path.relative_to(root).as_posix(): _hash(path.read_bytes()) for path in measured(recipe, root)}
         for name, place in self.made(recipe).items():
             found |= self.files(place, root) | {"{" + name + "}": _hash(place.command.encode())}
         return dict(sorted(found.items()))
 
 
+def measured(recipe: Recipe, root: Path) -> set[Path]:
+    """The files that its globs match, and its script; FileNotFoundError for a glob that matches none."""
+    found: set[Path] = set()
+    scripts = [f"benchmarks/{one or other}.py" for one, other in SCRIPT.findall(recipe.command)]
+    for pattern in [*recipe.measures, *scripts]:
+        paths = [path for path in root.glob(pattern) if path.is_file()]
+        if not paths:
+            raise FileNotFoundError(f"figures.yaml measures {pattern}, which matches no file of {root}")
+        found.update(paths)
+    return found
+
+
 def read(path: Path) -> Listed:
     """What a list says; pydantic's ValidationError where it is none."""
     return Listed.model_validate(yaml.safe_load(path.read_text("utf-8")))
+
+
+def arguments(command: str, at: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Its words, with this Python, and the variables before them. A path fills its word even where it has spaces; a
+    word with a place and a star stands for the files that it matches.
+    """
+    words = shlex.split(command)
+    env: dict[str, str] = {}
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        env[name] = value
+    filled: list[str] = []
+    for word in words:
+        path = PLACE.sub(lambda one: at.get(one[1], one[0]), word)
+        filled += sorted(glob(path)) or [path] if PLACE.search(word) and "*" in word else [path]
+    head = {"python": [sys.executable], "fovea": [sys.executable, "-m", "fovea"]}.get(filled[0], filled[:1])
+    return [*head, *filled[1:]], env
 
 
 def state(record: dict[str, Any] | None, figure: Figure, files: dict[str, str]) -> str:

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fovea.pipelines.evaluation.measurements import Row, show
+
 PACKAGES = (
     "bm25s", "chonkie", "chromadb", "faiss-cpu", "langchain-experimental", "langchain-text-splitters", "numba", "numpy",
     "onnxruntime", "optuna", "semchunk", "sentence-transformers", "tantivy", "tokenizers", "torch", "transformers",
@@ -26,6 +28,15 @@ def printed(out: str, at: Mapping[str, str]) -> Any:
         return json.loads(out)
     except ValueError:
         return out.splitlines()
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """What was printed, as a table where it is rows, below what it was measured on."""
+    said, rows = record["printed"], record["printed"]
+    if rows and isinstance(rows[0], dict):
+        said = [show(Row(**row) for row in rows).partition("\n\n")[2]]  # without the machine that this runs on
+    on = f"{record['commit'] or 'no commit'}{', changed' if record['dirty'] else ''}, {_json(record['machine'])}"
+    return "\n".join([record["command"], on, f"{record['seconds']:g} seconds", "", *said])
 
 
 def text_of(record: Mapping[str, Any]) -> str:

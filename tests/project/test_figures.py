@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.figures import Figures
-from benchmarks.figures_listed import PLACE, SCRIPT, Recipe, read
+from benchmarks.figures_listed import PLACE, SCRIPT, Recipe, measured, read
 from fovea.pipelines.cli.main import _parser
 from tests.conftest import ROOT
 
@@ -37,6 +37,9 @@ def said(command: str, name: str = "") -> tuple[str, list[str]]:
     return (begun[1], shlex.split(command[begun.end() :])) if begun else ("", [])
 
 
+SAID = {name: said(one.command) for name, one in LISTED.figures.items()}
+
+
 def holds(words: list[str], word: str) -> bool:
     """Whether a command has a word of a page; what a reader fills in, in capitals, and what goes on is passed by."""
     if re.search(r"[A-Z]|\.\.\.", word):
@@ -53,7 +56,7 @@ def test_what_a_page_quotes_is_listed(page, command):
     if command in LISTED.others:
         return
     name, words = said(command)
-    here = [said(one.command) for one in LISTED.figures.values() if page.relative_to(ROOT).as_posix() in one.pages]
+    here = [SAID[own] for own, one in LISTED.figures.items() if page.relative_to(ROOT).as_posix() in one.pages]
     made = [said(line, place) for place, one in MADE.items() for line in one.command.splitlines()]
     runs = [own for ran, own in here + made if ran == name]
     assert runs, f"no figure of benchmarks/figures.yaml that names {page.name} runs {name}"
@@ -100,10 +103,10 @@ def test_a_command_is_one_that_runs(name, command):
 
 
 def test_every_benchmark_is_run_or_said_why_not():
-    ran = {path for one in RECIPES.values() for path in LISTED.files(one, ROOT)}
+    ran = {path for one in RECIPES.values() for path in measured(one, ROOT)}
     for path in (ROOT / "benchmarks").glob("*.py"):
         name = path.relative_to(ROOT).as_posix()
-        assert (name in ran) != (name in LISTED.others), name
+        assert (path in ran) != (name in LISTED.others), name
     for other in LISTED.others:
         assert (ROOT / other).exists() or any(other in quoted(page) for page in PAGES), other
 
@@ -118,7 +121,8 @@ def test_names_are_listed_once():
 def test_figures_older_than_their_code_are_told():
     """A warning, not a failure: to measure takes hours."""
     figures = Figures(ROOT, {}, ROOT / "build")
-    records = [path.stem for path in (ROOT / "benchmarks" / "figures").glob("*.json")]
+    records = {path.stem: path.read_text("utf-8") for path in (ROOT / "benchmarks" / "figures").glob("*.json")}
     assert set(records) <= set(LISTED.figures)
+    assert not [name for name, text in records.items() if f"{ROOT}/" in text or f"{Path.home()}/" in text]
     if older := [f"{name}: {said}" for name in records if (said := figures.state(name)).startswith("older")]:
         warnings.warn("figures " + "; ".join(older) + " (python benchmarks/figures.py --stale runs them)", stacklevel=1)

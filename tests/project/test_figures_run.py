@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from benchmarks import figures
+from benchmarks.figures_listed import arguments
 from benchmarks.figures_record import printed
 
 GOOD = "import sys; open('ran', 'a').write('x'); print('[{\"value\": 1, \"data\": \"%s\"}]' % sys.argv[-1])\n"
@@ -135,6 +136,20 @@ def test_what_a_figure_takes_is_made_once_for_each_state_of_its_code(project, go
     assert (project / "made").read_text() == "xx"
 
 
+def test_a_record_is_shown(project, go, capsys):
+    row = {"bench": "b", "data": "set", "method": "dense", "metric": "R@5", "value": 0.5}
+    (project / "benchmarks" / "good.py").write_text(f"print({json.dumps([row])!r})")
+    assert go("--only", "good") == 0
+    capsys.readouterr()
+    assert go("--show", "good") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "python benchmarks/good.py --data {data}/set"
+    assert lines[1].startswith('no commit, {"processor": ')
+    assert [line.split() for line in lines[4:]] == [["set", "R@5"], ["-" * len(lines[4])], ["dense", "0.5"]]
+    assert go("--show", "bad") == 1
+    assert capsys.readouterr().out == "bad has no record\n"
+
+
 def test_a_stopped_run_goes_on_where_it_was(project, go, monkeypatch, capsys):
     run = figures.subprocess.run
 
@@ -187,9 +202,7 @@ def test_a_glob_that_matches_nothing_is_an_error(project):
 def test_words_of_a_command(tmp_path):
     for name in ("b", "a"):
         (tmp_path / f"{name}.st").touch()
-    words, env = figures.arguments(
-        "VAR=a {py} -m x --data {d}/*.st -k '{use: all}'", {"py": "kv/python", "d": str(tmp_path)}
-    )
+    words, env = arguments("VAR=a {py} -m x --data {d}/*.st -k '{use: all}'", {"py": "kv/python", "d": str(tmp_path)})
     assert words == ["kv/python", "-m", "x", "--data", f"{tmp_path}/a.st", f"{tmp_path}/b.st", "-k", "{use: all}"]
     assert env == {"VAR": "a"}
 
