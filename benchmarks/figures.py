@@ -61,7 +61,8 @@ class Figures:
         figure = self.listed.figures[name]
         files = self.listed.files(figure, self.root)
         own = self.cache / "own" / f"{name}-{digest(files)}"
-        own.mkdir(parents=True, exist_ok=True)
+        if "{own}" in figure.command:
+            own.mkdir(parents=True, exist_ok=True)
         at = {**self.places, "cache": str(self.cache / "vectors"), "own": str(own)}
         if code := self._make(figure, at):
             return code
