@@ -131,8 +131,21 @@ def no_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+_sharing = 1
+
+
+def share_cores(processes: int) -> None:
+    """Let this process take its share of the processors, beside as many like it."""
+    global _sharing
+    _sharing = processes
+
+
 def cores() -> int:
     """How many processors this process may use; hyper-threads of one core count once where the system tells."""
+    return max(1, _all_cores() // _sharing)
+
+
+def _all_cores() -> int:
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     siblings = set()
     for cpu in allowed:
