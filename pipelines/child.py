@@ -27,12 +27,18 @@ class Child:
         """The process, alive, and the pipe to it."""
         if self._process is None or self._pipe is None or not self._process.is_alive():
             self.kill()
-            context = multiprocessing.get_context("spawn")
+            context = _context()
             self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_begin, args=(self._serve, self._args, theirs), daemon=True)
+            arguments = (dict(os.environ), self._serve, self._args, theirs)
+            self._process = context.Process(target=_begin, args=arguments, daemon=True)
             self._process.start()
             theirs.close()
         return self._process, self._pipe
+
+    def stop(self) -> None:
+        """End the process; whoever waits for its answer sees that it has gone, and calls `kill`."""
+        if self._process is not None:
+            self._process.kill()
 
     def kill(self) -> int | None:
         """End the process, whatever it does; returns its exit code."""
@@ -56,8 +62,21 @@ def death(code: int | None) -> str:
     return f"the process died with exit code {code}"
 
 
-def _begin(serve: Callable[..., None], args: tuple[Any, ...], pipe: Connection) -> None:
+def _context() -> Any:
+    """Processes are forked by one that has imported what they need and done nothing else, where the system can fork;
+    never by this one, whose threads and locks they would take along.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "fovea.pipelines.workers.work", "fovea.pipelines.sweep.worker"])
+    return context
+
+
+def _begin(environment: dict[str, str], serve: Callable[..., None], args: tuple[Any, ...], pipe: Connection) -> None:
     """The process: Ctrl-C is the parent's, and with the parent it ends, however that ended."""
+    os.environ.clear()
+    os.environ.update(environment)  # As it is now, and not as it was when the first process began.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     serve(*args, pipe)

@@ -131,18 +131,18 @@ def no_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-_sharing = 1
+_most_cores: int | None = None
 
 
-def share_cores(processes: int) -> None:
-    """Let this process take its share of the processors, beside as many like it."""
-    global _sharing
-    _sharing = processes
+def limit_cores(most: int) -> None:
+    """Let this process use no more processors than that: others beside it have theirs."""
+    global _most_cores
+    _most_cores = most
 
 
 def cores() -> int:
     """How many processors this process may use; hyper-threads of one core count once where the system tells."""
-    return max(1, _all_cores() // _sharing)
+    return min(_most_cores or _all_cores(), _all_cores())
 
 
 def _all_cores() -> int:

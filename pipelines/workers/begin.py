@@ -23,14 +23,14 @@ def working(asked: int | str, spec: PipelineSpec, loaders: list[Loader]) -> Iter
         yield None
         return
     pooled = (spec.situate is not None and spec.situate.form != "none") or not spec.pool.by_text
-    work = Work(spec, loaders, cuts=not pooled, size=size or 1)
+    work = Work(spec, loaders, cuts=not pooled)
     workers: Workers
     if where == "ray":
         from fovea.pipelines.workers.on_ray import RayWorkers
 
         workers = RayWorkers(work, size)
     else:
-        workers = LocalWorkers(work)
+        workers = LocalWorkers(work, size)
     try:
         yield workers
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from fovea.pipelines.child import Child, death
 from fovea.pipelines.workers.work import Work
+from fovea.rag.engines import cores
 from fovea.rag.errors import ConfigError, FoveaError
 from fovea.rag.trace import log
 
@@ -33,7 +34,7 @@ class Workers(Protocol):
 class LocalWorkers:
     """Processes of this machine; a model is loaded in each."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, size: int) -> None:
         try:
             ForkingPickler.dumps(work)
         except Exception as error:  # an object of somebody else's, with a model, a lock or a connection in it
@@ -41,12 +42,13 @@ class LocalWorkers:
                 f"workers need a pipeline that can be sent to other processes; of this one something cannot: {error}",
                 fix="name its components ({use: ...}) in the place of objects, or leave workers out",
             ) from None
-        self.size = work.size
-        self._children = [Child(_serve, work) for _ in range(work.size)]
+        self.size, share = size, max(1, cores() // size)
+        self._children = [Child(_serve, work, share) for _ in range(size)]
         self._free: SimpleQueue[Child] = SimpleQueue()
         for child in self._children:
             self._free.put(child)
-        self._threads = ThreadPoolExecutor(work.size)
+        self._threads = ThreadPoolExecutor(size)
+        self._closed = False
 
     def submit(self, verb: str, *args: Any) -> Future[Any]:
         """A task for the worker that is free first."""
@@ -57,45 +59,50 @@ class LocalWorkers:
         try:
             for _ in range(TRIES):
                 try:
-                    return _answer(child, (verb, args))
+                    return self._answer(child, (verb, args))
                 except (EOFError, OSError):
                     code = child.kill()
         finally:
             self._free.put(child)
-        raise FoveaError(f"{death(code)}, and so did another", fix="fewer workers, where memory is short; or none")
+        guarded = ', and what a script does kept under `if __name__ == "__main__":`' if code == 1 else ""
+        raise FoveaError(f"{death(code)}, and so did another", fix=f"fewer workers, or none{guarded}")
+
+    def _answer(self, child: Child, task: tuple[str, tuple[Any, ...]]) -> Any:
+        """What comes of a task; raises what it raised there, and EOFError where the process has died."""
+        process, pipe = child.ready()
+        if self._closed:
+            raise CancelledError
+        pipe.send(task)
+        if pipe not in wait([pipe, process.sentinel]):
+            raise EOFError
+        found, error = pipe.recv()
+        if error is not None:
+            raise error
+        return found
 
     def close(self) -> None:
         """End all workers."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for child in self._children:
-            child.kill()
+            child.stop()
         self._threads.shutdown(wait=True)
+        for child in self._children:
+            child.kill()
 
 
-def _answer(child: Child, task: tuple[str, tuple[Any, ...]]) -> Any:
-    """What comes of a task; raises what it raised there, and EOFError where the process has died."""
-    process, pipe = child.ready()
-    pipe.send(task)
-    if pipe not in wait([pipe, process.sentinel]):
-        raise EOFError
-    found, error = pipe.recv()
-    if error is not None:
-        raise error
-    return found
-
-
-def _serve(work: Work, pipe: Connection) -> None:
+def _serve(work: Work, cores: int, pipe: Connection) -> None:
     """The process: task after task, until the pipe is gone."""
     log.propagate = False  # What is warned of comes with the answers.
     log.addHandler(logging.NullHandler())
-    work.begin()
+    work.begin(cores)
     while True:
         try:
             verb, args = pipe.recv()
         except (EOFError, OSError):
             return
+        answer = work.answer(verb, args)
         try:
-            answer = getattr(work, verb)(*args), None
-        except Exception as error:
-            answer = None, error if isinstance(error, FoveaError) else RuntimeError(f"{type(error).__name__}: {error}")
-        pipe.send(answer)
+            pipe.send(answer)
+        except Exception as error:  # what a loader of somebody else's put into it
+            pipe.send((None, RuntimeError(f"cannot be sent to another process: {error}")))

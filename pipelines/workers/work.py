@@ -8,13 +8,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fovea.pipelines.loaders.select import loader_for
 from fovea.pipelines.loading import loaded, reason
 from fovea.pipelines.making import cut
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import engines
+from fovea.rag.errors import FoveaError
 from fovea.rag.loader import Loader
 from fovea.rag.trace import Stage, Trace
 from fovea.rag.types import Chunk, Document
@@ -38,7 +39,7 @@ class Read:
 
 @dataclass
 class Work:
-    """`read` and `encode` by the settings of a pipeline, for a process beside `size - 1` others.
+    """`read` and `encode` by the settings of a pipeline.
 
     `cuts` says whether a file is cut into chunks where it is read. Where chunks are pooled or situated it is not:
     cutting shares its vectors with that, and they lie in the library.
@@ -47,13 +48,12 @@ class Work:
     spec: PipelineSpec
     loaders: list[Loader]
     cuts: bool
-    size: int
 
-    def begin(self) -> None:
-        """Take a share of the processors, before anything heavy is loaded."""
-        engines.share_cores(self.size)
+    def begin(self, cores: int) -> None:
+        """Take so many processors, before anything heavy is loaded."""
+        engines.limit_cores(cores)
         for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
-            os.environ.setdefault(name, str(engines.cores()))
+            os.environ.setdefault(name, str(cores))
 
     def read(self, path: Path, name: str) -> Read:
         """The documents of a file whose source is called `name`, or why there are none."""
@@ -73,3 +73,12 @@ class Work:
         with stages.stage("encode"):
             vectors = self.spec.encoder.encode(texts)
         return vectors, stages.stages
+
+    def answer(self, verb: str, args: tuple[Any, ...]) -> tuple[Any, FoveaError | RuntimeError | None]:
+        """What comes of a task and what it raised, one of them None; errors of other libraries by their text."""
+        try:
+            return getattr(self, verb)(*args), None
+        except FoveaError as error:
+            return None, error
+        except Exception as error:
+            return None, RuntimeError(f"{type(error).__name__}: {error}")
