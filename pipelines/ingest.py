@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +20,7 @@ from fovea.pipelines import recipes
 from fovea.pipelines.added import checked, each
 from fovea.pipelines.ingest_report import IngestReport
 from fovea.pipelines.loaders.select import Selection, loader_for
+from fovea.pipelines.loading import loaded, reason
 from fovea.pipelines.making import Maker
 from fovea.pipelines.situated import label
 from fovea.pipelines.sources.gone import gone, kept_back, lost, not_there, suspicious, there
@@ -25,6 +28,10 @@ from fovea.pipelines.sources.known import Known
 from fovea.pipelines.sources.own import Own
 from fovea.pipelines.sources.places import Places, whole
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
+from fovea.pipelines.workers.files import Unread, begun, received
+from fovea.pipelines.workers.local import Workers
+from fovea.pipelines.workers.spread import SpreadEncoder
+from fovea.pipelines.workers.work import Read
 from fovea.rag import progress, trace
 from fovea.rag.errors import DocumentError, FoveaError
 from fovea.rag.loader import Loader
@@ -61,12 +68,21 @@ class _Item:
 class Ingest:
     """One run over one library."""
 
-    def __init__(self, spec: PipelineSpec, loaders: Sequence[Loader], library: Library, base: Path) -> None:
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        loaders: Sequence[Loader],
+        library: Library,
+        base: Path,
+        workers: Workers | None = None,
+    ) -> None:
         self.spec, self.loaders, self.library = spec, loaders, library
         self.report = IngestReport()
         self.places = Places(base)
         self.group_chunks = GROUP_CHUNKS
-        self.maker = Maker(spec, library, self.report, SLICE_CHUNKS)
+        self.workers = workers
+        encoder = SpreadEncoder.over(spec.encoder, workers) if workers else None
+        self.maker = Maker(spec, library, self.report, SLICE_CHUNKS, encoder)
         self.kept: dict[Path, str] = {}
         """Folders whose vanished sources stay, since they may come back, with the reason."""
         self._noted: set[str] = set()
@@ -173,8 +189,8 @@ class Ingest:
     def _take(self, files: Iterator[Path]) -> None:
         group: list[_Item] = []
         with progress.bar("ingest files") as bar:
-            for path in files:
-                if (item := self._prepare(path)) is not None:
+            for path, reading in begun(files, self._to_read, self.workers):
+                if (item := self._prepare(path, reading)) is not None:
                     group.append(item)
                 if sum(i.chunks for i in group) >= self.group_chunks:
                     self._commit(group)
@@ -183,8 +199,8 @@ class Ingest:
             self._commit(group)
         self.maker.alarm()
 
-    def _prepare(self, path: Path) -> _Item | None:
-        """Load and segment one file, or None if it is unchanged or cannot be read."""
+    def _prepare(self, path: Path, reading: Future[Read] | None = None) -> _Item | None:
+        """Load and segment one file, or wait for the worker that does; None if it is unchanged or cannot be read."""
         name, others = self.known.called(path)
         old, was = self.library.source(name), ""
         row = replace(A_FILE, name=name)
@@ -200,22 +216,22 @@ class Ingest:
             if old is None:
                 was = next(iter(others), None) or self.known.moved(name, row.digest) or ""
             item = _Item(row, old is None, [], was)
-            item.documents += self._documents(path, name, loader, item.said)
+            if reading is None:
+                item.documents += self._documents(path, name, loader, item.said)
+            else:
+                item.documents += received(reading, self.maker.cut, item.said, self.report.trace)
             if self._stamp(path, name, loader).digest != row.digest:
                 raise DocumentError("the file changed while it was read", fix="run the same command again")
             self._remove([n for n in others if n != was])
             return item
-        except FoveaError as error:
-            reason = _named(error, path, name)
-        except OSError as error:
-            reason = f"{name}: cannot be read: {error.strerror or error}"
-        except Exception as error:  # A parser may raise anything; the file gets the blame, the others go on.
-            trace.log.debug("%s", name, exc_info=True)
-            reason = f"{name}: {type(error).__name__}: {error}"
+        except Unread as error:
+            why = str(error)
+        except Exception as error:
+            why = reason(error, path, name)
         if was and (before := self.library.source(was)) and not before.chunks:
             self.library.remove([was])
-        self.library.fail(row, reason)
-        self.report.failed[name] = reason
+        self.library.fail(row, why)
+        self.report.failed[name] = why
         return None
 
     def _stamp(self, path: Path, name: str, loader: Loader) -> SourceRow:
@@ -236,18 +252,23 @@ class Ingest:
         self, path: Path, name: str, loader: Loader, said: dict[str, str]
     ) -> Iterator[tuple[Document, list[Chunk]]]:
         """The documents of a file with their chunks; what is said of chunks is put into `said`."""
-        stages = self.report.trace
-        with stages.stage("load") as load:
-            documents = loader.load(path)
-        while True:
-            with stages.stage("load"):
-                document = next(documents, None)
-            if document is None:
-                return
-            tail = document.id.removeprefix(path.as_posix())
-            document = replace(document, id=name + tail, source=name)
-            load.count(documents=1, characters=len(document.text))
+        for document in loaded(path, name, loader, self.report.trace):
             yield document, self.maker.cut(document, said)
+
+    def _to_read(self, path: Path) -> str:
+        """What a file is called that is new or has changed. Empty for one that is unchanged or cannot be read:
+        `_prepare` will see that again, and say it.
+        """
+        with suppress(FoveaError, OSError):
+            loader = loader_for(path, self.loaders)
+            loader.check(path)
+            name, _ = self.known.called(path)
+            old = self.library.source(name)
+            if not old or old.status != "ok":
+                return name
+            row = self._stamp(path, name, loader)
+            return "" if (old.digest, old.recipe) == (row.digest, row.recipe) else name
+        return ""
 
     def _commit(self, group: list[_Item]) -> None:
         self.maker.encode([text for item in group for cut in item.documents for text in with_headers(*cut)])
@@ -302,12 +323,3 @@ class Ingest:
                 self._remove(vanished)
         asked |= set(self.report.removed)
         self.report.gone = [name for name in known.real if name not in asked and lost(self.places.path(name))]
-
-
-def _named(error: FoveaError, path: Path, name: str) -> str:
-    """What is wrong with a file, under the name by which people know it."""
-    if path.as_posix() in error.where:
-        error.where = error.where.replace(path.as_posix(), name)
-    else:
-        error.at(name)
-    return str(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fovea.pipelines.ingest_report import IngestReport
 from fovea.pipelines.spec.pipeline_spec import PipelineSpec
 from fovea.rag import progress, trace
+from fovea.rag.encoder import Encoder
 from fovea.rag.remember import RememberingEncoder
 from fovea.rag.situator import ALARM, alikeness
 from fovea.rag.tables import headers
@@ -20,34 +21,33 @@ if TYPE_CHECKING:
 
 
 class Maker:
-    """Segments, situates, pools and encodes for one run. `slice_chunks` texts are encoded between two commits."""
+    """Segments, situates, pools and encodes for one run. `slice_chunks` texts are encoded between two commits;
+    `encoder` gives the vectors of the pipeline's own.
+    """
 
-    def __init__(self, spec: PipelineSpec, library: Library, report: IngestReport, slice_chunks: int) -> None:
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        library: Library,
+        report: IngestReport,
+        slice_chunks: int,
+        encoder: Encoder | None = None,
+    ) -> None:
         self.spec, self.library, self.report, self.slice = spec, library, report, slice_chunks
-        self.encoder = spec.encoder
+        self.encoder = encoder or spec.encoder
         self.situated = spec.situate.fingerprint if spec.situate and spec.situate.form != "none" else ""
         self.pooled = spec.pool.fingerprint if self.situated or not spec.pool.by_text else ""
         self.rises: list[float] = []
         """How much more alike situating has made the chunks of each document."""
         if self.pooled:  # Segmenter, pooler and situator share one reading, which lasts: a kill costs one slice.
             memory = _LibraryMemory(library, spec.encoder.fingerprint, report)
-            self.encoder = RememberingEncoder.of(spec.encoder, memory, slice_chunks)
+            self.encoder = RememberingEncoder.of(self.encoder, memory, slice_chunks)
 
     def cut(self, document: Document, said: dict[str, str]) -> list[Chunk]:
-        """The chunks of a document, with their vectors where these need the whole of it; what a chunk
-        is found by beside its own words (the header above its rows, and its place) is put into `said`.
+        """The chunks of a document, with their vectors where these need the whole of it; what a chunk is found by
+        beside its own words is put into `said`.
         """
-        stages = self.report.trace
-        with stages.stage("segment") as cut:
-            chunks = segment(document, self.spec.segment, self.encoder)
-            cut.count(chunks=len(chunks))
-        heard = headers(document, chunks)  # Whatever situates them: rows are found by the names of their columns.
-        if self.spec.situate and self.spec.situate.lexical:
-            with stages.stage("situate") as stage:
-                places = self.spec.situate.texts(document, chunks)
-                heard = [" ".join(filter(None, both)) for both in zip(places, heard, strict=True)]
-                stage.count(chunks=len(chunks), said=sum(map(bool, places)))
-        said.update((c.id, text) for c, text in zip(chunks, heard) if text)
+        chunks = cut(document, self.spec, self.encoder, said, self.report.trace)
         if self.pooled:
             self._pool(document, chunks)
         return chunks
@@ -82,18 +82,37 @@ class Maker:
         """Encode what has no vector yet, unless the vectors of chunks were pooled."""
         if self.pooled:
             return
-        encoder = self.spec.encoder
-        keyed = {vector_key(text, encoder.fingerprint): text for text in texts}
+        keyed = {vector_key(text, self.encoder.fingerprint): text for text in texts}
         missing = [(key, keyed[key]) for key in self.library.missing(list(keyed))]
         missing.sort(key=lambda pair: (len(pair[1]), pair[0]))
         self.report.encoded += len(missing)
         self.report.reused += len(texts) - len(missing)
+        parts = [missing[at : at + self.slice] for at in range(0, len(missing), self.slice)]
         with self.report.trace.stage("encode") as stage, progress.bar("encode chunks", len(missing)) as bar:
             stage.count(texts=len(missing), reused=len(texts) - len(missing))
-            for at in range(0, len(missing), self.slice):
-                keys, slice_ = zip(*missing[at : at + self.slice])
-                self.library.add_vectors(keys, encoder.encode(slice_))
-                bar.advance(len(slice_))
+            found = self.encoder.encode_each([text for _, text in part] for part in parts)
+            for part, vectors in zip(parts, found):
+                self.library.add_vectors([key for key, _ in part], vectors)
+                bar.advance(len(part))
+
+
+def cut(
+    document: Document, spec: PipelineSpec, encoder: Encoder, said: dict[str, str], stages: trace.Trace
+) -> list[Chunk]:
+    """The chunks of a document; what a chunk is found by beside its own words (the header above its rows, and its
+    place) is put into `said`.
+    """
+    with stages.stage("segment") as segmenting:
+        chunks = segment(document, spec.segment, encoder)
+        segmenting.count(chunks=len(chunks))
+    heard = headers(document, chunks)  # Whatever situates them: rows are found by the names of their columns.
+    if spec.situate and spec.situate.lexical:
+        with stages.stage("situate") as stage:
+            places = spec.situate.texts(document, chunks)
+            heard = [" ".join(filter(None, both)) for both in zip(places, heard, strict=True)]
+            stage.count(chunks=len(chunks), said=sum(map(bool, places)))
+    said.update((c.id, text) for c, text in zip(chunks, heard) if text)
+    return chunks
 
 
 class _LibraryMemory:

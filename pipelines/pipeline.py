@@ -30,6 +30,7 @@ from fovea.pipelines.spec import yaml_source
 from fovea.pipelines.spec.lacks import refuse_before_reading
 from fovea.pipelines.watching.round import Round
 from fovea.pipelines.watching.watch import Watched, watch
+from fovea.pipelines.workers.begin import working
 from fovea.rag.errors import DocumentError
 from fovea.rag.types import Document
 from fovea.retrievers.library.library import Library, SourceRow
@@ -56,7 +57,12 @@ class Pipeline(Questions):
     # Documents in
 
     def ingest(
-        self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False, forget: bool = False
+        self,
+        paths: Iterable[str | Path] | str | Path,
+        *,
+        rebuild: bool = False,
+        forget: bool = False,
+        workers: int | str = 1,
     ) -> IngestReport:
         """Bring the store in step with files, folders and globs. Unchanged files cost a hash, changed ones are
         replaced, moved ones renamed, ones gone from a folder are removed; a file that cannot be read is reported and
@@ -66,11 +72,23 @@ class Pipeline(Questions):
         `rebuild` throws the store away first: for another encoder. `forget` also removes the sources of folders that
         are gone or stand empty, or have lost most of their files: without it these stay, and DocumentError is raised
         when the rest is done. Raises LockedError while another process writes.
+
+        `workers` processes read and encode side by side, and this one writes: the store is the one that a single
+        process makes, bit for bit where an encoder's vectors do not hang on its threads. Each loads the model; one that
+        dies is begun again, and a file that it died of twice is a failure. They are started as `multiprocessing` does:
+        a script that asks for them keeps what it does under `if __name__ == "__main__":`. `ray`, or `ray:N`, has them
+        on the machines of a Ray cluster, which must see the files under the same paths. Raises ConfigError for a
+        pipeline with an object in it that cannot be sent to another process.
         """
         paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
         if "" in paths:
             raise DocumentError("a path is empty", where="ingest", fix="name a file or a folder, such as .")
-        return self._write(lambda run: run.run(paths, forget=forget), rebuild=rebuild)
+        with working(workers, self.spec, self.loaders) as at_work:
+            run = self._ran(
+                partial(Ingest, workers=at_work), lambda run: run.run(paths, forget=forget), rebuild=rebuild
+            )
+        run.refuse()
+        return run.report
 
     async def aingest(self, paths: Iterable[str | Path] | str | Path, *, rebuild: bool = False) -> IngestReport:
         """Like `ingest`, without blocking the event loop."""
@@ -133,12 +151,12 @@ class Pipeline(Questions):
             settle=settle, poll=poll, forget=forget, stop=stop or Event(),
         )  # fmt: skip
 
-    def _write(self, work: Callable[[Ingest], IngestReport], *, rebuild: bool = False) -> IngestReport:
-        run = self._ran(Ingest, work, rebuild=rebuild)
+    def _write(self, work: Callable[[Ingest], IngestReport]) -> IngestReport:
+        run = self._ran(Ingest, work)
         run.refuse()
         return run.report
 
-    def _ran(self, kind: type[Run], work: Callable[[Run], IngestReport], *, rebuild: bool = False) -> Run:
+    def _ran(self, kind: Callable[..., Run], work: Callable[[Run], IngestReport], *, rebuild: bool = False) -> Run:
         refuse_before_reading(self.source, self.spec)
         with self._writing(rebuild=rebuild) as library:
             run = kind(self.spec, self.loaders, library, self.base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from fovea.rag.component import Component
@@ -66,6 +66,12 @@ class Encoder(Component, kind="encoder"):
         A text longer than `window` is never cut in silence: it is encoded in windows whose mean is taken, and counted
         as a warning of the running trace.
         """
+
+    def encode_each(self, parts: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
+        """The vectors of each part of many documents' texts, `(texts, dim)`, in order. Each is asked for when the one
+        before is taken; an encoder with helpers may make several at once.
+        """
+        return (self.encode(part) for part in parts)
 
     def token_states(self, texts: Sequence[str], role: Role = "document") -> list[TokenStates]:
         """What `encode` gives and the states it is made of, by one run of the model.

@@ -131,8 +131,21 @@ def no_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+_most_cores: int | None = None
+
+
+def limit_cores(most: int) -> None:
+    """Let this process use no more processors than that: others beside it have theirs."""
+    global _most_cores
+    _most_cores = most
+
+
 def cores() -> int:
     """How many processors this process may use; hyper-threads of one core count once where the system tells."""
+    return min(_most_cores or _all_cores(), _all_cores())
+
+
+def _all_cores() -> int:
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     siblings = set()
     for cpu in allowed:

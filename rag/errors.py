@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fovea.rag.printable import printable
 
@@ -58,6 +58,9 @@ class ConfigErrors(ConfigError):
         self.errors = tuple(errors)
         super().__init__("\n".join(map(str, self.errors)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)
+
     def __str__(self) -> str:
         return "\n".join(map(str, self.errors))
 
@@ -69,6 +72,9 @@ class FoveaErrors(FoveaError):
         self.errors = tuple(errors)
         self.exit_code = max((error.exit_code for error in self.errors), default=1)
         super().__init__("\n".join(map(str, self.errors)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)
 
 
 class DocumentError(FoveaError):

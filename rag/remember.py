@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from fovea.rag.encoder import Encoder, Role, Tokenizer, TokenStates
+from fovea.rag.encoder import Encoder, Role
+from fovea.rag.wrapped import WrappedEncoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,13 +39,12 @@ class Kept(dict[str, "np.ndarray"]):
         self.update(zip(texts, vectors))
 
 
-class RememberingEncoder(Encoder):
+class RememberingEncoder(WrappedEncoder):
     """Gives just the vectors of the encoder behind it; documents are remembered, questions pass through.
 
     It has no name, since YAML has no use for it: `RememberingEncoder.of(encoder, memory)` makes one.
     """
 
-    behind: Encoder
     memory: Memory
     slice: int = 128
     """Texts encoded between two `put`s: what an interruption can cost."""
@@ -54,31 +54,6 @@ class RememberingEncoder(Encoder):
         """`encoder` with a memory, by default one that lasts as long as the result."""
         return cls.model_construct(behind=encoder, memory=Kept() if memory is None else memory, slice=slice)
 
-    @property
-    def dim(self) -> int:
-        """Length of a vector."""
-        return self.behind.dim
-
-    @property
-    def window(self) -> int | None:
-        """How many tokens of a text the model can read."""
-        return self.behind.window
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own."""
-        return self.behind.tokenizer
-
-    @property
-    def space(self) -> str:
-        """That of the encoder behind."""
-        return self.behind.space
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the encoder behind."""
-        return self.behind.fingerprint
-
     def encode(self, texts: Sequence[str], role: Role = "document") -> np.ndarray:
         """Float32 `(texts, dim)`; only what the memory lacks is encoded, each text once, like lengths together."""
         import numpy as np
@@ -87,15 +62,10 @@ class RememberingEncoder(Encoder):
             return self.behind.encode(texts, role)
         found = dict(self.memory.get(list(dict.fromkeys(texts))))
         missing = sorted((t for t in dict.fromkeys(texts) if t not in found), key=len)
-        for at in range(0, len(missing), self.slice):
-            part = missing[at : at + self.slice]
-            vectors = self.behind.encode(part)
+        parts = [missing[at : at + self.slice] for at in range(0, len(missing), self.slice)]
+        for part, vectors in zip(parts, self.behind.encode_each(parts)):
             self.memory.put(part, vectors)
             found.update(zip(part, vectors))
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         return np.stack([found[text] for text in texts])
-
-    def token_states(self, texts: Sequence[str], role: Role = "document") -> list[TokenStates]:
-        """Those of the encoder behind, which are not remembered."""
-        return self.behind.token_states(texts, role)

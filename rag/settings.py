@@ -50,6 +50,11 @@ class Settings(Written):
         }
         return {"use": self.name, **fields}
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """The settings alone: a copy for another process loads there what it needs."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {key: state["__dict__"][key] for key in type(self).model_fields}}
+
     @property
     def fingerprint(self) -> str:
         """A hash of everything that decides this component's results: its kind, name, version and settings."""

@@ -111,6 +111,18 @@ class Trace:
             current.ended = time.time_ns()
             _current.reset(token)
 
+    def add(self, stages: Iterable[Stage]) -> None:
+        """What another process did for this run, its warnings in the log too. Its seconds are its own: those of several
+        processes add up to more than has passed.
+        """
+        for other in stages:
+            with self.stage(other.name) as mine:
+                mine.count(**other.counts)
+                mine.note(**other.notes)
+                for message, times in other.warnings.items():
+                    warn(message, times)
+            mine.seconds += other.seconds
+
     @property
     def seconds(self) -> float:
         """Seconds over all stages; nested stages count in both."""

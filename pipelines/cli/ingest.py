@@ -23,6 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="remove the sources of PATHs that are gone, empty or nearly so",
     )
+    parser.add_argument(
+        "--workers", default="1", metavar="N", help="processes that read and encode (1), or ray, or ray:N"
+    )
     add_report_options(parser)
 
 
@@ -38,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from fovea.rag import progress
 
     with Pipeline.from_yaml(args.pipeline) as pipeline, progress.shown(not args.quiet):
-        report = pipeline.ingest(args.paths, rebuild=args.rebuild, forget=args.forget)
+        report = pipeline.ingest(args.paths, rebuild=args.rebuild, forget=args.forget, workers=args.workers)
     return show(report, args)
 
 

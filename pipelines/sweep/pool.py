@@ -6,9 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from fovea.pipelines.ray_cluster import join
 from fovea.pipelines.sweep.trial import Done, Job, Task
 from fovea.pipelines.sweep.worker import Worker
-from fovea.rag.errors import require
 
 
 class Pool(Protocol):
@@ -59,10 +59,7 @@ class RayPool:
     """
 
     def __init__(self, task: Task, size: int | None, memory_mb: int | None) -> None:
-        ray: Any = require("ray", extra="ray", needed_by="fovea sweep --workers ray")
-        self._ray, self._ours = ray, not ray.is_initialized()
-        if self._ours:
-            ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+        self._ray, self._ours = ray, _ = join("fovea sweep --workers ray")
         self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
         remote = ray.remote(num_cpus=1)(Worker)
         self._actors = [remote.remote(task, memory_mb) for _ in range(self.size)]

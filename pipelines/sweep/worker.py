@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import re
-import signal
-import threading
 import time
 from collections import Counter
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from fovea.pipelines.child import LOOK, Child, death
 from fovea.pipelines.sweep.trial import Done, Job, Task, Trials, Unfit
 from fovea.rag.errors import FoveaError, require
 from fovea.rag.trace import log
-
-LOOK = 0.1
-"""Seconds between two looks at a process that is working."""
-
 
 _TIMES = re.compile(r" \((\d+) times\)$")
 
@@ -51,13 +45,12 @@ class Worker:
         self.task, self.memory_mb = task, memory_mb
         if memory_mb is not None:
             resident_mb(os.getpid())  # says now, and not in the middle of a trial, what is not installed
-        self._process: BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._child = Child(_serve, task)
 
     def run(self, job: Job, seconds: float | None = None) -> Done:
         """What came of a job, in at most `seconds`; a reason where the process was stopped, or died."""
         began = time.perf_counter()
-        process, pipe = self._ready()
+        process, pipe = self._child.ready()
         try:
             pipe.send(job)
             while not pipe.poll(LOOK):
@@ -67,43 +60,22 @@ class Worker:
             return pipe.recv()
         except (EOFError, OSError):
             code = self.kill()
-            return Done(job.trial, seconds=time.perf_counter() - began, failed=_death(code))
+            return Done(job.trial, seconds=time.perf_counter() - began, failed=death(code))
 
     def _trouble(self, process: BaseProcess, spent: float, seconds: float | None) -> str:
         if seconds is not None and spent > seconds:
             return f"stopped: over the limit of {seconds:g} seconds"
         if self.memory_mb is not None and (used := resident_mb(process.pid)) > self.memory_mb:
             return f"stopped: {used:,.0f} MB of memory, over the limit of {self.memory_mb:,}"
-        return "" if process.is_alive() else _death(process.exitcode)
-
-    def _ready(self) -> tuple[BaseProcess, Connection]:
-        if self._process is None or self._pipe is None or not self._process.is_alive():
-            self.kill()
-            context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(self.task, theirs), daemon=True)
-            self._process.start()
-            theirs.close()
-        return self._process, self._pipe
+        return "" if process.is_alive() else death(process.exitcode)
 
     def kill(self) -> int | None:
         """End the process, whatever it does; returns its exit code."""
-        code = None
-        if self._process is not None:
-            self._process.join(LOOK)
-            code = self._process.exitcode
-            self._process.kill()
-            self._process.join()
-        if self._pipe is not None:
-            self._pipe.close()
-        self._process = self._pipe = None
-        return code
+        return self._child.kill()
 
 
 def _serve(task: Task, pipe: Connection) -> None:
-    """The process: job after job, until the pipe or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """The process: job after job, until the pipe is gone."""
     log.addHandler(warnings := Warnings())
     log.propagate = False
     trials: Trials | None = None
@@ -125,20 +97,6 @@ def _serve(task: Task, pipe: Connection) -> None:
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, (FoveaError, Unfit)) else f"{type(error).__name__}: {error}"
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-def _death(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"the process was killed by {name}" + (": out of memory?" if name == "SIGKILL" else "")
-    return f"the process died with exit code {code}"
 
 
 def resident_mb(pid: int | None) -> float:
