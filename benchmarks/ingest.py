@@ -6,7 +6,7 @@ Both read the same text files, cut them to at most 200 tokens of all-MiniLM-L6-v
 store that can be searched: Fovea's embedded store (durable) and LangChain's recursive splitter, its Hugging Face style
 embeddings over sentence-transformers with its defaults, and its in-memory vector store (which writes nothing to disk).
 Rounds alternate; the median is reported. Model loading is outside the clock for both, but for `--workers`: so many
-processes start and load within it. `--static` is a table that `fovea train encoder static` distilled from the same model.
+processes start and load within it. `--static` is a table that `fovea train encoder static` made of the same model.
 """
 
 from __future__ import annotations
