@@ -51,12 +51,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _component(args: argparse.Namespace) -> int:
     from fovea.pipelines.bench.segmentation_methods import chosen_encoder
+    from fovea.pipelines.training.place import place
     from fovea.rag import progress
     from fovea.rag.component import fingerprint
     from fovea.rag.errors import ConfigError
     from fovea.rag.training import card
 
-    kind, out = import_module(f"fovea.pipelines.training.{args.what}"), Path(args.out)
+    kind = import_module(f"fovea.pipelines.training.{args.what}")
     if not args.data or args.model:
         what = "--model is for heads and gates" if args.model else f"there is nothing to learn a {args.what} from"
         raise ConfigError(what, where="--model" if args.model else "--data", fix="--data PATH")
@@ -65,7 +66,7 @@ def _component(args: argparse.Namespace) -> int:
     asked: dict[str, Any] = {
         "seed": args.seed,
         "data": fingerprint([*digests.values()]),
-        "cache": Path(args.cache or out),
+        "cache": Path(args.cache or args.out),
     }
     if args.keep is not None and not args.influence:
         raise ConfigError(
@@ -77,7 +78,7 @@ def _component(args: argparse.Namespace) -> int:
             raise ConfigError("--influence is for retrievers, and --keep is above 0 and at most 1", where="--influence")
         asked["influence"] = (args.influence, keep)
         asked["data"] = fingerprint([*digests.values(), args.influence, keep])
-    sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
+    out, sitting = place(args.out), {"restart": args.restart, "max_seconds": args.max_seconds}
     with progress.shown(not args.quiet):
         found, counts = kind.trained(recipe, args.data, encoder, out, **asked, **sitting)
     data = card.Data({Path(path).name: digest for path, digest in digests.items()}, counts, args.licence)
@@ -90,6 +91,7 @@ def _component(args: argparse.Namespace) -> int:
 
 
 def _of_model(args: argparse.Namespace) -> int:
+    from fovea.pipelines.training.place import place
     from fovea.rag import progress
     from fovea.rag.errors import ConfigError
     from fovea.rag.training import card
@@ -101,8 +103,8 @@ def _of_model(args: argparse.Namespace) -> int:
     for option in ("influence", "cache", "encoder", "keep"):
         if getattr(args, option) is not None and (args.what, option) != ("gates", "cache"):
             raise ConfigError(f"{args.what} are learned without it", where=f"--{option}", fix=f"leave out --{option}")
-    recipe, out = recipe_of(kind.recipe_class(args.method), args.set), Path(args.out)
-    sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
+    recipe = recipe_of(kind.recipe_class(args.method), args.set)
+    out, sitting = place(args.out), {"restart": args.restart, "max_seconds": args.max_seconds}
     cache = Path(args.cache) if args.cache else None
     with progress.shown(not args.quiet):
         found = kind.trained(kind.Learning(recipe, args.model, args.data, out, args.seed, sitting, cache))
