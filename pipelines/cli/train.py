@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fovea.pipelines.cli.warned import add_quiet
+from fovea.rag.printable import counted
 from fovea.rag.training.recipe import Recipe
 
 R = TypeVar("R", bound=Recipe)
@@ -86,7 +87,8 @@ def _component(args: argparse.Namespace) -> int:
     card.write(out / "README.md", found, data, command=command, heading=kind.HEADING)
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
     print(*kind.lines(found), sep="\n")
-    print(f"{out / getattr(kind, 'FILE', 'weights.safetensors')}: {found.steps} steps, ended by {found.ended}{more}")
+    file = out / getattr(kind, "FILE", "weights.safetensors")
+    print(f"{file}: {counted(found.steps, 'steps')}, ended by {found.ended}{more}")
     return 0
 
 
@@ -109,14 +111,14 @@ def _of_model(args: argparse.Namespace) -> int:
     with progress.shown(not args.quiet):
         found = kind.trained(kind.Learning(recipe, args.model, args.data, out, args.seed, sitting, cache))
     if isinstance(found, int):
-        print(f"{found} texts are profiled; the same command goes on from there")
+        print(f"profiled: {counted(found, 'texts')}; the same command goes on from there")
         return 0
     digests = {Path(path).name: card.digest_of(Path(path)) for path in args.data}
     data = card.Data(digests or {"made-up prose": "none: it is drawn"}, [], args.licence)
     card.write(out / "README.md", found, data, command=shlex.join(["fovea", *sys.argv[1:]]), heading=kind.HEADING)
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
     print(*kind.lines(found), sep="\n")
-    print(f"{out / kind.FILES[args.method]}: {found.steps} steps, ended by {found.ended}{more}")
+    print(f"{out / kind.FILES[args.method]}: {counted(found.steps, 'steps')}, ended by {found.ended}{more}")
     return 0
 
 

@@ -195,7 +195,7 @@ def test_a_table_is_distilled_from_the_encoder_at_hand(teacher, text, learned):
 
 def test_a_training_that_was_stopped_ends_in_the_same_table(teacher, text, learned, tmp_path, capsys):
     learn(teacher, text, tmp_path, "--max-seconds", "0")
-    assert f"{tmp_path / 'model.safetensors'}: 1 steps, ended by seconds" in capsys.readouterr().out
+    assert f"{tmp_path / 'model.safetensors'}: 1 step, ended by seconds" in capsys.readouterr().out
     learn(teacher, text, tmp_path)
     wanted, found = (load_file(folder / "model.safetensors") for folder in (learned, tmp_path))
     np.testing.assert_array_equal(found["embedding.weight"], wanted["embedding.weight"])
