@@ -14,12 +14,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+
+from pydantic import Field
 
 from fovea.rag.component import Component
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+MOST = 4096
+Some = Annotated[int, Field(ge=1, le=MOST)]
+"""A setting with which weights or memory grow."""
+Few = Annotated[int, Field(ge=1, le=256)]
+"""One with whose square they do, or that multiplies a matrix."""
 
 
 class State(NamedTuple):

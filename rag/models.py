@@ -73,7 +73,14 @@ def locate(model: str, *, offline: bool = False, organisation: str = "sentence-t
 
 
 def find(model: str, *, organisation: str = "sentence-transformers") -> ModelFiles | None:
-    """The files of `model` if they are on this machine, else None; raises ModelError only for files that are broken."""
+    """The files of `model` if they are on this machine, else None; raises ModelError only for broken files, and
+    for what no file system takes for a name.
+    """
+    said = model.encode("utf-8", "surrogatepass")
+    if b"\0" in said or len(said) > PATH or max(map(len, said.split(b"/"))) > NAME:
+        raise ModelError(
+            f"no model and no folder is called {model[:40]!r}", fix="give a folder, or a hub name ORG/NAME"
+        )
     path = Path(model).expanduser()
     if path.is_dir():
         return _complete(ModelFiles(model, path.resolve(), "folder"))
@@ -108,6 +115,8 @@ def fetched_to(packaged: Packaged) -> Path:
     return cache_dir() / "models" / f"{packaged.name}-{packaged.sha256[:8]}"
 
 
+NAME, PATH = 255, 4095
+"""Bytes of a name and of a path of Linux, at most."""
 SUMS = "SHA256SUMS"
 """The hashes of a fetched model's files, as sha256sum writes and checks them."""
 

@@ -77,7 +77,8 @@ class Recipe:
         """The settings of the whole model; sentence-transformers reads none where no modules are listed."""
         listed = (self.path / "modules.json").exists()
         found = _json(self.path / "config_sentence_transformers.json", {}) if listed else {}
-        if not isinstance(found, dict) or not isinstance(found.get("prompts") or {}, dict):
+        told = found.get("prompts") or {} if isinstance(found, dict) else None
+        if not isinstance(told, dict) or not all(isinstance(prompt, str | None) for prompt in told.values()):
             raise ModelError(
                 f"{self.path / 'config_sentence_transformers.json'} is not what sentence-transformers saves"
             )
@@ -106,7 +107,7 @@ class Recipe:
     def truncate_dim(self) -> int | None:
         """How many of a vector's numbers the model keeps by its own settings; None for all."""
         kept = self.saved.get("truncate_dim")
-        if kept is not None and (not isinstance(kept, int) or kept < 1):
+        if kept is not None and (type(kept) is not int or kept < 1):
             raise ModelError(f"{self.path / 'config_sentence_transformers.json'}: truncate_dim is {kept!r}")
         return kept
 

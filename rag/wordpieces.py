@@ -99,10 +99,10 @@ class ModelTokenizer:
         """A hash of all that decides the tokens: weights trained on token ids work with tokenizers of one identity."""
         return fingerprint(json.loads(self._tokenizer.to_str()))
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """How many tokens there are, added ones among them."""
-        return int(self._tokenizer.get_vocab_size())
+        """How many ids there are, those of added tokens and those that no token has among them: the highest and one."""
+        return max(self._tokenizer.get_vocab().values(), default=-1) + 1
 
     @property
     def label(self) -> str:

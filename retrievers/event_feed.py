@@ -22,6 +22,8 @@ from fovea.retrievers.time.lexicon import lexicon
 from fovea.retrievers.time.parser import SPOKEN, Languages
 from fovea.retrievers.time.scan import scanner
 
+ONE = {"are": "is", "have": "has", "name": "names"}
+"""What a verb of many lines is of one."""
 _ENTITY = re.compile(r"(?<!\w)[^\W\d_a-zß-öø-ÿ][\w'’.-]*(?:\s+[^\W\d_a-zß-öø-ÿ][\w'’.-]*)*")
 """A run of capitalised words."""
 
@@ -73,11 +75,17 @@ def read_events(path: Path, *, text: str = "text", languages: Languages = SPOKEN
         trace.warn(f"{path.name}: lines left out because they {why}: {_ranges(lines)}", len(lines))
     if wrong and not found:
         raise DocumentError(
-            "the file holds no event: " + "; ".join(f"{len(n)} lines {why}" for why, n in wrong.items()),
+            "the file holds no event: " + "; ".join(_counted(len(lines), why) for why, lines in wrong.items()),
             where=str(path),
             fix=f'lines such as {{"{text}": "...", "start": "2020-06-15"}}',
         )
     return found
+
+
+def _counted(lines: int, why: str) -> str:
+    """`2 lines have no text` and `1 line has no text`."""
+    verb, rest = why.split(" ", 1)
+    return f"{lines:,} lines {why}" if lines != 1 else f"1 line {ONE[verb]} {rest}"
 
 
 def _event(line: str, field: str, source: str, languages: Languages) -> Event | str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fovea.rag.errors import require
+from fovea.rag.errors import ModelError, require
 from fovea.segmenters.convolution import Convolution, product, stack
 from fovea.segmenters.routing import opposition
 
@@ -62,10 +62,13 @@ class Reading:
     ) -> None:
         found = {key: np.asarray(value, np.float32) for key, value in arrays.items()}
 
-        self.embed, self.widen = found["embed.weight"], found["widen"]
-        self.outer, self.inner = _convolved(found, dilations) if mixer is None else _mixed(found, mixer)
-        self.outer_router = Router(found["outer_router.query"], found["outer_router.key"])
-        self.inner_router = Router(found["inner_router.query"], found["inner_router.key"])
+        try:
+            self.widen = found["widen"]
+            self.outer, self.inner = _convolved(found, dilations) if mixer is None else _mixed(found, mixer)
+            self.outer_router = Router(found["outer_router.query"], found["outer_router.key"])
+            self.inner_router = Router(found["inner_router.query"], found["inner_router.key"])
+        except KeyError as error:
+            raise ModelError(f"the weights of hnet_bytes hold no {error}", fix="train again, or reinstall") from None
         self.read = 0
 
     def next(self, data: np.ndarray) -> ByteChunks:

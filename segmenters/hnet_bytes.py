@@ -16,12 +16,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
+from fovea.rag.component import Component
+from fovea.rag.errors import FoveaError
 from fovea.rag.placed import NameOrPath
+from fovea.rag.requirements import Requirement, package
 from fovea.rag.segmenter import Cut, Segmenter
 from fovea.rag.types import Document
 from fovea.rag.weighted import Weighted
@@ -49,6 +53,13 @@ class HNetBytesSegmenter(Weighted, Segmenter, name="hnet_bytes"):
     def fit(self, encoder: Encoder) -> None:
         """The weights read bytes, so that any encoder fits. Raises ModelError where they cannot be had."""
         self.content()
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """Also torch, where the weights were trained with a mixer."""
+        yield from super().requirements(encoder)
+        with suppress(FoveaError):  # which is said already
+            if mixer := self.trained.about.get("mixer"):
+                yield package("torch", "models", f"hnet_bytes with the mixer {mixer['use']!r}")
 
     def phrases(self, text: str) -> np.ndarray:
         """How surely a phrase starts at each character: float32 `(len(text),)`, 0 where no chunk of bytes starts.

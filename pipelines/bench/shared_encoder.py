@@ -79,7 +79,8 @@ class FileMemory(Kept):
             if [row[1] for row in self._db.execute("PRAGMA table_info(vectors)")] != ["key", "vector"]:
                 raise sqlite3.DatabaseError("vectors.db is another program's")
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"cannot keep vectors here: {error}", where=str(folder), fix="another --cache") from None
+            why = getattr(error, "strerror", None) or error
+            raise StoreError(f"cannot keep vectors here: {why}", where=str(folder), fix="another --cache") from None
 
     def get(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:  # type: ignore[override]
         """The vectors there are, by text."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fovea.pipelines.cli.warned import add_quiet
+from fovea.rag.printable import counted
 from fovea.rag.training.recipe import Recipe
 
 R = TypeVar("R", bound=Recipe)
@@ -51,12 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _component(args: argparse.Namespace) -> int:
     from fovea.pipelines.bench.segmentation_methods import chosen_encoder
+    from fovea.pipelines.training.place import place
     from fovea.rag import progress
     from fovea.rag.component import fingerprint
     from fovea.rag.errors import ConfigError
     from fovea.rag.training import card
 
-    kind, out = import_module(f"fovea.pipelines.training.{args.what}"), Path(args.out)
+    kind = import_module(f"fovea.pipelines.training.{args.what}")
     if not args.data or args.model:
         what = "--model is for heads and gates" if args.model else f"there is nothing to learn a {args.what} from"
         raise ConfigError(what, where="--model" if args.model else "--data", fix="--data PATH")
@@ -65,7 +67,7 @@ def _component(args: argparse.Namespace) -> int:
     asked: dict[str, Any] = {
         "seed": args.seed,
         "data": fingerprint([*digests.values()]),
-        "cache": Path(args.cache or out),
+        "cache": Path(args.cache or args.out),
     }
     if args.keep is not None and not args.influence:
         raise ConfigError(
@@ -77,7 +79,7 @@ def _component(args: argparse.Namespace) -> int:
             raise ConfigError("--influence is for retrievers, and --keep is above 0 and at most 1", where="--influence")
         asked["influence"] = (args.influence, keep)
         asked["data"] = fingerprint([*digests.values(), args.influence, keep])
-    sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
+    out, sitting = place(args.out), {"restart": args.restart, "max_seconds": args.max_seconds}
     with progress.shown(not args.quiet):
         found, counts = kind.trained(recipe, args.data, encoder, out, **asked, **sitting)
     data = card.Data({Path(path).name: digest for path, digest in digests.items()}, counts, args.licence)
@@ -85,11 +87,13 @@ def _component(args: argparse.Namespace) -> int:
     card.write(out / "README.md", found, data, command=command, heading=kind.HEADING)
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
     print(*kind.lines(found), sep="\n")
-    print(f"{out / getattr(kind, 'FILE', 'weights.safetensors')}: {found.steps} steps, ended by {found.ended}{more}")
+    file = out / getattr(kind, "FILE", "weights.safetensors")
+    print(f"{file}: {counted(found.steps, 'steps')}, ended by {found.ended}{more}")
     return 0
 
 
 def _of_model(args: argparse.Namespace) -> int:
+    from fovea.pipelines.training.place import place
     from fovea.rag import progress
     from fovea.rag.errors import ConfigError
     from fovea.rag.training import card
@@ -101,20 +105,20 @@ def _of_model(args: argparse.Namespace) -> int:
     for option in ("influence", "cache", "encoder", "keep"):
         if getattr(args, option) is not None and (args.what, option) != ("gates", "cache"):
             raise ConfigError(f"{args.what} are learned without it", where=f"--{option}", fix=f"leave out --{option}")
-    recipe, out = recipe_of(kind.recipe_class(args.method), args.set), Path(args.out)
-    sitting = {"restart": args.restart, "max_seconds": args.max_seconds}
+    recipe = recipe_of(kind.recipe_class(args.method), args.set)
+    out, sitting = place(args.out), {"restart": args.restart, "max_seconds": args.max_seconds}
     cache = Path(args.cache) if args.cache else None
     with progress.shown(not args.quiet):
         found = kind.trained(kind.Learning(recipe, args.model, args.data, out, args.seed, sitting, cache))
     if isinstance(found, int):
-        print(f"{found} texts are profiled; the same command goes on from there")
+        print(f"profiled: {counted(found, 'texts')}; the same command goes on from there")
         return 0
     digests = {Path(path).name: card.digest_of(Path(path)) for path in args.data}
     data = card.Data(digests or {"made-up prose": "none: it is drawn"}, [], args.licence)
     card.write(out / "README.md", found, data, command=shlex.join(["fovea", *sys.argv[1:]]), heading=kind.HEADING)
     more = "; the same command goes on from there" if found.ended == "seconds" else ""
     print(*kind.lines(found), sep="\n")
-    print(f"{out / kind.FILES[args.method]}: {found.steps} steps, ended by {found.ended}{more}")
+    print(f"{out / kind.FILES[args.method]}: {counted(found.steps, 'steps')}, ended by {found.ended}{more}")
     return 0
 
 

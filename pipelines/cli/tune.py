@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     print(show(tuned.rows(questions.name), as_json=args.json))
     if not args.json:
         if tuned.skipped:
-            print(f"\n{tuned.skipped} questions were left out: nothing in the store is known to answer them")
+            asked = f"{tuned.skipped:,} questions were" if tuned.skipped > 1 else "1 question was"
+            print(f"\n{asked} left out: nothing in the store is known to answer what was asked")
         verdict = "better than" if tuned.better else "not better, beyond chance, than"
         print(f"\nOn questions left out of the fit, fitted weights are {verdict} {tuned.present}. To take them:\n")
         print(tuned.yaml)

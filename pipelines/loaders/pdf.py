@@ -61,7 +61,7 @@ class PdfLoader(FileLoader, name="pdf"):
         starts, text = join(whole_words(text for text, _ in pages))
         if not text.strip():
             raise DocumentError(
-                f"its {len(pages)} pages hold no text",
+                "its one page holds no text" if len(pages) == 1 else f"its {len(pages)} pages hold no text",
                 where=path.as_posix(),
                 fix="run OCR over it first (ocrmypdf in.pdf out.pdf), if its pages are pictures of text",
             )

@@ -19,6 +19,7 @@ from fovea.rag import registry, trace
 from fovea.rag.component import fingerprint
 from fovea.rag.encoder import Encoder, Role
 from fovea.rag.errors import ConfigError, ModelError, require
+from fovea.rag.printable import counted
 from fovea.rag.tokens import WordTokenizer
 from fovea.rag.windows import joined, text_windows
 from fovea.rag.wordpieces import readable
@@ -101,10 +102,14 @@ class LangChainEncoder(Encoder, name="langchain"):
                 else self.embeddings.embed_documents(list(texts))
             )
         except Exception as error:  # what lies behind it is a service of any kind
-            raise ModelError(f"{name} failed on {len(texts)} texts: {type(error).__name__}: {error}") from error
+            raise ModelError(
+                f"{name} failed on {counted(len(texts), 'texts')}: {type(error).__name__}: {error}"
+            ) from error
         vectors = np.asarray(found, dtype=np.float32)
         if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
-            raise ModelError(f"{name} gave {vectors.shape} for {len(texts)} texts, or numbers that are not finite")
+            raise ModelError(
+                f"{name} gave {vectors.shape} for {counted(len(texts), 'texts')}, or numbers that are not finite"
+            )
         return vectors
 
 

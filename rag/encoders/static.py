@@ -11,7 +11,7 @@ text is read whole, where model2vec cuts it and leaves out tokens that it does n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SLICE = 4096
 """Texts whose tokens are looked up together."""
+LARGEST = 1e9
+"""Of a row's numbers, and of a token's weight: the squares of their sums stay in float32."""
 
 
 class StaticEncoder(Encoder, name="static"):
@@ -132,15 +134,41 @@ class StaticEncoder(Encoder, name="static"):
             arrays = reader.load_file(path)
         except Exception as error:  # the library raises its own, OSError, and KeyError for types numpy lacks
             raise ModelError(f"{path} cannot be read: {error}", where="encoder") from None
-        name = next((name for name in ("embedding.weight", "embeddings") if name in arrays), None)
-        if name is None or arrays[name].ndim != 2:
-            raise ModelError(f"{path} holds no table of token vectors, but {', '.join(arrays)}", where="encoder")
-        rows = arrays[name].astype(np.float32)
-        if name == "embeddings":  # A row may serve many tokens, each with a weight of its own.
-            rows = rows[arrays["mapping"]] if "mapping" in arrays else rows
-            rows = rows * arrays["weights"].astype(np.float32)[:, None] if "weights" in arrays else rows
+        rows = _table(arrays, path)
         if len(rows) < (wanted := self.tokenizer.size):
             raise ModelError(f"{path} has {len(rows):,} rows for {wanted:,} tokens", where="encoder")
-        if not np.isfinite(rows).all():
-            raise ModelError(f"{path} holds numbers that are not finite", where="encoder")
         return np.ascontiguousarray(rows[:, : self._recipe.truncate_dim])
+
+
+def _table(arrays: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
+    """A row a token id, float32; raises ModelError for arrays that give none."""
+
+    name = next((name for name in ("embedding.weight", "embeddings") if name in arrays), "")
+    if not name or arrays[name].ndim != 2 or not arrays[name].shape[1] or arrays[name].dtype.kind not in "fiu":
+        told = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items()) or "nothing"
+        raise ModelError(f"{path} holds no table of token vectors, but {told}", where="encoder")
+    rows = _finite(arrays[name], path)
+    if name == "embeddings":  # A row may serve many tokens, each with a weight of its own.
+        if (places := arrays.get("mapping")) is not None:
+            known = (
+                places.ndim == 1 and places.dtype.kind in "iu" and (places < len(rows)).all() and (places >= 0).all()
+            )
+            if not known:
+                what = f"{path}: `mapping` does not give each token one of the {len(rows):,} rows"
+                raise ModelError(what, where="encoder")
+            rows = rows[places]
+        if (weights := arrays.get("weights")) is not None:
+            if weights.shape != (len(rows),):
+                what = f"{path}: `weights` are {weights.shape}, not a number for each of {len(rows):,} tokens"
+                raise ModelError(what, where="encoder")
+            rows = rows * _finite(weights, path)[:, None]
+    return rows
+
+
+def _finite(array: np.ndarray, path: Path) -> np.ndarray:
+    """As float32; raises ModelError for numbers so large that their sums are none, and for what is none."""
+    import numpy as np
+
+    if array.dtype.kind not in "fiu" or not float(np.abs(array).max(initial=0)) < LARGEST:
+        raise ModelError(f"{path} holds numbers that are not finite, or as large as {LARGEST:g}", where="encoder")
+    return array.astype(np.float32)

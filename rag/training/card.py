@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fovea.rag.training.train import Result
 
 VERSIONS = ("fovea-rag", "torch", "numpy", "safetensors")
+HEADING = "# Weights of the "
 Table = Sequence[Mapping[str, str | float]]
 """Rows of cells by heading; a number stands with one digit behind the point unless it is text already."""
 
@@ -47,9 +48,15 @@ def write(path: Path, result: Result, data: Data, *, command: str, heading: str)
     write_whole(path, lambda part: part.write_text(text, "utf-8"))
 
 
+def is_one(path: Path) -> bool:
+    """Whether a file is a card."""
+    with path.open("rb") as file:
+        return file.read(len(HEADING)) == HEADING.encode()
+
+
 def _lines(result: Result, data: Data, command: str, heading: str) -> Iterable[str]:
     recipe = result.recipe
-    yield f"# Weights of the {recipe.kind} `{recipe.method}`\n"
+    yield f"{HEADING}{recipe.kind} `{recipe.method}`\n"
     yield f"{(type(recipe).__doc__ or '').split(chr(10) + chr(10))[0]}\n"
     yield f"    {command}\n"
     yield "## Data\n"

@@ -24,7 +24,9 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DocumentError(f"cannot read it: {error.strerror or error}", where=str(path)) from None
+        what = f"cannot read it: {error.strerror or error}"
+        fix = "check the spelling of the path, and that you may read the file"
+        raise DocumentError(what, where=str(path), fix=fix) from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

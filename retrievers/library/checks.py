@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from fovea.rag.errors import StoreError
+from fovea.rag.printable import counted
 from fovea.rag.tables import Table, header_above, tables
 from fovea.rag.terms import index_terms
 from fovea.rag.types import Chunk
@@ -63,7 +64,8 @@ def _counts(db: Database) -> Iterator[str]:
              FROM sources s LEFT JOIN documents d ON d.owner = s.id LEFT JOIN chunks c ON c.document = d.id
              GROUP BY s.id HAVING s.documents != count(DISTINCT d.id) OR s.chunks != count(c.no)"""
     for name, documents, n, real_documents, real in db.all(sql):
-        yield f"{unpack(name)} should have {documents} documents and {n} chunks, and has {real_documents} and {real}"
+        wanted = f"{counted(documents, 'documents')} and {counted(n, 'chunks')}"
+        yield f"{unpack(name)} should have {wanted}, and has {real_documents} and {real}"
     for (no,) in db.all("SELECT no FROM chunks WHERE no IN (SELECT no FROM removed)"):
         yield f"chunk {no} is there and also marked as removed"
     for name, length in db.all("SELECT name, length FROM documents"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fovea.rag import progress, trace
 from fovea.rag.corpus import Truth
+from fovea.rag.printable import counted
 from fovea.rag.types import Scalar
 from fovea.retrievers.stores import base as files
 from fovea.retrievers.stores.base import Base, Damaged, Manifest
@@ -264,9 +265,10 @@ def _differences(found: Base, truth: Truth) -> Iterator[str]:
         here = np.isin(nos, alive)
         seen += int(here.sum())
         if not here.all():
-            yield f"the index lacks {int((~here).sum())} chunks, such as {int(nos[~here][0])}"
+            yield f"the index lacks {counted(int((~here).sum()), 'chunks')}, such as {int(nos[~here][0])}"
         wrong = nos[here][(found.vectors[at[here]] != vectors[here]).any(axis=1)]
         if len(wrong):
-            yield f"the index has other vectors than the library for {len(wrong)} chunks, such as {int(wrong[0])}"
+            some = f"{counted(len(wrong), 'chunks')}, such as {int(wrong[0])}"
+            yield f"the index has other vectors than the library for {some}"
     if seen != len(alive):
-        yield f"the index has {len(alive) - seen} chunks that are not in the library"
+        yield f"{counted(len(alive) - seen, 'chunks')} of the index: not in the library"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveInt
 
-from fovea.rag.mixer import Mixer, State
+from fovea.rag.mixer import Few, Mixer, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,7 +27,7 @@ class AttentionExpertsMixer(Mixer, name="attention_experts"):
     """Of each expert's queries."""
     kv_heads: PositiveInt = 2
     """Of keys and values."""
-    experts: PositiveInt = 2
+    experts: Few = 2
     """With queries and an output of their own."""
 
     def parts(self, width: int) -> Mapping[str, nn.Module | Tensor]:

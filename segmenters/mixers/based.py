@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from fovea.rag.mixer import Mixer, State
+from fovea.rag.mixer import Few, Mixer, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +29,7 @@ class BasedMixer(Mixer, name="based"):
 
     heads: Annotated[int, Field(ge=2, multiple_of=2)] = 4
     """Half of them linear, half of the window."""
-    feature: PositiveInt = 16
+    feature: Few = 16
     """Channels f of a linear head's queries and keys, of which 1 + f + f^2 features are made."""
     window: PositiveInt = 64
     """Tokens that the other heads see."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveInt
 
-from fovea.rag.mixer import Mixer, State
+from fovea.rag.mixer import Mixer, Some, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +31,7 @@ class CombinerMixer(Mixer, name="combiner"):
 
     heads: PositiveInt = 4
     """Of the attention."""
-    segment: PositiveInt = 16
+    segment: Some = 16
     """Tokens B of a segment, or of a row."""
     form: Literal["fixed", "axial"] = "fixed"
     """What a summary stands for: an earlier segment, or a column of earlier rows."""

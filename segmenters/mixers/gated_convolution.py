@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import PositiveInt
-
-from fovea.rag.mixer import Mixer, State
+from fovea.rag.mixer import Few, Mixer, Some, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,9 +21,9 @@ if TYPE_CHECKING:
 class GatedConvolutionMixer(Mixer, name="gated_convolution"):
     """A convolution of each channel over the last tokens, gated."""
 
-    kernel: PositiveInt = 7
+    kernel: Some = 7
     """Tokens seen, the token itself among them."""
-    expand: PositiveInt = 1
+    expand: Few = 1
     """Channels that are mixed, of the width."""
 
     def parts(self, width: int) -> Mapping[str, nn.Module | Tensor]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveInt
 
-from fovea.rag.mixer import Mixer, State
+from fovea.rag.mixer import Mixer, Some, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,7 +26,7 @@ class LowRankPoolingMixer(Mixer, name="low_rank_pooling"):
 
     heads: PositiveInt = 4
     """Means, each of width / heads channels."""
-    rank: PositiveInt = 16
+    rank: Some = 16
     """Channels r of a key."""
 
     def parts(self, width: int) -> Mapping[str, nn.Module | Tensor]:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import PositiveInt
-
-from fovea.rag.mixer import State
+from fovea.rag.mixer import Few, Some, State
 from fovea.segmenters.mixers.softmax import SoftmaxMixer
 
 if TYPE_CHECKING:
@@ -23,9 +21,9 @@ if TYPE_CHECKING:
 class PowerMixer(SoftmaxMixer, name="power"):
     """Softmax attention over blocks at distances that double."""
 
-    block: PositiveInt = 16
+    block: Some = 16
     """Tokens of a block; 256 in the paper."""
-    near: PositiveInt = 5
+    near: Few = 5
     """Blocks that are read whatever their number, the own among them."""
 
     def blocks(self, number: int) -> list[int]:

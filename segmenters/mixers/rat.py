@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from fovea.rag.mixer import Mixer, State
+from fovea.rag.mixer import MOST, Mixer, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,7 +30,7 @@ class RATMixer(Mixer, name="rat"):
     """Of the attention over chunks."""
     groups: PositiveInt = 2
     """Of queries and keys before the gates make them differ."""
-    chunk_tokens: Annotated[int, Field(ge=2)] = 16
+    chunk_tokens: Annotated[int, Field(ge=2, le=MOST)] = 16
     """Tokens of a chunk."""
 
     def parts(self, width: int) -> Mapping[str, nn.Module | Tensor]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from fovea.rag.mixer import Mixer, State
+from fovea.rag.mixer import Mixer, Some, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,9 +35,9 @@ class RoutingMixer(Mixer, name="routing"):
 
     heads: PositiveInt = 4
     """Each with centroids of its own."""
-    clusters: PositiveInt = 4
+    clusters: Some = 4
     """Of a head."""
-    window: PositiveInt = 32
+    window: Some = 32
     """Tokens of a cluster that are kept and seen."""
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Of centroids, a step of training."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveInt
 
-from fovea.rag.mixer import State
+from fovea.rag.mixer import Some, State
 from fovea.segmenters.mixers.softmax import SoftmaxMixer
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ class S2Mixer(SoftmaxMixer, name="s2"):
 
     kv_heads: PositiveInt = 4
     """Of keys and values, each with a share of its own."""
-    block: PositiveInt = 16
+    block: Some = 16
     """Tokens of a block."""
-    stride: PositiveInt = 4
+    stride: Some = 4
     """One of so many far blocks is a head's."""
-    near: PositiveInt = 4
+    near: Some = 4
     """Blocks that every head reads, the own among them."""
 
     def chunk(self, net: Any, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -15,11 +15,11 @@ V. Mirrokni, "Titans: learning to memorize at test time" (2024); residual, norms
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
-from fovea.rag.mixer import Mixer, State
+from fovea.rag.mixer import MOST, Mixer, Some, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,11 +35,11 @@ class TitansMixer(Mixer, name="titans"):
 
     heads: PositiveInt = 4
     """Of the attention."""
-    segment: PositiveInt = 16
+    segment: Some = 16
     """Tokens of a segment."""
-    memory: PositiveInt = 32
+    memory: Some = 32
     """Width m of the memory's input and output."""
-    persistent: NonNegativeInt = 4
+    persistent: Annotated[int, Field(ge=0, le=MOST)] = 4
     """Tokens that are learned, not read, and always seen."""
 
     def parts(self, width: int) -> Mapping[str, nn.Module | Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fovea.rag.errors import ModelError
+from fovea.rag.errors import ConfigError, ModelError
 from fovea.rag.mixer import Mixer, State
 from fovea.segmenters.mixing.attend import linear
 from fovea.segmenters.mixing.stage import Stage
@@ -25,11 +25,19 @@ class Carried:
         }
         if "down.weight" not in found:
             raise ModelError(f"the weights hold no stage {name!r} of the mixer {mixer.get('use')!r}")
-        width, inner = found["down.weight"].shape
-        with torch.device("meta"):  # shapes alone: nothing is drawn
-            self.stage = Stage(Mixer.model_validate(mixer), width, 0, depth)
-            self.stage.up, self.stage.down = linear(width, 2 * inner), linear(inner, width)
-        self.stage.load_state_dict(found, assign=True)
+        try:
+            width, inner = found["down.weight"].shape
+            with torch.device("meta"):  # shapes alone: nothing is drawn
+                self.stage = Stage(Mixer.model_validate(mixer), width, 0, depth)
+                self.stage.up, self.stage.down = linear(width, 2 * inner), linear(inner, width)
+            self.stage.load_state_dict(found, assign=True)
+        except (
+            ValueError,
+            RuntimeError,
+            ConfigError,
+        ) as error:  # settings, shapes and names that do not fit each other
+            why = " ".join(str(error).split())[:300]
+            raise ModelError(f"the weights do not fit the mixer {mixer.get('use')!r} that they name: {why}") from None
         self.stage.eval()
         self.state: State | None = None
 

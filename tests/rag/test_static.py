@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -106,7 +107,17 @@ def test_the_fingerprint_is_of_the_content(saved, folder):
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"rows": np.zeros((4, 4), np.float32)}, "holds no table of token vectors, but rows"),
+        ({"rows": np.zeros((4, 4), np.float32)}, "holds no table of token vectors, but rows float32"),
+        ({"embeddings": np.zeros((SIZE, 0), np.float32)}, "holds no table of token vectors, but embeddings"),
+        (
+            {"embeddings": np.zeros((SIZE, 4), np.complex64)},
+            "holds no table of token vectors, but embeddings complex64",
+        ),
+        ({"embeddings": np.ones((9, 4)), "mapping": np.full(SIZE, 9)}, "mapping.* one of the 9 rows"),
+        ({"embeddings": np.ones((9, 4)), "mapping": np.full(SIZE, -1)}, "mapping.* one of the 9 rows"),
+        ({"embeddings": np.ones((9, 4)), "mapping": np.zeros(SIZE)}, "mapping.* one of the 9 rows"),
+        ({"embeddings": np.ones((SIZE, 4)), "weights": np.ones(3)}, r"weights.* are \(3,\), not a number for each"),
+        ({"embeddings": np.full((SIZE, 4), 3e38)}, "numbers that are not finite, or as large as 1e"),
         ({"embeddings": np.zeros((4, 4), np.float32)}, f"has 4 rows for {SIZE} tokens"),
         ({"embeddings": np.full((SIZE, 4), np.nan, np.float32)}, "numbers that are not finite"),
     ],
@@ -115,6 +126,27 @@ def test_tables_that_are_none(folder, arrays, said):
     save_file(arrays, folder / "model.safetensors")
     with pytest.raises(ModelError, match=said):
         StaticEncoder(model=str(folder)).encode(PLAIN)
+
+
+def test_a_table_must_have_a_row_for_the_highest_id_of_its_tokenizer(folder):
+    told = json.loads((folder / "tokenizer.json").read_text())
+    told["model"]["vocab"]["moon"] = SIZE + 7
+    (folder / "tokenizer.json").write_text(json.dumps(told))
+    with pytest.raises(ModelError, match=f"has {SIZE} rows for {SIZE + 8} tokens"):
+        StaticEncoder(model=str(folder)).encode(PLAIN)
+
+
+@pytest.mark.parametrize("told", [{"truncate_dim": True}, {"prompts": {"query": 5}}])
+def test_settings_of_another_type_are_refused(folder, told):
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(told))
+    with pytest.raises(ModelError, match=r"config_sentence_transformers\.json"):
+        StaticEncoder(model=str(folder)).encode(PLAIN, "query")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 2100, "a\0b"])
+def test_what_no_file_is_called_is_no_model(name):
+    with pytest.raises(ModelError, match="no model and no folder is called 'a"):
+        StaticEncoder(model=name).encode(PLAIN)
 
 
 def test_a_network_is_no_table(teacher, folder):
@@ -163,7 +195,7 @@ def test_a_table_is_distilled_from_the_encoder_at_hand(teacher, text, learned):
 
 def test_a_training_that_was_stopped_ends_in_the_same_table(teacher, text, learned, tmp_path, capsys):
     learn(teacher, text, tmp_path, "--max-seconds", "0")
-    assert f"{tmp_path / 'model.safetensors'}: 1 steps, ended by seconds" in capsys.readouterr().out
+    assert f"{tmp_path / 'model.safetensors'}: 1 step, ended by seconds" in capsys.readouterr().out
     learn(teacher, text, tmp_path)
     wanted, found = (load_file(folder / "model.safetensors") for folder in (learned, tmp_path))
     np.testing.assert_array_equal(found["embedding.weight"], wanted["embedding.weight"])
@@ -184,6 +216,27 @@ def test_what_cannot_be_distilled_is_refused(text, tmp_path, capsys):
     few.write_text("One. Two.")
     assert main(["train", "encoder", "static", "--data", str(few), "--out", str(tmp_path)]) == 2
     assert "texts are too few" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("theirs", "out", "said"),
+    [
+        ("config.json", "", "config.json is there"),
+        ("modules.json", "", "modules.json is there"),
+        ("README.md", "", "README.md is there"),
+        ("file", "file", "no folder for weights: File exists"),
+        ("file", "file/below", "no folder for weights: Not a directory"),
+    ],
+)
+def test_no_training_writes_over_what_is_not_its_own(teacher, text, tmp_path, capsys, theirs, out, said):
+    (tmp_path / theirs).write_text("theirs")
+    to = ["--out", str(tmp_path / out)]
+    assert main(["train", "encoder", "static", "--data", str(text), *to]) == 2
+    assert said in (told := capsys.readouterr().err)
+    assert "fix: --out FOLDER, a new one" in told
+    assert main(["train", "gates", "seer", "--model", str(teacher), *to]) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [theirs]
 
 
 def test_yaml_names_it(saved, tmp_path):

@@ -124,10 +124,26 @@ class TestFeed:
         with pytest.raises(DocumentError, match="no event"):
             self.read(tmp_path, "{", {"text": "no time"})
 
+    @pytest.mark.parametrize(
+        ("lines", "said"),
+        [
+            ("no\n", "the file holds no event: 1 line is not JSON"),
+            ("no\nno\n", "the file holds no event: 2 lines are not JSON"),
+            ("{}\n", "the file holds no event: 1 line has no text under 'text'"),
+            ('{"text": "tea"}\n', "the file holds no event: 1 line names no time"),
+        ],
+    )
+    def test_lines_are_counted_in_words(self, tmp_path, lines, said):
+        from fovea.retrievers.event_feed import read_events
+
+        (tmp_path / "feed.jsonl").write_text(lines)
+        with pytest.raises(DocumentError, match=said):
+            read_events(tmp_path / "feed.jsonl")
+
     def test_a_file_that_is_not_there(self, tmp_path):
         from fovea.retrievers.event_feed import read_events
 
-        with pytest.raises(DocumentError, match="cannot read"):
+        with pytest.raises(DocumentError, match=r"cannot read(.|\n)*fix: check the spelling"):
             read_events(tmp_path / "none.jsonl")
 
     def test_broken_lines_of_a_published_sample(self, tmp_path):

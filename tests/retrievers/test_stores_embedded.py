@@ -245,9 +245,9 @@ def test_check_compares_with_the_library(tmp_path):
     truth.rows[no] = (-vector, metadata, sequence)
     assert any("other vectors" in p for p in index.check())
     del truth.rows[no]
-    assert any("1 chunks that are not in the library" in p for p in index.check())
+    assert any("1 chunk of the index: not in the library" in p for p in index.check())
     truth.rows = {no: (vector, metadata, sequence), **truth.rows, 99: (vector, metadata, sequence)}
-    assert any("lacks 1 chunks, such as 99" in p for p in index.check())
+    assert any("lacks 1 chunk, such as 99" in p for p in index.check())
 
 
 def test_a_base_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):

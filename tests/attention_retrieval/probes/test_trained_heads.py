@@ -181,7 +181,7 @@ def test_a_plan_is_made_goes_on_and_is_read(folder, tmp_path, capsys):
     two = [word.replace("texts=1", "texts=2") for word in few]
     train = ["train", "heads", "moa", "--model", folder, "--out", str(tmp_path / "moa")]
     assert main([*train, *two, "--max-seconds", "0.001"]) == 0
-    assert "1 texts are profiled; the same command goes on" in capsys.readouterr().out
+    assert "profiled: 1 text; the same command goes on" in capsys.readouterr().out
     assert main([*train, *two]) == 0
     assert "mean span at 260, share 0.5" in capsys.readouterr().out.replace("0.4", "0.5")
     MoA(plan=str(tmp_path / "moa")).check(2, 4, 2)
@@ -203,7 +203,7 @@ def test_heads_that_gain_are_found_go_on_and_are_read(tmp_path, capsys):
     out = tmp_path / "act"
     train = ["train", "heads", "act", "--model", folder, "--out", str(out), "--quiet"]
     assert main([*train, "--data", str(data), "--max-seconds", "0.001"]) == 0
-    assert "1 texts are profiled; the same command goes on" in capsys.readouterr().out
+    assert "profiled: 1 text; the same command goes on" in capsys.readouterr().out
     assert not (out / "act_heads.json").exists()
     assert main([*train, "--data", str(data)]) == 0
     assert "heads that gain, share" in capsys.readouterr().out

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fovea.rag import registry
+from fovea.rag import registry, requirements
 from fovea.rag.encoders.hash import HashEncoder
 from fovea.rag.errors import ModelError
 from fovea.rag.mixer import Mixer
@@ -14,6 +14,7 @@ from fovea.rag.types import Document
 torch = pytest.importorskip("torch")
 
 from fovea.pipelines.cli.train import recipe_of  # noqa: E402
+from fovea.pipelines.spec.lacks import lacks_of  # noqa: E402
 from fovea.segmenters.byte_chunks import byte_chunks  # noqa: E402
 from fovea.segmenters.hnet_bytes import HNetBytesSegmenter  # noqa: E402
 from fovea.segmenters.training import hnet_bytes as training  # noqa: E402
@@ -87,3 +88,45 @@ def test_weights_without_the_stages_of_their_mixer_are_refused():
     shipped = HNetBytesSegmenter().trained
     with pytest.raises(ModelError, match="the weights hold no stage 'outer' of the mixer 'rat'"):
         byte_chunks(b"text", shipped.arrays, [1, 8], mixer={"use": "rat"})
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Weights with a mixer in them, as they are saved: the path, the arrays, and what is said of them."""
+    network = ByteNetwork(SMALL, Mixer.model_validate({"use": "rat"}))
+    arrays = {name: each.detach().numpy() for name, each in network.state_dict().items()}
+    about = {"method": "hnet_bytes", "encoder": "", "dim": 8, "dilations": [1, 2], "mixer": {"use": "rat"}}
+    save(tmp_path / "w.safetensors", arrays, about)
+    return tmp_path / "w.safetensors", arrays, about
+
+
+@pytest.mark.parametrize(
+    ("mixer", "lost", "said"),
+    [
+        ({"use": "rat"}, "outer.mixing", "do not fit the mixer 'rat' that they name: .*Missing key"),
+        ({"use": "rat"}, "embed.weight", "hold no 'embed.weight'"),
+        ({"use": "rat"}, "inner_router.key", "hold no 'inner_router.key'"),
+        ({"use": "aaren"}, "none", "do not fit the mixer 'aaren'"),
+        ({"use": "nonsense"}, "none", "do not fit the mixer 'nonsense'"),
+        ({"use": "rat", "chunk_tokens": 0}, "none", "do not fit the mixer 'rat'"),
+    ],
+)
+def test_weights_that_do_not_fit_their_mixer_are_refused(mixed, mixer, lost, said):
+    path, arrays, about = mixed
+    left = {name: each for name, each in arrays.items() if not name.startswith(lost)}
+    save(path, left, {**about, "mixer": mixer})
+    with pytest.raises(ModelError, match=said):
+        HNetBytesSegmenter(weights=str(path)).phrases(TEXT)
+
+
+def test_check_says_that_weights_with_a_mixer_need_torch(mixed, monkeypatch):
+    there = requirements.has
+    monkeypatch.setattr(requirements, "has", lambda module: module != "torch" and there(module))
+    lacking = lacks_of(HNetBytesSegmenter(weights=str(mixed[0])), HASH)
+    assert [(error.what, error.fix) for error in lacking] == [
+        (
+            "hnet_bytes with the mixer 'rat' needs the package 'torch', which is not installed",
+            'pip install "fovea-rag[models]"',
+        )
+    ]
+    assert lacks_of(HNetBytesSegmenter(), HASH) == [], "convolutions need none"

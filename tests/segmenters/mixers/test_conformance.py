@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fovea.rag import registry
 from fovea.rag.errors import ConfigError
@@ -125,3 +126,12 @@ def test_great_inputs_stay_numbers(asked):
 def test_a_width_that_does_not_divide_is_refused(asked):
     with pytest.raises(ConfigError, match="a width of 10 has no 4 heads of even width"):
         Mixing(Mixer.model_validate({**asked, "heads": 4}), 10)
+
+
+@pytest.mark.parametrize(
+    ("use", "setting"),
+    [("attention_experts", "experts"), ("rat", "chunk_tokens"), ("power", "near"), ("titans", "memory")],
+)
+def test_no_setting_asks_for_more_memory_than_there_is(use, setting):
+    with pytest.raises(ValidationError, match=setting):
+        Mixer.model_validate({"use": use, setting: 10**9})
