@@ -121,7 +121,7 @@ class StoreSuite:
     refused: ClassVar[frozenset[Operator]] = frozenset()
     """Operators that the store says it lacks for some values, by QueryError."""
     each: ClassVar[int] = 1
-    """Of the filters, every how many-th is asked: 3 asks all operators too, in a third of the time."""
+    """Of the filters, every how many-th is asked: 2 asks all operators too, in half the time."""
     detects_damage: ClassVar[bool] = False
     """Whether damaged files never lead to wrong answers. If not, they must still be mended by `rebuild`."""
     has_files: ClassVar[bool] = True

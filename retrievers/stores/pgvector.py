@@ -56,8 +56,9 @@ class PgvectorStore(VectorStore, name="pgvector"):
     """Whether every row is compared, and no graph is made."""
     m: Annotated[int, Field(ge=2, le=100)] = 16
     """Links of a row in each layer of the graph. Fixed when the index is made."""
-    ef_construction: Annotated[int, Field(ge=4, le=1000)] = 64
-    """Candidates kept while a row is put in, at least `2 m`; more make a better graph, slower. Fixed then too."""
+    ef_construction: Annotated[int, Field(ge=4, le=1000)] = 128
+    """Candidates kept while a row is put in, at least `2 m`; more make a better graph, slower. Fixed then too.
+    pgvector's own 64 leaves out whole clusters of rows by chance."""
     ef_search: Annotated[int, Field(ge=1, le=1000)] = 128
     """Candidates kept while searching; more find more."""
     holds: Literal["auto", "vector", "halfvec"] = "auto"

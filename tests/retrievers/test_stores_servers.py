@@ -86,7 +86,7 @@ class RestartSuite(ServerSuite):
 
 
 class TestChroma(RestartSuite):
-    each = 3
+    each = 2
     refused = frozenset(["contains", "starts_with", "<", "<=", ">", ">="])
     kind = ChromaStore
 
