@@ -11,7 +11,6 @@ def served(kind, *arguments):
     place = folder()
     server = None
     try:
-        place.chmod(0o755)
         server = kind(place, *arguments)
         server.start()
         yield server

@@ -143,6 +143,8 @@ def postgres_programs(package: str) -> Path:
     return programs
 
 
-def folder() -> Path:
-    """A folder that another user can reach, as pytest's own cannot be."""
-    return Path(tempfile.mkdtemp(prefix="fovea-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+def folder(within: str = "/dev/shm") -> Path:
+    """A folder that another user can reach, as pytest's own cannot be; in memory, where nothing has to last."""
+    found = Path(tempfile.mkdtemp(prefix="fovea-", dir=within if Path(within).is_dir() else None))
+    found.chmod(0o755)
+    return found
