@@ -8,8 +8,9 @@ A shard is a process with its own share of the rows: `flat` and `hnsw` are embed
 10 best with their scores, and the 10 best of all are kept. Rows are clustered random unit vectors of 384 numbers, the
 same ones however many shards there are, so one shard is the store that the others are compared with. `recall@10` counts
 against exact search, `same@10` against one shard of that kind. `B/row` is what lies on disk or in memory for a row,
-`MB/shard` the peak of a shard's process, that of building included. Shards that have to share processors wait for each
-other: `p50 ms` says what this machine did, `work ms` the time of all shards together, the cost of a question.
+`MB/shard` what building and asking add to the memory of a shard's process at their peak. Shards that have to share
+processors wait for each other: `p50 ms` says what this machine did, `work ms` the time of all shards together, the cost
+of a question.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def compressed(kind: str, share: Share) -> tuple[Search, float]:
     import faiss
 
     index = faiss.index_factory(DIM, {"int8": "SQ8", "pq": "PQ48"}[kind], faiss.METRIC_INNER_PRODUCT)
-    index.train(np.concatenate([block(number) for number in share.blocks[:20]]))
+    index.train(np.concatenate([block(number) for number in share.blocks[:10]]))
     for rows in share.added(0):
         index.add(rows.vectors)
     first = share.blocks[0] * BLOCK
@@ -97,17 +98,20 @@ def compressed(kind: str, share: Share) -> tuple[Search, float]:
 
 def shard(pipe: Connection, kind: str, blocks: range, path: Path) -> None:
     """A process: says what it holds, then answers questions until it is told None."""
-    began = time.perf_counter()
+    began, before = time.perf_counter(), peak_mb()
     share = Share(blocks)
     search, size = embedded(kind, share, path) if kind in ("flat", "hnsw") else compressed(kind, share)
     seconds = time.perf_counter() - began
     search(block(0)[0])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-    pipe.send((seconds, size, peak))
+    pipe.send((seconds, size, peak_mb() - before))
     while (vector := pipe.recv()) is not None:
         began = time.process_time()
         nos, scores = search(vector)
         pipe.send((nos, scores, time.process_time() - began))
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def ask(pipes: list[Connection], vector: np.ndarray) -> tuple[np.ndarray, float]:
@@ -160,7 +164,7 @@ def asked_of(
     kind: str, n: int, args: argparse.Namespace, asked: np.ndarray, folder: Path, stack: ExitStack
 ) -> tuple[list[tuple[float, float, float]], list[set[int]], np.ndarray, np.ndarray]:
     """What the shards say of themselves, what they found, and milliseconds: waited for, and worked."""
-    start, pipes = multiprocessing.get_context("spawn"), []
+    start, pipes = multiprocessing.get_context("fork"), []  # Each process anew would load the packages anew.
     blocks = np.array_split(np.arange(args.rows // BLOCK), n)
     facts = []
     for i, part in enumerate(blocks):
