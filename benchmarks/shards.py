@@ -1,7 +1,7 @@
 """One question to many shards: does asking all of them and merging find what one store finds, and what does it cost.
 
     python benchmarks/shards.py [--rows 20000] [--shards 1 2 4 8] [--kinds flat hnsw int8 pq] [--json]
-    python benchmarks/shards.py --rows 2000000 --shards 8 --kinds hnsw       # 8 x 250,000; about 9 GB
+    python benchmarks/shards.py --rows 2000000 --shards 8 --kinds hnsw       # 8 x 250,000; 10 GB and an hour
 
 A shard is a process with its own share of the rows: `flat` and `hnsw` are embedded stores with their files, `int8` and
 `pq` faiss indexes of one byte a number and of 48 bytes a vector. A question goes to all shards at once; each sends its
