@@ -1,10 +1,10 @@
 """One question to many shards: does asking all of them and merging find what one store finds, and what does it cost.
 
-    python benchmarks/shards.py [--rows 20000] [--shards 1 2 4 8] [--kinds flat hnsw int8 pq] [--json]
+    python benchmarks/shards.py [--rows 20000] [--shards 1 2 4 8] [--kinds flat hnsw int8] [--json]
     python benchmarks/shards.py --rows 2000000 --shards 8 --kinds hnsw       # 8 x 250,000; 10 GB and an hour
 
-A shard is a process with its own share of the rows: `flat` and `hnsw` are embedded stores with their files, `int8` and
-`pq` faiss indexes of one byte a number and of 48 bytes a vector. A question goes to all shards at once; each sends its
+A shard is a process with its own share of the rows: `flat` and `hnsw` are embedded stores with their files, `int8` is an
+index of faiss of one byte a number. A question goes to all shards at once; each sends its
 10 best with their scores, and the 10 best of all are kept. Rows are clustered random unit vectors of 384 numbers, the
 same ones however many shards there are, so one shard is the store that the others are compared with. `recall@10` counts
 against exact search, `same@10` against one shard of that kind. `B/row` is what lies on disk or in memory for a row,
@@ -80,10 +80,10 @@ def embedded(kind: Any, share: Share, path: Path) -> tuple[Search, float]:
     return search, float(sum(f.stat().st_size for f in path.rglob("*") if f.is_file()))
 
 
-def compressed(kind: str, share: Share) -> tuple[Search, float]:
+def compressed(share: Share) -> tuple[Search, float]:
     import faiss
 
-    index = faiss.index_factory(DIM, {"int8": "SQ8", "pq": "PQ48"}[kind], faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(DIM, "SQ8", faiss.METRIC_INNER_PRODUCT)
     index.train(np.concatenate([block(number) for number in share.blocks[:10]]))
     for rows in share.added(0):
         index.add(rows.vectors)
@@ -100,7 +100,7 @@ def shard(pipe: Connection, kind: str, blocks: range, path: Path) -> None:
     """A process: says what it holds, then answers questions until it is told None."""
     began, before = time.perf_counter(), peak_mb()
     share = Share(blocks)
-    search, size = embedded(kind, share, path) if kind in ("flat", "hnsw") else compressed(kind, share)
+    search, size = embedded(kind, share, path) if kind in ("flat", "hnsw") else compressed(share)
     seconds = time.perf_counter() - began
     search(block(0)[0])
     pipe.send((seconds, size, peak_mb() - before))
@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000, help="in all; a multiple of 1,000")
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--kinds", nargs="+", choices=["flat", "hnsw", "int8", "pq"], default=["flat", "hnsw"])
+    parser.add_argument("--kinds", nargs="+", choices=["flat", "hnsw", "int8"], default=["flat", "hnsw"])
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
