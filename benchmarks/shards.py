@@ -3,11 +3,11 @@
     python benchmarks/shards.py [--rows 20000] [--shards 1 2 4 8] [--kinds flat hnsw int8] [--json]
     python benchmarks/shards.py --rows 2000000 --shards 8 --kinds hnsw       # 8 x 250,000; 10 GB and an hour
 
-A shard is a process with its own share of the rows: `flat` and `hnsw` are embedded stores with their files, `int8` is an
-index of faiss of one byte a number. A question goes to all shards at once; each sends its
-10 best with their scores, and the 10 best of all are kept. Rows are clustered random unit vectors of 384 numbers, the
-same ones however many shards there are, so one shard is the store that the others are compared with. `recall@10` counts
-against exact search, `same@10` against one shard of that kind. `B/row` is what lies on disk or in memory for a row,
+A shard is a process with its own share of the rows: `flat` and `hnsw` are embedded stores with their files, `int8` is
+an index of faiss of one byte a number. A question goes to all shards at once; each sends its 10 best with their scores,
+and the 10 best of all are kept. Rows are clustered random unit vectors of 384 numbers, the same ones however many
+shards there are, so one shard is the store that the others are compared with. `recall@10` counts against exact search,
+`same@10` against one shard of that kind. `B/row` is what lies on disk or in memory for a row,
 `MB/shard` what building and asking add to the memory of a shard's process at their peak. Shards that have to share
 processors wait for each other: `p50 ms` says what this machine did, `work ms` the time of all shards together, the cost
 of a question.
