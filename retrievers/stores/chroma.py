@@ -1,8 +1,9 @@
-"""Chroma, embedded in the process and kept in files, as an index that follows the library."""
+"""Chroma as an index that follows the library: a server by `url`, or embedded in the process and kept in files."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -11,32 +12,51 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveInt
 
+from fovea.rag.component import Component
 from fovea.rag.corpus import Rows, Truth, VectorStore
 from fovea.rag.errors import FoveaError, StoreError, require
-from fovea.rag.filters import All, Compare, Filter, Not, Some
+from fovea.rag.filters import Filter
+from fovea.rag.requirements import Requirement, server
+from fovea.rag.secret_words import words_of
 from fovea.rag.types import Scalar
+from fovea.retrievers.stores.chroma_filters import compile_filter, record
 from fovea.retrievers.stores.follower import Follower, Position
-from fovea.retrievers.stores.refusal import refuse
+from fovea.retrievers.stores.url import Url
 
 if TYPE_CHECKING:
     import numpy as np
 
-Where = dict[str, Any]
-KINDS = ["text", "number", "bool"]
-_OPERATORS = {"==": "$eq", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
-_OPPOSITE = {"<": "$gte", "<=": "$gt", ">": "$lte", ">=": "$lt"}
+
+START = "chroma run --path FOLDER starts a server"
 
 
 class ChromaStore(VectorStore, name="chroma"):
-    """A persistent Chroma collection under `path`, searched by its HNSW graph. Its telemetry is off."""
+    """A Chroma collection, searched by its HNSW graph. Its telemetry is off."""
 
     packages: ClassVar[Mapping[str, str]] = {"chromadb": "chroma"}
     folder = "chroma"
 
+    url: Url | None = None
+    """The server, such as `http://localhost:8000`, which `chroma run` starts. Left out, the collection lies in files
+    under `path`."""
+    api_key_env: str = "CHROMA_API_KEY"
+    """The environment variable that holds the server's key, sent as `x-chroma-token`; the key itself never stands in
+    a file of settings."""
     collection: str = "fovea"
-    """The collection's name."""
+    """The collection's name; two libraries on one server need two."""
     ef: PositiveInt = 128
     """Candidates kept while searching; more find more. Fixed when the collection is made."""
+
+    def requirements(self, encoder: Component | None = None) -> Iterator[Requirement]:
+        """Also the server, where there is to be one."""
+        yield from super().requirements(encoder)
+        if self.url is not None:
+            yield server(self.url, "the store 'chroma'", f"{START}, or leave url out for files")
+
+    @property
+    def shared(self) -> bool:
+        """A server is; of files, a process has one client."""
+        return self.url is not None
 
     def open(self, truth: Truth, *, read_only: bool = False) -> ChromaIndex:
         """Open the collection that follows `truth`; raises MissingExtra without chromadb."""
@@ -51,19 +71,28 @@ class ChromaIndex(Follower):
 
     def __init__(self, store: ChromaStore, truth: Truth, *, read_only: bool = False) -> None:
         self._folder = store.path / store.folder
-        super().__init__(truth, str(self._folder), read_only=read_only)
+        super().__init__(truth, store.url or str(self._folder), read_only=read_only)
         self._store = store
         self._opened: Any = None
+
+    @property
+    def _nowhere(self) -> bool:
+        """Whether there are no files, which a reader must not begin."""
+        return self._store.url is None and self._read_only and not self._folder.is_dir()
 
     @cached_property
     def _client(self) -> Any:
         import chromadb
         from chromadb.config import Settings
 
-        if self._read_only and not self._folder.is_dir():
+        if self._nowhere:
             raise StoreError("Chroma does not hold this library yet", where=self._where, fix="fovea rebuild fills it")
         with self._plain():
             settings = Settings(anonymized_telemetry=False, allow_reset=False)
+            if self._store.url is not None:
+                key = os.environ.get(self._store.api_key_env, "").strip()
+                headers = {"x-chroma-token": key} if key else None
+                return chromadb.HttpClient(self._store.url, headers=headers, settings=settings)
             try:
                 return chromadb.PersistentClient(str(self._folder), settings=settings)
             except BaseException:
@@ -92,14 +121,14 @@ class ChromaIndex(Follower):
             # Chroma's core panics on damaged files, which is no Exception.
             if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)):
                 raise
-            raise StoreError(
-                f"Chroma says: {type(error).__name__}: {error}",
-                where=self._where,
-                fix="fovea rebuild makes the collection anew from the library; nothing is encoded",
-            ) from None
+            fix = "fovea rebuild makes the collection anew from the library; nothing is encoded"
+            if self._store.url is not None:
+                fix = f"is the server running, and its key in the environment? {START}; {fix}"
+            said = f"Chroma says: {type(error).__name__}: {words_of(error)}"
+            raise StoreError(said, where=self._where, fix=fix) from None
 
     def _position(self) -> Position | None:
-        if self._read_only and not self._folder.is_dir():
+        if self._nowhere:
             return None
         collection = self._collection()
         facts = (collection.metadata or {}) if collection is not None else {}
@@ -119,6 +148,8 @@ class ChromaIndex(Follower):
                     self._client.delete_collection(self._store.collection)
             self._create()
         except StoreError:
+            if self._store.url is not None:
+                raise
             self._clear()
             self._create()
 
@@ -135,7 +166,7 @@ class ChromaIndex(Follower):
         try:
             super().rebuild()
         except StoreError:
-            if self._read_only:
+            if self._read_only or self._store.url is not None:
                 raise
             self._clear()
             super().rebuild()
@@ -151,7 +182,7 @@ class ChromaIndex(Follower):
     def _write(self, rows: Rows, metadata: Sequence[dict[str, Scalar]]) -> None:
         ids = [str(no) for no in rows.nos]
         with self._plain():
-            self._opened.upsert(ids=ids, embeddings=rows.vectors, metadatas=[_record(m) for m in metadata])
+            self._opened.upsert(ids=ids, embeddings=rows.vectors, metadatas=[record(m) for m in metadata])
 
     def _delete(self, nos: Sequence[int]) -> None:
         with self._plain():
@@ -181,7 +212,7 @@ class ChromaIndex(Follower):
             return int(self._opened.count())
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files or the connection."""
         client = self.__dict__.pop("_client", None)
         self._opened = None
         if client is not None:
@@ -196,80 +227,3 @@ def _forget_broken(folder: str) -> None:
 
     if folder not in getattr(SharedSystemClient, "_identifier_to_refcount", {folder: 1}):
         SharedSystemClient._identifier_to_system.pop(folder, None)
-
-
-def _record(metadata: dict[str, Scalar]) -> dict[str, Scalar] | None:
-    """A record's metadata; Chroma takes None for nothing, and no empty mapping."""
-    record: dict[str, Scalar] = {}
-    for field, value in metadata.items():
-        record[_key(field)] = _plain(value)
-        record["?" + field] = KINDS[0] if isinstance(value, str) else KINDS[2 if isinstance(value, bool) else 1]
-    return record or None
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as floating point: Chroma cuts off the fraction where it compares one of those with an integer."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _key(field: str) -> str:
-    """A field's name in Chroma, which keeps some names for itself."""
-    return field if field.isidentifier() else "=" + field
-
-
-def compile_filter(where: Filter, unfit: Sequence[str] = ()) -> Where | bool:
-    """The filter in Chroma's language, or the truth value it always has; raises QueryError for what Chroma lacks.
-
-    Chroma has no `not`: it is pushed down to the comparisons. Its `$ne` and `$nin` hold where the field is missing too.
-    """
-    refuse(where, "Chroma", unfit)
-    return _compiled(where, True)
-
-
-def _compiled(where: Filter, wanted: bool) -> Where | bool:
-    """A condition for `where` being `wanted`."""
-    match where:
-        case Not(part):
-            return _compiled(part, not wanted)
-        case All(parts):
-            return _joined([_compiled(p, wanted) for p in parts], "$and" if wanted else "$or")
-        case Some(parts):
-            return _joined([_compiled(p, wanted) for p in parts], "$or" if wanted else "$and")
-        case Compare(field, "exists", value):
-            return _there(field, bool(value) == wanted)
-        case Compare(field, "!=" | "not in" as op, value):
-            same = Compare(field, "==" if op == "!=" else "in", value)
-            if wanted:
-                return _joined([_there(field, True), _compiled(same, False)], "$and")
-            return _joined([_there(field, False), _compiled(same, True)], "$or")
-        case Compare(field, "in", value):
-            return _among(field, value if isinstance(value, tuple) else (value,), wanted)
-        case Compare(field, op, value):
-            if wanted or op == "==":
-                return {_key(field): {_OPERATORS[op] if wanted else "$ne": _plain(value)}}
-            other = {"?" + field: {"$ne": "number"}}
-            return _joined([other, {_key(field): {_OPPOSITE[op]: _plain(value)}}], "$or")
-    raise TypeError(f"not a filter: {where!r}")
-
-
-def _there(field: str, wanted: bool) -> Where:
-    return {"?" + field: {"$in" if wanted else "$nin": KINDS}}
-
-
-def _among(field: str, values: tuple[Scalar, ...], wanted: bool) -> Where | bool:
-    """One of the values, or none of them; Chroma wants the values of a list to have one type."""
-    plain = [_plain(v) for v in values]
-    types = {type(v): [w for w in plain if type(w) is type(v)] for v in plain}
-    tests: list[Where | bool] = [{_key(field): {"$in" if wanted else "$nin": some}} for some in types.values()]
-    return _joined(tests, "$or" if wanted else "$and")
-
-
-def _joined(parts: Sequence[Where | bool], word: str) -> Where | bool:
-    """All (`$and`) or any (`$or`) of the parts, with those left out that are always the same."""
-    decided = word == "$or"
-    if decided in [p for p in parts if isinstance(p, bool)]:
-        return decided
-    open_ = [p for p in parts if not isinstance(p, bool)]
-    if not open_:
-        return not decided
-    return open_[0] if len(open_) == 1 else {word: open_}

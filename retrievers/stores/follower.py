@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 BATCH = 1000
+BATCH_BYTES = 1 << 22
+"""Bytes of vectors written at once: as JSON they are five times as many, and servers take 32 to 40 MiB a request."""
 EXACT_INTEGER = 2**53
 """Larger integers are not exact as floating-point numbers, which the stores compare by."""
 TOLERANCE = 1e-5
@@ -50,6 +52,11 @@ class Follower(ABC):
     def _held(self) -> str:
         """Names the library and what is written of each chunk; a store that holds another is filled anew."""
         return f"{self._truth.uuid}/{RECORD}"
+
+    @property
+    def _batch(self) -> int:
+        """Rows written at once."""
+        return max(1, min(BATCH, BATCH_BYTES // (4 * max(1, self._truth.dim))))
 
     @abstractmethod
     def _position(self) -> Position | None:
@@ -98,7 +105,7 @@ class Follower(ABC):
     def _follow(self, position: Position) -> int:
         now, unfit, written = self._truth.sequence, set(position.unfit), 0
         with progress.bar(f"write to {self.label}") as bar:
-            for rows in self._truth.added(position.sequence, BATCH):
+            for rows in self._truth.added(position.sequence, self._batch):
                 fitting = [fit(metadata, unfit) for metadata in rows.metadata]
                 self._write(rows, fitting)
                 written += len(rows.nos)
@@ -152,7 +159,7 @@ class Follower(ABC):
 
         if (held := self._count()) != self._truth.count:
             yield f"{self.label} has {held} rows, the library {self._truth.count}"
-        for rows in self._truth.added(0, BATCH):
+        for rows in self._truth.added(0, self._batch):
             stored = self._stored([int(no) for no in rows.nos])
             for no, vector in zip(rows.nos, rows.vectors):
                 if int(no) not in stored:

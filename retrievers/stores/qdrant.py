@@ -17,9 +17,11 @@ from fovea.rag.corpus import Rows, Truth, VectorStore
 from fovea.rag.errors import FoveaError, LockedError, StoreError, require
 from fovea.rag.filters import All, Compare, Filter, Not, Some
 from fovea.rag.requirements import Requirement, server
+from fovea.rag.secret_words import words_of
 from fovea.rag.types import Scalar
 from fovea.retrievers.stores.follower import Follower, Position
 from fovea.retrievers.stores.refusal import refuse
+from fovea.retrievers.stores.url import Url
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +36,7 @@ class QdrantStore(VectorStore, name="qdrant"):
     packages: ClassVar[Mapping[str, str]] = {"qdrant_client": "qdrant"}
     folder = "qdrant"
 
-    url: str | None = None
+    url: Url | None = None
     """The server, such as `http://localhost:6333`. Left out, the client keeps the points in files under `path`: about
     a hundred are written a second, all are searched one by one, and one process can have them open."""
     api_key_env: str = "QDRANT_API_KEY"
@@ -104,7 +106,8 @@ class QdrantIndex(Follower):
                 if self._store.url
                 else ("fovea rebuild makes the files anew from the library; nothing is encoded")
             )
-            raise StoreError(f"Qdrant says: {type(error).__name__}: {error}", where=self._where, fix=fix) from None
+            said = f"Qdrant says: {type(error).__name__}: {words_of(error)}"
+            raise StoreError(said, where=self._where, fix=fix) from None
 
     def _position(self) -> Position | None:
         if self._store.url is None and self._read_only and not self._folder.is_dir():

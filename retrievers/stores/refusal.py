@@ -12,15 +12,15 @@ from fovea.retrievers.stores.follower import comparable, nameable
 ORDER = ("<", "<=", ">", ">=")
 
 
-def refuse(where: Filter, label: str, unfit: Container[str]) -> None:
+def refuse(where: Filter, label: str, unfit: Container[str], *, texts: bool = False) -> None:
     """Raise QueryError for the first comparison that the engine would not answer as `fovea.rag.filters.matches`
-    does."""
+    does. `texts` says that it compares texts by their order and by a part of them."""
     for compare in compares(where):
         if compare.field in unfit:
             why = f"{label} could not take every value of {compare.field!r}"
-        elif compare.op in ("contains", "starts_with"):
+        elif compare.op in ("contains", "starts_with") and not texts:
             why = f"{label} cannot look for a part of a text"
-        elif compare.op in ORDER and not _number(compare.value):
+        elif compare.op in ORDER and not (_number(compare.value) or (texts and isinstance(compare.value, str))):
             why = f"{label} has {compare.op!r} for numbers only"
         elif not (nameable(compare.field) and all(map(comparable, _listed(compare.value)))):
             why = f"{label} cannot compare exactly with {compare.value!r}"

@@ -7,6 +7,7 @@ HEAVY = (
     "torch",
     "faiss",
     "chromadb",
+    "psycopg",
     "langchain_core",
     "transformers",
     "sentence_transformers",

@@ -91,6 +91,7 @@ def test_from_documents_to_an_answer_without_extras(bare, tmp_path):
     [
         ("encoder: hash\nstore: chroma\n", 'pip install "fovea-rag[chroma]"'),
         ("encoder: hash\nstore: qdrant\n", 'pip install "fovea-rag[qdrant]"'),
+        ("encoder: hash\nstore: pgvector\n", 'pip install "fovea-rag[pgvector]"'),
         ("encoder: sentence_transformer\n", 'pip install "fovea-rag[onnx]"'),
         ("encoder: {use: sentence_transformer, model: ./here}\n", 'pip install "fovea-rag[onnx]"'),
     ],

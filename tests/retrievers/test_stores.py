@@ -1,13 +1,11 @@
-"""Every registered store through the suite that plug-in authors run too."""
+"""Every store in files through the suite that plug-in authors run too; servers: test_stores_servers.py."""
 
-import os
 import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -16,6 +14,7 @@ from fovea.rag.testing.stores import StoreSuite, filled
 from fovea.retrievers.stores.chroma import ChromaStore
 from fovea.retrievers.stores.embedded import EmbeddedStore
 from fovea.retrievers.stores.qdrant import QdrantStore
+from tests.retrievers import test_stores_servers
 
 faiss = pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed")
 REFUSED = frozenset(["contains", "starts_with", "<", "<=", ">", ">="])
@@ -100,22 +99,9 @@ class TestQdrantLocal(StoreSuite):
         return QdrantStore(path=path)
 
 
-@pytest.mark.skipif("QDRANT_URL" not in os.environ, reason="no Qdrant server: set QDRANT_URL")
-class TestQdrantServer(StoreSuite):
-    recall = 0.95
-    refused = REFUSED
-    has_files = False
-
-    @pytest.fixture(autouse=True)
-    def _collection(self):
-        self.collection = f"fovea_test_{uuid4().hex[:12]}"
-
-    def store(self, path):
-        return QdrantStore(path=path, url=os.environ["QDRANT_URL"], collection=self.collection)
-
-
 def test_no_store_is_left_out():
     tested = {type(suite().store(Path("x"))).name for suite in (TestFlat, TestChroma, TestQdrantLocal)}
+    tested.add(test_stores_servers.TestPgvector.kind.name)
     assert tested == {name for name, cls in registry.components("store").items() if _ours(cls)}
 
 
