@@ -136,12 +136,14 @@ class Questions(Opened):
         return Asked(self.spec, query, k or self.spec.kept, corpus, trace)
 
     def _warn_outdated(self, corpus: LibraryCorpus, trace: Trace) -> None:
+        """With every question in its trace; in the log once for each state of the store."""
         whole = self._whole
-        if whole._seen[0] != corpus.version:
+        if new := whole._seen[0] != corpus.version:
             whole._seen = corpus.version, recipes.outdated(corpus.library, self.spec, whole.loaders)
         if found := whole._seen[1]:
-            with trace.stage("settings"):
-                warn(f"sources were {found}", found.sources if self._scope is None else 1)
+            with trace.stage("settings") as stage:
+                say = warn if new else stage.warn
+                say(f"sources were {found}", found.sources if self._scope is None else 1)
 
     def _query(
         self, question: str | Query, where: str | Filter | None, as_of: Moment, history: History | None = None

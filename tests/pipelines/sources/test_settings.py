@@ -45,6 +45,15 @@ def test_what_decides_nothing_about_chunks_is_not_spoken_of(make, docs):
     assert warnings(make(retrieve=[{"use": "bm25"}], candidates=20, k=2)) == {}
 
 
+def test_every_answer_says_it_and_the_log_once(make, docs, caplog):
+    make().ingest(docs)
+    pipeline = make(segment={"use": "sentence", "max_tokens": 30})
+    with caplog.at_level("WARNING", logger="fovea"):
+        answers = [pipeline.ask(question) for question in ("moon", "tea", "rivers")]
+    assert [len(answer.trace.warnings) for answer in answers] == [1, 1, 1]
+    assert len([r for r in caplog.records if "other settings than" in r.getMessage()]) == 1
+
+
 def test_added_documents_count_too(make):
     make().add([Document("a", "One two three.", "a")])
     assert list(warnings(make(), "two")) == []
