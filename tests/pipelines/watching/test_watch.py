@@ -155,9 +155,9 @@ def test_a_signal_ends_it_after_the_file_that_is_read(place, docs, started):
 
     real = Round._prepare
 
-    def prepare(self, path):
+    def prepare(self, path, *rest):
         os.kill(os.getpid(), signal.SIGTERM)
-        return real(self, path)
+        return real(self, path, *rest)
 
     watching = started(first=lambda: setattr(Round, "_prepare", prepare))
     assert watching.round()["added"] == ["docs/moon.txt"]

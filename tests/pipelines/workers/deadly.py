@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fovea.rag import registry
 from fovea.rag.loader import Loader
 from fovea.rag.types import Document
 
@@ -33,3 +34,7 @@ class Unsendable(Loader, name="unsendable_in_tests"):
 
     def load(self, path: Path) -> Iterator[Document]:
         yield Document(path.as_posix(), "text", metadata={"held": (n for n in (1, 2))}, source=path.as_posix())  # type: ignore[dict-item]
+
+
+for _loader in (Deadly, Unsendable):  # other tests look at all there are
+    registry._components.pop(("loader", _loader.name))
